@@ -1,0 +1,219 @@
+"""Motion algebra: how a head moves in visavis, and the one definition of its convention.
+
+Axes       Image space: x to the right, y down, z away from the viewer (right-handed), in units where the square
+           crop spans [-1, 1] in x and y. Pixel i of n lies at (2 i + 1) / n - 1 (grid_sample's align_corners=False).
+Angles     Degrees. yaw > 0 turns the face to the right of the image, pitch > 0 looks up, roll > 0 tilts clockwise as seen.
+Rotation   R = Z(roll) Y(yaw) X(pitch), applied to column vectors.
+Keypoints  x = s (R x_c + delta) + t   (arXiv 2011.15126 eq. 2-3 with LivePortrait's scale); orthographic projection drops z.
+Free view  R <- R_u R and t <- t_u + t (arXiv 2011.15126, section 3.3).
+
+Every function accepts NumPy arrays (the wire side) or torch tensors (the networks), with any leading batch shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any
+"""A NumPy array or a torch tensor; all arrays of one call are of one kind."""
+
+POSE_SCALARS = 7
+"""Scalars in front of the expression in `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z."""
+
+
+def _namespace(x: Array) -> Any:
+    return torch if isinstance(x, torch.Tensor) else np
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Head pose and expression of one frame or a batch of frames.
+
+    Leading shape `...` is the same for all fields.
+    """
+
+    yaw: Array  # (...)       degrees
+    pitch: Array  # (...)     degrees
+    roll: Array  # (...)      degrees
+    translation: Array  # (..., 3)   crop units
+    scale: Array  # (...)     1 = the size at which canonical keypoints are drawn
+    expression: Array  # (..., K, 3) deformation delta of each keypoint, crop units at scale 1
+
+    @property
+    def keypoints(self) -> int:
+        """K, the number of keypoints."""
+        return int(self.expression.shape[-2])
+
+    def __getitem__(self, index: Any) -> Motion:
+        """Index the leading (batch) dimensions, as of an array."""
+        return Motion(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def __len__(self) -> int:
+        return int(self.yaw.shape[0])
+
+    def to_vector(self) -> NDArray[np.float32]:
+        """Flat wire order (..., 7 + 3K): yaw, pitch, roll, scale, t_x, t_y, t_z, then delta keypoint by keypoint."""
+        yaw, pitch, roll, scale, translation, expression = (
+            _to_numpy(a) for a in (self.yaw, self.pitch, self.roll, self.scale, self.translation, self.expression)
+        )
+        pose = np.stack([yaw, pitch, roll, scale], -1)
+        flat = expression.reshape(*expression.shape[:-2], -1)
+        return np.concatenate([pose, translation, flat], -1).astype(np.float32)
+
+    @staticmethod
+    def from_vector(vector: Array) -> Motion:
+        """Inverse of `to_vector`; keeps the array kind of its argument.
+
+        Raises ValueError when the last dimension is not 7 + 3K with K >= 1.
+        """
+        size = vector.shape[-1]
+        if size <= POSE_SCALARS or (size - POSE_SCALARS) % 3:
+            raise ValueError(f"a motion vector has 7 + 3K scalars, not {size}")
+        return Motion(
+            yaw=vector[..., 0],
+            pitch=vector[..., 1],
+            roll=vector[..., 2],
+            scale=vector[..., 3],
+            translation=vector[..., 4:7],
+            expression=vector[..., 7:].reshape(*vector.shape[:-1], -1, 3),
+        )
+
+    def to_torch(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Motion:
+        """The same motion as torch tensors on `device`."""
+        return Motion(
+            *(torch.as_tensor(getattr(self, field.name), device=device, dtype=dtype) for field in fields(self))
+        )
+
+
+@dataclass(frozen=True)
+class CanonicalKeypoints:
+    """Keypoints of a person in neutral pose and expression (arXiv 2011.15126, section 3.1)."""
+
+    points: Array  # (..., K, 3)
+    jacobians: Array | None = None  # (..., K, 3, 3), only with learned Jacobians (the paper's first version)
+
+
+@dataclass(frozen=True)
+class View:
+    """Free view that a viewer asks for: an extra rotation in degrees and an extra translation in crop units."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def is_identity(self) -> bool:
+        return self == View()
+
+
+def rotation_matrix(yaw: Array, pitch: Array, roll: Array) -> Array:
+    """R = Z(roll) Y(yaw) X(pitch) of angles in degrees with shape (...); returns (..., 3, 3)."""
+    xp = _namespace(yaw)
+    y, p, r = xp.deg2rad(yaw), xp.deg2rad(pitch), xp.deg2rad(roll)
+    cy, sy, cp, sp, cr, sr = xp.cos(y), xp.sin(y), xp.cos(p), xp.sin(p), xp.cos(r), xp.sin(r)
+    rows = [
+        [cr * cy, -sr * cp + cr * sy * sp, -sr * sp - cr * sy * cp],
+        [sr * cy, cr * cp + sr * sy * sp, cr * sp - sr * sy * cp],
+        [sy, -cy * sp, cy * cp],
+    ]
+    return xp.stack([xp.stack(row, -1) for row in rows], -2)
+
+
+def angles(rotation: Array) -> tuple[Array, Array, Array]:
+    """(yaw, pitch, roll) in degrees of rotation matrices (..., 3, 3); inverse of `rotation_matrix` for |yaw| < 90."""
+    xp = _namespace(rotation)
+    yaw = xp.arcsin(xp.clip(rotation[..., 2, 0], -1.0, 1.0))
+    pitch = xp.arctan2(-rotation[..., 2, 1], rotation[..., 2, 2])
+    roll = xp.arctan2(rotation[..., 1, 0], rotation[..., 0, 0])
+    return xp.rad2deg(yaw), xp.rad2deg(pitch), xp.rad2deg(roll)
+
+
+def compose(canonical: CanonicalKeypoints, motion: Motion) -> Array:
+    """Keypoints in image space: x = s (R x_c + delta) + t, shape (..., K, 3)."""
+    rotation = rotation_matrix(motion.yaw, motion.pitch, motion.roll)
+    rotated = canonical.points @ _transpose(rotation)
+    return motion.scale[..., None, None] * (rotated + motion.expression) + motion.translation[..., None, :]
+
+
+def relative_jacobians(canonical: CanonicalKeypoints, motion: Motion) -> Array:
+    """Local map at each keypoint, (..., K, 3, 3): J = R J_c with learned Jacobians, R without (arXiv 2011.15126 v1, v3)."""
+    rotation = rotation_matrix(motion.yaw, motion.pitch, motion.roll)[..., None, :, :]
+    if canonical.jacobians is None:
+        xp = _namespace(rotation)
+        shape = (*canonical.points.shape[:-1], 3, 3)
+        return xp.broadcast_to(rotation, shape)
+    return rotation @ canonical.jacobians
+
+
+def apply_view(motion: Motion, view: View) -> Motion:
+    """Free view: R <- R_u R, t <- t_u + t. The expression stays; the identity view returns `motion` itself."""
+    if view.is_identity:
+        return motion
+    rotation = rotation_matrix(motion.yaw, motion.pitch, motion.roll)
+    turn = rotation_matrix(
+        *(_like(rotation, np.float32(a)) for a in (view.yaw, view.pitch, view.roll)),
+    )
+    yaw, pitch, roll = angles(turn @ rotation)
+    translation = motion.translation + _like(motion.translation, np.asarray(view.translation, np.float32))
+    return Motion(yaw, pitch, roll, translation, motion.scale, motion.expression)
+
+
+def interpolate(a: Motion, b: Motion, weight: float) -> Motion:
+    """Motion at `weight` in [0, 1] from `a` to `b`: linear in every field, angles the short way round."""
+
+    def turn(x: Array, y: Array) -> Array:
+        return x + weight * ((y - x + 180.0) % 360.0 - 180.0)
+
+    def line(x: Array, y: Array) -> Array:
+        return x + weight * (y - x)
+
+    return Motion(
+        yaw=turn(a.yaw, b.yaw),
+        pitch=turn(a.pitch, b.pitch),
+        roll=turn(a.roll, b.roll),
+        translation=line(a.translation, b.translation),
+        scale=line(a.scale, b.scale),
+        expression=line(a.expression, b.expression),
+    )
+
+
+def transfer(driving: Motion, reference: Motion, source: Motion) -> Motion:
+    """Motion that moves another person's `source` as `driving` has moved since `reference` (an avatar).
+
+    Head rotation is absolute, so that the avatar looks where the driver looks; size, place and expression are relative,
+    because they carry the driver's identity.
+    """
+    return Motion(
+        yaw=driving.yaw,
+        pitch=driving.pitch,
+        roll=driving.roll,
+        translation=source.translation + (driving.translation - reference.translation),
+        scale=source.scale * (driving.scale / reference.scale),
+        expression=source.expression + (driving.expression - reference.expression),
+    )
+
+
+def distance(canonical: CanonicalKeypoints, a: Motion, b: Motion) -> Array:
+    """Mean distance in crop units between the projected keypoints of two motions of one person, shape (...)."""
+    gap = compose(canonical, a)[..., :2] - compose(canonical, b)[..., :2]
+    return ((gap**2).sum(-1) ** 0.5).mean(-1)
+
+
+def _transpose(matrix: Array) -> Array:
+    return matrix.mT if isinstance(matrix, torch.Tensor) else np.swapaxes(matrix, -1, -2)
+
+
+def _like(reference: Array, value: Any) -> Array:
+    if isinstance(reference, torch.Tensor):
+        return torch.as_tensor(value, dtype=reference.dtype, device=reference.device)
+    return np.asarray(value, reference.dtype)
+
+
+def _to_numpy(x: Array) -> NDArray[np.float32]:
+    return x.detach().cpu().float().numpy() if isinstance(x, torch.Tensor) else np.asarray(x, np.float32)
