@@ -1,0 +1,17 @@
+"""What the renderer of every profile gives back for a batch of driving frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Pictures and, for looking at and for training, the fields that led to them."""
+
+    frame: Tensor  # (B, 3, S, S) RGB in [0, 1]
+    flow: Tensor | None = None  # (B, H, W, 2) source x, y that each driving pixel reads, crop units [-1, 1]
+    occlusion: Tensor | None = None  # (B, 1, H, W) in [0, 1]; 1 = the source shows what is needed here
+    matte: Tensor | None = None  # (B, 1, S, S) in [0, 1]; 1 = the pixel is copied from the warped source picture
