@@ -1,0 +1,34 @@
+"""Sampling positions: pixel and voxel centres in crop units, the coordinates that `grid_sample` reads.
+
+Pixel i of n lies at (2 i + 1) / n - 1 (`align_corners=False`), as in `model.motion`. Components are ordered x, y, z.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def centres(count: int, like: Tensor) -> Tensor:
+    """Centres of `count` equal cells of [-1, 1], (count,), in the type and on the device of `like`."""
+    return (2 * torch.arange(count, device=like.device, dtype=like.dtype) + 1) / count - 1
+
+
+def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """(H, W, 2) the x, y of every pixel centre."""
+    y, x = torch.meshgrid(centres(height, like), centres(width, like), indexing="ij")
+    return torch.stack([x, y], -1)
+
+
+def voxel_grid(depth: int, height: int, width: int, like: Tensor) -> Tensor:
+    """(D, H, W, 3) the x, y, z of every voxel centre."""
+    z, y, x = torch.meshgrid(centres(depth, like), centres(height, like), centres(width, like), indexing="ij")
+    return torch.stack([x, y, z], -1)
+
+
+def gaussian_heatmaps(points: Tensor, grid: Tensor, variance: float) -> Tensor:
+    """exp(-|p - x_k|^2 / (2 variance)) of `points` (B, K, n) at `grid` (..., n); returns (B, K, ...), 1 at x_k."""
+    spatial = grid.shape[:-1]
+    centre = points.reshape(*points.shape[:2], *(1 for _ in spatial), points.shape[-1])  # (B, K, 1, ..., n)
+    square = (grid - centre).square().sum(-1)  # (B, K, ...)
+    return torch.exp(square / (-2 * variance))
