@@ -10,7 +10,7 @@ from typing import Any, Literal
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
 
 from model.motion import View
-from server.receiver.observer import Observer, SilentObserver
+from server.receiver.observer import Observer
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
 

@@ -1,10 +1,307 @@
-"""Render engine (signatures; the body follows)."""
+"""Render engine: the one thread that runs the model, for all senders and views of the process.
+
+Requests wait in a bounded queue ordered by deadline (earliest first). The thread takes as many as a batch holds, gives
+up those whose deadline has passed, renders the rest in one call, converts them to YUV on the device and hands the
+planes back to the event loop. The loop only ever appends to the queue: it never waits for the model.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.colour import rgb_to_yuv420p
+from model.errors import InputError, VisavisError
+from model.motion import Motion, View
+from server.receiver.observer import Observer, SilentObserver
+
+if TYPE_CHECKING:
+    from model.talking_head import Profile, SourceState
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+Planes = NDArray[np.uint8]
+"""One picture in planar YUV 4:2:0, (3S/2, S): rows of Y, U, V as in `model.colour`."""
+
+
+class EngineError(VisavisError):
+    """The render engine is not running, or has too much to do."""
+
+    http_status = 503
+
+
+class Model(Protocol):
+    """What the engine needs of `model.talking_head.TalkingHead`."""
+
+    @property
+    def profile(self) -> Profile: ...
+
+    def enrol(self, image: Tensor) -> SourceState: ...
+
+    def render(self, states: list[SourceState], motions: Motion, views: list[View] | None = None) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Knobs of the render engine."""
+
+    max_batch: int = 0  # frames in one call at most; 0: 32 on a GPU, 4 on a CPU, where batching gains little
+    max_queue: int = 256  # requests that may wait; more are refused
+    gather: float = 0.0  # seconds to wait for company when a request arrives at an idle engine
+    threads: int = 0  # torch threads on a CPU; 0 leaves torch's choice
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One picture and what it took."""
+
+    planes: Planes
+    queued: float  # seconds between asking and the start of its batch
+    rendering: float  # seconds of its batch, conversion and download included
+
+
+@dataclass
+class EngineStatistics:
+    """Counts since the start."""
+
+    rendered: int = 0
+    batches: int = 0
+    stale: int = 0  # given up because their deadline had passed
+    refused: int = 0  # the queue was full
+    failed: int = 0
+    busy: float = 0.0  # seconds of the thread at work
+
+
+@dataclass(order=True)
+class _Request:
+    deadline: float
+    order: int
+    state: SourceState = field(compare=False)
+    vector: NDArray[np.float32] = field(compare=False)  # (7 + 3K,)
+    view: View = field(compare=False)
+    asked: float = field(compare=False)
+    done: Callable[[Rendered | None], None] = field(compare=False)
+
 
 class RenderEngine:
-    """One per process: `RenderEngine(model, settings, clock, metrics)`; `await start()`, `await close()`."""
+    """Batches all rendering of one process on one thread.
 
-    async def start(self) -> None: ...
-    async def close(self) -> None: ...
+    `submit` and `enrol` belong to the event loop that `start` ran on.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: EngineSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: Observer | None = None,
+    ) -> None:
+        self.model = model
+        self.statistics = EngineStatistics()
+        self._settings = settings or EngineSettings()
+        self._clock = clock
+        self._metrics: Observer = metrics or SilentObserver()
+        self._order = itertools.count()
+        self._requests: list[_Request] = []  # heap
+        self._jobs: list[Callable[[], None]] = []  # enrolments: rare, and a new face is worth one late frame
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures, pixels."""
+        return self.model.profile.size
+
+    @property
+    def load(self) -> int:
+        """Requests that wait at present."""
+        return len(self._requests)
+
+    async def start(self) -> None:
+        """Start the thread. Raises EngineError when it was started before."""
+        if self._thread is not None:
+            raise EngineError("the render engine is running already")
+        self._loop = asyncio.get_running_loop()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="render-engine", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Stop the thread after its present batch; what waits is answered with None. Idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await asyncio.to_thread(thread.join)
+        # Answers that the thread left on the loop's queue are delivered before close returns.
+        await asyncio.sleep(0)
+
+    def submit(
+        self,
+        state: SourceState,
+        motion: Motion,
+        view: View,
+        deadline: float,
+        done: Callable[[Rendered | None], None],
+    ) -> bool:
+        """Ask for one picture; returns at once.
+
+        deadline: seconds of the engine's clock; a request that has not begun by then is given up.
+        `done` is called once on the event loop, with None when the picture was given up or failed.
+        False when the engine is closed or its queue is full; `done` is not called then.
+        Raises InputError for a motion of another number of keypoints or with values that are not finite: in a batch
+        it would spoil the pictures of others.
+        """
+        vector = motion.to_vector()
+        if vector.shape != (self.model.profile.motion_size,) or not np.isfinite(vector).all():
+            raise InputError(f"a motion of {self.model.profile.motion_size} finite scalars is needed")
+        with self._wake:
+            if self._thread is None or self._stopping:
+                return False
+            if len(self._requests) >= self._settings.max_queue:
+                self.statistics.refused += 1
+                return False
+            request = _Request(deadline, next(self._order), state, vector, view, self._clock(), done)
+            heapq.heappush(self._requests, request)
+            self._wake.notify()
+        return True
+
+    async def enrol(self, image: NDArray[np.uint8]) -> SourceState:
+        """Enrol a source image uint8 (S, S, 3) RGB on the engine's thread. Raises EngineError when it is closed."""
+        picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return await self._call(lambda: self.model.enrol(picture))
+
+    async def _call(self, work: Callable[[], _T]) -> _T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+
+        def settle(value: _T | None, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)  # type: ignore[arg-type]
+
+        def job() -> None:
+            try:
+                value, error = work(), None
+            except Exception as raised:
+                value, error = None, raised
+            loop.call_soon_threadsafe(settle, value, error)
+
+        with self._wake:
+            if self._thread is None or self._stopping:
+                raise EngineError("the render engine is not running")
+            if len(self._jobs) >= self._settings.max_queue:
+                raise EngineError("the render engine has too many source images to enrol")
+            self._jobs.append(job)
+            self._wake.notify()
+        return await future
+
+    @property
+    def _max_batch(self) -> int:
+        if self._settings.max_batch:
+            return self._settings.max_batch
+        return 32 if getattr(self.model, "device", torch.device("cpu")).type == "cuda" else 4
+
+    def _run(self) -> None:
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._requests or self._jobs or self._stopping)
+                if self._stopping:
+                    waiting, self._requests = self._requests, []
+                    jobs, self._jobs = self._jobs, []
+                    break
+                if self._requests and len(self._requests) < self._max_batch and self._settings.gather:
+                    self._wake.wait_for(
+                        lambda: self._stopping or len(self._requests) >= self._max_batch, self._settings.gather
+                    )
+                jobs, self._jobs = self._jobs, []
+                batch, stale = self._take()
+            for request in stale:
+                self.statistics.stale += 1
+                self._metrics.frame_dropped("stale")
+                self._answer(request, None)
+            for job in jobs:
+                job()
+            if batch:
+                self._render(batch)
+        for request in waiting:
+            self._answer(request, None)
+        for job in jobs:
+            job()
+
+    def _take(self) -> tuple[list[_Request], list[_Request]]:
+        """The next batch, and what is too late for one."""
+        now = self._clock()
+        batch: list[_Request] = []
+        stale: list[_Request] = []
+        while self._requests and len(batch) < self._max_batch:
+            request = heapq.heappop(self._requests)
+            (stale if request.deadline < now else batch).append(request)
+        return batch, stale
+
+    def _render(self, batch: list[_Request]) -> None:
+        begin = self._clock()
+        try:
+            motions = Motion.from_vector(torch.from_numpy(np.stack([request.vector for request in batch])))
+            with torch.inference_mode():
+                frames = self.model.render([r.state for r in batch], motions, [r.view for r in batch])
+                # One download for the whole batch; planes are half the bytes of RGB.
+                planes = rgb_to_yuv420p(frames).cpu().numpy()
+        except Exception:
+            # The call must go on for everybody else; the picture of this batch is missing and counted.
+            _log.exception("a batch of %d frames could not be rendered", len(batch))
+            self.statistics.failed += len(batch)
+            for request in batch:
+                self._metrics.frame_dropped("failed")
+                self._answer(request, None)
+            return
+        taken = self._clock() - begin
+        self.statistics.batches += 1
+        self.statistics.rendered += len(batch)
+        self.statistics.busy += taken
+        for request, picture in zip(batch, planes, strict=True):
+            self._metrics.frame_rendered(taken / len(batch))
+            self._answer(request, Rendered(picture, begin - request.asked, taken))
+
+    def _answer(self, request: _Request, rendered: Rendered | None) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(request.done, rendered)
+        except RuntimeError:
+            # The loop was closed under the engine (interpreter shutdown): nobody is left to answer.
+            _log.debug("answer dropped: the event loop is closed")
+
+
+def choose_device(setting: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:N` to a device; auto takes the GPU when there is one. Raises EngineError."""
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(setting)
+    except RuntimeError:
+        raise EngineError(f"unknown device {setting!r}: auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError("device cuda is asked for, but no GPU can be used here")
+    return device

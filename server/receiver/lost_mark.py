@@ -1,0 +1,42 @@
+"""The picture of a lost signal: the last face, grey and dim, with a crossed-out signal mark. Planar YUV, no I/O."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Planes = NDArray[np.uint8]
+"""A picture in planar YUV 4:2:0: (3H/2, W), rows of Y, U, V as in `model.colour`."""
+
+_MARK = (
+    "#..........#",
+    ".#........##",
+    "..#.......##",
+    "...#...##.##",
+    "....#..##.##",
+    ".....#.##.##",
+    "....#.#...##",
+    "....##.#..##",
+    ".##.##..#.##",
+    ".##.##.#.#.#",
+    ".##.##.##.#.",
+    ".##.##.##.##",
+)
+"""Rising bars with a stroke through them, one character a cell."""
+
+
+def draw_lost(planes: Planes) -> Planes:
+    """A copy of `planes` without colour, at 45 % brightness, with the mark in the upper left corner."""
+    rows, width = planes.shape
+    height = rows * 2 // 3
+    out = planes.copy()
+    luma = out[:height]
+    luma[:] = (luma.astype(np.uint16) * 115 // 255 + 9).astype(np.uint8)  # 16 stays black: 16 * 0.45 + 9
+    # A quarter of the chroma stays: grey enough to read as off, alive enough to know the person.
+    out[height:] = 96 + (out[height:] >> 2)
+    cell = max(1, min(height, width) // 128)
+    mark = np.array([[c == "#" for c in row] for row in _MARK]).repeat(cell, 0).repeat(cell, 1)
+    top = left = 4 * cell
+    place = luma[top : top + mark.shape[0], left : left + mark.shape[1]]
+    place[mark[: place.shape[0], : place.shape[1]]] = 220
+    return out

@@ -1,0 +1,151 @@
+"""Render engine: batching by deadline, bounds, failures, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.errors import InputError
+from model.motion import View
+from server.receiver.render_engine import EngineError, EngineSettings, Rendered, RenderEngine, choose_device
+from tests.server.fakes import SIZE, FakeClock, PaintingModel, motion
+
+GREY = np.full((SIZE, SIZE, 3), 100, np.uint8)
+
+
+async def ask(engine: RenderEngine, state: Any, yaw: float, deadline: float) -> Rendered | None:
+    future: asyncio.Future[Rendered | None] = asyncio.get_running_loop().create_future()
+    assert engine.submit(state, motion(yaw), View(), deadline, future.set_result)
+    return await asyncio.wait_for(future, 10)
+
+
+@pytest.mark.asyncio
+async def test_renders_to_yuv_planes() -> None:
+    engine = RenderEngine(PaintingModel())
+    await engine.start()
+    state = await engine.enrol(GREY)
+    rendered = await ask(engine, state, 10.0, float("inf"))
+    await engine.close()
+    assert rendered is not None
+    assert rendered.planes.shape == (SIZE * 3 // 2, SIZE)
+    assert rendered.planes.dtype == np.uint8
+    assert abs(int(rendered.planes[0, 0]) - (16 + 110 * 219 / 255)) <= 1
+
+
+@pytest.mark.asyncio
+async def test_waiting_requests_share_batches_earliest_deadline_first() -> None:
+    model = PaintingModel(gate=threading.Event())
+    clock = FakeClock()
+    engine = RenderEngine(model, EngineSettings(max_batch=4), clock)
+    await engine.start()
+    state = await engine.enrol(GREY)
+    order: list[int] = []
+    done = asyncio.Event()
+
+    def note(i: int) -> None:
+        order.append(i)
+        if len(order) == 7:
+            done.set()
+
+    assert engine.submit(state, motion(), View(), 200.0, lambda _: note(0))
+    while engine.load:  # until the thread holds the first
+        await asyncio.sleep(0.001)
+    for i in range(1, 7):
+        assert engine.submit(state, motion(), View(), 300.0 - i, lambda _, i=i: note(i))  # type: ignore[misc]
+    assert model.gate is not None
+    model.gate.set()
+    await asyncio.wait_for(done.wait(), 10)
+    await engine.close()
+    assert model.batches == [1, 4, 2]
+    assert order == [0, 6, 5, 4, 3, 2, 1]
+    assert engine.statistics.rendered == 7
+
+
+@pytest.mark.asyncio
+async def test_stale_requests_are_given_up() -> None:
+    clock = FakeClock()
+    engine = RenderEngine(PaintingModel(), clock=clock)
+    await engine.start()
+    state = await engine.enrol(GREY)
+    assert await ask(engine, state, 0.0, clock.now - 0.1) is None
+    assert engine.statistics.stale == 1
+    assert await ask(engine, state, 0.0, clock.now + 0.1) is not None
+    await engine.close()
+
+
+@pytest.mark.asyncio
+async def test_full_queue_refuses_and_closing_answers_all() -> None:
+    model = PaintingModel(gate=threading.Event())
+    engine = RenderEngine(model, EngineSettings(max_queue=3))
+    await engine.start()
+    state = await engine.enrol(GREY)
+    answers: list[Rendered | None] = []
+    assert engine.submit(state, motion(), View(), float("inf"), answers.append)
+    while engine.load:
+        await asyncio.sleep(0.001)
+    accepted = [engine.submit(state, motion(), View(), float("inf"), answers.append) for _ in range(5)]
+    assert accepted == [True] * 3 + [False] * 2
+    assert engine.statistics.refused == 2
+    assert model.gate is not None
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0)
+    model.gate.set()
+    await asyncio.wait_for(closing, 10)
+    assert len(answers) == 4
+    assert answers[0] is not None
+    assert answers[1:] == [None] * 3
+
+
+@pytest.mark.asyncio
+async def test_wrong_motion_is_refused_before_it_reaches_a_batch() -> None:
+    engine = RenderEngine(PaintingModel())
+    await engine.start()
+    state = await engine.enrol(GREY)
+    with pytest.raises(InputError):
+        engine.submit(state, motion(keypoints=5), View(), float("inf"), lambda _: None)
+    with pytest.raises(InputError):
+        engine.submit(state, motion(float("nan")), View(), float("inf"), lambda _: None)
+    await engine.close()
+
+
+@pytest.mark.asyncio
+async def test_a_failed_batch_does_not_stop_the_engine(caplog: pytest.LogCaptureFixture) -> None:
+    model = PaintingModel()
+    engine = RenderEngine(model)
+    await engine.start()
+    state = await engine.enrol(GREY)
+    model.fail = True
+    assert await ask(engine, state, 0.0, float("inf")) is None
+    model.fail = False
+    assert await ask(engine, state, 0.0, float("inf")) is not None
+    assert engine.statistics.failed == 1
+    assert "could not be rendered" in caplog.text
+    await engine.close()
+
+
+@pytest.mark.asyncio
+async def test_closing_is_idempotent_and_leaves_no_thread() -> None:
+    before = threading.active_count()
+    engine = RenderEngine(PaintingModel())
+    await engine.start()
+    with pytest.raises(EngineError):
+        await engine.start()
+    await engine.close()
+    await engine.close()
+    # The pool thread of to_thread belongs to the loop; the engine's own is gone.
+    assert not [t for t in threading.enumerate() if t.name == "render-engine"]
+    assert threading.active_count() <= before + 1
+    assert not engine.submit(None, motion(), View(), 0.0, lambda _: None)  # type: ignore[arg-type]
+    with pytest.raises(EngineError):
+        await engine.enrol(GREY)
+
+
+def test_device_setting() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(EngineError):
+        choose_device("nonsense")
