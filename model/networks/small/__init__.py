@@ -1,0 +1,55 @@
+"""Networks of the `small` profile, one file each; assembled here. Know nothing of files, codecs or servers.
+
+    appearance.py    F: image -> volume and skips         (once per source image)
+    encoder.py       L: image -> canonical keypoints      (once per source image)
+                     H, Delta: image -> motion            (each frame, on the sender)
+    dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
+    generator.py     G: warped features -> frame          (each frame, on the receiver)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from model.motion import CanonicalKeypoints, Motion
+from model.networks.rendered import Rendered
+from model.networks.small.appearance import SmallAppearance
+from model.networks.small.dense_motion import SmallDenseMotion
+from model.networks.small.encoder import SmallCanonical, SmallMotion
+from model.networks.small.generator import SmallGenerator
+from model.profiles.small import SMALL, SmallConfig
+
+
+class SmallNetworks(nn.Module):
+    """F, L, H + Delta, M and G of the small profile."""
+
+    def __init__(self, config: SmallConfig = SMALL) -> None:
+        super().__init__()
+        self.config = config
+        self.appearance_extractor = SmallAppearance(config)
+        self.canonical_detector = SmallCanonical(config)
+        self.motion_extractor = SmallMotion(config)
+        self.dense_motion = SmallDenseMotion(config)
+        self.generator = SmallGenerator(config)
+
+    def canonical(self, image: Tensor) -> CanonicalKeypoints:
+        """(B, 3, S, S) in [0, 1] -> canonical keypoints (B, K, 3)."""
+        out: CanonicalKeypoints = self.canonical_detector(image)
+        return out
+
+    def motion(self, image: Tensor) -> Motion:
+        """(B, 3, S, S) in [0, 1] -> motion of batch shape (B,)."""
+        out: Motion = self.motion_extractor(image)
+        return out
+
+    def appearance(self, image: Tensor) -> dict[str, Tensor]:
+        """(B, 3, S, S) in [0, 1] -> the features a receiver caches."""
+        out: dict[str, Tensor] = self.appearance_extractor(image)
+        return out
+
+    def synthesise(
+        self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
+    ) -> Rendered:
+        """The source, seen in motion `source`, re-rendered in motion `driving`; batch shape B throughout."""
+        out: Rendered = self.generator(features, self.dense_motion(features, canonical, source, driving))
+        return out

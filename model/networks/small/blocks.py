@@ -1,0 +1,63 @@
+"""Building blocks of the small profile: plain 2D convolutions with batch normalisation, which folds away in inference."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, batch normalisation, ReLU: (B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut; shape kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(channels, channels)
+        self.second = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm.weight)  # starts as the identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.norm(self.second(self.first(x))))
+
+
+def upsample(x: Tensor, factor: int = 2) -> Tensor:
+    """Bilinear by an integer factor, on the pixel-centre grid that the motion convention uses."""
+    return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def pixel_grid(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(H, W, 2) crop coordinates (x, y) of the pixel centres."""
+    ys = (torch.arange(height, device=device, dtype=dtype) * 2 + 1) / height - 1
+    xs = (torch.arange(width, device=device, dtype=dtype) * 2 + 1) / width - 1
+    y, x = torch.meshgrid(ys, xs, indexing="ij")
+    return torch.stack([x, y], -1)
+
+
+def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """Sample `x` (B, C, h, w) at source coordinates `flow` (B, H, W, 2): (B, C, H, W)."""
+    return F.grid_sample(x, flow.to(x.dtype), mode=mode, padding_mode="border", align_corners=False)
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold every batch normalisation of a network in evaluation mode into the convolution before it, in place."""
+    for child in module.modules():
+        if isinstance(child, ConvBlock) and isinstance(child[1], nn.BatchNorm2d):
+            convolution, norm = child[0], child[1]
+            assert isinstance(convolution, nn.Conv2d)
+            child[0] = nn.utils.fuse_conv_bn_eval(convolution, norm)
+            child[1] = nn.Identity()
+        if isinstance(child, ResidualBlock) and isinstance(child.norm, nn.BatchNorm2d):
+            child.second = nn.utils.fuse_conv_bn_eval(child.second, child.norm)
+            child.norm = nn.Identity()  # type: ignore[assignment]

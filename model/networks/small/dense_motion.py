@@ -1,0 +1,165 @@
+"""M: dense motion between source and driving frame from their keypoints, with occlusion (section 3.2, eq. 4-5).
+
+Every keypoint k moves its surroundings by w_k(p) = s_s/s_d R_s R_d^-1 (p - x_d,k) + x_s,k. The local map is the same for
+all k, so the masked sum over K flows is one matrix product: sum_k m_k w_k = (1 - m_0) A p + sum_k m_k (x_s,k - A x_d,k) + m_0 p,
+and no K dense flows are ever stored. The masks start as a soft nearest-keypoint kernel; the network adds to its logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
+from model.networks.small.blocks import ConvBlock, ResidualBlock, pixel_grid, upsample, warp
+from model.profiles.small import SmallConfig
+
+
+@dataclass(frozen=True)
+class DenseMotion:
+    """What the generator needs. G = 32 is the side of the volume."""
+
+    volume_flow: Tensor  # (B, D, G, G, 3) source coordinates of every cell of the driving volume, all in [-1, 1]
+    flow: Tensor  # (B, 2G, 2G, 2) source coordinates of every driving pixel
+    occlusion: Tensor  # (B, 2, 2G, 2G) how far the warped skips (0) and the warped pixels (1) can be trusted, in [0, 1]
+    hidden: Tensor  # (B, 64, G, G) the network's features
+    hidden_fine: Tensor  # (B, 32, 2G, 2G)
+
+
+class SmallDenseMotion(nn.Module):
+    """Hourglass at G x G with a finer last stage at 2G x 2G."""
+
+    planes: Tensor
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__()
+        k, d = config.keypoints, config.depth
+        _, quarter, eighth = config.skips
+        self.depth = d
+        self.register_buffer("planes", torch.linspace(*config.depth_range, d), persistent=False)
+        self.kernel = nn.Parameter(torch.full((k,), 2.0 * torch.log(torch.tensor(1 / 0.12))))  # log 1 / sigma^2
+        self.background = nn.Parameter(torch.tensor([-6.0, -6.0]))  # logit of the identity flow, in 3D and in 2D
+        self.compress = nn.Conv2d(eighth, 24, 1)
+        self.enter = ConvBlock(k + 24 + 2, 64)  # G
+        self.down1 = nn.Sequential(ConvBlock(64, 96, 3, 2), ResidualBlock(96))  # G/2
+        self.down2 = nn.Sequential(ConvBlock(96, 128, 3, 2), ConvBlock(128, 128))  # G/4
+        self.up1 = ConvBlock(128 + 96, 64)  # G/2
+        self.up2 = ConvBlock(64 + 64, 64)  # G
+        self.mask3d = nn.Conv2d(64, (k + 1) * d, 1)
+        self.fine = nn.Sequential(ConvBlock(64 + quarter, 32), ConvBlock(32, 32))  # 2G
+        self.mask2d = nn.Conv2d(32, k + 1, 1)
+        self.residual = nn.Conv2d(32, 2, 3, 1, 1)
+        self.occlusion = nn.Conv2d(32, 2, 3, 1, 1)
+        for head in (self.mask3d, self.mask2d, self.residual, self.occlusion):
+            nn.init.zeros_(head.weight)
+            assert head.bias is not None
+            nn.init.zeros_(head.bias)
+        nn.init.constant_(self.occlusion.bias, 2.0)  # type: ignore[arg-type]  # trust the source at first
+
+    def forward(
+        self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
+    ) -> DenseMotion:
+        """Batch shape B throughout; features as `SmallAppearance` returns them."""
+        x_s, x_d = compose(canonical, source), compose(canonical, driving)  # (B, K, 3)
+        turn = rotation_matrix(source.yaw, source.pitch, source.roll) @ (
+            rotation_matrix(driving.yaw, driving.pitch, driving.roll).mT
+        )
+        local = turn * (source.scale / driving.scale)[:, None, None]  # (B, 3, 3), A
+        offset = x_s - x_d @ local.mT  # (B, K, 3)
+
+        size = features["eighth"].shape[-1]  # G
+        grid = pixel_grid(size, size, x_d.device, x_d.dtype)  # (G, G, 2)
+        fine_grid = pixel_grid(2 * size, 2 * size, x_d.device, x_d.dtype)
+        precision = self.kernel.exp()
+
+        prior2d = self._prior2d(fine_grid, x_d, precision)  # (B, K + 1, 2G, 2G)
+        prior_flow, surface = self._flow2d(prior2d.softmax(1), fine_grid, x_d, local, offset)
+        coarse_flow = F.avg_pool2d(prior_flow.permute(0, 3, 1, 2), 2)  # (B, 2, G, G)
+
+        # What the keypoints say: heat of the driving frame minus heat of the source, per keypoint.
+        heat = self._heat(grid, x_d) - self._heat(grid, x_s)  # (B, K, G, G)
+        warped = warp(self.compress(features["eighth"]), coarse_flow.permute(0, 2, 3, 1))  # (B, 24, G, G)
+        displacement = coarse_flow - grid.permute(2, 0, 1)
+        x0 = self.enter(torch.cat([heat, warped, displacement], 1))  # (B, 64, G, G)
+        x1 = self.down1(x0)
+        x2 = self.down2(x1)
+        x1 = self.up1(torch.cat([upsample(x2), x1], 1))
+        hidden = self.up2(torch.cat([upsample(x1), x0], 1))  # (B, 64, G, G)
+
+        volume_flow = self._flow3d(hidden, grid, x_d, local, offset, precision, surface)
+
+        warped_fine = warp(features["quarter"], prior_flow)  # (B, 32, 2G, 2G)
+        fine = self.fine(torch.cat([upsample(hidden), warped_fine], 1))  # (B, 32, 2G, 2G)
+        masks = (prior2d + self.mask2d(fine)).softmax(1)
+        flow, _ = self._flow2d(masks, fine_grid, x_d, local, offset)
+        flow = flow + 0.1 * self.residual(fine).permute(0, 2, 3, 1)
+        return DenseMotion(volume_flow, flow, torch.sigmoid(self.occlusion(fine)), hidden, fine)
+
+    def _heat(self, grid: Tensor, points: Tensor) -> Tensor:
+        """Gaussians of sigma 0.1 around projected keypoints: (B, K, G, G)."""
+        return torch.exp(-50.0 * squared_distance(grid, points[..., :2]))
+
+    def _prior2d(self, grid: Tensor, x_d: Tensor, precision: Tensor) -> Tensor:
+        """Logits of the nearest-keypoint kernel and, as channel 0, the background: (B, K + 1, H, W)."""
+        logits = -0.5 * precision[:, None, None] * squared_distance(grid, x_d[..., :2])
+        background = self.background[1].expand(logits.shape[0], 1, *logits.shape[2:])
+        return torch.cat([background, logits], 1)
+
+    @staticmethod
+    def _flow2d(
+        masks: Tensor, grid: Tensor, x_d: Tensor, local: Tensor, offset: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Flow (B, H, W, 2) of the visible surface, whose depth (B, H, W) the keypoints' own depth interpolates."""
+        b, k1, h, w = masks.shape
+        m = masks.flatten(2).mT  # (B, HW, K + 1)
+        still, moving = m[..., :1], m[..., 1:]
+        share = 1 - still  # what belongs to any keypoint
+        surface = (moving @ x_d[..., 2:]) / share.clamp(min=1e-4)  # (B, HW, 1)
+        p = grid.reshape(1, -1, 2)
+        turned = p @ local[:, :2, :2].mT + surface @ local[:, :2, 2:].mT  # (B, HW, 2)
+        flow = share * turned + moving @ offset[..., :2] + still * p
+        return flow.reshape(b, h, w, 2), surface.reshape(b, h, w)
+
+    def _flow3d(
+        self,
+        hidden: Tensor,
+        grid: Tensor,
+        x_d: Tensor,
+        local: Tensor,
+        offset: Tensor,
+        precision: Tensor,
+        surface: Tensor,
+    ) -> Tensor:
+        """(B, D, G, G, 3) source coordinates of the driving volume's cells, depth scaled to [-1, 1] too."""
+        b, _, g, _ = hidden.shape
+        k1 = x_d.shape[1] + 1
+        flat = squared_distance(grid, x_d[..., :2])  # (B, K, G, G)
+        deep = (self.planes[:, None] - x_d[:, None, :, 2]) ** 2  # (B, D, K)
+        logits = -0.5 * precision[:, None, None, None] * (flat[:, :, None] + deep.mT[..., None, None])  # (B, K, D, G, G)
+        background = self.background[0].expand(b, 1, *logits.shape[2:])
+        logits = torch.cat([background, logits], 1) + self.mask3d(hidden).unflatten(1, (k1, self.depth))
+        m = logits.softmax(1).flatten(2).mT  # (B, DGG, K + 1)
+        p = torch.cat(
+            [
+                grid.expand(self.depth, g, g, 2),
+                self.planes[:, None, None, None].expand(self.depth, g, g, 1),
+            ],
+            -1,
+        ).reshape(1, -1, 3)
+        still = m[..., :1]
+        flow = (1 - still) * (p @ local.mT) + m[..., 1:] @ offset + still * p  # (B, DGG, 3)
+        near, far = self.planes[0], self.planes[-1]
+        # Planes are cell centres: the outer faces of the volume lie half a plane further out.
+        half = (far - near) / (self.depth - 1) / 2
+        depth = (flow[..., 2:] - (near + far) / 2) / ((far - near) / 2 + half)
+        return torch.cat([flow[..., :2], depth], -1).reshape(b, self.depth, g, g, 3)
+
+
+def squared_distance(grid: Tensor, points: Tensor) -> Tensor:
+    """|p - x_k|^2 of grid (H, W, 2) and points (B, K, 2): (B, K, H, W)."""
+    dx = grid[..., 0] - points[..., 0][..., None, None]
+    dy = grid[..., 1] - points[..., 1][..., None, None]
+    return dx * dx + dy * dy

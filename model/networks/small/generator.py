@@ -1,0 +1,60 @@
+"""G: the warped volume, warped skip features and the warped source pixels become the frame (section 3.2).
+
+Fine detail is copied, not re-invented: the output is a matte between the source's own pixels, warped at full size,
+and what the network paints where the source cannot tell (mouth interior, closed lids, what was hidden).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.networks.rendered import Rendered
+from model.networks.small.blocks import ConvBlock, ResidualBlock, upsample, warp
+from model.networks.small.dense_motion import DenseMotion
+from model.profiles.small import SmallConfig
+
+
+class SmallGenerator(nn.Module):
+    """Three scales, 1/8 to 1/2 of the picture, and a pixel shuffle to full size."""
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__()
+        half, quarter, _ = config.skips
+        a, b, c = config.generator
+        folded = config.volume * config.depth
+        self.enter = ConvBlock(folded + 64, c)  # 1/8
+        self.body = nn.Sequential(ResidualBlock(c), ResidualBlock(c))
+        self.to_quarter = nn.Sequential(ConvBlock(c + quarter + 32, b), ResidualBlock(b))  # 1/4
+        self.to_half = nn.Sequential(ConvBlock(b + half + 12, a), ConvBlock(a, a))  # 1/2; 12 = 2x2 warped pixels
+        self.paint = nn.Conv2d(a, 4 * 4, 3, 1, 1)  # pixel shuffle: three colours and a matte
+        nn.init.zeros_(self.paint.weight)
+        assert self.paint.bias is not None
+        nn.init.zeros_(self.paint.bias)
+        with torch.no_grad():
+            self.paint.bias[12:] = 2.0  # begins as a warp of the source
+
+    def forward(self, features: dict[str, Tensor], motion: DenseMotion) -> Rendered:
+        """features as `SmallAppearance` returns them; the frame is (B, 3, S, S) in [0, 1]."""
+        volume = F.grid_sample(
+            features["volume"], motion.volume_flow.to(features["volume"].dtype), padding_mode="zeros", align_corners=False
+        )  # (B, C, D, S/8, S/8)
+        x = self.body(self.enter(torch.cat([volume.flatten(1, 2), motion.hidden], 1)))  # (B, 80, S/8, S/8)
+
+        trust = motion.occlusion[:, :1]  # (B, 1, S/4, S/4)
+        skip = warp(features["quarter"], motion.flow) * trust
+        x = self.to_quarter(torch.cat([upsample(x), skip, motion.hidden_fine], 1))  # (B, 40, S/4, S/4)
+
+        full = upsample(motion.flow.permute(0, 3, 1, 2), 4)  # (B, 2, S, S)
+        pixels = warp(features["image"], full.permute(0, 2, 3, 1))  # (B, 3, S, S)
+        middle = F.avg_pool2d(full, 2).permute(0, 2, 3, 1)  # (B, S/2, S/2, 2)
+        skip = warp(features["half"], middle) * upsample(trust)
+        x = self.to_half(torch.cat([upsample(x), skip, F.pixel_unshuffle(pixels, 2) - 0.5], 1))  # (B, 20, S/2, S/2)
+
+        painted = F.pixel_shuffle(self.paint(x), 2)  # (B, 4, S, S)
+        matte = torch.sigmoid(painted[:, 3:]) * upsample(motion.occlusion[:, 1:], 4)
+        # The painting is a correction of the warped pixels until training makes it more.
+        colour = pixels + painted[:, :3] * 0.5
+        frame = (matte * pixels + (1 - matte) * colour).clamp(0.0, 1.0)
+        return Rendered(frame=frame, flow=full.permute(0, 2, 3, 1), occlusion=trust, matte=matte)

@@ -1,0 +1,62 @@
+"""The `small` profile: real time on a laptop CPU, the embedded default.
+
+Budget at 256x256: extract at most 0.15 GMAC, render at most 2.0 GMAC a frame; enrolment runs once and may cost more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# MediaPipe face-mesh indices of the keypoints that the landmark teacher guides. "Left" is the left of the image.
+GUIDED: tuple[int, ...] = (
+    33, 133, 159, 145,  # left eye: outer and inner corner, upper and lower lid
+    263, 362, 386, 374,  # right eye
+    468, 473,  # irises
+    105, 55, 334, 285,  # brows: middle and inner end, left then right
+    168, 4, 98, 327,  # nose: bridge, tip, wings
+    61, 291, 0, 17, 13, 14,  # mouth: corners, outer upper and lower, inner upper and lower
+    40, 270, 91, 321,  # lips between corner and middle
+    152, 172, 397,  # chin, jaw corners
+    50, 280,  # cheeks
+    234, 454,  # in front of the ears
+    10,  # forehead
+)  # fmt: skip
+
+# The keypoint that takes each guided keypoint's place in a mirrored picture, by position in GUIDED.
+MIRROR: tuple[int, ...] = (
+    4, 5, 6, 7, 0, 1, 2, 3, 9, 8, 12, 13, 10, 11, 14, 15, 17, 16,
+    19, 18, 20, 21, 22, 23, 25, 24, 27, 26, 28, 30, 29, 32, 31, 34, 33, 35,
+)  # fmt: skip
+
+# Where the free keypoints start, in the teacher's face units (eye distance 0.45, y down, z away); training moves them.
+FREE: tuple[tuple[float, float, float], ...] = (
+    (0.0, -0.80, 0.35),  # crown
+    (-0.50, -0.55, 0.40),  # hair, left of the image
+    (0.50, -0.55, 0.40),  # hair, right
+    (-0.55, 0.20, 0.60),  # hair or neck behind the left jaw
+    (0.55, 0.20, 0.60),  # and behind the right one
+    (0.0, 1.05, 0.35),  # neck
+)
+
+EYES: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+MOUTH: tuple[int, ...] = (18, 19, 20, 21, 22, 23, 24, 25, 26, 27)
+"""Positions in GUIDED of the keypoints around eyes and mouth, whose surroundings weigh more in training."""
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """Widths and sizes of the `small` networks."""
+
+    size: int = 256  # picture side, pixels
+    keypoints: int = len(GUIDED) + len(FREE)  # K
+    grid: int = 32  # side of the appearance volume
+    depth: int = 8  # D, depth planes of the volume
+    volume: int = 12  # C, channels of the volume
+    depth_range: tuple[float, float] = (-0.5, 0.9)  # crop units of the first and the last plane (z away from the viewer)
+    skips: tuple[int, int, int] = (16, 32, 64)  # channels of the 2D features at 1/2, 1/4 and 1/8 of the picture
+    generator: tuple[int, int, int] = (20, 40, 80)  # channels of the generator at 1/2, 1/4 and 1/8
+    extractor: tuple[int, ...] = (16, 32, 48, 96, 128)  # channels of the motion extractor, each at half the size before
+    mirror: tuple[int, ...] = field(default=MIRROR, repr=False)
+
+
+SMALL = SmallConfig()

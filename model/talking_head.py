@@ -1,0 +1,203 @@
+"""`TalkingHead`: the assembled model behind one interface, whatever the profile.
+
+    enrol(source image) -> SourceState      once per source image, on the receiver
+    extract(frames) -> Motion               each frame, on the sender
+    render(states, motions, views) -> frames    each frame, on the receiver, batched over people and views
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_tensors
+from torch import Tensor, nn
+
+from model.codec.statistics import MotionStatistics
+from model.errors import InputError, WeightsError
+from model.motion import POSE_SCALARS, CanonicalKeypoints, Motion, View, apply_view
+from model.networks.rendered import Rendered
+from model.networks.small import SmallNetworks
+from model.networks.small.blocks import fold_batch_norm
+from model.profiles.small import SMALL
+
+WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
+"""The embedded default."""
+
+
+class Networks(Protocol):
+    """What a profile brings: F, L, H + Delta, and M with G."""
+
+    def canonical(self, image: Tensor) -> CanonicalKeypoints: ...
+
+    def motion(self, image: Tensor) -> Motion: ...
+
+    def appearance(self, image: Tensor) -> dict[str, Tensor]: ...
+
+    def synthesise(
+        self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
+    ) -> Rendered: ...
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named configuration as callers need to know it."""
+
+    name: str
+    keypoints: int  # K
+    size: int  # picture side, pixels
+
+    @property
+    def motion_size(self) -> int:
+        """Scalars of a motion vector, 7 + 3K."""
+        return POSE_SCALARS + 3 * self.keypoints
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """What a receiver caches of a source image; tensors of batch size 1 on the model's device."""
+
+    canonical: CanonicalKeypoints
+    motion: Motion
+    features: dict[str, Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory the cached features take."""
+        return sum(t.numel() * t.element_size() for t in self.features.values())
+
+
+class TalkingHead:
+    """A profile's networks with their weights, in evaluation mode.
+
+    Thread safety: calls may come from any thread, one at a time.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        networks: nn.Module,
+        statistics: MotionStatistics,
+        weights_hash: str,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.profile = profile
+        self.statistics = statistics
+        self.weights_hash = weights_hash
+        self.device = torch.device(device)
+        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        networks = networks.eval().requires_grad_(False)
+        fold_batch_norm(networks)
+        # Channels-last is the layout in which CPU and GPU convolutions are fastest.
+        networks = networks.to(self.device).to(memory_format=torch.channels_last)
+        self._networks: Networks = networks  # type: ignore[assignment]
+
+    @staticmethod
+    def load(path: Path | None = None, device: torch.device | str = "cpu") -> TalkingHead:
+        """Read weights from a safetensors file; the embedded small ones by default.
+
+        Raises WeightsError when the file is missing, damaged or of an unknown profile.
+        """
+        path = WEIGHTS if path is None else path
+        try:
+            data = path.read_bytes()
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+            tensors = load_tensors(data)
+        except FileNotFoundError:
+            raise WeightsError(f"no weights at {path}") from None
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+        if metadata.get("profile") != "small":
+            raise WeightsError(f"{path} holds the profile {metadata.get('profile')!r}, which this version cannot run")
+        codec = {k.removeprefix("codec."): v.numpy() for k, v in tensors.items() if k.startswith("codec.")}
+        networks = SmallNetworks(SMALL)
+        state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items() if not k.startswith("codec.")}
+        try:
+            networks.load_state_dict(state)
+            statistics = MotionStatistics.from_arrays(codec)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise WeightsError(f"{path} does not fit the small profile: {str(error).splitlines()[0]}") from None
+        profile = Profile("small", SMALL.keypoints, SMALL.size)
+        return TalkingHead(profile, networks, statistics, hashlib.sha256(data).hexdigest(), device)
+
+    @staticmethod
+    def random(name: str = "small", seed: int = 0, device: torch.device | str = "cpu") -> TalkingHead:
+        """An untrained model, for tests and timings. Raises InputError for an unknown profile."""
+        if name != "small":
+            raise InputError(f"unknown profile {name!r}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            networks = SmallNetworks(SMALL)
+        statistics = MotionStatistics.default(SMALL.keypoints)
+        digest = hashlib.sha256(f"random {name} {seed}".encode()).hexdigest()
+        return TalkingHead(Profile(name, SMALL.keypoints, SMALL.size), networks, statistics, digest, device)
+
+    @torch.inference_mode()
+    def enrol(self, image: Tensor) -> SourceState:
+        """Features, canonical keypoints and motion of a source image, uint8 (3, S, S) or (1, 3, S, S) RGB."""
+        x = self._picture(image if image.ndim == 4 else image[None])
+        with self._precision():
+            features = self._networks.appearance(x)
+            canonical, motion = self._networks.canonical(x), self._networks.motion(x)
+        return SourceState(canonical, motion, features)
+
+    @torch.inference_mode()
+    def extract(self, frames: Tensor) -> Motion:
+        """Motion, batch shape (B,), of frames uint8 (B, 3, S, S) RGB."""
+        with self._precision():
+            motion = self._networks.motion(self._picture(frames))
+        return motion.to_torch(self.device)
+
+    @torch.inference_mode()
+    def render(self, states: Sequence[SourceState], motions: Motion, views: Sequence[View] | None = None) -> Tensor:
+        """Frames uint8 (B, 3, S, S) RGB on the model's device: source b in motion b, seen from view b.
+
+        Raises InputError when `states`, `motions` and `views` differ in length or the keypoints in number.
+        """
+        if len(states) != len(motions) or (views is not None and len(views) != len(states)):
+            raise InputError("one source state, one motion and one view per frame are needed")
+        if motions.keypoints != self.profile.keypoints:
+            raise InputError(f"motion has {motions.keypoints} keypoints, the model {self.profile.keypoints}")
+        driving = motions.to_torch(self.device)
+        if views is not None and not all(view.is_identity for view in views):
+            driving = _stack([apply_view(driving[i : i + 1], view) for i, view in enumerate(views)])
+        features, canonical, source = _batch(states)
+        with self._precision():
+            frame = self._networks.synthesise(features, canonical, source, driving).frame
+        return (frame.float() * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+
+    def _picture(self, image: Tensor) -> Tensor:
+        size = self.profile.size
+        if image.dtype != torch.uint8 or image.shape[1:] != (3, size, size):
+            raise InputError(f"pictures must be uint8 (3, {size}, {size}), not {image.dtype} {tuple(image.shape[1:])}")
+        picture = image.to(self.device).float() / 255
+        return picture.contiguous(memory_format=torch.channels_last)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
+
+
+def _stack(motions: Sequence[Motion]) -> Motion:
+    return Motion(*(torch.cat([getattr(m, field.name) for m in motions]) for field in fields(Motion)))
+
+
+def _batch(states: Sequence[SourceState]) -> tuple[dict[str, Tensor], CanonicalKeypoints, Motion]:
+    """Source states side by side; a single one, or the same one throughout, is expanded without a copy."""
+    count, first = len(states), states[0]
+    join: Callable[[list[Tensor]], Tensor] = torch.cat
+    if all(state is first for state in states):
+        states = [first]
+
+        def join(parts: list[Tensor]) -> Tensor:
+            return parts[0].expand(count, *parts[0].shape[1:])
+
+    features = {name: join([s.features[name] for s in states]) for name in first.features}
+    canonical = CanonicalKeypoints(join([s.canonical.points for s in states]))
+    motion = Motion(*(join([getattr(s.motion, field.name) for s in states]) for field in fields(Motion)))
+    return features, canonical, motion

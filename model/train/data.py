@@ -1,0 +1,248 @@
+"""Prepared clips as training batches: uint8 frames kept in memory or on the device, people balanced, labels from the teacher.
+
+    prepared/manifest.json   what there is, with licences
+    prepared/NAME.mp4        frames of one crop
+    prepared/NAME.npz        teacher landmarks
+
+A batch is G groups of one source frame and N driving frames of the same clip, all under one random crop, mirror and colour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from model.errors import InputError
+from model.motion import Motion, rotation_matrix
+from model.networks.small.blocks import pixel_grid
+from model.profiles.small import EYES, GUIDED, MIRROR, MOUTH
+from model.train.decompose import decompose
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One prepared shot; frames `start` to `start + len(indices)` of the frame store are the labelled ones."""
+
+    name: str
+    person: str
+    kind: str  # "clip" or "still" (a photo moved by its own landmarks)
+    rows: NDArray[np.int64]  # (T,) rows of the frame store with a face
+    points: Floats  # (T, J, 3) guided landmarks, crop units, t_z taken off
+    pose: Floats  # (T, 6) yaw, pitch, roll, scale, t_x, t_y
+    canonical: Floats  # (J, 3) median over the clip of the landmarks with pose and size taken off
+
+
+@dataclass(frozen=True)
+class Batch:
+    """G groups of 1 + N frames. Index 0 of the second dimension is the source."""
+
+    frames: Tensor  # (G, 1 + N, 3, S, S) float in [0, 1]
+    motion: Motion  # batch shape (G, 1 + N); expression of the guided keypoints (G, 1 + N, J, 3)
+    canonical: Tensor  # (G, J, 3)
+    points: Tensor  # (G, 1 + N, J, 3) guided keypoints in crop units
+
+
+class ClipSet:
+    """All prepared clips of a folder."""
+
+    def __init__(self, folder: Path, device: torch.device, licence: str | None = None, limit: int | None = None) -> None:
+        """Decode every clip; the frame store is a memory-mapped cache beside the data, made once.
+
+        licence   "open" keeps clips of the open class only
+        Raises InputError when the folder holds no prepared clip.
+        """
+        manifest = folder / "manifest.json"
+        if not manifest.exists():
+            raise InputError(f"{folder} holds no manifest.json; make one with `python -m model prepare`")
+        entries = json.loads(manifest.read_text())
+        if licence:
+            entries = [e for e in entries if e["licence_class"] == licence]
+        entries = entries[:limit]
+        if not entries:
+            raise InputError(f"no clip to train on in {folder}")
+        self.frames = _frame_store(folder, entries, device)
+        self.device = device
+        self.clips = _labels(folder, entries)
+        self.people: dict[str, list[int]] = {}
+        for index, clip in enumerate(self.clips):
+            self.people.setdefault(clip.person, []).append(index)
+        self.names = sorted(self.people)
+
+    def pose_mean(self) -> Tensor:
+        """(6,) mean of yaw, pitch, roll (in 30 degrees), log scale, t_x, t_y: where the extractor starts."""
+        pose = np.concatenate([c.pose for c in self.clips])
+        rows = np.concatenate([pose[:, :3] / 30, np.log(pose[:, 3:4]), pose[:, 4:6]], 1)
+        return torch.from_numpy(rows.mean(0).astype(np.float32))
+
+    def canonical_mean(self) -> Tensor:
+        """(J, 3) mean canonical keypoints over people."""
+        means = [np.mean([self.clips[i].canonical for i in members], 0) for members in self.people.values()]
+        return torch.from_numpy(np.mean(means, 0).astype(np.float32))
+
+    def batches(self, groups: int, driving: int, seed: int, augment: bool = True) -> Iterator[Batch]:
+        """Endless random batches, the same for the same seed."""
+        rng = np.random.default_rng(seed)
+        while True:
+            yield self._batch(rng, groups, driving, augment)
+
+    def _batch(self, rng: np.random.Generator, groups: int, driving: int, augment: bool) -> Batch:
+        rows, motions, canonicals, points = [], [], [], []
+        for _ in range(groups):
+            clip = self.clips[rng.choice(self.people[self.names[rng.integers(len(self.names))]])]
+            chosen = _choose(rng, clip, driving)
+            rows.append(clip.rows[chosen])
+            canonicals.append(clip.canonical)
+            points.append(clip.points[chosen])
+            motions.append(clip.pose[chosen])
+        index = torch.from_numpy(np.stack(rows)).to(self.frames.device)
+        frames = self.frames[index].to(self.device).permute(0, 1, 4, 2, 3).float() / 255  # (G, 1 + N, 3, S, S)
+        pose = torch.from_numpy(np.stack(motions)).to(self.device)
+        point = torch.from_numpy(np.stack(points)).to(self.device)
+        canonical = torch.from_numpy(np.stack(canonicals)).to(self.device)
+        if augment:
+            frames, pose, point, canonical = _augment(rng, frames, pose, point, canonical)
+        return Batch(frames, _motion(pose, point, canonical), canonical, point)
+
+
+def _motion(pose: Tensor, points: Tensor, canonical: Tensor) -> Motion:
+    """The teacher's motion: expression is what pose and canonical keypoints leave over, delta = (x - t) / s - R x_c."""
+    yaw, pitch, roll, scale = pose[..., 0], pose[..., 1], pose[..., 2], pose[..., 3]
+    translation = torch.cat([pose[..., 4:6], torch.zeros_like(pose[..., :1])], -1)
+    rotated = canonical[:, None] @ rotation_matrix(yaw, pitch, roll).mT
+    expression = (points - translation[..., None, :]) / scale[..., None, None] - rotated
+    return Motion(yaw, pitch, roll, translation, scale, expression)
+
+
+def _choose(rng: np.random.Generator, clip: Clip, driving: int) -> NDArray[np.int64]:
+    """A source and driving frames; half of the time the driving frames are the furthest of a few, so that motion shows."""
+    count = len(clip.rows)
+    source = rng.integers(count)
+    candidates = rng.integers(count, size=(driving, 4 if rng.random() < 0.5 else 1))
+    distance = np.abs(clip.points[candidates] - clip.points[source]).mean((-1, -2))  # (N, candidates)
+    best = candidates[np.arange(driving), distance.argmax(1)]
+    return np.concatenate([[source], best])
+
+
+def _augment(
+    rng: np.random.Generator, frames: Tensor, pose: Tensor, points: Tensor, canonical: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One mirror, crop and colour change per group, the same for its source and its driving frames."""
+    groups, size = frames.shape[0], frames.shape[-1]
+    device = frames.device
+    mirrored = torch.from_numpy(rng.random(groups) < 0.5).to(device)
+    flip = torch.tensor([-1.0, 1.0, 1.0], device=device)
+    order = torch.tensor(MIRROR, device=device)
+    sign = torch.tensor([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0], device=device)
+    m = mirrored[:, None, None]
+    pose = torch.where(m, pose * sign, pose)
+    points = torch.where(m[..., None], points[:, :, order] * flip, points)
+    canonical = torch.where(m, canonical[:, order] * flip, canonical)
+
+    zoom = torch.from_numpy(np.exp(rng.uniform(-0.2, 0.15, groups)).astype(np.float32)).to(device)
+    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (groups, 2)).astype(np.float32)).to(device)
+    grid = pixel_grid(size, size, device, torch.float32)
+    # p' = zoom p + shift in the new picture, so a new pixel reads the old one at (p' - shift) / zoom.
+    reads = (grid - shift[:, None, None]) / zoom[:, None, None, None]
+    reads = torch.cat([torch.where(mirrored[:, None, None, None], -reads[..., :1], reads[..., :1]), reads[..., 1:]], -1)
+    flat = frames.flatten(1, 2)  # (G, 3 (1 + N), S, S)
+    frames = F.grid_sample(flat, reads, padding_mode="reflection", align_corners=False).unflatten(1, (-1, 3))
+    zeros = torch.zeros_like(shift[:, :1])
+    points = points * zoom[:, None, None, None] + torch.cat([shift, zeros], 1)[:, None, None]
+    pose = torch.cat(
+        [
+            pose[..., :3],
+            pose[..., 3:4] * zoom[:, None, None],
+            pose[..., 4:6] * zoom[:, None, None] + shift[:, None],
+        ],
+        -1,
+    )
+
+    gain = torch.from_numpy(rng.uniform(0.8, 1.2, (groups, 1, 3, 1, 1)).astype(np.float32)).to(device)
+    gain = gain * 0.5 + 0.5 * gain.mean(2, keepdim=True)  # mostly brightness, a little colour cast
+    contrast = torch.from_numpy(rng.uniform(0.8, 1.2, (groups, 1, 1, 1, 1)).astype(np.float32)).to(device)
+    saturation = torch.from_numpy(rng.uniform(0.7, 1.2, (groups, 1, 1, 1, 1)).astype(np.float32)).to(device)
+    grey = frames.mean(2, keepdim=True)
+    frames = grey + (frames - grey) * saturation
+    mean = frames.mean((1, 2, 3, 4), keepdim=True)
+    frames = ((frames - mean) * contrast + mean) * gain
+    return frames.clamp(0, 1), pose, points, canonical
+
+
+def attention_map(points: Tensor, size: int) -> Tensor:
+    """(B, 1, size, size) in [0, 1]: 1 around eyes and mouth of guided keypoints (B, J, 3), 0 far from them."""
+    grid = pixel_grid(size, size, points.device, points.dtype)
+    chosen = points[:, list(EYES + MOUTH), :2]
+    gap = ((grid[None, None] - chosen[:, :, None, None]) ** 2).sum(-1)  # (B, P, size, size)
+    return torch.exp(-gap.amin(1, keepdim=True) / (2 * 0.06**2))
+
+
+def _labels(folder: Path, entries: list[dict[str, object]]) -> list[Clip]:
+    clips = []
+    start = 0
+    for entry in entries:
+        with np.load(folder / f"{entry['name']}.npz") as data:
+            all_points, present = data["points"].astype(np.float32), data["present"]
+        keep = np.flatnonzero(present & np.isfinite(all_points).all((1, 2)))
+        rows = start + keep
+        start += len(present)
+        if len(keep) < 2:
+            continue
+        pose = decompose(all_points[keep])
+        points = all_points[keep][:, list(GUIDED)]
+        points[..., 2] -= pose.translation[:, None, 2]
+        t = pose.translation.copy()
+        t[:, 2] = 0
+        rotation = rotation_matrix(pose.yaw, pose.pitch, pose.roll)
+        relative = (points - t[:, None]) / pose.scale[:, None, None]
+        canonical = np.median(relative @ rotation, 0)  # R^T x for each row vector
+        clips.append(
+            Clip(
+                name=str(entry["name"]),
+                person=str(entry["person"]),
+                kind=str(entry.get("kind", "clip")),
+                rows=rows.astype(np.int64),
+                points=points.astype(np.float32),
+                pose=pose.to_array(),
+                canonical=canonical.astype(np.float32),
+            )
+        )
+    return clips
+
+
+def _frame_store(folder: Path, entries: list[dict[str, object]], device: torch.device) -> Tensor:
+    """uint8 (frames, S, S, 3) of all clips; on a GPU it is copied there once, on a CPU it stays memory-mapped."""
+    total = sum(int(str(e["frames"])) for e in entries)
+    with av.open(str(folder / f"{entries[0]['name']}.mp4")) as container:
+        size = container.streams.video[0].width
+    listing = json.dumps([(e["name"], e["frames"]) for e in entries])
+    path = folder / f"frames-{hashlib.sha256(listing.encode()).hexdigest()[:12]}.u8"
+    shape = (total, size, size, 3)
+    if not path.exists() or path.stat().st_size != total * size * size * 3:
+        part = path.with_suffix(".part")
+        store = np.memmap(part, np.uint8, "w+", shape=shape)
+        row = 0
+        for entry in tqdm(entries, desc="decoding clips", unit="clip"):
+            with av.open(str(folder / f"{entry['name']}.mp4")) as container:
+                for frame in container.decode(video=0):
+                    store[row] = frame.to_ndarray(format="rgb24")
+                    row += 1
+        if row != total:
+            raise InputError(f"{folder} holds {row} frames but its manifest says {total}; prepare it again")
+        store.flush()
+        part.rename(path)
+    frames = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=shape))
+    return frames.to(device) if device.type == "cuda" else frames
+

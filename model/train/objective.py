@@ -1,0 +1,157 @@
+"""What the small profile is trained for: the picture, and keypoints that begin as the teacher's.
+
+The teacher's keypoints drive the renderer first and fade out (`teacher_share`), so that the renderer sees meaningful
+motion from its first step and the extractor learns positions in minutes; then both train through the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.motion import CanonicalKeypoints, Motion, compose
+from model.networks.rendered import Rendered
+from model.networks.small import SmallNetworks
+from model.networks.small.blocks import pixel_grid, warp
+from model.profiles.small import EYES, GUIDED, MOUTH
+from model.train.data import Batch, attention_map
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Perceptual distance of two pictures (B, 3, H, W) in [0, 1]: (B,)."""
+
+J = len(GUIDED)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weight of each loss. Position losses are in crop units, which are small: hence the large numbers."""
+
+    perceptual: float = 1.0  # LPIPS of the whole picture
+    face: float = 0.5  # LPIPS of the face alone, enlarged
+    pixel: float = 2.0  # L1
+    attention: float = 2.0  # L1 around eyes and mouth
+    keypoint: float = 10.0  # composed guided keypoints against the teacher's
+    expression: float = 10.0  # expression deformation against the teacher's
+    canonical: float = 10.0  # canonical keypoints against the teacher's
+    pose: float = 1.0  # yaw, pitch, roll (10 degrees = 1), size, place
+    free: float = 2.0  # deformation prior of the free keypoints (L1)
+    warp: float = 0.5  # L1 of the warped source pixels, so that the flow learns even where the painting could do it
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One step's picture and its losses."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    rendered: Rendered  # of the G * N driving frames
+    target: Tensor  # (G * N, 3, S, S)
+
+
+def evaluate(
+    networks: SmallNetworks, batch: Batch, perceptual: Distance, weights: Weights, teacher_share: float, seed: int
+) -> Outcome:
+    """Losses of one batch; `teacher_share` in [0, 1] is the share of frames that the teacher's keypoints drive."""
+    groups, count = batch.frames.shape[:2]
+    flat = batch.frames.flatten(0, 1)
+    source_image = batch.frames[:, 0].contiguous(memory_format=torch.channels_last)
+    features = networks.appearance(source_image)
+    canonical = networks.canonical(source_image)  # (G, K, 3)
+    motion = networks.motion(flat.contiguous(memory_format=torch.channels_last))  # (G * (1 + N))
+    predicted = _map(motion, lambda x: x.unflatten(0, (groups, count)))
+
+    parts = _keypoint_losses(batch, canonical.points, predicted, weights)
+
+    # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
+    generator = torch.Generator().manual_seed(seed)
+    taught = (torch.rand(groups, generator=generator) < teacher_share).to(flat.device)
+    points, driven = _teach(taught, batch, canonical.points, predicted)
+
+    n = count - 1
+
+    def repeat(x: Tensor) -> Tensor:
+        return x.repeat_interleave(n, 0)
+
+    rendered = networks.synthesise(
+        {name: repeat(f) for name, f in features.items()},
+        CanonicalKeypoints(repeat(points)),
+        _map(driven, lambda x: repeat(x[:, 0])),
+        _map(driven, lambda x: x[:, 1:].flatten(0, 1)),
+    )
+    target = batch.frames[:, 1:].flatten(0, 1)
+    parts |= _picture_losses(rendered, target, batch, perceptual, weights, repeat(source_image))
+    total = torch.stack(list(parts.values())).sum()
+    return Outcome(total, parts, rendered, target)
+
+
+def _keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights: Weights) -> dict[str, Tensor]:
+    teacher = batch.motion
+    important = torch.ones(J, device=canonical.device)
+    important[list(EYES + MOUTH)] = 3.0
+    important = (important / important.mean())[:, None]
+    composed = compose(CanonicalKeypoints(canonical[:, None]), predicted)[..., :J, :]
+    axes = torch.tensor([1.0, 1.0, 0.3], device=canonical.device)  # the teacher's depth is a guess
+    pose = sum(
+        (getattr(predicted, name) - getattr(teacher, name)).abs().mean() / 10 for name in ("yaw", "pitch", "roll")
+    )
+    pose = pose + 5 * (predicted.scale.log() - teacher.scale.log()).abs().mean()
+    pose = pose + 10 * (predicted.translation - teacher.translation).abs().mean()
+    deformation = predicted.expression[..., :J, :] - teacher.expression
+    return {
+        "keypoint": weights.keypoint * ((composed - batch.points).abs() * axes * important).mean(),
+        "expression": weights.expression * (deformation.abs() * axes * important).mean(),
+        "canonical": weights.canonical * ((canonical[:, :J] - batch.canonical).abs() * axes).mean(),
+        "pose": weights.pose * pose,
+        "free": weights.free * predicted.expression[..., J:, :].abs().mean(),
+    }
+
+
+def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -> tuple[Tensor, Motion]:
+    """Canonical keypoints (G, K, 3) and motion (G, 1 + N): the teacher's in groups `taught` (G,), else the network's."""
+    points = torch.cat([torch.where(taught[:, None, None], batch.canonical, canonical[:, :J]), canonical[:, J:]], 1)
+    mixed = {}
+    for field in fields(Motion):
+        mine, theirs = getattr(predicted, field.name), getattr(batch.motion, field.name)
+        if field.name == "expression":
+            theirs = torch.cat([theirs, mine[..., J:, :]], -2)
+        mixed[field.name] = torch.where(taught.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
+    return points, Motion(**mixed)
+
+
+def _picture_losses(
+    rendered: Rendered, target: Tensor, batch: Batch, perceptual: Distance, weights: Weights, source: Tensor
+) -> dict[str, Tensor]:
+    frame = rendered.frame
+    error = (frame - target).abs()
+    points = batch.points[:, 1:].flatten(0, 1)
+    attention = attention_map(points, frame.shape[-1] // 4)
+    attention = F.interpolate(attention, size=frame.shape[-2:], mode="bilinear", align_corners=False)
+    parts = {
+        "pixel": weights.pixel * error.mean(),
+        "attention": weights.attention * (error * attention).sum() / (3 * attention.sum()).clamp(min=1.0),
+        "perceptual": weights.perceptual * perceptual(frame, target).mean(),
+    }
+    if weights.face:
+        boxes = face_grid(points, 144)
+        parts["face"] = weights.face * perceptual(warp(frame, boxes), warp(target, boxes)).mean()
+    if weights.warp and rendered.flow is not None:
+        parts["warp"] = weights.warp * (warp(source, rendered.flow) - target).abs().mean()
+    return parts
+
+
+def face_grid(points: Tensor, size: int) -> Tensor:
+    """Sampling grid (B, size, size, 2) of the square around eyes and mouth of guided keypoints (B, J, 3)."""
+    chosen = points[:, list(EYES + MOUTH), :2]
+    low, high = chosen.amin(1), chosen.amax(1)
+    centre = (low + high) / 2
+    half = (high - low).amax(1) / 2 * 1.25
+    grid = pixel_grid(size, size, points.device, points.dtype)
+    return centre[:, None, None] + grid * half[:, None, None, None]
+
+
+def _map(motion: Motion, change: Callable[[Tensor], Tensor]) -> Motion:
+    return Motion(*(change(getattr(motion, field.name)) for field in fields(Motion)))
