@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.motion import Motion
-
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales (Wang, Simoncelli, Bovik 2003, section 3.2)."""
 
@@ -67,22 +65,14 @@ def flicker(a: Tensor, b: Tensor) -> Tensor:
 
 
 def landmark_distance(a: Tensor, b: Tensor, size: int = 256) -> Tensor:
-    """Average keypoint distance (AKD) in the plane, pixels of a crop of `size`; landmarks (B, N, 2 or 3), crop units."""
+    """Average keypoint distance (AKD), x and y, pixels of a crop of `size`; landmarks (B, N, 2 or 3) in crop units."""
     distance: Tensor = torch.linalg.vector_norm(a[..., :2] - b[..., :2], dim=-1)
     return distance.mean(-1) * (size / 2)
 
 
-def pose_error(a: Motion, b: Motion) -> Tensor:
-    """Head-pose error in degrees: mean of the absolute differences of yaw, pitch and roll, each the short way round."""
-    pairs = ((a.yaw, b.yaw), (a.pitch, b.pitch), (a.roll, b.roll))
-    gaps = [((x - y + 180.0) % 360.0 - 180.0).abs() for x, y in pairs]
-    result: Tensor = torch.stack(gaps).mean(0)
-    return result
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine similarity of embeddings (B, D)."""
-    return F.cosine_similarity(a, b, dim=-1)
+def pose_error(a: Tensor, b: Tensor) -> Tensor:
+    """Head-pose error in degrees of (yaw, pitch, roll), (B, 3): mean absolute difference, each the short way round."""
+    return ((a - b + 180.0) % 360.0 - 180.0).abs().mean(-1)
 
 
 def _ssim_maps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
