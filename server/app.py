@@ -1,0 +1,63 @@
+"""The aiohttp application: built from settings and injected parts, started and stopped cleanly."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+from aiohttp import web
+
+from server.auth import Authority
+from server.conference import Conference
+from server.metrics import Metrics
+from server.publications import PublicationFactory
+from server.routes import add_routes
+from server.routes.errors import errors_middleware
+from server.routes.parts import PARTS, Parts
+from server.settings import Settings
+from server.turn import IceServers
+
+Receiver = Callable[[Settings, Metrics, Callable[[], float]], AbstractAsyncContextManager[PublicationFactory]]
+"""Opens what renders and encodes, and gives a factory of publications."""
+
+
+def build_app(
+    settings: Settings,
+    publications: PublicationFactory,
+    metrics: Metrics | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
+    new_secret: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+) -> web.Application:
+    """An application that is ready to run; its conference starts and closes with it.
+
+    `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials).
+    """
+    metrics = metrics or Metrics()
+    conference = Conference(settings, publications, metrics, clock, new_secret)
+    application = web.Application(middlewares=[errors_middleware], client_max_size=settings.source_max_bytes)
+    application[PARTS] = Parts(
+        settings=settings,
+        authority=Authority.from_settings(settings, wall_clock),
+        ice_servers=IceServers.from_settings(settings, wall_clock),
+        conference=conference,
+        metrics=metrics,
+        clock=clock,
+    )
+    add_routes(application)
+
+    async def run_conference(_application: web.Application) -> AsyncIterator[None]:
+        await conference.start()
+        yield
+        await conference.close()
+
+    async def shut_down(_application: web.Application) -> None:
+        # Sockets first: aiohttp waits for their handlers before it cleans up.
+        await conference.close()
+
+    application.cleanup_ctx.append(run_conference)
+    application.on_shutdown.append(shut_down)
+    return application

@@ -1,0 +1,130 @@
+"""Tokens: HS256 JWT (RFC 7519) in the shape that LiveKit made common, minted and verified.
+
+Claims: `iss` the key's name, `sub` the identity, `exp` and `nbf` in Unix seconds, `name` (optional) and
+`video: {room, roomJoin, canPublish, canSubscribe}`. A missing permission is granted, as LiveKit does,
+but never `roomJoin`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jwt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from server.errors import ForbiddenError, UnauthorizedError
+from server.settings import Settings
+
+LEEWAY_SECONDS = 10.0
+"""Tolerated difference between the clocks of the minting and the verifying machine."""
+
+MAX_TOKEN_BYTES = 4096
+
+
+class VideoGrant(BaseModel):
+    """The `video` claim; the field names are LiveKit's."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    room: str = Field(default="", max_length=64)
+    roomJoin: bool = False  # noqa: N815
+    canPublish: bool = True  # noqa: N815
+    canSubscribe: bool = True  # noqa: N815
+
+
+class Claims(BaseModel):
+    """The claims of a verified token."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    sub: str = Field(min_length=1, max_length=128)
+    exp: float
+    nbf: float = 0.0
+    iss: str
+    name: str = Field(default="", max_length=64)
+    video: VideoGrant = VideoGrant()
+
+    def may_join(self, room: str) -> None:
+        """Raise ForbiddenError unless the token opens `room`."""
+        if not self.video.roomJoin or self.video.room != room:
+            raise ForbiddenError(f"the token does not open room {room!r}")
+
+    def may_publish(self) -> None:
+        """Raise ForbiddenError unless the token permits publishing."""
+        if not self.video.canPublish:
+            raise ForbiddenError("the token does not permit publishing")
+
+    def may_subscribe(self) -> None:
+        """Raise ForbiddenError unless the token permits watching."""
+        if not self.video.canSubscribe:
+            raise ForbiddenError("the token does not permit watching")
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Mints and verifies tokens with one key; `clock` gives Unix seconds."""
+
+    key: str
+    secret: str
+    clock: Callable[[], float]
+
+    @classmethod
+    def from_settings(cls, settings: Settings, clock: Callable[[], float]) -> Authority:
+        """The key of the settings, or in development mode one that lives as long as the process."""
+        if settings.development:
+            return cls("development", secrets.token_hex(32), clock)
+        return cls(settings.api_key, settings.api_secret.get_secret_value(), clock)
+
+    def mint(
+        self,
+        room: str,
+        identity: str | None = None,
+        *,
+        hours: float = 6.0,
+        name: str = "",
+        publish: bool = True,
+        subscribe: bool = True,
+    ) -> str:
+        """A token for `room`; without `identity` a random one."""
+        now = self.clock()
+        claims: dict[str, object] = {
+            "iss": self.key,
+            "sub": identity or f"guest-{secrets.token_hex(6)}",
+            "nbf": int(now),
+            "exp": int(now + hours * 3600.0),
+            "video": {"room": room, "roomJoin": True, "canPublish": publish, "canSubscribe": subscribe},
+        }
+        if name:
+            claims["name"] = name
+        return jwt.encode(claims, self.secret, algorithm="HS256")
+
+    def verify(self, token: str) -> Claims:
+        """The claims of a good token; raises UnauthorizedError for any other."""
+        if not token:
+            raise UnauthorizedError("a token is needed")
+        if len(token) > MAX_TOKEN_BYTES:
+            raise UnauthorizedError("the token is malformed")
+        try:
+            # Only HS256, or the token's own header would choose how it is checked (RFC 8725, section 3.1).
+            # The times are checked below, against the clock that was passed in.
+            payload = jwt.decode(
+                token,
+                self.secret,
+                algorithms=["HS256"],
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
+            )
+            claims = Claims.model_validate(payload)
+        except jwt.InvalidSignatureError:
+            raise UnauthorizedError("the token is signed with another key") from None
+        except (jwt.InvalidTokenError, ValidationError):
+            raise UnauthorizedError("the token is malformed") from None
+        if claims.iss != self.key:
+            raise UnauthorizedError("the token is of another key")
+        now = self.clock()
+        if now > claims.exp + LEEWAY_SECONDS:
+            raise UnauthorizedError("the token has expired")
+        if now < claims.nbf - LEEWAY_SECONDS:
+            raise UnauthorizedError("the token is not valid yet")
+        return claims

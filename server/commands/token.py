@@ -1,0 +1,49 @@
+"""`python -m server token`: mint a token for a room."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from server.auth import Authority
+from server.errors import SettingsError
+from server.protocol import parse_room
+from server.settings import load_settings
+
+HELP = "Mint a token for a room with VISAVIS_API_KEY and VISAVIS_API_SECRET."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("--room", required=True, help="room that the token opens")
+    parser.add_argument("--identity", help="who holds it (the claim sub); a random one by default")
+    parser.add_argument("--name", default="", help="name shown in the call when the client gives none (WHIP)")
+    parser.add_argument("--hours", type=float, help="validity, hours (default: VISAVIS_TOKEN_HOURS, 6)")
+    parser.add_argument("--no-publish", action="store_true", help="the holder may only watch")
+    parser.add_argument("--no-subscribe", action="store_true", help="the holder may only publish")
+    parser.add_argument("--json", action="store_true", help="print an object with token, room, identity and expiry")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the token."""
+    settings = load_settings(token_hours=options.hours)
+    if settings.development:
+        raise SettingsError(
+            "set VISAVIS_API_KEY and VISAVIS_API_SECRET; without them the server mints tokens for its own page only"
+        )
+    authority = Authority.from_settings(settings, time.time)
+    token = authority.mint(
+        parse_room(options.room),
+        options.identity,
+        hours=settings.token_hours,
+        name=options.name,
+        publish=not options.no_publish,
+        subscribe=not options.no_subscribe,
+    )
+    if options.json:
+        claims = authority.verify(token)
+        print(json.dumps({"token": token, "room": options.room, "identity": claims.sub, "expires": int(claims.exp)}))
+    else:
+        print(token)
+    return 0

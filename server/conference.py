@@ -1,0 +1,477 @@
+"""The conference: joins rooms, publications and peer connections, and tells clients what changed.
+
+It drives `server.rooms` and acts on its events. One event loop; every method that does not say `async` returns at
+once, and what takes time runs in tasks that `close` waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aiortc import MediaStreamTrack, RTCDataChannel
+
+from model.motion import View
+from server import protocol
+from server.auth import Claims
+from server.connections import Connection, Offer, Outcome, choose_codec, parse_offer
+from server.errors import CapacityError, ConflictError, DrainingError, NotFoundError, SdpError
+from server.metrics import Metrics
+from server.publications import PublicationFactory, PublicationPort, SubscriptionPort
+from server.rooms import Client, Event, Gone, Kind, Participant, Reason, Resumed, RoomLimits, Rooms
+from server.settings import Settings
+from server.speaker import SpeakerDetector
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.2
+
+
+class Listener(Protocol):
+    """The signalling connection of one participant."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a message; never blocks."""
+
+    def close(self, reason: str) -> None:
+        """Say why and close; never blocks."""
+
+
+@dataclass
+class Seat:
+    """What one participant holds, while it is in the roster."""
+
+    participant: str
+    listener: Listener | None
+    publication: PublicationPort | None = None
+    connection: Connection | None = None  # on which it publishes
+
+
+@dataclass
+class Watching:
+    """One viewer's connection to one participant."""
+
+    id: str
+    viewer: str | None  # participant; None when it came by WHEP
+    target: str
+    subscription: SubscriptionPort
+    connection: Connection
+    report: dict[str, Any] = field(default_factory=dict)  # what the viewer measured last
+
+
+class Conference:
+    """All calls of one process. `start` before use, `close` at the end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        publications: PublicationFactory,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        new_secret: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.rooms = Rooms(
+            RoomLimits(
+                rooms=settings.max_rooms,
+                participants=settings.max_participants,
+                gone_seconds=settings.gone_seconds,
+                resume_seconds=settings.resume_seconds,
+            ),
+            new_secret,
+        )
+        self.draining = False
+        self._publications = publications
+        self._metrics = metrics
+        self._clock = clock
+        self._new_secret = new_secret
+        self._seats: dict[str, Seat] = {}
+        self._watching: dict[str, Watching] = {}
+        self._speakers: dict[str, SpeakerDetector] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ticker: asyncio.Task[None] | None = None
+
+    # Life
+
+    async def start(self) -> None:
+        """Begin to let time pass."""
+        self._ticker = asyncio.create_task(self._tick_forever(), name="conference ticker")
+
+    async def close(self) -> None:
+        """Tell everybody, close everything and wait for it; idempotent."""
+        self.draining = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+            self._ticker = None
+        for seat in list(self._seats.values()):
+            if seat.listener is not None:
+                seat.listener.close("shutdown")
+            self._act(self.rooms.leave(self._clock(), seat.participant, "closed"))
+        for watching in list(self._watching.values()):
+            self._end_watching(watching, None)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is here."""
+        return bool(self._seats or self._watching)
+
+    # Participants
+
+    def join(
+        self, claims: Claims, room: str, name: str, client: Client, resume: str | None, listener: Listener | None
+    ) -> tuple[Participant, bool]:
+        """Let a client in; also tells whether it was resumed. Raises CapacityError, ForbiddenError, DrainingError."""
+        claims.may_join(room)
+        self._check_open()
+        participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume)
+        seat = self._seats.get(participant.id)
+        if seat is None:
+            self._seats[participant.id] = Seat(participant.id, listener)
+        else:
+            previous, seat.listener = seat.listener, listener
+            if previous is not None:
+                previous.close("replaced")
+        resumed = any(isinstance(event, Resumed) for event in events) or participant.publication > 0
+        self._metrics.joined(client, resumed)
+        logger.info("joined", extra={"room": room, "participant": participant.id, "client": client, "resumed": resumed})
+        self._act(events)
+        return participant, resumed
+
+    def heard(self, participant: str, listener: Listener) -> None:
+        """The participant's signalling connection gave a sign of life."""
+        if self._holds(participant, listener):
+            self.rooms.heard(self._clock(), participant)
+
+    def disconnected(self, participant: str, listener: Listener) -> None:
+        """The signalling connection broke. Nothing when another took its place meanwhile."""
+        if self._holds(participant, listener):
+            self._seats[participant].listener = None
+            self._act(self.rooms.disconnected(self._clock(), participant))
+
+    def leave(self, participant: str, listener: Listener | None = None, reason: Reason = "left") -> None:
+        """The participant goes. With `listener`: nothing when another took its place meanwhile."""
+        if participant in self._seats and (listener is None or self._holds(participant, listener)):
+            self._act(self.rooms.leave(self._clock(), participant, reason))
+
+    def set_state(self, participant: str, message: protocol.SetState) -> None:
+        """What the others are shown of the participant."""
+        self._act(
+            self.rooms.update(
+                participant,
+                muted=message.muted,
+                camera_off=message.camera_off,
+                name=message.name,
+                avatar=message.avatar,
+            )
+        )
+
+    # Publishing
+
+    async def publish(self, participant: str, sdp: str) -> str:
+        """Answer the offer of the connection on which the participant sends. Raises SdpError."""
+        self._check_open()
+        seat = self._seat(participant)
+        offer = parse_offer(sdp)
+        if not (offer.has_data or offer.sends):
+            raise SdpError("the offer sends neither motion nor sound nor pictures")
+        if seat.connection is not None:
+            await self._end_publication(seat, "unpublished")
+        publication = self._publication(seat)
+        connection = self._connect(lambda outcome: self._publish_ended(participant, connection, outcome))
+        seat.connection = connection
+        connection.on_channel(lambda channel: _attach_channel(publication, channel))
+        connection.on_track(lambda track: _attach_track(publication, track))
+        try:
+            for index, sha256 in self.rooms.get(participant).sources.items():
+                await publication.attach_cached_source(index, sha256)
+            answer = await connection.answer(offer)
+        except BaseException:
+            await connection.close()
+            raise
+        if self._seats.get(participant) is not seat or seat.connection is not connection:
+            await connection.close()
+            raise ConflictError("the participant left or published again meanwhile")
+        self._act(self.rooms.published(participant, _expected_kind(offer)))
+        return answer
+
+    async def add_source(self, participant: str, index: int, image: bytes) -> str:
+        """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
+        publication = self._publication(self._seat(participant))
+        sha256 = await publication.add_source(index, image)
+        self._remember_source(participant, index, sha256)
+        return sha256
+
+    async def attach_source(self, participant: str, index: int, sha256: str) -> None:
+        """Use a source image that is still cached; NotFoundError when it must be uploaded."""
+        publication = self._publication(self._seat(participant))
+        if not await publication.attach_cached_source(index, sha256):
+            raise NotFoundError("no source image with that SHA-256 is cached: upload it")
+        self._remember_source(participant, index, sha256)
+
+    # Watching
+
+    async def subscribe(
+        self, viewer: str | None, room: str, target: str, sdp: str, codec: str | None = None
+    ) -> tuple[str, str]:
+        """Answer the offer of a connection on which to watch `target`; returns (subscription, answer).
+
+        Raises NotFoundError while the target does not publish, SdpError, UnsupportedMediaError, CapacityError.
+        """
+        self._check_open()
+        self.rooms.find(room, target)
+        if viewer is not None:
+            self._seat(viewer)
+        self._check_subscriptions(viewer)
+        offer = parse_offer(sdp)
+        chosen = choose_codec(offer, self.settings.video_codecs, codec)
+        seat = self._seat(target)
+        if seat.publication is None or seat.connection is None:
+            raise NotFoundError("the participant does not publish")
+        publication = seat.publication
+        identifier = self._new_secret()[:16]
+        subscription = publication.subscribe(identifier, chosen)
+        connection = self._connect(lambda outcome: self._watching_ended(identifier, outcome))
+        watching = Watching(identifier, viewer, target, subscription, connection)
+        self._watching[identifier] = watching
+        try:
+            sender = connection.send_track(subscription.video, chosen)
+            if offer.has_audio and subscription.audio is not None:
+                connection.send_track(subscription.audio)
+            subscription.bind(sender)
+            answer = await connection.answer(offer)
+        except BaseException:
+            self._end_watching(watching, None)
+            raise
+        if identifier not in self._watching:
+            raise ConflictError("the participant stopped publishing meanwhile")
+        return identifier, answer
+
+    def unsubscribe(self, viewer: str | None, subscription: str) -> None:
+        """End one of the viewer's subscriptions; NotFoundError when it has none of that name."""
+        self._end_watching(self._watching_of(viewer, subscription), None)
+
+    def set_view(self, viewer: str, message: protocol.SetView) -> None:
+        """Another free view on one subscription."""
+        view = View() if message.reset else View(yaw=message.yaw, pitch=message.pitch, roll=message.roll)
+        self._watching_of(viewer, message.subscription).subscription.set_view(view)
+
+    def report(self, viewer: str, message: protocol.Report) -> None:
+        """Keep what a viewer measured."""
+        watching = self._watching_of(viewer, message.subscription)
+        watching.report = message.model_dump(exclude={"id", "type", "subscription"}, exclude_none=True)
+
+    def statistics(self, room: str) -> dict[str, dict[str, Any]]:
+        """Numbers of everybody who publishes in the room."""
+        result: dict[str, dict[str, Any]] = {}
+        for participant in self.rooms.roster(room):
+            publication = self._seats[participant.id].publication
+            if publication is not None:
+                watchers = [w for w in self._watching.values() if w.target == participant.id]
+                result[participant.id] = publication.statistics() | {
+                    "viewers": len(watchers),
+                    "reports": [w.report for w in watchers if w.report],
+                }
+        return result
+
+    # Inside: acting on events
+
+    def _act(self, events: list[Event]) -> None:
+        changed: dict[str, None] = {}
+        for event in events:
+            changed[event.room] = None
+            if isinstance(event, Gone):
+                self._metrics.left(event.reason)
+                logger.info("gone", extra={"room": event.room, "participant": event.participant, "why": event.reason})
+                self._vacate(self._seats.pop(event.participant), event.reason)
+        for room in changed:
+            roster = self.rooms.roster(room)
+            message = protocol.roster(self.rooms.version(room), roster)
+            for participant in roster:
+                listener = self._seats[participant.id].listener
+                if listener is not None:
+                    listener.send(message)
+            if not roster:
+                self._speakers.pop(room, None)
+
+    def _vacate(self, seat: Seat, reason: Reason) -> None:
+        if seat.listener is not None and reason != "left":
+            seat.listener.close(reason)
+        for watching in list(self._watching.values()):
+            if watching.viewer == seat.participant:
+                self._end_watching(watching, None)
+        self._spawn(self._end_publication(seat, "gone"))
+
+    async def _end_publication(self, seat: Seat, reason: Literal["unpublished", "gone", "failed"]) -> None:
+        publication, seat.publication = seat.publication, None
+        connection, seat.connection = seat.connection, None
+        if publication is not None:
+            publication.on_gone = publication.on_state = None
+            for watching in list(self._watching.values()):
+                if watching.target == seat.participant:
+                    self._end_watching(watching, reason)
+        if connection is not None:
+            await connection.close()
+        if publication is not None:
+            await publication.close()
+
+    def _end_watching(self, watching: Watching, reason: str | None) -> None:
+        """Close one subscription; with a reason its viewer is told."""
+        if self._watching.pop(watching.id, None) is None:
+            return
+        watching.subscription.close()
+        self._spawn(watching.connection.close())
+        seat = self._seats.get(watching.viewer or "")
+        if reason is not None and seat is not None and seat.listener is not None:
+            seat.listener.send(protocol.ended(watching.id, reason))
+
+    def _publish_ended(self, participant: str, connection: Connection, outcome: Outcome) -> None:
+        self._metrics.connection_ended(outcome)
+        seat = self._seats.get(participant)
+        if seat is not None and seat.connection is connection:
+            self._lose_publication(seat)
+
+    def _watching_ended(self, identifier: str, outcome: Outcome) -> None:
+        self._metrics.connection_ended(outcome)
+        watching = self._watching.get(identifier)
+        if watching is not None:
+            self._end_watching(watching, "failed")
+
+    def _lose_publication(self, seat: Seat) -> None:
+        """The peer of a publication is silent, or its connection ended by itself."""
+        if self._seats.get(seat.participant) is not seat:
+            return
+        if self.rooms.get(seat.participant).client == "whip":
+            # Its media is all that a WHIP client has.
+            self._act(self.rooms.leave(self._clock(), seat.participant, "silent"))
+        else:
+            self._spawn(self._end_publication(seat, "failed"))
+            self._act(self.rooms.update(seat.participant, media="lost"))
+
+    # Inside: time
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                self.tick()
+            except Exception:
+                # One participant's trouble must not stop the clock of all the others.
+                logger.exception("tick failed")
+
+    def tick(self) -> None:
+        """Let the time that passed take effect: silent participants, kinds, speakers, occupancy."""
+        self._act(self.rooms.tick(self._clock()))
+        for seat in list(self._seats.values()):
+            if seat.publication is not None and seat.connection is not None and seat.publication.kind != "none":
+                self._act(self.rooms.update(seat.participant, kind=seat.publication.kind))
+        for room in self.rooms.names():
+            self._detect_speaker(room)
+        self._metrics.occupancy(
+            rooms=len(self.rooms.names()),
+            participants=len(self.rooms),
+            publications=sum(seat.connection is not None for seat in self._seats.values()),
+            subscriptions=len(self._watching),
+        )
+
+    def _detect_speaker(self, room: str) -> None:
+        roster = self.rooms.roster(room)
+        levels: dict[str, float] = {}
+        for participant in roster:
+            publication = self._seats[participant.id].publication
+            if publication is not None and not participant.muted:
+                levels[participant.id] = publication.audio_level
+        detector = self._speakers.setdefault(room, SpeakerDetector())
+        if detector.update(self._clock(), levels):
+            for participant in roster:
+                listener = self._seats[participant.id].listener
+                if listener is not None:
+                    listener.send(protocol.speaking(detector.active))
+
+    # Inside: small things
+
+    def _seat(self, participant: str) -> Seat:
+        seat = self._seats.get(participant)
+        if seat is None:
+            raise NotFoundError("no such participant")
+        return seat
+
+    def _holds(self, participant: str, listener: Listener) -> bool:
+        seat = self._seats.get(participant)
+        return seat is not None and seat.listener is listener
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise DrainingError("the server is shutting down")
+
+    def _check_subscriptions(self, viewer: str | None) -> None:
+        bound = self.settings.max_whep_viewers if viewer is None else self.settings.max_subscriptions
+        if sum(w.viewer == viewer for w in self._watching.values()) >= bound:
+            raise CapacityError(f"at most {bound} subscriptions")
+
+    def _watching_of(self, viewer: str | None, subscription: str) -> Watching:
+        watching = self._watching.get(subscription)
+        if watching is None or watching.viewer != viewer:
+            raise NotFoundError("no such subscription")
+        return watching
+
+    def _remember_source(self, participant: str, index: int, sha256: str) -> None:
+        if participant in self._seats:
+            self.rooms.get(participant).sources[index] = sha256
+
+    def _publication(self, seat: Seat) -> PublicationPort:
+        """The seat's publication, made on first need: a source may be uploaded before the offer comes."""
+        if seat.publication is None:
+            seat.publication = self._publications(seat.participant)
+            seat.publication.on_gone = lambda: self._lose_publication(seat)
+            seat.publication.on_state = lambda state: self._media_state(seat.participant, state)
+        return seat.publication
+
+    def _media_state(self, participant: str, state: str) -> None:
+        if participant in self._seats and state in ("live", "lost", "waiting"):
+            self._act(self.rooms.update(participant, media=state))  # type: ignore[arg-type]  # narrowed by `in`
+
+    def _connect(self, on_end: Callable[[Outcome], None]) -> Connection:
+        return Connection(
+            connect_seconds=self.settings.connect_seconds,
+            public_address=self.settings.public_address,
+            on_end=on_end,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("closing failed", exc_info=task.exception())
+
+
+def _expected_kind(offer: Offer) -> Kind:
+    """What the offer promises; the publication corrects it once media arrives."""
+    if offer.has_video:
+        return "camera"
+    return "motion" if offer.has_data else "none"
+
+
+def _attach_channel(publication: PublicationPort, channel: RTCDataChannel) -> None:
+    if channel.label == "motion":
+        publication.attach_motion_channel(channel)
+    elif channel.label == "control":
+        publication.attach_control_channel(channel)
+    else:
+        channel.close()
+
+
+def _attach_track(publication: PublicationPort, track: MediaStreamTrack) -> None:
+    if track.kind == "audio":
+        publication.attach_audio(track)
+    else:
+        publication.attach_video(track)

@@ -1,0 +1,65 @@
+"""Opens the real receiver: model, render engine and source cache, and the factory of publications over them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import torch
+
+from model.talking_head import TalkingHead
+from server.errors import SettingsError
+from server.metrics import Metrics
+from server.publications import PublicationFactory
+from server.receiver.publication import Publication, PublicationSettings
+from server.receiver.render_engine import EngineSettings, RenderEngine
+from server.receiver.source_cache import SourceCache
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def live_receiver(
+    settings: Settings, metrics: Metrics, clock: Callable[[], float]
+) -> AsyncIterator[PublicationFactory]:
+    """Load the model and run the engine as long as the context is open. Raises WeightsError, SettingsError."""
+    model = await asyncio.to_thread(load_model, settings)
+    logger.info("model loaded", extra={"device": str(model.device), "weights": model.weights_hash[:12]})
+    engine = RenderEngine(
+        model,
+        EngineSettings(max_batch=settings.render_batch, threads=settings.torch_threads),
+        clock,
+        metrics,
+    )
+    await engine.start()
+    sources = SourceCache(engine)
+    publication_settings = PublicationSettings(
+        fps=settings.render_fps, max_sources=settings.max_sources, gone_after_s=settings.gone_seconds
+    )
+
+    def make(participant: str) -> Publication:
+        return Publication(participant, engine, sources, publication_settings, clock, metrics)
+
+    try:
+        yield make
+    finally:
+        await sources.close()
+        await engine.close()
+
+
+def load_model(settings: Settings) -> TalkingHead:
+    """The model that the settings name, on their device."""
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"VISAVIS_DEVICE: {device!r} cannot be used ({str(error).splitlines()[0]})") from None
+    if settings.random_weights:
+        logger.warning("untrained weights: faces will not look like faces")
+        return TalkingHead.random(device=device)
+    return TalkingHead.load(settings.weights, device)

@@ -1,0 +1,77 @@
+"""What signalling asks of one participant's media. `server.receiver.publication` implements it; tests have fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
+
+from model.motion import View
+
+
+class SubscriptionPort(Protocol):
+    """One viewer's share of a publication."""
+
+    @property
+    def video(self) -> MediaStreamTrack:
+        """Encoded pictures."""
+
+    @property
+    def audio(self) -> MediaStreamTrack | None:
+        """Encoded sound."""
+
+    def set_view(self, view: View) -> None:
+        """Show another free view."""
+
+    def bind(self, video_sender: RTCRtpSender) -> None:
+        """Route keyframe requests and bandwidth estimates of this viewer's connection."""
+
+    def close(self) -> None:
+        """Leave; idempotent."""
+
+
+class PublicationPort(Protocol):
+    """Everything that one publishing participant's media is."""
+
+    on_gone: Callable[[], None] | None
+    on_state: Callable[[str], None] | None
+
+    @property
+    def kind(self) -> Literal["motion", "camera", "none"]:
+        """What arrives; `none` until a channel or a track is attached."""
+
+    @property
+    def audio_level(self) -> float:
+        """Loudness of the last 100 ms, dBov (-127 to 0)."""
+
+    def attach_motion_channel(self, channel: RTCDataChannel) -> None:
+        """Take motion messages from `channel`."""
+
+    def attach_control_channel(self, channel: RTCDataChannel) -> None:
+        """Exchange control messages on `channel`."""
+
+    def attach_audio(self, track: MediaStreamTrack) -> None:
+        """Take sound from `track`."""
+
+    def attach_video(self, track: MediaStreamTrack) -> None:
+        """Take camera pictures from `track`."""
+
+    async def add_source(self, index: int, image: bytes) -> str:
+        """Check and enrol a source image; its SHA-256 in hex. Raises InputError, FaceError."""
+
+    async def attach_cached_source(self, index: int, sha256: str) -> bool:
+        """Use a source image that is still cached; False when it is not."""
+
+    def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
+        """One viewer's tracks."""
+
+    def statistics(self) -> dict[str, Any]:
+        """JSON-ready numbers."""
+
+    async def close(self) -> None:
+        """End everything; idempotent."""
+
+
+PublicationFactory = Callable[[str], PublicationPort]
+"""Makes the publication of the participant with that id."""

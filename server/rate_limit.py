@@ -1,0 +1,22 @@
+"""Token bucket: how often one client may ask. Pure, told the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class RateLimit:
+    """`rate` requests a second, sustained; `burst` at once."""
+
+    rate: float
+    burst: float
+    _level: float | None = None
+    _last: float = 0.0
+
+    def admit(self, now: float) -> bool:
+        """Whether a request at `now` (seconds) is within the limit; counts it if so."""
+        level = self.burst if self._level is None else min(self.burst, self._level + (now - self._last) * self.rate)
+        self._last = now
+        self._level = level - 1.0 if level >= 1.0 else level
+        return level >= 1.0

@@ -1,0 +1,310 @@
+"""Rooms: who is there, under which name, and in which state. A state machine without I/O that is told the time.
+
+A participant joins, is heard from, loses its connection, comes back with its resume token, or is gone after
+`gone_seconds` of silence. What changes comes out as plain events; whoever drives the machine acts on them.
+Times are seconds of any monotonic clock, never decreasing from call to call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from server.errors import CapacityError, ForbiddenError, NotFoundError
+
+Kind = Literal["motion", "camera", "none"]
+MediaState = Literal["live", "lost", "waiting"]
+Client = Literal["page", "daemon", "whip"]
+Reason = Literal["left", "silent", "closed", "replaced"]
+
+
+@dataclass(frozen=True)
+class RoomLimits:
+    """Bounds and times of `Rooms`."""
+
+    rooms: int = 100
+    participants: int = 16  # of one room
+    gone_seconds: float = 5.0  # silence before a participant is gone
+    resume_seconds: float = 120.0  # a resume token's life after that
+    remembered: int = 1000  # gone participants that may still resume, in all
+
+
+@dataclass
+class Participant:
+    """One participant of one room."""
+
+    id: str
+    room: str
+    identity: str  # the `sub` of its token
+    name: str  # unique in the room
+    client: Client
+    resume: str  # secret that proves a returning client to be this participant
+    muted: bool = False
+    camera_off: bool = False
+    avatar: bool = False
+    kind: Kind = "none"
+    media: MediaState = "waiting"
+    publication: int = 0  # grows with each publish; viewers subscribe anew when it changes
+    sources: dict[int, str] = field(default_factory=dict)  # index -> SHA-256, to attach again after a reconnect
+    connected: bool = True
+    heard: float = 0.0  # time of the last sign of life
+
+    @property
+    def state(self) -> MediaState:
+        """What viewers are shown: `lost` as soon as the connection is."""
+        return self.media if self.connected else "lost"
+
+    def entry(self) -> dict[str, object]:
+        """The roster's entry (docs/protocol.md, "Participant")."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "kind": self.kind,
+            "muted": self.muted,
+            "camera_off": self.camera_off,
+            "avatar": self.avatar,
+            "state": self.state,
+            "publication": self.publication,
+        }
+
+
+@dataclass(frozen=True)
+class RosterChanged:
+    """The roster of a room is another; `version` grows by at least one each time."""
+
+    room: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A participant is no longer in the roster: close its media."""
+
+    room: str
+    participant: str
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A participant came back: what is left of its old connection is to be closed."""
+
+    room: str
+    participant: str
+
+
+Event = RosterChanged | Gone | Resumed
+
+
+@dataclass
+class _Room:
+    version: int = 0
+    participants: dict[str, Participant] = field(default_factory=dict)  # in the order of joining
+
+
+@dataclass(frozen=True)
+class _Memory:
+    participant: Participant
+    until: float
+
+
+class Rooms:
+    """All rooms of one process. `new_secret` gives unguessable strings (tests pass a counter)."""
+
+    def __init__(self, limits: RoomLimits, new_secret: Callable[[], str]) -> None:
+        self._limits = limits
+        self._new_secret = new_secret
+        self._rooms: dict[str, _Room] = {}
+        self._where: dict[str, str] = {}  # participant -> room
+        self._gone: dict[str, _Memory] = {}  # resume token -> a participant that may come back, oldest first
+
+    # Asking
+
+    def get(self, participant: str) -> Participant:
+        """The participant; raises NotFoundError when it is not in any room."""
+        room = self._where.get(participant)
+        if room is None:
+            raise NotFoundError("no such participant")
+        return self._rooms[room].participants[participant]
+
+    def find(self, room: str, participant: str) -> Participant:
+        """The participant of that room; raises NotFoundError."""
+        found = self.get(participant)
+        if found.room != room:
+            raise NotFoundError("no such participant")
+        return found
+
+    def roster(self, room: str) -> list[Participant]:
+        """Participants in the order of joining; empty for a room that does not exist."""
+        return list(self._rooms[room].participants.values()) if room in self._rooms else []
+
+    def version(self, room: str) -> int:
+        """Version of the room's roster, 0 when there is none."""
+        return self._rooms[room].version if room in self._rooms else 0
+
+    def names(self) -> list[str]:
+        """Rooms with at least one participant."""
+        return list(self._rooms)
+
+    def __len__(self) -> int:
+        """Participants of all rooms."""
+        return len(self._where)
+
+    @property
+    def remembered(self) -> int:
+        """Gone participants that may still resume."""
+        return len(self._gone)
+
+    # Telling
+
+    def join(
+        self, now: float, room: str, identity: str, name: str, client: Client, resume: str | None = None
+    ) -> tuple[Participant, list[Event]]:
+        """Let a client in; with a good `resume` token as the participant that it was.
+
+        An unknown or outlived token is not an error: the client joins anew. A token of another identity
+        raises ForbiddenError; a full room or server raises CapacityError.
+        """
+        self._forget(now)
+        if resume:
+            present = next((p for p in self.roster(room) if p.resume == resume), None)
+            if present is not None:
+                self._check_identity(present, identity)
+                present.connected, present.heard = True, now
+                return present, [Resumed(room, present.id), self._changed(room)]
+            memory = self._gone.get(resume)
+            if memory is not None and memory.participant.room == room:
+                self._check_identity(memory.participant, identity)
+                self._check_capacity(room)
+                del self._gone[resume]
+                back = replace(
+                    memory.participant,
+                    name=self._free_name(room, memory.participant.name),
+                    kind="none",
+                    media="waiting",
+                    connected=True,
+                    heard=now,
+                )
+                return back, self._add(back)
+        self._check_capacity(room)
+        joined = Participant(
+            id=self._new_secret()[:12],
+            room=room,
+            identity=identity,
+            name=self._free_name(room, name),
+            client=client,
+            resume=self._new_secret(),
+            heard=now,
+        )
+        return joined, self._add(joined)
+
+    def heard(self, now: float, participant: str) -> None:
+        """Any sign of life of a connected participant."""
+        self.get(participant).heard = now
+
+    def disconnected(self, now: float, participant: str) -> list[Event]:
+        """The connection broke: the participant is `lost`, and gone unless it resumes in time."""
+        found = self.get(participant)
+        if not found.connected:
+            return []
+        found.connected, found.heard = False, now
+        return [self._changed(found.room)]
+
+    def leave(self, now: float, participant: str, reason: Reason = "left") -> list[Event]:
+        """Take the participant out; its resume token stays good for `resume_seconds` (a page that is reloaded)."""
+        found = self.get(participant)
+        room = self._rooms[found.room]
+        del room.participants[participant], self._where[participant]
+        self._forget(now)
+        if self._limits.resume_seconds > 0:
+            while len(self._gone) >= self._limits.remembered:
+                del self._gone[next(iter(self._gone))]
+            self._gone[found.resume] = _Memory(found, now + self._limits.resume_seconds)
+        changed = self._changed(found.room)
+        if not room.participants:
+            del self._rooms[found.room]
+        return [Gone(found.room, participant, reason), changed]
+
+    def update(
+        self,
+        participant: str,
+        *,
+        muted: bool | None = None,
+        camera_off: bool | None = None,
+        name: str | None = None,
+        avatar: bool | None = None,
+        kind: Kind | None = None,
+        media: MediaState | None = None,
+    ) -> list[Event]:
+        """Change what is given; no event when nothing is another than before."""
+        found = self.get(participant)
+        before = found.entry()
+        if name is not None and name != found.name:
+            found.name = self._free_name(found.room, name, besides=found.id)
+        for attribute, value in (
+            ("muted", muted),
+            ("camera_off", camera_off),
+            ("avatar", avatar),
+            ("kind", kind),
+            ("media", media),
+        ):
+            if value is not None:
+                setattr(found, attribute, value)
+        return [self._changed(found.room)] if found.entry() != before else []
+
+    def published(self, participant: str, kind: Kind) -> list[Event]:
+        """A new publish connection of the participant was answered."""
+        found = self.get(participant)
+        found.publication += 1
+        found.kind, found.media = kind, "waiting"
+        return [self._changed(found.room)]
+
+    def tick(self, now: float) -> list[Event]:
+        """Let time pass: participants that were silent too long are gone."""
+        self._forget(now)
+        silent = [
+            participant.id
+            for room in self._rooms.values()
+            for participant in room.participants.values()
+            # A WHIP client has no signalling connection to be heard on: its media decides.
+            if (participant.client != "whip" or not participant.connected)
+            and now - participant.heard >= self._limits.gone_seconds
+        ]
+        return [event for participant in silent for event in self.leave(now, participant, "silent")]
+
+    # Inside
+
+    def _add(self, participant: Participant) -> list[Event]:
+        self._rooms.setdefault(participant.room, _Room()).participants[participant.id] = participant
+        self._where[participant.id] = participant.room
+        return [self._changed(participant.room)]
+
+    def _changed(self, room: str) -> RosterChanged:
+        self._rooms[room].version += 1
+        return RosterChanged(room, self._rooms[room].version)
+
+    def _forget(self, now: float) -> None:
+        for token in [token for token, memory in self._gone.items() if memory.until <= now]:
+            del self._gone[token]
+
+    def _check_capacity(self, room: str) -> None:
+        if room not in self._rooms:
+            if len(self._rooms) >= self._limits.rooms:
+                raise CapacityError("the server has no room left")
+        elif len(self._rooms[room].participants) >= self._limits.participants:
+            raise CapacityError("the room is full")
+
+    @staticmethod
+    def _check_identity(participant: Participant, identity: str) -> None:
+        if participant.identity != identity:
+            raise ForbiddenError("the resume token is of another identity")
+
+    def _free_name(self, room: str, name: str, besides: str = "") -> str:
+        """`name`, or with the first free number behind it: two people called Ada are told apart."""
+        taken = {p.name for p in self.roster(room) if p.id != besides}
+        number, candidate = 2, name
+        while candidate in taken:
+            candidate = f"{name} ({number})"
+            number += 1
+        return candidate

@@ -1,0 +1,41 @@
+"""`GET /api/config`: what the page and the daemon need to know before they join."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+import server
+from server.errors import ForbiddenError
+from server.protocol import parse_room
+from server.routes.parts import parts_of
+from server.settings import is_loopback
+
+
+async def config(request: web.Request) -> web.Response:
+    """Version, room and bounds; in development mode also a token for `?room=`."""
+    parts = parts_of(request)
+    settings = parts.settings
+    room = parse_room(request.query.get("room") or settings.default_room)
+    answer: dict[str, object] = {
+        "version": server.__version__,
+        "development": settings.development,
+        "room": room,
+        "limits": {
+            "participants": settings.max_participants,
+            "source_bytes": settings.source_max_bytes,
+            "sources": settings.max_sources,
+            "message_bytes": settings.max_message_bytes,
+        },
+    }
+    if settings.development:
+        # The name in Host must be this machine's own: otherwise a foreign page whose name was pointed at 127.0.0.1
+        # (DNS rebinding) could read a token here.
+        if not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+            raise ForbiddenError("without a key visavis serves localhost alone: open it as http://localhost")
+        answer["token"] = parts.authority.mint(room, hours=settings.token_hours)
+    return web.json_response(answer, headers={"Cache-Control": "no-store"})
+
+
+ROUTES = [web.get("/api/config", config)]

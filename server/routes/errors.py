@@ -1,0 +1,47 @@
+"""The one place where errors become responses: `{"code", "message"}` with the error's HTTP status."""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from model.errors import VisavisError
+from server.errors import UnauthorizedError, code_of
+from server.routes.parts import parts_of
+
+logger = logging.getLogger(__name__)
+
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+def error_response(status: int, code: str, message: str) -> web.Response:
+    """A JSON error."""
+    return web.json_response({"code": code, "message": message}, status=status, headers={"Cache-Control": "no-store"})
+
+
+@web.middleware
+async def errors_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what a handler raises into a response; what nobody expected is logged and told without details."""
+    try:
+        return await handler(request)
+    except VisavisError as error:
+        code = code_of(error)
+        parts_of(request).metrics.refused(code)
+        response = error_response(error.http_status, code, str(error))
+        if isinstance(error, UnauthorizedError):
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = error_response(error.status, _HTTP_CODES.get(error.status, "http"), error.reason)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        # Not expected, so a bug: the log has the traceback, the client learns no internals.
+        logger.exception("request failed", extra={"method": request.method, "path": request.path})
+        parts_of(request).metrics.refused("internal")
+        return error_response(500, "internal", "an error of the server; its log says more")

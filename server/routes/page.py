@@ -1,0 +1,65 @@
+"""The browser page: static files under a strict content security policy."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from server.routes.parts import parts_of
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+PERMISSIONS_POLICY = "camera=(self), microphone=(self), picture-in-picture=(self), display-capture=(), geolocation=()"
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """The page itself."""
+    return await _file(request, "index.html")
+
+
+async def asset(request: web.Request) -> web.StreamResponse:
+    """A file of `client_web/`."""
+    return await _file(request, request.match_info["path"])
+
+
+async def _file(request: web.Request, path: str) -> web.StreamResponse:
+    folder = parts_of(request).settings.client_folder.resolve()
+    target = (folder / path).resolve()
+    if not target.is_relative_to(folder) or not target.is_file():
+        raise web.HTTPNotFound(reason="no such page")
+    # Asked for anew each time and answered with 304 by its ETag: a page and its modules are always of one version.
+    return web.FileResponse(
+        target,
+        headers={
+            "Cache-Control": "no-cache",
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "Permissions-Policy": PERMISSIONS_POLICY,
+        },
+    )
+
+
+async def security_headers(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Headers that every response carries. The token stands in the WebSocket's address: no referrer."""
+    response.headers["Server"] = "visavis"
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+
+
+def add_routes(application: web.Application) -> None:
+    """Register the page; last, for it also answers `/`."""
+    application.router.add_get("/", index)
+    application.router.add_get("/client/{path:.+}", asset)
+    application.on_response_prepare.append(security_headers)

@@ -1,0 +1,40 @@
+"""The parts that requests work with, and what most of them need: the token and the client's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from server.auth import Authority, Claims
+from server.conference import Conference
+from server.metrics import Metrics
+from server.settings import Settings
+from server.turn import IceServers
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that the application was built from."""
+
+    settings: Settings
+    authority: Authority
+    ice_servers: IceServers
+    conference: Conference
+    metrics: Metrics
+    clock: Callable[[], float]  # monotonic seconds
+
+
+PARTS = web.AppKey("parts", Parts)
+
+
+def parts_of(request: web.Request) -> Parts:
+    """The application's parts."""
+    return request.app[PARTS]
+
+
+def bearer_claims(request: web.Request) -> Claims:
+    """Claims of the token in `Authorization: Bearer` (RFC 6750); raises UnauthorizedError."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return parts_of(request).authority.verify(token.strip() if scheme.lower() == "bearer" else "")

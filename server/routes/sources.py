@@ -1,0 +1,90 @@
+"""`PUT /rooms/{room}/participants/{id}/source`: a source image, uploaded or attached by its SHA-256."""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+
+from model.errors import FaceError, InputError
+from server.errors import (
+    ForbiddenError,
+    ProtocolError,
+    TooLargeError,
+    UnsupportedMediaError,
+    UnusableImageError,
+)
+from server.protocol import parse_room
+from server.routes.parts import bearer_claims, parts_of
+
+CONTENT_TYPES = ("image/avif", "image/webp", "image/jpeg")
+
+
+async def put_source(request: web.Request) -> web.Response:
+    """201 with `{sha256, index}`. With `?sha256=` and no body the image must be cached, or 404."""
+    parts = parts_of(request)
+    conference = parts.conference
+    claims = bearer_claims(request)
+    room = parse_room(request.match_info["room"])
+    claims.may_join(room)
+    claims.may_publish()
+    participant = conference.rooms.find(room, request.match_info["id"])
+    if participant.identity != claims.sub:
+        raise ForbiddenError("the token is of another participant")
+    index = _index(request.query.get("index", "0"), parts.settings.max_sources)
+    sha256 = request.query.get("sha256", "")
+    if sha256:
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise ProtocolError("sha256 is 64 hexadecimal digits in lower case")
+        await conference.attach_source(participant.id, index, sha256)
+        parts.metrics.source_cached()
+    else:
+        image = await _body(request, parts.settings.source_max_bytes)
+        begin = parts.clock()
+        try:
+            sha256 = await conference.add_source(participant.id, index, image)
+        except FaceError:
+            parts.metrics.source_refused()
+            raise
+        except InputError as error:
+            parts.metrics.source_refused()
+            raise UnusableImageError(str(error)) from None
+        parts.metrics.source_enrolled(parts.clock() - begin)
+    return web.json_response({"sha256": sha256, "index": index}, status=201, headers={"Cache-Control": "no-store"})
+
+
+def _index(text: str, bound: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 3 or int(text) >= bound:
+        raise ProtocolError(f"index is 0 to {bound - 1}")
+    return int(text)
+
+
+async def _body(request: web.Request, bound: int) -> bytes:
+    """The image's bytes; refused by its announced type and size before it is read, and by its real ones after."""
+    if request.content_type not in CONTENT_TYPES:
+        raise UnsupportedMediaError(f"a source image is {', '.join(CONTENT_TYPES)}")
+    if (request.content_length or 0) > bound:
+        raise TooLargeError(f"a source image is at most {bound} bytes")
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > bound:
+            raise TooLargeError(f"a source image is at most {bound} bytes")
+    image = bytes(body)
+    if sniff(image) is None:
+        raise UnsupportedMediaError("the body is no AVIF, WebP or JPEG image")
+    return image
+
+
+def sniff(image: bytes) -> str | None:
+    """Content type by the file's first bytes; None when it is none of `CONTENT_TYPES`."""
+    if image[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "image/webp"
+    if image[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1"):
+        return "image/avif"
+    return None
+
+
+ROUTES = [web.put("/rooms/{room}/participants/{id}/source", put_source)]

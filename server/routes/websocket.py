@@ -1,0 +1,232 @@
+"""`/ws`: one WebSocket per participant, JSON requests in, answers and news out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import deque
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from model.errors import VisavisError
+from server import protocol
+from server.auth import Claims
+from server.errors import ConflictError, ProtocolError, TooManyRequestsError, code_of
+from server.rate_limit import RateLimit
+from server.routes.parts import Parts, parts_of
+
+logger = logging.getLogger(__name__)
+
+PING_SECONDS = 1.0
+"""Several pings fit into the silence after which a participant is gone."""
+MAX_QUEUED = 64
+"""Messages that wait for a slow client before its socket is given up."""
+SEND_SECONDS = 10.0
+REPLACEABLE = ("roster", "speaking")
+"""Of these only the newest is worth sending."""
+LEAVING = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
+"""A client that closes in an orderly way leaves; one that breaks off may come back."""
+
+
+class Socket:
+    """One client's WebSocket: a bounded queue out, one request at a time in. Implements the conference's Listener."""
+
+    def __init__(self, parts: Parts, claims: Claims, socket: web.WebSocketResponse) -> None:
+        self._parts = parts
+        self._claims = claims
+        self._socket = socket
+        self._outgoing: deque[dict[str, Any]] = deque()
+        self._news = asyncio.Event()
+        self._closing: str | None = None
+        self._participant: str | None = None
+        self._limit = RateLimit(parts.settings.max_messages_per_second, 2 * parts.settings.max_messages_per_second)
+
+    # Listener
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a message; an older one that it replaces is dropped, and a full queue closes the socket."""
+        if self._closing is not None:
+            return
+        if message["type"] in REPLACEABLE:
+            for waiting in self._outgoing:
+                if waiting["type"] == message["type"]:
+                    self._outgoing.remove(waiting)
+                    break
+        if len(self._outgoing) >= MAX_QUEUED:
+            self.close("slow")
+            return
+        self._outgoing.append(message)
+        self._news.set()
+
+    def close(self, reason: str) -> None:
+        """Say why, then close."""
+        if self._closing is None:
+            self._outgoing.append(protocol.closed(reason))
+            self._closing = reason
+            self._news.set()
+
+    # Running
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        writer = asyncio.create_task(self._write(), name="websocket writer")
+        try:
+            await self._read()
+        finally:
+            # The conference first: from here on nobody may count on this socket.
+            if self._participant is not None:
+                if self._socket.close_code in LEAVING or self._closing == "left":
+                    self._parts.conference.leave(self._participant, self)
+                else:
+                    self._parts.conference.disconnected(self._participant, self)
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            await self._socket.close()
+
+    async def _write(self) -> None:
+        """Send what is queued, and a ping whenever a second went by."""
+        loop = asyncio.get_running_loop()
+        next_ping = loop.time() + PING_SECONDS
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), max(0.0, next_ping - loop.time()))
+                self._news.clear()
+                async with asyncio.timeout(SEND_SECONDS):
+                    while self._outgoing:
+                        await self._socket.send_str(json.dumps(self._outgoing.popleft(), separators=(",", ":")))
+                    if self._closing is not None:
+                        code = WSCloseCode.OK if self._closing == "left" else WSCloseCode.POLICY_VIOLATION
+                        if self._closing == "shutdown":
+                            code = WSCloseCode.SERVICE_RESTART
+                        await self._socket.close(code=code, message=self._closing.encode()[:120])
+                        return
+                    if loop.time() >= next_ping:
+                        next_ping = loop.time() + PING_SECONDS
+                        await self._socket.ping()
+        except (ConnectionError, TimeoutError):
+            # The client is gone or reads nothing; ending the socket lets `_read` return.
+            await self._socket.close(code=WSCloseCode.ABNORMAL_CLOSURE)
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        joining = loop.time() + self._parts.settings.join_seconds
+        while True:
+            timeout = None if self._participant is not None else max(0.0, joining - loop.time())
+            try:
+                message = await self._socket.receive(timeout)
+            except TimeoutError:
+                self.close("join")
+                await asyncio.sleep(PING_SECONDS)
+                return
+            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                return
+            if self._participant is not None:
+                self._parts.conference.heard(self._participant, self)
+            if message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is not WSMsgType.PONG:
+                await self._request(message)
+
+    async def _request(self, message: WSMessage) -> None:
+        """Carry out one request and queue its answer; an error is answered and leaves everything as it was."""
+        identifier: int | None = None
+        try:
+            if not self._limit.admit(self._parts.clock()):
+                raise TooManyRequestsError("too many messages: slow down")
+            if message.type is not WSMsgType.TEXT:
+                raise ProtocolError("messages are JSON text, not binary")
+            identifier = protocol.request_id(message.data)
+            request = protocol.parse_message(message.data, self._parts.settings.max_message_bytes)
+            identifier = request.id
+            with self._parts.metrics.request(f"ws {request.type}"):
+                answer = protocol.ok(identifier, **await self._carry_out(request))
+        except VisavisError as error:
+            self._parts.metrics.refused(code_of(error))
+            answer = protocol.failure(identifier, error)
+        except Exception:
+            # A bug: this request fails, the call goes on.
+            logger.exception("websocket request failed")
+            self._parts.metrics.refused("internal")
+            answer = protocol.internal_failure(identifier)
+        self.send(answer)
+        if isinstance(message.data, str) and self._closing is None and self._left:
+            self.close("left")
+
+    _left = False
+
+    async def _carry_out(self, request: protocol.ClientMessage) -> dict[str, Any]:
+        conference = self._parts.conference
+        if isinstance(request, protocol.Ping):
+            return {"t": request.t, "server_t": self._parts.clock() * 1000.0}
+        if isinstance(request, protocol.Join):
+            return self._join(request)
+        me = self._participant
+        if me is None:
+            raise ConflictError("join first")
+        if isinstance(request, protocol.Publish):
+            self._claims.may_publish()
+            return {"sdp": await conference.publish(me, request.sdp)}
+        if isinstance(request, protocol.Subscribe):
+            self._claims.may_subscribe()
+            room = conference.rooms.get(me).room
+            subscription, sdp = await conference.subscribe(me, room, request.participant, request.sdp, request.codec)
+            return {"sdp": sdp, "subscription": subscription}
+        if isinstance(request, protocol.GetStatistics):
+            return {"participants": conference.statistics(conference.rooms.get(me).room)}
+        if isinstance(request, protocol.Unsubscribe):
+            conference.unsubscribe(me, request.subscription)
+        elif isinstance(request, protocol.SetView):
+            conference.set_view(me, request)
+        elif isinstance(request, protocol.SetState):
+            conference.set_state(me, request)
+        elif isinstance(request, protocol.Report):
+            conference.report(me, request)
+        else:
+            conference.leave(me, self)
+            self._left = True
+        return {}
+
+    def _join(self, request: protocol.Join) -> dict[str, Any]:
+        if self._participant is not None:
+            raise ConflictError("this connection has joined already")
+        parts, conference = self._parts, self._parts.conference
+        participant, resumed = conference.join(
+            self._claims, request.room, request.name, request.client, request.resume, self
+        )
+        self._participant = participant.id
+        settings = parts.settings
+        return {
+            "participant": participant.id,
+            "name": participant.name,
+            "resume": participant.resume,
+            "resumed": resumed,
+            "ice_servers": parts.ice_servers.for_client(self._claims.sub),
+            "roster": [p.entry() for p in conference.rooms.roster(request.room)],
+            "limits": {
+                "participants": settings.max_participants,
+                "sources": settings.max_sources,
+                "source_bytes": settings.source_max_bytes,
+                "message_bytes": settings.max_message_bytes,
+            },
+        }
+
+
+async def websocket(request: web.Request) -> web.WebSocketResponse:
+    """Verify the token before the upgrade, so that a bad one is an ordinary 401."""
+    parts = parts_of(request)
+    claims = parts.authority.verify(request.query.get("token", ""))
+    # Somewhat above the bound that is answered with an error; only beyond that is the connection given up.
+    # Pings are answered here, for each is a sign of life that the conference must hear of.
+    socket = web.WebSocketResponse(
+        max_msg_size=4 * parts.settings.max_message_bytes, autoping=False, compress=False, timeout=2.0
+    )
+    await socket.prepare(request)
+    await Socket(parts, claims, socket).run()
+    return socket
+
+
+ROUTES = [web.get("/ws", websocket)]

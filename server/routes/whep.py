@@ -1,0 +1,39 @@
+"""WHEP (draft-ietf-wish-whep): any WebRTC player watches one participant."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from server.protocol import parse_room
+from server.routes import sdp
+from server.routes.parts import bearer_claims, parts_of
+
+
+async def post(request: web.Request) -> web.Response:
+    """A recvonly offer in, 201 with answer and session out."""
+    parts = parts_of(request)
+    claims = bearer_claims(request)
+    room = parse_room(request.match_info["room"])
+    claims.may_join(room)
+    claims.may_subscribe()
+    participant = request.match_info["participant"]
+    offer = await sdp.read_offer(request)
+    session, answer = await parts.conference.subscribe(None, room, participant, offer)
+    return sdp.created(request, f"/whep/{room}/{participant}/{session}", answer, claims.sub)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """End the session. Its name is a secret that its viewer alone was told."""
+    parts = parts_of(request)
+    bearer_claims(request).may_join(parse_room(request.match_info["room"]))
+    parts.conference.unsubscribe(None, request.match_info["session"])
+    return web.Response(status=200, headers=sdp.CORS)
+
+
+ROUTES = [
+    web.post("/whep/{room}/{participant}", post),
+    web.options("/whep/{room}/{participant}", sdp.options),
+    web.delete("/whep/{room}/{participant}/{session}", delete),
+    web.patch("/whep/{room}/{participant}/{session}", sdp.no_patch),
+    web.options("/whep/{room}/{participant}/{session}", sdp.options),
+]

@@ -1,0 +1,160 @@
+"""Every knob of the receiver in one typed object.
+
+Each field is read from the environment variable `VISAVIS_` + its name in capitals; the command line of `serve`
+overrides a few. deploy/visavis.env.example lists them all with their defaults, and a test keeps it complete.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.errors import SettingsError
+
+MINIMUM_SECRET_BYTES = 32
+"""HS256 needs a key at least as long as its hash (RFC 7518, section 3.2)."""
+
+Urls = Annotated[tuple[str, ...], NoDecode]
+"""A comma-separated list in the environment."""
+
+
+class Settings(BaseSettings):
+    """Settings of one receiver process. Frozen: a running server never changes them."""
+
+    model_config = SettingsConfigDict(env_prefix="VISAVIS_", frozen=True, extra="ignore")
+
+    # Listening
+    host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs a key and a secret.")
+    port: int = Field(8080, ge=0, le=65535, description="TCP port of HTTP and WebSocket; 0 takes a free one.")
+    client_folder: Path = Field(
+        Path(__file__).resolve().parent.parent / "client_web", description="Folder of the browser page."
+    )
+
+    # Tokens
+    api_key: str = Field("", description="Name of the key; the `iss` of tokens.")
+    api_secret: SecretStr = Field(SecretStr(""), description="HS256 key of tokens, at least 32 bytes.")
+    token_hours: float = Field(6.0, gt=0, le=24 * 365, description="Validity of minted tokens, hours.")
+    default_room: str = Field("lobby", description="Room that the page opens when its address names none.")
+
+    # Logs
+    log_format: Literal["human", "json"] = Field("human", description="Lines for a person or one JSON object a line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+
+    # Bounds
+    max_rooms: int = Field(100, ge=1, description="Rooms at a time.")
+    max_participants: int = Field(16, ge=1, description="Participants of one room.")
+    max_subscriptions: int = Field(32, ge=1, description="Subscriptions of one participant.")
+    max_whep_viewers: int = Field(200, ge=0, description="Viewers that came by WHEP, in the whole process.")
+    max_message_bytes: int = Field(65_536, ge=4096, description="One WebSocket message or session description.")
+    max_messages_per_second: float = Field(50.0, gt=0, description="WebSocket messages of one client, sustained.")
+    max_sources: int = Field(4, ge=1, le=256, description="Source images that one participant may hold.")
+    source_max_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Body of a source image upload.")
+    source_max_pixels: int = Field(16_000_000, ge=65_536, description="Width times height of a source image.")
+    source_cache_mb: int = Field(512, ge=1, description="Memory of the cache of enrolled source images, MiB.")
+
+    # Times, seconds
+    gone_seconds: float = Field(5.0, gt=0, description="Silence after which a participant is gone from the roster.")
+    resume_seconds: float = Field(120.0, ge=0, description="How long a resume token is good after that.")
+    connect_seconds: float = Field(15.0, gt=0, description="Time that ICE and DTLS may take.")
+    join_seconds: float = Field(10.0, gt=0, description="Time between opening the WebSocket and joining.")
+    drain_seconds: float = Field(5.0, ge=0, description="Notice given to clients at shutdown.")
+
+    # ICE
+    stun_urls: Urls = Field((), description="STUN servers handed to clients, comma-separated (stun:host:3478).")
+    turn_urls: Urls = Field((), description="TURN servers handed to clients, comma-separated (turn:host:3478).")
+    turn_secret: SecretStr = Field(SecretStr(""), description="coturn's static-auth-secret; needed with turn_urls.")
+    turn_hours: float = Field(12.0, gt=0, description="Validity of TURN credentials, hours.")
+    public_address: str = Field(
+        "", description="IP address of this host as clients see it, when that is another than its own (1:1 NAT)."
+    )
+
+    # Model and picture
+    weights: Path | None = Field(None, description="Weights file; none takes the embedded small model.")
+    random_weights: bool = Field(False, description="Run the untrained model, to work on the call itself.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    torch_threads: int = Field(0, ge=0, description="Threads of the render engine on CPU; 0 leaves torch's choice.")
+    render_fps: float = Field(25.0, gt=0, le=60, description="Frames a second of rendered faces.")
+    render_batch: int = Field(
+        0, ge=0, le=256, description="Most frames in one batch of the render engine; 0 means 32 on a GPU, 4 on a CPU."
+    )
+    playout_min_ms: float = Field(20.0, ge=0, description="Least depth of the playout buffer.")
+    playout_max_ms: float = Field(300.0, gt=0, description="Greatest depth of the playout buffer.")
+    video_codecs: Urls = Field(("VP8", "H264"), description="Video codecs in the order of preference.")
+    video_kbps: int = Field(900, ge=50, le=20_000, description="Bit rate of one encoded face.")
+
+    @field_validator("stun_urls", "turn_urls", "video_codecs", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("video_codecs")
+    @classmethod
+    def _known_codecs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(value) - {"VP8", "H264"}
+        if unknown or not value:
+            raise ValueError("video codecs are VP8 and H264")
+        return value
+
+    @field_validator("public_address")
+    @classmethod
+    def _ip_address(cls, value: str) -> str:
+        if value:
+            ipaddress.ip_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        secret = self.api_secret.get_secret_value()
+        if bool(self.api_key) != bool(secret):
+            raise ValueError("api_key and api_secret belong together: set both or none")
+        if secret and len(secret.encode()) < MINIMUM_SECRET_BYTES:
+            raise ValueError(f"api_secret needs at least {MINIMUM_SECRET_BYTES} bytes (openssl rand -hex 32)")
+        if not secret and not is_loopback(self.host):
+            raise ValueError(
+                f"listening on {self.host} needs tokens: set VISAVIS_API_KEY and VISAVIS_API_SECRET "
+                "(openssl rand -hex 32), or listen on 127.0.0.1"
+            )
+        if self.turn_urls and not self.turn_secret.get_secret_value():
+            raise ValueError("turn_urls need turn_secret, the secret that the TURN server shares")
+        if self.playout_min_ms > self.playout_max_ms:
+            raise ValueError("playout_min_ms is above playout_max_ms")
+        return self
+
+    @property
+    def development(self) -> bool:
+        """True without a key: loopback only, and the server mints tokens for its own page."""
+        return not self.api_key
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an address, IPv6 with or without brackets) reaches this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment; `overrides` that are not None win.
+
+    Raises SettingsError with one line that names the variable and what is wrong with it.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_line(dict(problem)) for problem in error.errors())) from None
+
+
+def _line(problem: dict[str, Any]) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    location = ".".join(str(part) for part in problem["loc"])
+    return f"VISAVIS_{location.upper()}: {message}" if location else message
