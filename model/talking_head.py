@@ -1,8 +1,8 @@
 """`TalkingHead`: the assembled model behind one interface, whatever the profile.
 
-    enrol(source image) -> SourceState      once per source image, on the receiver
-    extract(frames) -> Motion               each frame, on the sender
-    render(states, motions, views) -> frames    each frame, on the receiver, batched over people and views
+enrol(source image) -> SourceState      once per source image, on the receiver
+extract(frames) -> Motion               each frame, on the sender
+render(states, motions, views) -> frames    each frame, on the receiver, batched over people and views
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class TalkingHead:
         networks = networks.eval().requires_grad_(False)
         fold_batch_norm(networks)
         # Channels-last is the layout in which CPU and GPU convolutions are fastest.
-        networks = networks.to(self.device).to(memory_format=torch.channels_last)
+        networks = networks.to(self.device)
+        networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._networks: Networks = networks  # type: ignore[assignment]
 
     @staticmethod

@@ -11,7 +11,9 @@ HELP = "train the small profile on clips that `prepare` made"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--data", type=Path, default=Path("prepared"), metavar="DIR", help="folder that `prepare` wrote")
+    parser.add_argument(
+        "--data", type=Path, default=Path("prepared"), metavar="DIR", help="folder that `prepare` wrote"
+    )
     parser.add_argument("--out", type=Path, default=Path("run"), metavar="DIR", help="checkpoints, log and samples")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="training time; the schedule follows it")

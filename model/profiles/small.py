@@ -52,7 +52,10 @@ class SmallConfig:
     grid: int = 32  # side of the appearance volume
     depth: int = 8  # D, depth planes of the volume
     volume: int = 12  # C, channels of the volume
-    depth_range: tuple[float, float] = (-0.5, 0.9)  # crop units of the first and the last plane (z away from the viewer)
+    depth_range: tuple[float, float] = (
+        -0.5,
+        0.9,
+    )  # crop units of the first and the last plane (z away from the viewer)
     skips: tuple[int, int, int] = (16, 32, 64)  # channels of the 2D features at 1/2, 1/4 and 1/8 of the picture
     generator: tuple[int, int, int] = (20, 40, 80)  # channels of the generator at 1/2, 1/4 and 1/8
     extractor: tuple[int, ...] = (16, 32, 48, 96, 128)  # channels of the motion extractor, each at half the size before

@@ -1,10 +1,10 @@
-"""Prepared clips as training batches: uint8 frames kept in memory or on the device, people balanced, labels from the teacher.
+"""Prepared clips as training batches: uint8 frames kept on the device, people balanced, labels from the teacher.
 
     prepared/manifest.json   what there is, with licences
     prepared/NAME.mp4        frames of one crop
     prepared/NAME.npz        teacher landmarks
 
-A batch is G groups of one source frame and N driving frames of the same clip, all under one random crop, mirror and colour.
+A batch is G groups of one source and N driving frames of a clip, all under one random crop, mirror and colour.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Clip:
     name: str
     person: str
     kind: str  # "clip" or "still" (a photo moved by its own landmarks)
+    frame_rate: float  # frames a second
     rows: NDArray[np.int64]  # (T,) rows of the frame store with a face
     points: Floats  # (T, J, 3) guided landmarks, crop units, t_z taken off
     pose: Floats  # (T, 6) yaw, pitch, roll, scale, t_x, t_y
@@ -58,7 +59,9 @@ class Batch:
 class ClipSet:
     """All prepared clips of a folder."""
 
-    def __init__(self, folder: Path, device: torch.device, licence: str | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, licence: str | None = None, limit: int | None = None
+    ) -> None:
         """Decode every clip; the frame store is a memory-mapped cache beside the data, made once.
 
         licence   "open" keeps clips of the open class only
@@ -127,7 +130,7 @@ def _motion(pose: Tensor, points: Tensor, canonical: Tensor) -> Motion:
 
 
 def _choose(rng: np.random.Generator, clip: Clip, driving: int) -> NDArray[np.int64]:
-    """A source and driving frames; half of the time the driving frames are the furthest of a few, so that motion shows."""
+    """A source and driving frames; half of the time the furthest of a few, so that there is motion to learn."""
     count = len(clip.rows)
     source = rng.integers(count)
     candidates = rng.integers(count, size=(driving, 4 if rng.random() < 0.5 else 1))
@@ -158,7 +161,8 @@ def _augment(
     reads = (grid - shift[:, None, None]) / zoom[:, None, None, None]
     reads = torch.cat([torch.where(mirrored[:, None, None, None], -reads[..., :1], reads[..., :1]), reads[..., 1:]], -1)
     flat = frames.flatten(1, 2)  # (G, 3 (1 + N), S, S)
-    frames = F.grid_sample(flat, reads, padding_mode="reflection", align_corners=False).unflatten(1, (-1, 3))
+    frames = F.grid_sample(flat, reads, padding_mode="reflection", align_corners=False)
+    frames = frames.reshape(groups, -1, 3, size, size)
     zeros = torch.zeros_like(shift[:, :1])
     points = points * zoom[:, None, None, None] + torch.cat([shift, zeros], 1)[:, None, None]
     pose = torch.cat(
@@ -213,6 +217,7 @@ def _labels(folder: Path, entries: list[dict[str, object]]) -> list[Clip]:
                 name=str(entry["name"]),
                 person=str(entry["person"]),
                 kind=str(entry.get("kind", "clip")),
+                frame_rate=float(str(entry["fps"])),
                 rows=rows.astype(np.int64),
                 points=points.astype(np.float32),
                 pose=pose.to_array(),
@@ -245,4 +250,3 @@ def _frame_store(folder: Path, entries: list[dict[str, object]], device: torch.d
         part.rename(path)
     frames = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=shape))
     return frames.to(device) if device.type == "cuda" else frames
-

@@ -62,7 +62,7 @@ def evaluate(
     features = networks.appearance(source_image)
     canonical = networks.canonical(source_image)  # (G, K, 3)
     motion = networks.motion(flat.contiguous(memory_format=torch.channels_last))  # (G * (1 + N))
-    predicted = _map(motion, lambda x: x.unflatten(0, (groups, count)))
+    predicted = _map(motion, lambda x: x.reshape(groups, count, *x.shape[1:]))
 
     parts = _keypoint_losses(batch, canonical.points, predicted, weights)
 
@@ -111,7 +111,7 @@ def _keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights
 
 
 def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -> tuple[Tensor, Motion]:
-    """Canonical keypoints (G, K, 3) and motion (G, 1 + N): the teacher's in groups `taught` (G,), else the network's."""
+    """Canonical keypoints (G, K, 3) and motion (G, 1 + N), the teacher's in the groups where `taught` (G,) is true."""
     points = torch.cat([torch.where(taught[:, None, None], batch.canonical, canonical[:, :J]), canonical[:, J:]], 1)
     mixed = {}
     for field in fields(Motion):

@@ -18,19 +18,21 @@ class Reports:
 
     def __init__(self, training: Training, out: Path, sheet_every: int = 200) -> None:
         self._training, self._out, self._sheet_every = training, out, sheet_every
-        self._bar = tqdm(total=1.0, initial=training.progress, bar_format="{percentage:3.0f}%|{bar}| {elapsed} {postfix}")
+        self._bar = tqdm(
+            total=1.0, initial=training.progress, bar_format="{percentage:3.0f}%|{bar}| {elapsed} {postfix}"
+        )
         self._writer: Any = None
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:  # TensorBoard is a training extra; log.jsonl holds the same numbers
             return
-        self._writer = SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(out / "tensorboard"))
 
     def __call__(self, step: int, row: dict[str, float], outcome: Outcome) -> None:
         """Show the means of the last steps."""
         self._bar.update(self._training.progress - self._bar.n)
-        shown = {k: f"{row[k]:.4f}" for k in ("perceptual", "pixel", "keypoint", "pose") if k in row}
-        self._bar.set_postfix(step=step, **shown)
+        shown = {name: f"{row[name]:.4f}" for name in ("perceptual", "pixel", "keypoint", "pose")}
+        self._bar.set_postfix({"step": str(step)} | shown)
         if self._writer:
             for name, value in row.items():
                 self._writer.add_scalar(name, value, step)

@@ -54,7 +54,8 @@ class Training:
         if (config.minutes is None) == (config.steps is None):
             raise InputError("give the budget either in minutes or in steps")
         self.config, self.weights, self.clips, self.perceptual = config, weights, clips, perceptual
-        self.networks = networks.to(clips.device).to(memory_format=torch.channels_last)
+        self.networks = networks.to(clips.device)
+        self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.networks).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.networks.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2
@@ -190,5 +191,3 @@ def average_gradients(networks: nn.Module) -> None:
         if parameter.grad is not None:
             dist.all_reduce(parameter.grad)
             parameter.grad /= world_size()
-
-

@@ -1,10 +1,10 @@
 """Networks of the `small` profile, one file each; assembled here. Know nothing of files, codecs or servers.
 
-    appearance.py    F: image -> volume and skips         (once per source image)
-    encoder.py       L: image -> canonical keypoints      (once per source image)
-                     H, Delta: image -> motion            (each frame, on the sender)
-    dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
-    generator.py     G: warped features -> frame          (each frame, on the receiver)
+appearance.py    F: image -> volume and skips         (once per source image)
+encoder.py       L: image -> canonical keypoints      (once per source image)
+H, Delta: image -> motion            (each frame, on the sender)
+dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
+generator.py     G: warped features -> frame          (each frame, on the receiver)
 """
 
 from __future__ import annotations

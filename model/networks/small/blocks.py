@@ -1,4 +1,4 @@
-"""Building blocks of the small profile: plain 2D convolutions with batch normalisation, which folds away in inference."""
+"""Building blocks of the small profile: 2D convolutions whose batch normalisation folds away in inference."""
 
 from __future__ import annotations
 

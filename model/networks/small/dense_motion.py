@@ -1,12 +1,14 @@
 """M: dense motion between source and driving frame from their keypoints, with occlusion (section 3.2, eq. 4-5).
 
-Every keypoint k moves its surroundings by w_k(p) = s_s/s_d R_s R_d^-1 (p - x_d,k) + x_s,k. The local map is the same for
-all k, so the masked sum over K flows is one matrix product: sum_k m_k w_k = (1 - m_0) A p + sum_k m_k (x_s,k - A x_d,k) + m_0 p,
+Every keypoint k moves its surroundings by w_k(p) = A (p - x_d,k) + x_s,k with the local map A = s_s/s_d R_s R_d^-1.
+A is the same for all k, so the masked sum over the K flows and the background's identity is one matrix product,
+    sum_k m_k w_k = (1 - m_0) A p + sum_k m_k (x_s,k - A x_d,k) + m_0 p,
 and no K dense flows are ever stored. The masks start as a soft nearest-keypoint kernel; the network adds to its logits.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +42,7 @@ class SmallDenseMotion(nn.Module):
         _, quarter, eighth = config.skips
         self.depth = d
         self.register_buffer("planes", torch.linspace(*config.depth_range, d), persistent=False)
-        self.kernel = nn.Parameter(torch.full((k,), 2.0 * torch.log(torch.tensor(1 / 0.12))))  # log 1 / sigma^2
+        self.kernel = nn.Parameter(torch.full((k,), -2.0 * math.log(0.12)))  # log 1 / sigma^2
         self.background = nn.Parameter(torch.tensor([-6.0, -6.0]))  # logit of the identity flow, in 3D and in 2D
         self.compress = nn.Conv2d(eighth, 24, 1)
         self.enter = ConvBlock(k + 24 + 2, 64)  # G
@@ -109,11 +111,9 @@ class SmallDenseMotion(nn.Module):
         return torch.cat([background, logits], 1)
 
     @staticmethod
-    def _flow2d(
-        masks: Tensor, grid: Tensor, x_d: Tensor, local: Tensor, offset: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _flow2d(masks: Tensor, grid: Tensor, x_d: Tensor, local: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """Flow (B, H, W, 2) of the visible surface, whose depth (B, H, W) the keypoints' own depth interpolates."""
-        b, k1, h, w = masks.shape
+        b, _, h, w = masks.shape
         m = masks.flatten(2).mT  # (B, HW, K + 1)
         still, moving = m[..., :1], m[..., 1:]
         share = 1 - still  # what belongs to any keypoint
@@ -138,7 +138,9 @@ class SmallDenseMotion(nn.Module):
         k1 = x_d.shape[1] + 1
         flat = squared_distance(grid, x_d[..., :2])  # (B, K, G, G)
         deep = (self.planes[:, None] - x_d[:, None, :, 2]) ** 2  # (B, D, K)
-        logits = -0.5 * precision[:, None, None, None] * (flat[:, :, None] + deep.mT[..., None, None])  # (B, K, D, G, G)
+        logits = (
+            -0.5 * precision[:, None, None, None] * (flat[:, :, None] + deep.mT[..., None, None])
+        )  # (B, K, D, G, G)
         background = self.background[0].expand(b, 1, *logits.shape[2:])
         logits = torch.cat([background, logits], 1) + self.mask3d(hidden).unflatten(1, (k1, self.depth))
         m = logits.softmax(1).flatten(2).mT  # (B, DGG, K + 1)

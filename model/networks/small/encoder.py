@@ -65,8 +65,10 @@ class SmallMotion(nn.Module):
         super().__init__()
         self.trunk = Trunk(config.extractor)
         self.pose = nn.Linear(256, 6)  # yaw, pitch, roll, log scale, t_x, t_y
-        self.expression = nn.Sequential(nn.Linear(256, 48), nn.Linear(48, config.keypoints * 3))
-        for layer in (self.pose, self.expression[1]):
+        # 48 numbers behind K x 3: faces move together, and the codec's transform finds the same few directions.
+        deformation = nn.Linear(48, config.keypoints * 3)
+        self.expression = nn.Sequential(nn.Linear(256, 48), deformation)
+        for layer in (self.pose, deformation):
             nn.init.normal_(layer.weight, std=1e-2)
             nn.init.zeros_(layer.bias)
         self.register_buffer("pose_mean", torch.zeros(6))

@@ -36,9 +36,12 @@ class SmallGenerator(nn.Module):
             self.paint.bias[12:] = 2.0  # begins as a warp of the source
 
     def forward(self, features: dict[str, Tensor], motion: DenseMotion) -> Rendered:
-        """features as `SmallAppearance` returns them; the frame is (B, 3, S, S) in [0, 1]."""
+        """Features as `SmallAppearance` returns them; the frame is (B, 3, S, S) in [0, 1]."""
         volume = F.grid_sample(
-            features["volume"], motion.volume_flow.to(features["volume"].dtype), padding_mode="zeros", align_corners=False
+            features["volume"],
+            motion.volume_flow.to(features["volume"].dtype),
+            padding_mode="zeros",
+            align_corners=False,
         )  # (B, C, D, S/8, S/8)
         x = self.body(self.enter(torch.cat([volume.flatten(1, 2), motion.hidden], 1)))  # (B, 80, S/8, S/8)
 

@@ -1,0 +1,59 @@
+# Everything starts here: `make call` shows a call, `make test` checks everything. Both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOM ?= demo
+SOURCE ?= portrait
+PORT ?= 8080
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup browser call test lint types unit web bench teacher clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## make .venv with everything that a call and the tests need
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+browser:  # Debian's Chromium and Node for the browser tests, where they are missing and can be installed
+	@if command -v chromium >/dev/null && command -v node >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
+	    $$(command -v node >/dev/null || echo nodejs) >/dev/null; \
+	else echo "make test drives Chromium and Node; please install the packages chromium and nodejs" >&2; exit 1; fi
+
+call: setup  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
+	$(BIN)/python -m server call --source "$(SOURCE)" --room "$(ROOM)" --port "$(PORT)"
+
+test: setup browser lint types web unit  ## lint, types, and all tests, the browser ones included
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+web: setup
+	node --test tests/client_web/*.test.js
+
+unit: setup
+	$(BIN)/python -m pytest
+
+bench: setup  ## performance of this machine, as JSON
+	$(BIN)/python -m model bench --json
+	$(BIN)/python -m server bench --viewers 3 --json
+
+teacher:  ## the training teacher's own environment, .venv-teacher
+	test -x .venv-teacher/bin/python || $(PYTHON) -m venv .venv-teacher
+	.venv-teacher/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-teacher.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-train.txt
+
+clean:  ## remove everything that the targets made
+	rm -rf $(VENV) .venv-teacher out .pytest_cache .mypy_cache .ruff_cache .hypothesis

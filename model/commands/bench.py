@@ -1,0 +1,34 @@
+"""`python -m model bench`: how fast this machine extracts, enrols and renders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "time extract, enrol and render on this machine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights to run (default: the embedded ones)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument("--repeats", type=int, default=50, help="timed calls of which the median is taken (default 50)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one line a figure, or JSON."""
+    import torch
+
+    from model.bench import measure
+    from model.talking_head import TalkingHead
+
+    device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    result = measure(TalkingHead.load(options.weights, device), options.repeats)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name:14} {value}")
+    return 0

@@ -1,0 +1,77 @@
+"""`python -m model weights`: list, verify and export weights; fetch the ones that evaluation and training need."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "list, verify, fetch or export weights"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Actions of the command."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("list", help="weights of this installation, from the manifest")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    actions.add_parser("verify", help="compare every weights file with the manifest's sha256")
+    actions.add_parser("fetch", help="fetch the perceptual networks (training and evaluation only) and verify them")
+    export = actions.add_parser("export", help="make a weights file of a training checkpoint")
+    export.add_argument("checkpoint", type=Path)
+    export.add_argument("out", type=Path)
+    export.add_argument("--data", type=Path, default=Path("prepared"), help="prepared clips for the codec's statistics")
+    export.add_argument("--licence", choices=["open"], help="use clips of the open class alone")
+    export.add_argument("--licence-note", default="research and evaluation", help="licence line of the manifest")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out one action."""
+    actions = {"list": _list, "verify": _verify, "fetch": _fetch, "export": _export}
+    return actions[options.action](options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from model.weights.export import read_manifest
+
+    entries = read_manifest()
+    if options.json:
+        print(json.dumps(entries))
+    else:
+        for entry in entries:
+            print(f"{entry['name']:24} {entry['bytes'] / 1e6:7.1f} MB  {entry['sha256'][:16]}  {entry['licence']}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from model.errors import WeightsError
+    from model.talking_head import WEIGHTS
+    from model.weights.export import describe, read_manifest
+
+    for entry in read_manifest():
+        path = WEIGHTS.with_name(entry["name"])
+        if not path.exists():
+            raise WeightsError(f"{path} is missing")
+        if describe(path)["sha256"] != entry["sha256"]:
+            raise WeightsError(f"{path} differs from the manifest's sha256")
+        print(f"{entry['name']} is as the manifest says")
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from model.evaluate import perceptual_weights
+
+    perceptual_weights.fetch(download=True)
+    print(f"perceptual networks are in {perceptual_weights.cache_path()}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    import torch
+
+    from model.train.data import ClipSet
+    from model.weights.export import export, write_manifest
+
+    entry = export(options.checkpoint, ClipSet(options.data, torch.device("cpu"), options.licence), options.out)
+    write_manifest(entry | {"licence": options.licence_note})
+    print(f"{options.out}: {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256']}")
+    return 0

@@ -1,0 +1,96 @@
+"""From a training checkpoint to the weights file that ships: half precision, with the codec's statistics fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from model.codec.statistics import MotionStatistics
+from model.errors import InputError
+from model.networks.small import SmallNetworks
+from model.profiles.small import EYES, MOUTH
+from model.train.data import ClipSet
+
+MANIFEST = Path(__file__).with_name("manifest.json")
+
+
+def read_checkpoint(path: Path) -> tuple[SmallNetworks, dict[str, Any]]:
+    """The moving average of a training run and {step, seconds}. Raises InputError when it is no such file."""
+    networks = SmallNetworks()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        networks.load_state_dict(state["average"])
+    except (OSError, KeyError, RuntimeError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is no training checkpoint: {str(error).splitlines()[0]}") from None
+    return networks.eval(), {"step": state["step"], "seconds": round(state["seconds"], 1)}
+
+
+@torch.inference_mode()
+def fit_statistics(networks: SmallNetworks, clips: ClipSet, clips_per_person: int = 2) -> MotionStatistics:
+    """The codec's statistics from the motion that these networks extract from some clips of each person."""
+    chosen = [i for name in clips.names for i in clips.people[name][:clips_per_person]]
+    sequences, frame_rates = [], []
+    for index in tqdm(chosen, desc="motions", unit="clip"):
+        clip = clips.clips[index]
+        if clip.kind != "clip":
+            continue
+        vectors = []
+        for start in range(0, len(clip.rows), 32):
+            frames = clips.frames[torch.from_numpy(clip.rows[start : start + 32])].permute(0, 3, 1, 2).float() / 255
+            vectors.append(networks.motion(frames.contiguous(memory_format=torch.channels_last)).to_vector())
+        sequences.append(np.concatenate(vectors))
+        frame_rates.append(clip.frame_rate)
+    return MotionStatistics.fit(sequences, frame_rates, importance(networks.config.keypoints))
+
+
+def importance(keypoints: int) -> NDArray[np.float32]:
+    """Weight (3K,) of each deformation value: eyes and mouth count double, depth, which the picture hardly shows, less."""
+    weight = np.ones((keypoints, 3), np.float32)
+    weight[list(EYES + MOUTH)] = 2.0
+    weight[:, 2] *= 0.4
+    return weight.reshape(-1)
+
+
+def export(checkpoint: Path, clips: ClipSet, out: Path) -> dict[str, Any]:
+    """Write `out` and its manifest entry; returns the entry."""
+    networks, about = read_checkpoint(checkpoint)
+    statistics = fit_statistics(networks, clips)
+    tensors: dict[str, Tensor] = {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in networks.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    tensors |= {f"codec.{name}": torch.from_numpy(array) for name, array in statistics.to_arrays().items()}
+    part = out.with_suffix(".part")
+    save_file(tensors, part, metadata={"profile": "small", "steps": str(about["step"])})
+    part.replace(out)
+    return describe(out)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Manifest entry of a weights file."""
+    data = path.read_bytes()
+    return {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def write_manifest(entry: dict[str, Any]) -> None:
+    """Put `entry` in place of the one with its name."""
+    entries = [e for e in read_manifest() if e["name"] != entry["name"]]
+    MANIFEST.write_text(json.dumps([*entries, entry], indent=1) + "\n")
+
+
+def read_manifest() -> list[dict[str, Any]]:
+    """Entries of the manifest; empty when there is none."""
+    if not MANIFEST.exists():
+        return []
+    entries: list[dict[str, Any]] = json.loads(MANIFEST.read_text())
+    return entries
