@@ -53,7 +53,7 @@ def fit_statistics(networks: SmallNetworks, clips: ClipSet, clips_per_person: in
 
 
 def importance(keypoints: int) -> NDArray[np.float32]:
-    """Weight (3K,) of each deformation value: eyes and mouth count double, depth, which the picture hardly shows, less."""
+    """Weight (3K,) of each deformation value: eyes and mouth count double, depth, which hardly shows, less."""
     weight = np.ones((keypoints, 3), np.float32)
     weight[list(EYES + MOUTH)] = 2.0
     weight[:, 2] *= 0.4

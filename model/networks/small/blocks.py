@@ -32,6 +32,11 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.norm(self.second(self.first(x))))
 
 
+def exact(device: torch.device) -> torch.autocast:
+    """Float32 whatever autocast says outside: coordinates in half precision would be off by tenths of a pixel."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
     """Bilinear by an integer factor, on the pixel-centre grid that the motion convention uses."""
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)

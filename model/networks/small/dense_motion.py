@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
-from model.networks.small.blocks import ConvBlock, ResidualBlock, pixel_grid, upsample, warp
+from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, pixel_grid, upsample, warp
 from model.profiles.small import SmallConfig
 
 
@@ -65,99 +65,102 @@ class SmallDenseMotion(nn.Module):
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> DenseMotion:
         """Batch shape B throughout; features as `SmallAppearance` returns them."""
-        x_s, x_d = compose(canonical, source), compose(canonical, driving)  # (B, K, 3)
-        turn = rotation_matrix(source.yaw, source.pitch, source.roll) @ (
-            rotation_matrix(driving.yaw, driving.pitch, driving.roll).mT
-        )
-        local = turn * (source.scale / driving.scale)[:, None, None]  # (B, 3, 3), A
-        offset = x_s - x_d @ local.mT  # (B, K, 3)
-
         size = features["eighth"].shape[-1]  # G
-        grid = pixel_grid(size, size, x_d.device, x_d.dtype)  # (G, G, 2)
-        fine_grid = pixel_grid(2 * size, 2 * size, x_d.device, x_d.dtype)
-        precision = self.kernel.exp()
+        with exact(features["eighth"].device):
+            keypoints = _Keypoints.of(canonical, source, driving)
+            x_s, x_d = keypoints.source, keypoints.driving
+            grid = pixel_grid(size, size, x_d.device, x_d.dtype)  # (G, G, 2)
+            fine_grid = pixel_grid(2 * size, 2 * size, x_d.device, x_d.dtype)
+            prior = self._prior(fine_grid, x_d)  # (B, K + 1, 2G, 2G)
+            prior_flow = _surface_flow(prior.softmax(1), fine_grid, keypoints)  # (B, 2G, 2G, 2)
+            coarse_flow = F.avg_pool2d(prior_flow.permute(0, 3, 1, 2), 2)  # (B, 2, G, G)
+            # What the keypoints say: heat of the driving frame minus heat of the source, per keypoint.
+            heat = _heat(grid, x_d) - _heat(grid, x_s)  # (B, K, G, G)
+            displacement = coarse_flow - grid.permute(2, 0, 1)
 
-        prior2d = self._prior2d(fine_grid, x_d, precision)  # (B, K + 1, 2G, 2G)
-        prior_flow, surface = self._flow2d(prior2d.softmax(1), fine_grid, x_d, local, offset)
-        coarse_flow = F.avg_pool2d(prior_flow.permute(0, 3, 1, 2), 2)  # (B, 2, G, G)
-
-        # What the keypoints say: heat of the driving frame minus heat of the source, per keypoint.
-        heat = self._heat(grid, x_d) - self._heat(grid, x_s)  # (B, K, G, G)
         warped = warp(self.compress(features["eighth"]), coarse_flow.permute(0, 2, 3, 1))  # (B, 24, G, G)
-        displacement = coarse_flow - grid.permute(2, 0, 1)
         x0 = self.enter(torch.cat([heat, warped, displacement], 1))  # (B, 64, G, G)
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         x1 = self.up1(torch.cat([upsample(x2), x1], 1))
         hidden = self.up2(torch.cat([upsample(x1), x0], 1))  # (B, 64, G, G)
-
-        volume_flow = self._flow3d(hidden, grid, x_d, local, offset, precision, surface)
-
         warped_fine = warp(features["quarter"], prior_flow)  # (B, 32, 2G, 2G)
         fine = self.fine(torch.cat([upsample(hidden), warped_fine], 1))  # (B, 32, 2G, 2G)
-        masks = (prior2d + self.mask2d(fine)).softmax(1)
-        flow, _ = self._flow2d(masks, fine_grid, x_d, local, offset)
-        flow = flow + 0.1 * self.residual(fine).permute(0, 2, 3, 1)
+        logits3d, logits2d, residual = self.mask3d(hidden), self.mask2d(fine), self.residual(fine)
+        with exact(hidden.device):
+            volume_flow = self._volume_flow(logits3d.float(), grid, keypoints)
+            flow = _surface_flow((prior + logits2d.float()).softmax(1), fine_grid, keypoints)
+            flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
         return DenseMotion(volume_flow, flow, torch.sigmoid(self.occlusion(fine)), hidden, fine)
 
-    def _heat(self, grid: Tensor, points: Tensor) -> Tensor:
-        """Gaussians of sigma 0.1 around projected keypoints: (B, K, G, G)."""
-        return torch.exp(-50.0 * squared_distance(grid, points[..., :2]))
-
-    def _prior2d(self, grid: Tensor, x_d: Tensor, precision: Tensor) -> Tensor:
+    def _prior(self, grid: Tensor, x_d: Tensor) -> Tensor:
         """Logits of the nearest-keypoint kernel and, as channel 0, the background: (B, K + 1, H, W)."""
-        logits = -0.5 * precision[:, None, None] * squared_distance(grid, x_d[..., :2])
+        logits = -0.5 * self.kernel.exp()[:, None, None] * squared_distance(grid, x_d[..., :2])
         background = self.background[1].expand(logits.shape[0], 1, *logits.shape[2:])
         return torch.cat([background, logits], 1)
 
-    @staticmethod
-    def _flow2d(masks: Tensor, grid: Tensor, x_d: Tensor, local: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """Flow (B, H, W, 2) of the visible surface, whose depth (B, H, W) the keypoints' own depth interpolates."""
-        b, _, h, w = masks.shape
-        m = masks.flatten(2).mT  # (B, HW, K + 1)
-        still, moving = m[..., :1], m[..., 1:]
-        share = 1 - still  # what belongs to any keypoint
-        surface = (moving @ x_d[..., 2:]) / share.clamp(min=1e-4)  # (B, HW, 1)
-        p = grid.reshape(1, -1, 2)
-        turned = p @ local[:, :2, :2].mT + surface @ local[:, :2, 2:].mT  # (B, HW, 2)
-        flow = share * turned + moving @ offset[..., :2] + still * p
-        return flow.reshape(b, h, w, 2), surface.reshape(b, h, w)
+    def _volume_flow(self, logits: Tensor, grid: Tensor, keypoints: _Keypoints) -> Tensor:
+        """Source coordinates (B, D, G, G, 3) of the driving volume's cells, depth scaled to [-1, 1] too.
 
-    def _flow3d(
-        self,
-        hidden: Tensor,
-        grid: Tensor,
-        x_d: Tensor,
-        local: Tensor,
-        offset: Tensor,
-        precision: Tensor,
-        surface: Tensor,
-    ) -> Tensor:
-        """(B, D, G, G, 3) source coordinates of the driving volume's cells, depth scaled to [-1, 1] too."""
-        b, _, g, _ = hidden.shape
-        k1 = x_d.shape[1] + 1
+        logits   (B, (K + 1) D, G, G) what the network adds to the nearest-keypoint kernel in 3D
+        """
+        x_d, local, offset = keypoints.driving, keypoints.local, keypoints.offset
+        b, _, g, _ = logits.shape
+        d = self.depth
         flat = squared_distance(grid, x_d[..., :2])  # (B, K, G, G)
         deep = (self.planes[:, None] - x_d[:, None, :, 2]) ** 2  # (B, D, K)
-        logits = (
-            -0.5 * precision[:, None, None, None] * (flat[:, :, None] + deep.mT[..., None, None])
-        )  # (B, K, D, G, G)
-        background = self.background[0].expand(b, 1, *logits.shape[2:])
-        logits = torch.cat([background, logits], 1) + self.mask3d(hidden).unflatten(1, (k1, self.depth))
-        m = logits.softmax(1).flatten(2).mT  # (B, DGG, K + 1)
-        p = torch.cat(
-            [
-                grid.expand(self.depth, g, g, 2),
-                self.planes[:, None, None, None].expand(self.depth, g, g, 1),
-            ],
-            -1,
-        ).reshape(1, -1, 3)
+        gap = flat[:, :, None] + deep.mT[..., None, None]  # (B, K, D, G, G)
+        kernel = -0.5 * self.kernel.exp()[:, None, None, None] * gap
+        background = self.background[0].expand(b, 1, d, g, g)
+        masks = (torch.cat([background, kernel], 1) + logits.reshape(b, -1, d, g, g)).softmax(1)  # (B, K + 1, D, G, G)
+        m = masks.flatten(2).mT  # (B, DGG, K + 1)
+        planes = self.planes[:, None, None, None].expand(d, g, g, 1)
+        p = torch.cat([grid.expand(d, g, g, 2), planes], -1).reshape(1, -1, 3)
         still = m[..., :1]
         flow = (1 - still) * (p @ local.mT) + m[..., 1:] @ offset + still * p  # (B, DGG, 3)
         near, far = self.planes[0], self.planes[-1]
         # Planes are cell centres: the outer faces of the volume lie half a plane further out.
-        half = (far - near) / (self.depth - 1) / 2
+        half = (far - near) / (d - 1) / 2
         depth = (flow[..., 2:] - (near + far) / 2) / ((far - near) / 2 + half)
-        return torch.cat([flow[..., :2], depth], -1).reshape(b, self.depth, g, g, 3)
+        return torch.cat([flow[..., :2], depth], -1).reshape(b, d, g, g, 3)
+
+
+@dataclass(frozen=True)
+class _Keypoints:
+    source: Tensor  # (B, K, 3)
+    driving: Tensor  # (B, K, 3)
+    local: Tensor  # (B, 3, 3) A: how driving displacements turn and scale into source displacements
+    offset: Tensor  # (B, K, 3) x_s,k - A x_d,k
+
+    @staticmethod
+    def of(canonical: CanonicalKeypoints, source: Motion, driving: Motion) -> _Keypoints:
+        x_s, x_d = compose(canonical, source), compose(canonical, driving)
+        r_s = rotation_matrix(source.yaw, source.pitch, source.roll)
+        r_d = rotation_matrix(driving.yaw, driving.pitch, driving.roll)
+        local = (r_s @ r_d.mT) * (source.scale / driving.scale)[:, None, None]
+        return _Keypoints(x_s, x_d, local, x_s - x_d @ local.mT)
+
+
+def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints) -> Tensor:
+    """Flow (B, H, W, 2) of the visible surface, whose depth the keypoints' own depth interpolates.
+
+    masks   (B, K + 1, H, W), background first
+    """
+    x_d, local, offset = keypoints.driving, keypoints.local, keypoints.offset
+    b, _, h, w = masks.shape
+    m = masks.flatten(2).mT  # (B, HW, K + 1)
+    still, moving = m[..., :1], m[..., 1:]
+    share = 1 - still  # what belongs to any keypoint
+    surface = (moving @ x_d[..., 2:]) / share.clamp(min=1e-4)  # (B, HW, 1)
+    p = grid.reshape(1, -1, 2)
+    turned = p @ local[:, :2, :2].mT + surface @ local[:, :2, 2:].mT  # (B, HW, 2)
+    flow = share * turned + moving @ offset[..., :2] + still * p
+    return flow.reshape(b, h, w, 2)
+
+
+def _heat(grid: Tensor, points: Tensor) -> Tensor:
+    """Gaussians of sigma 0.1 around projected keypoints: (B, K, G, G)."""
+    return torch.exp(-50.0 * squared_distance(grid, points[..., :2]))
 
 
 def squared_distance(grid: Tensor, points: Tensor) -> Tensor:

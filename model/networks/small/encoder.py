@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion
-from model.networks.small.blocks import ConvBlock, ResidualBlock
+from model.networks.small.blocks import ConvBlock, ResidualBlock, exact
 from model.profiles.small import SmallConfig
 
 
@@ -52,8 +52,10 @@ class SmallCanonical(nn.Module):
 
     def forward(self, image: Tensor) -> CanonicalKeypoints:
         """(B, 3, S, S) -> points (B, K, 3)."""
-        offset = self.points(self.trunk(image)).unflatten(-1, (-1, 3))
-        return CanonicalKeypoints(self.mean + 0.2 * offset)
+        features = self.trunk(image)
+        with exact(image.device):
+            offset = self.points(features.float()).unflatten(-1, (-1, 3))
+            return CanonicalKeypoints(self.mean + 0.2 * offset)
 
 
 class SmallMotion(nn.Module):
@@ -76,8 +78,9 @@ class SmallMotion(nn.Module):
     def forward(self, image: Tensor) -> Motion:
         """(B, 3, S, S) -> motion of batch shape (B,); t_z is 0, since an orthographic camera cannot see it."""
         features = self.trunk(image)
-        pose = self.pose_mean + self.pose(features)
+        with exact(image.device):
+            pose = self.pose_mean + self.pose(features.float())
+            expression = 0.1 * self.expression(features.float()).unflatten(-1, (-1, 3))
         degrees = pose[:, :3] * 30.0
         translation = torch.cat([pose[:, 4:6], torch.zeros_like(pose[:, :1])], 1)
-        expression = 0.1 * self.expression(features).unflatten(-1, (-1, 3))
         return Motion(degrees[:, 0], degrees[:, 1], degrees[:, 2], translation, torch.exp(pose[:, 3]), expression)
