@@ -1,0 +1,140 @@
+"""Rate: from a budget in kbit/s to step, frame rate and bundling; and the count of what really goes over the wire."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from model.codec.packet import MAX_FRAMES, MOTION_HEADER_BYTES
+from model.codec.quantise import MAX_STEP_INDEX, MIN_STEP_INDEX
+
+HEADER_BYTES = 93
+"""IPv4, UDP, DTLS 1.2 and SCTP around one data channel message (measured with aiortc 1.16)."""
+
+ANSWER_BYTES = 93
+"""The SACK that answers each message, the other way."""
+
+# From generous to frugal: frames a second, frames a message, earlier frames repeated, step index. Down the list the
+# headers go first (a bundle of two costs 40 ms, headers of 25 single messages 21 kbit/s), then precision, then frames.
+_LADDER = (
+    (30.0, 1, 2, -8),
+    (30.0, 1, 1, -4),
+    (25.0, 1, 1, -4),
+    (25.0, 1, 1, 0),
+    (25.0, 2, 2, -4),
+    (25.0, 2, 0, -2),
+    (25.0, 3, 0, 0),
+    (25.0, 4, 0, 0),
+    (25.0, 5, 0, 2),
+    (15.0, 3, 0, 2),
+    (15.0, 5, 0, 4),
+    (12.5, 5, 0, 6),
+    (10.0, 5, 0, 8),
+    (8.0, 8, 0, 10),
+)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How an encoder spends bytes. The default is one message a frame at step index 0. Raises ValueError."""
+
+    step_index: int = 0  # -24 ... 24, quarter octaves: 4 is twice as coarse
+    frames_per_second: float | None = None  # frames beyond this rate are left out; None: code every frame
+    frames_per_message: int = 1  # 1 ... 32
+    repeat: int = 0  # earlier frames that each message repeats, in case theirs was lost
+    kbps: float | None = None  # budget that the encoder keeps by coarsening the step; None: the step is fixed
+    header_bytes: int = HEADER_BYTES  # counted per message against the budget; 0 for files
+
+    def __post_init__(self) -> None:
+        if not MIN_STEP_INDEX <= self.step_index <= MAX_STEP_INDEX:
+            raise ValueError(f"step index {self.step_index} is not within {MIN_STEP_INDEX} ... {MAX_STEP_INDEX}")
+        if self.repeat < 0 or self.frames_per_message < 1 or self.frames_per_message + self.repeat > MAX_FRAMES:
+            raise ValueError(f"a message holds 1 to {MAX_FRAMES} frames, repeated ones included")
+        for name in ("frames_per_second", "kbps"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive, not {value}")
+
+    @staticmethod
+    def for_kbps(kbps: float) -> Rate:
+        """The best rate of a call whose motion, sender to receiver with all headers, fits into `kbps` kbit/s.
+
+        The choice goes by the bytes that a mildly moving head takes; the encoder then holds the budget by its step.
+        Below about 3 kbit/s no choice fits; the most frugal is returned.
+        """
+        chosen = _LADDER[-1]
+        for row in _LADDER:
+            if _expected_kbps(*row) <= kbps:
+                chosen = row
+                break
+        frames_per_second, frames_per_message, repeat, step_index = chosen
+        return Rate(step_index, frames_per_second, frames_per_message, repeat, kbps)
+
+
+def _expected_kbps(frames_per_second: float, frames_per_message: int, repeat: int, step_index: int) -> float:
+    first = 10.0 * 2 ** (-step_index / 6)  # bytes of a frame predicted over a few hundred milliseconds
+    other = 5.0 * 2 ** (-step_index / 5)  # bytes of one predicted from the frame before
+    message = HEADER_BYTES + MOTION_HEADER_BYTES + first + (frames_per_message + repeat - 1) * other
+    return 8e-3 * message * frames_per_second / frames_per_message
+
+
+class StepControl:
+    """Holds a budget by the quantiser step: a pure state machine that is told how time passes.
+
+    The average over about two seconds decides; the step changes by one quarter octave at most every 250 ms and never
+    becomes finer than the rate's own.
+    """
+
+    AVERAGE_MS = 2000.0
+    PAUSE_MS = 250.0
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self.step_index = rate.step_index
+        self._average_bytes: float | None = None  # per millisecond
+        self._since_change_ms = 0.0
+
+    def sent(self, elapsed_ms: float, payload_bytes: int) -> None:
+        """A message of `payload_bytes` was made `elapsed_ms` after the one before."""
+        if self._rate.kbps is None:
+            return
+        elapsed_ms = max(1.0, elapsed_ms)
+        current = (payload_bytes + self._rate.header_bytes) / elapsed_ms
+        weight = min(1.0, elapsed_ms / self.AVERAGE_MS)
+        known = current if self._average_bytes is None else self._average_bytes
+        self._average_bytes = known + weight * (current - known)
+        self._since_change_ms += elapsed_ms
+        if self._since_change_ms < self.PAUSE_MS:
+            return
+        used = self._average_bytes * 8.0 / self._rate.kbps
+        coarser = used > 1.0 and self.step_index < MAX_STEP_INDEX
+        finer = used < 0.85 and self.step_index > self._rate.step_index
+        if coarser or finer:
+            self.step_index += 1 if coarser else -1
+            self._since_change_ms = 0.0
+
+
+class WireCounter:
+    """Payload and on-the-wire rate of a motion channel over a sliding window."""
+
+    def __init__(self, window_ms: float = 2000.0, limit: int = 1000) -> None:
+        self._window_ms = window_ms
+        self._messages: deque[tuple[float, int]] = deque(maxlen=limit)
+        self.total_messages = 0
+        self.total_payload_bytes = 0
+
+    def add(self, now_ms: float, payload_bytes: int) -> None:
+        """A message of `payload_bytes` passed at `now_ms`."""
+        self._messages.append((now_ms, payload_bytes))
+        self.total_messages += 1
+        self.total_payload_bytes += payload_bytes
+
+    def kbps(self, now_ms: float) -> tuple[float, float, float]:
+        """(payload, wire, wire with the answering SACKs) in kbit/s over the window that ends at `now_ms`."""
+        while self._messages and self._messages[0][0] <= now_ms - self._window_ms:
+            self._messages.popleft()
+        payload = sum(size for _, size in self._messages)
+        wire = payload + HEADER_BYTES * len(self._messages)
+        answered = wire + ANSWER_BYTES * len(self._messages)
+        return (8 * payload / self._window_ms, 8 * wire / self._window_ms, 8 * answered / self._window_ms)

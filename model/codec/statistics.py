@@ -1,0 +1,232 @@
+"""What the codec knows about motion before a call: a basis for the expression and how far each coefficient moves.
+
+The expression delta (3K values) is rotated into its Karhunen-Loeve basis, fitted within clips, so that few coefficients
+carry a talking face. Each coefficient, and each pose scalar, has a unit (its quantiser step at step index 0) and a
+Laplace width per elapsed time, as an integer in quarter octaves, because integers decide how bits are read.
+The arrays travel in the weights file under `codec.`: a model and its statistics never part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codec.entropy import MAX_WIDTH, laplace_bits
+from model.codec.quantise import quantise
+from model.errors import WeightsError
+
+POSE_SCALARS = 7
+"""Scalars before the expression: yaw, pitch, roll, scale, t_x, t_y, t_z (the order of `Motion.to_vector`)."""
+
+MAX_KEYPOINTS = 64
+"""With more, one frame of the worst motion would not fit into a message."""
+
+ELAPSED_MS = (25, 50, 90, 160, 280, 500, 900)
+"""Upper bounds in milliseconds of the elapsed times that share a row of widths; the row after is for longer ones."""
+
+INTRA = len(ELAPSED_MS) + 1
+"""Row of widths of frames without a reference."""
+
+WIDTH_ORIGIN = 20
+"""Width index t stands for a Laplace width of 2^((t - 20) / 4) units (entropy.py)."""
+
+_FIT_MS = (16.7, 40.0, 70.0, 120.0, 210.0, 375.0, 670.0, 1300.0)  # the elapsed time that stands for each row
+
+_LARGEST_FITTED = 1000  # levels; larger residuals count as this one
+
+_POSE_MEAN = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+_POSE_UNITS = (0.5, 0.5, 0.5, 0.006, 0.006, 0.006, 0.006)
+_EXPRESSION_UNIT = 0.02  # of an orthonormal coefficient, crop units
+_PREFIX = "codec."
+
+
+@dataclass(frozen=True)
+class MotionStatistics:
+    """Transform and widths of motion vectors with N = 7 + 3K scalars. Raises WeightsError when shapes disagree."""
+
+    mean: NDArray[np.float32]  # (N,)      motion that an all-zero frame decodes to
+    importance: NDArray[np.float32]  # (3K,)   perceptual weight of each delta value, > 0
+    basis: NDArray[np.float32]  # (3K, 3K) orthonormal; column i is coefficient i, the strongest first
+    units: NDArray[np.float32]  # (N,)      quantiser step at step index 0: degrees, 1, crop units
+    widths: NDArray[np.int8]  # (9, N)    Laplace width index at step index 0, per row of elapsed time
+
+    def __post_init__(self) -> None:
+        size = self.size
+        expression = size - POSE_SCALARS
+        shapes = {
+            "mean": (size,),
+            "importance": (expression,),
+            "basis": (expression, expression),
+            "units": (size,),
+            "widths": (INTRA + 1, size),
+        }
+        if expression <= 0 or expression % 3 or self.keypoints > MAX_KEYPOINTS:
+            raise WeightsError(f"codec statistics are for {size} scalars, not 7 + 3K with K up to {MAX_KEYPOINTS}")
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise WeightsError(f"codec statistics: {name} has shape {array.shape}, not {shape}")
+            if not np.isfinite(array).all():
+                raise WeightsError(f"codec statistics: {name} holds values that are not finite")
+        if (self.units <= 0).any() or (self.importance <= 0).any():
+            raise WeightsError("codec statistics: units and importance must be positive")
+
+    @property
+    def size(self) -> int:
+        """N, the scalars of a motion vector."""
+        return int(self.mean.shape[0])
+
+    @property
+    def keypoints(self) -> int:
+        """K, the number of keypoints."""
+        return (self.size - POSE_SCALARS) // 3
+
+    def to_coefficients(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Coefficients (..., N) in units of motion vectors (..., N)."""
+        centred = np.asarray(vectors, np.float64) - self.mean
+        expression = (centred[..., POSE_SCALARS:] * self.importance) @ self.basis
+        return np.concatenate([centred[..., :POSE_SCALARS], expression], -1) / self.units
+
+    def to_vectors(self, coefficients: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Motion vectors (..., N) of coefficients (..., N) in units: inverse of `to_coefficients`."""
+        scaled = coefficients * self.units
+        expression = scaled[..., POSE_SCALARS:] @ self.basis.T / self.importance
+        centred = np.concatenate([scaled[..., :POSE_SCALARS], expression], -1)
+        return (centred + self.mean).astype(np.float32)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Flat arrays as the weights file stores them, names under `codec.`."""
+        return {
+            f"{_PREFIX}mean": self.mean,
+            f"{_PREFIX}importance": self.importance,
+            f"{_PREFIX}basis": self.basis,
+            f"{_PREFIX}units": self.units,
+            f"{_PREFIX}widths": self.widths,
+        }
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> MotionStatistics:
+        """Inverse of `to_arrays`; other names are ignored. Raises WeightsError when one is missing or misshapen."""
+        found: dict[str, NDArray[np.generic]] = {}
+        for name in ("mean", "importance", "basis", "units", "widths"):
+            if _PREFIX + name not in arrays:
+                raise WeightsError(f"the weights carry no codec statistics ({_PREFIX}{name} is missing)")
+            found[name] = np.asarray(arrays[_PREFIX + name])
+            if found[name].ndim == 0:
+                raise WeightsError(f"codec statistics: {name} is a scalar")
+        return MotionStatistics(
+            mean=found["mean"].astype(np.float32),
+            importance=found["importance"].astype(np.float32),
+            basis=found["basis"].astype(np.float32),
+            units=found["units"].astype(np.float32),
+            widths=found["widths"].astype(np.int8),
+        )
+
+    @staticmethod
+    def default(keypoints: int) -> MotionStatistics:
+        """Hand-set statistics for a model that has none yet: identity basis, widths of a mildly moving head."""
+        pose = np.array([1.0, 1.0, 0.6, 0.5, 0.8, 0.8, 0.01])  # units in 40 ms
+        at_40_ms = np.concatenate([pose, np.full(3 * keypoints, 0.15)])
+        growth = np.sqrt(np.minimum(np.array(_FIT_MS), 900.0) / 40.0)
+        temporal = growth[:, None] * at_40_ms
+        widths = np.concatenate([temporal, 2.5 * temporal[-1:]])
+        return MotionStatistics(
+            mean=np.concatenate([_POSE_MEAN, np.zeros(3 * keypoints)]).astype(np.float32),
+            importance=np.ones(3 * keypoints, np.float32),
+            basis=np.eye(3 * keypoints, dtype=np.float32),
+            units=_units(3 * keypoints, 0.5 * _EXPRESSION_UNIT),
+            widths=_width_indices(widths),
+        )
+
+    @staticmethod
+    def fit(
+        clips: Sequence[NDArray[np.floating]],
+        frame_rates: Sequence[float],
+        importance: NDArray[np.floating] | None = None,
+    ) -> MotionStatistics:
+        """Statistics of training motion: clips of (T, 7 + 3K) at their frames per second; every clip counts the same.
+
+        `importance` (3K,) weights the delta values before the transform: 2 means half the quantisation error there.
+        Raises ValueError without a clip of at least two frames.
+        """
+        usable = [(np.asarray(c, np.float64), f) for c, f in zip(clips, frame_rates, strict=True) if len(c) >= 2]
+        if not usable:
+            raise ValueError("codec statistics need at least one clip of two frames")
+        mean = np.mean([clip.mean(0) for clip, _ in usable], 0)
+        weight = np.ones(mean.size - POSE_SCALARS) if importance is None else np.asarray(importance, np.float64)
+        expressions = [(clip[:, POSE_SCALARS:] - mean[POSE_SCALARS:]) * weight for clip, _ in usable]
+        within = np.mean([np.cov(e.T, bias=True) for e in expressions], 0)
+        total = np.mean([e.T @ e / len(e) for e in expressions], 0)
+        # Within a clip is what costs bits; a little of the whole gives still directions a sensible order too.
+        _, vectors = np.linalg.eigh(within + 0.02 * total)
+        basis = vectors[:, ::-1]
+        basis = basis * np.where(basis.sum(0) < 0, -1.0, 1.0)
+        start = MotionStatistics(
+            mean=mean.astype(np.float32),
+            importance=weight.astype(np.float32),
+            basis=np.ascontiguousarray(basis, np.float32),
+            units=_units(weight.size, _EXPRESSION_UNIT),
+            widths=np.zeros((INTRA + 1, mean.size), np.int8),
+        )
+        levels = [_levels_of(start.to_coefficients(clip)) for clip, _ in usable]
+        rows = [_temporal_residuals(levels, [rate for _, rate in usable], ms) for ms in _FIT_MS]
+        widths = np.stack([_likeliest_widths(row) for row in (*rows, levels)])
+        return MotionStatistics(start.mean, start.importance, start.basis, start.units, widths)
+
+
+def elapsed_row(elapsed_ms: int) -> int:
+    """Row of `MotionStatistics.widths` for a frame that lies `elapsed_ms` after its reference."""
+    for row, bound in enumerate(ELAPSED_MS):
+        if elapsed_ms <= bound:
+            return row
+    return len(ELAPSED_MS)
+
+
+def _levels_of(coefficients: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Levels (T, N) at step index 0, quantised as the encoder does in a chain."""
+    levels = [quantise(coefficients[0], 0)]
+    for frame in coefficients[1:]:
+        levels.append(quantise(frame, 0, (levels[-1],)))
+    return np.stack(levels)
+
+
+def _temporal_residuals(
+    levels: list[NDArray[np.int64]], frame_rates: list[float], elapsed_ms: float
+) -> list[NDArray[np.int64]]:
+    """Level differences over about `elapsed_ms` of each clip that is long enough."""
+    residuals = []
+    for clip, rate in zip(levels, frame_rates, strict=True):
+        lag = min(max(1, round(elapsed_ms * rate / 1000.0)), len(clip) - 1)
+        residuals.append(clip[lag:] - clip[:-lag])
+    return residuals
+
+
+def _likeliest_widths(clips: list[NDArray[np.int64]]) -> NDArray[np.int8]:
+    """Per coefficient the width index that codes these residuals (each (T, N)) in the fewest bits, (N,)."""
+    size = clips[0].shape[1]
+    chance = np.zeros((_LARGEST_FITTED + 1, size))
+    for clip in clips:
+        magnitudes = np.minimum(np.abs(clip), _LARGEST_FITTED) + np.arange(size) * (_LARGEST_FITTED + 1)
+        counts = np.bincount(magnitudes.ravel(), minlength=chance.size)
+        chance += counts.reshape(size, -1).T / (len(clip) * len(clips))
+    # One imagined residual of 1 among a thousand: what never moved in training may still move in a call.
+    chance[1] += 1e-3
+    values, candidates = np.arange(_LARGEST_FITTED + 1), np.arange(MAX_WIDTH + 1)
+    bits = laplace_bits(values, candidates[:, None]) / 2 + laplace_bits(-values, candidates[:, None]) / 2
+    cost = bits @ chance
+    widths: NDArray[np.int8] = np.argmin(cost, 0).astype(np.int8)
+    return widths
+
+
+def _width_indices(widths: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Width indices of Laplace widths in units."""
+    indices = np.rint(WIDTH_ORIGIN + 4 * np.log2(np.maximum(widths, 1e-6)))
+    clipped: NDArray[np.int8] = np.clip(indices, 0, MAX_WIDTH).astype(np.int8)
+    return clipped
+
+
+def _units(expression_size: int, expression_unit: float) -> NDArray[np.float32]:
+    return np.concatenate([_POSE_UNITS, np.full(expression_size, expression_unit)]).astype(np.float32)

@@ -1,0 +1,357 @@
+"""Stream state: which frames each side holds, what the encoder may predict from, and when it must start afresh.
+
+The encoder predicts the first frame of a message from the newest frame that the decoder has acknowledged, or from
+nothing; the other frames of the message from the one before. So a lost message never breaks a later one. Repeated
+frames carry the very levels they carried first: a frame is the same whichever message brought it.
+Over a channel that loses nothing (a file) `chain=True` predicts from the frame before, acknowledged or not.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codec.entropy import RangeDecoder, RangeEncoder
+from model.codec.frame_coding import MAX_INTERVAL_MS, FrameCoder, FrameState, decode_interval, encode_interval
+from model.codec.packet import (
+    KIND_REFRESH,
+    MAX_MESSAGE_BYTES,
+    MAX_REFERENCE_DISTANCE,
+    MOTION_HEADER_BYTES,
+    Acknowledgement,
+    MotionMessage,
+    RefreshRequest,
+    parse_message,
+    sequence_distance,
+)
+from model.codec.quantise import MAX_STEP_INDEX, dequantise, quantise, rescale
+from model.codec.rate import Rate, StepControl
+from model.codec.statistics import MotionStatistics
+from model.errors import BitstreamError
+
+HISTORY = 2 * (MAX_REFERENCE_DISTANCE + 1)
+"""Frames that each side remembers: twice the reach of a reference, so that reordering loses none."""
+
+_BUNDLE_BITS = 8 * (MAX_MESSAGE_BYTES - MOTION_HEADER_BYTES) * 0.9  # estimated; `_assemble` makes sure
+
+
+class _History:
+    """The newest `HISTORY` frames by sequence number."""
+
+    def __init__(self) -> None:
+        self._frames: OrderedDict[int, FrameState] = OrderedDict()
+
+    def get(self, sequence: int) -> FrameState | None:
+        return self._frames.get(sequence & 0xFFFF)
+
+    def add(self, frame: FrameState) -> None:
+        self._frames[frame.sequence] = frame
+        while len(self._frames) > HISTORY:
+            self._frames.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+
+class MotionEncoder:
+    """Turns motion vectors into messages of the motion channel."""
+
+    def __init__(
+        self, statistics: MotionStatistics, rate: Rate | None = None, *, chain: bool = False, epoch: int | None = None
+    ) -> None:
+        """`epoch` (uint16) names this encoder to decoders; by default it is drawn at random."""
+        self.statistics = statistics
+        self.chain = chain
+        self.epoch = secrets.randbelow(0x10000) if epoch is None else epoch & 0xFFFF
+        self._coder = FrameCoder(statistics)
+        self._history = _History()
+        self._pending: list[FrameState] = []
+        self._pending_bits = 0.0
+        self._next_sequence = 0
+        self._last: FrameState | None = None
+        self._acknowledged: FrameState | None = None
+        self._acknowledgement: Acknowledgement | None = None
+        self.rate = rate or Rate()
+
+    @property
+    def rate(self) -> Rate:
+        """Rate in use; a new one takes effect with the next message."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: Rate) -> None:
+        self._rate = rate
+        self._control = StepControl(rate)
+
+    @property
+    def reconstructed(self) -> NDArray[np.float32] | None:
+        """The last coded frame as the decoder will see it, (7 + 3K,); None before the first."""
+        return None if self._last is None else _vector(self.statistics, self._last)
+
+    @property
+    def loss(self) -> float:
+        """Share of the 32 frames before the newest acknowledged one that the decoder lacks, 0 ... 1."""
+        if self._acknowledgement is None:
+            return 0.0
+        # Frames before the first of the stream never existed and do not count as lost.
+        count = min(32, len(self._history) - 1)
+        held = (self._acknowledgement.received & ((1 << max(count, 0)) - 1)).bit_count()
+        return 1.0 - held / count if count > 0 else 0.0
+
+    def encode(self, vector: NDArray[np.floating], capture_ms: int, source: int = 0) -> bytes | None:
+        """Take one frame; return a message when one is due, None while bundling or when the frame rate leaves it out.
+
+        `vector` (7 + 3K,) as of `Motion.to_vector`; `capture_ms` wraps at 2^32; `source` 0 ... 255 is the source image
+        to drive. Raises ValueError on a vector of another size or with values that are not finite.
+        """
+        if vector.shape != (self.statistics.size,) or not np.isfinite(vector).all():
+            raise ValueError(f"a motion vector of this model has {self.statistics.size} finite scalars")
+        if not 0 <= source <= 255:
+            raise ValueError(f"source index {source} is not within 0 ... 255")
+        capture_ms &= 0xFFFFFFFF
+        if self._leaves_out(capture_ms):
+            return None
+        message = None
+        if self._pending and not self._fits(capture_ms, source):
+            message = self._emit()
+        frame = self._quantise(vector, capture_ms, source)
+        bits = 0.0
+        if self._rate.frames_per_message > 1:
+            bits = self._coder.bits(frame, self._pending[-1] if self._pending else self._reference(frame.sequence))
+        if self._pending and self._pending_bits + bits > _BUNDLE_BITS:
+            # Nothing was waiting that would have made `message` above: `_fits` was true.
+            message = self._emit()
+        self._pending.append(frame)
+        self._pending_bits += bits
+        self._last = frame
+        self._next_sequence = (self._next_sequence + 1) & 0xFFFF
+        if message is None and len(self._pending) >= self._rate.frames_per_message:
+            message = self._emit()
+        return message
+
+    def flush(self) -> bytes | None:
+        """The message of the frames that wait for their bundle to fill, or None."""
+        return self._emit() if self._pending else None
+
+    def on_acknowledgement(self, data: bytes) -> None:
+        """Take what the decoder sent back; what is for another encoder, or older than one seen, is ignored.
+
+        Raises BitstreamError when it is neither an acknowledgement nor a refresh request.
+        """
+        message = parse_message(data)
+        if isinstance(message, MotionMessage):
+            raise BitstreamError("a motion message came where an acknowledgement belongs")
+        if message.epoch != self.epoch:
+            return
+        if isinstance(message, RefreshRequest):
+            self._acknowledged = None
+            return
+        frame = self._history.get(message.sequence)
+        if frame is None:
+            return
+        newest = self._acknowledgement
+        if newest is None or sequence_distance(message.sequence, newest.sequence) >= 0:
+            self._acknowledgement = message
+            self._acknowledged = frame
+
+    def _leaves_out(self, capture_ms: int) -> bool:
+        if self._rate.frames_per_second is None or self._last is None:
+            return False
+        elapsed = (capture_ms - self._last.capture_ms) & 0xFFFFFFFF
+        # A quarter of an interval of tolerance, so that a jittering camera at the very rate loses no frame.
+        return elapsed < 750.0 / self._rate.frames_per_second
+
+    def _fits(self, capture_ms: int, source: int) -> bool:
+        """Whether a frame may join the frames that wait."""
+        last = self._pending[-1]
+        return last.source == source and (capture_ms - last.capture_ms) & 0xFFFFFFFF <= MAX_INTERVAL_MS
+
+    def _quantise(self, vector: NDArray[np.floating], capture_ms: int, source: int) -> FrameState:
+        sequence = self._next_sequence
+        step_index = self._pending[-1].step_index if self._pending else self._control.step_index
+        wanted = (self._last, None if self._pending else self._reference(sequence))
+        anchors = tuple(rescale(f.levels, f.step_index, step_index) for f in wanted if f is not None)
+        levels = quantise(self.statistics.to_coefficients(vector), step_index, anchors)
+        return FrameState(sequence, capture_ms, source, step_index, levels)
+
+    def _reference(self, first: int) -> FrameState | None:
+        """The frame that a message starting at sequence number `first` is predicted from."""
+        frame = self._history.get(first - 1) if self.chain else self._acknowledged
+        if frame is None or not 1 <= sequence_distance(first, frame.sequence) <= MAX_REFERENCE_DISTANCE:
+            return None
+        return frame
+
+    def _emit(self) -> bytes:
+        frames, self._pending, self._pending_bits = self._pending, [], 0.0
+        data, sent = self._assemble(frames)
+        before = self._history.get(sent[0].sequence - 1)
+        if before is not None:  # the first message's duration is not known yet
+            self._control.sent((sent[-1].capture_ms - before.capture_ms) & 0xFFFFFFFF, len(data))
+        for frame in sent:
+            self._history.add(frame)
+        if self._last is not None and self._last.sequence == sent[-1].sequence:
+            self._last = sent[-1]
+        return data
+
+    def _assemble(self, frames: list[FrameState]) -> tuple[bytes, list[FrameState]]:
+        """The message of new `frames`, and these as they were sent: coarser when they would not fit otherwise."""
+        repeated = self._repeated(frames[0])
+        while True:
+            data = self._serialize(repeated + frames)
+            if len(data) <= MAX_MESSAGE_BYTES:
+                return data, frames
+            if repeated:
+                repeated = repeated[1:]
+                continue
+            coarser = frames[0].step_index + 2
+            if coarser > MAX_STEP_INDEX:
+                raise ValueError("the motion of one message does not fit even at the coarsest step")
+            frames = [replace(f, step_index=coarser, levels=rescale(f.levels, f.step_index, coarser)) for f in frames]
+
+    def _repeated(self, first: FrameState) -> list[FrameState]:
+        """Earlier frames to send again before `first`, oldest first; none that the decoder has already."""
+        frames: list[FrameState] = []
+        later = first
+        while not self.chain and len(frames) < self._rate.repeat:
+            frame = self._history.get(later.sequence - 1)
+            if frame is None or frame.source != first.source or frame.step_index != first.step_index:
+                break
+            if (later.capture_ms - frame.capture_ms) & 0xFFFFFFFF > MAX_INTERVAL_MS:
+                break
+            acknowledged = self._acknowledged
+            if acknowledged is not None and sequence_distance(frame.sequence, acknowledged.sequence) <= 0:
+                break
+            frames.insert(0, frame)
+            later = frame
+        return frames
+
+    def _serialize(self, frames: list[FrameState]) -> bytes:
+        first = frames[0]
+        reference = self._reference(first.sequence)
+        coder = RangeEncoder()
+        previous, interval = reference, None
+        for index, frame in enumerate(frames):
+            if index:
+                assert previous is not None
+                gap = (frame.capture_ms - previous.capture_ms) & 0xFFFFFFFF
+                encode_interval(coder, gap, interval)
+                interval = gap
+            self._coder.encode(coder, frame, previous)
+            previous = frame
+        return MotionMessage(
+            source=first.source,
+            epoch=self.epoch,
+            sequence=first.sequence,
+            reference=0 if reference is None else sequence_distance(first.sequence, reference.sequence),
+            step_index=first.step_index,
+            frames=len(frames),
+            capture_ms=first.capture_ms,
+            payload=coder.finish(),
+        ).serialize()
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame as the decoder gives it out."""
+
+    sequence: int  # uint16
+    capture_ms: int  # uint32, the sender's clock
+    source: int  # index of the sender's source image
+    vector: NDArray[np.float32]  # (7 + 3K,)
+
+
+class MotionDecoder:
+    """Turns messages into motion vectors; duplicates and disorder of messages do no harm."""
+
+    _RETIRED_EPOCHS = 2
+
+    def __init__(self, statistics: MotionStatistics) -> None:
+        self.statistics = statistics
+        self._coder = FrameCoder(statistics)
+        self._history = _History()
+        self._epoch: int | None = None
+        self._retired: deque[int] = deque(maxlen=self._RETIRED_EPOCHS)
+        self._newest: int | None = None
+        self._refresh: RefreshRequest | None = None
+
+    def decode(self, data: bytes) -> list[DecodedFrame]:
+        """New frames of a message, oldest first.
+
+        Empty when all of them are known or too old, when the reference is missing (`acknowledgement` then asks for an
+        intra frame), or when the message is a straggler of an encoder that has been replaced.
+        Raises BitstreamError on bytes that no encoder writes; the state is then as before.
+        """
+        message = MotionMessage.parse(data)
+        if message.epoch in self._retired:
+            return []
+        restarted = message.epoch != self._epoch
+        reference = None
+        if message.reference:
+            reference = None if restarted else self._history.get(message.sequence - message.reference)
+            if reference is None:
+                self._refresh = RefreshRequest(message.epoch, message.sequence)
+                return []
+        frames = self._decode_frames(message, reference)
+        if restarted:
+            self._restart(message.epoch)
+        fresh = [frame for frame in frames if self._is_fresh(frame.sequence)]
+        for frame in fresh:
+            self._history.add(frame)
+            if self._newest is None or sequence_distance(frame.sequence, self._newest) > 0:
+                self._newest = frame.sequence
+        self._refresh = None
+        return [DecodedFrame(f.sequence, f.capture_ms, f.source, _vector(self.statistics, f)) for f in fresh]
+
+    def acknowledgement(self) -> bytes | None:
+        """What to send back to the encoder now, as often as the caller likes; None before the first message."""
+        if self._refresh is not None:
+            return self._refresh.serialize()
+        if self._epoch is None or self._newest is None:
+            return None
+        received = 0
+        for index in range(32):
+            if self._history.get(self._newest - 1 - index) is not None:
+                received |= 1 << index
+        return Acknowledgement(self._epoch, self._newest, received).serialize()
+
+    def _decode_frames(self, message: MotionMessage, reference: FrameState | None) -> list[FrameState]:
+        coder = RangeDecoder(message.payload)
+        frames: list[FrameState] = []
+        previous, interval, capture_ms = reference, None, message.capture_ms
+        for index in range(message.frames):
+            if index:
+                interval = decode_interval(coder, interval)
+                capture_ms = (capture_ms + interval) & 0xFFFFFFFF
+            levels = self._coder.decode(coder, previous, capture_ms, message.step_index)
+            sequence = (message.sequence + index) & 0xFFFF
+            previous = FrameState(sequence, capture_ms, message.source, message.step_index, levels)
+            frames.append(previous)
+        coder.finish()
+        return frames
+
+    def _is_fresh(self, sequence: int) -> bool:
+        if self._newest is None:
+            return True
+        if sequence_distance(sequence, self._newest) <= -HISTORY // 2:
+            return False
+        return self._history.get(sequence) is None
+
+    def _restart(self, epoch: int) -> None:
+        if self._epoch is not None:
+            self._retired.append(self._epoch)
+        self._epoch = epoch
+        self._history = _History()
+        self._newest = None
+
+
+def is_refresh_request(data: bytes) -> bool:
+    """Whether a message that came back is a request for an intra frame."""
+    return bool(data) and data[0] & 0x0F == KIND_REFRESH
+
+
+def _vector(statistics: MotionStatistics, frame: FrameState) -> NDArray[np.float32]:
+    return statistics.to_vectors(dequantise(frame.levels, frame.step_index))
