@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,18 @@ class Clip:
     fps: float
 
 
-def find_clips(folder: Path) -> list[Path]:
-    """Video files of a folder in alphabetical order. Raises InputError when there are none."""
+def find_clips(folder: Path, only: Collection[str] | None = None) -> list[Path]:
+    """Video files of a folder in alphabetical order, all or those whose names without suffix are in `only`.
+
+    Raises InputError when there are none.
+    """
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise InputError(f"{folder}: no clips ({', '.join(SUFFIXES)})")
-    return paths
+    wanted = [path for path in paths if only is None or path.stem in only]
+    if not wanted:
+        raise InputError(f"{folder}: no clip is named {' or '.join(only or ())}")
+    return wanted
 
 
 def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:

@@ -7,6 +7,7 @@ no libaom.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -62,7 +63,7 @@ CODECS = {
             "av1-realtime",
             "libsvtav1",
             "libdav1d",
-            {"preset": "10", "svtav1-params": "pred-struct=1:lp=1"},
+            {"preset": "10", "svtav1-params": "rtc=1:pred-struct=1:lp=1"},
             (38, 46, 54, 60, 63),
         ),
     )
@@ -92,6 +93,7 @@ def code(frames: NDArray[np.uint8], codec: Codec, quality: int, fps: int = 25) -
     Raises InputError when this build of the libraries lacks the encoder or it gives back another number of frames.
     """
     count, height, width, _ = frames.shape
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 has no other way to be told to print errors only
     try:
         encoder = av.CodecContext.create(codec.encoder, "w")
         decoder = av.CodecContext.create(codec.decoder, "r")

@@ -1,0 +1,76 @@
+"""`python -m model evaluate`: picture metrics of a model on a folder of clips."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+HELP = "measure the model on a folder of clips against baselines: first frame as source, the rest drives"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `evaluate`."""
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of clips, one person each")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these clips, by file name without suffix")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="model weights (default: the embedded ones)")
+    parser.add_argument("--device", default="cpu", help="torch device of the model (default: cpu)")
+    parser.add_argument("--every", type=_positive, default=1, metavar="N", help="score only each N-th frame")
+    parser.add_argument("--max-frames", type=_positive, metavar="N", help="read at most N frames of a clip")
+    parser.add_argument(
+        "--sheets",
+        type=Path,
+        default=Path("out/evaluate"),
+        metavar="DIR",
+        help="folder for contact sheets of reconstruction, reenactment and free view (default: out/evaluate)",
+    )
+    parser.add_argument("--quick", action="store_true", help="reconstruction only: no sheets, no free view")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate, print, and write the sheets."""
+    import torch
+    from tqdm import tqdm
+
+    from model.evaluate.clips import find_clips
+    from model.evaluate.evaluate import table
+    from model.evaluate.survey import load_networks, survey
+    from model.talking_head import TalkingHead
+    from model.train.teacher import Teacher
+
+    paths = find_clips(options.clips, options.only)
+    head = TalkingHead.load(options.weights, options.device)
+    with Teacher() as teacher, torch.inference_mode():
+        networks = load_networks(teacher, _note)
+        progress = tqdm(paths, unit="clip", file=sys.stderr, disable=None)
+        figures = survey(
+            head,
+            progress,
+            networks,
+            every=options.every,
+            max_frames=options.max_frames,
+            sheets=None if options.quick else options.sheets,
+            say=tqdm.write if not options.json else _note,
+        )
+    if options.json:
+        print(json.dumps(figures, indent=2))
+        return 0
+    print(table(figures))
+    view = {name: value for name, value in figures.get("free_view", {}).items() if name != "grid"}
+    rest = {"lpips_share": figures["lpips_share"], "flicker_share": figures["flicker_share"], **view}
+    rest |= {f"cross_{name}": value for name, value in figures.get("cross", {}).items()}
+    print("  ".join(f"{name} {value:.3f}" for name, value in rest.items() if value is not None))
+    return 0
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value

@@ -1,0 +1,110 @@
+"""`python -m model evaluate`: a model on a folder of clips, against baselines that need no model.
+
+Same-identity reconstruction as the field measures it: the first frame is the source, the rest drive (arXiv 2011.15126,
+section 4.1). Systems:
+
+    model   the talking head
+    copy    the source frame repeated
+    warp    the source warped by the keypoints alone (model/evaluate/keypoint_warp.py)
+    x264    H.264 at CRF 36, medium, of the same crop: the yardstick for flicker
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from model.evaluate.clips import Clip
+from model.evaluate.conventional import CODECS, code
+from model.evaluate.keypoint_warp import keypoint_warp
+from model.evaluate.rendering import BATCH, enrol, extract, render
+from model.evaluate.scoring import Frames, Networks, Scores, Truth, as_frames, as_tensor, mean_scores
+from model.evaluate.sheets import contact_sheet
+from model.motion import Motion, compose
+from model.talking_head import SourceState, TalkingHead
+
+X264_CRF = 36
+SYSTEMS = ("model", "copy", "warp", "x264")
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """One clip: scores of each system, and the frames they are of."""
+
+    name: str
+    scores: dict[str, Scores]
+    truth: Frames  # (T, S, S, 3)
+    systems: dict[str, Frames]  # (T, S, S, 3) each
+
+
+def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int = 1) -> ClipResult:
+    """Scores of each system on one clip; only each `every`-th frame drives and counts (flicker is None then)."""
+    source, driving = clip.frames[0], clip.frames[1:][::every]
+    state = enrol(head, source)
+    motions = extract(head, driving)
+    x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
+    systems = {
+        "model": render(head, state, motions),
+        "copy": np.broadcast_to(source, driving.shape),
+        "warp": _warp(state, source, motions),
+        "x264": x264.frames[1:][::every],
+    }
+    truth = Truth(driving, networks)
+    scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
+    scores["x264"]["kbps"] = x264.kbps()
+    return ClipResult(clip.name, scores, driving, systems)
+
+
+def report(per_clip: dict[str, dict[str, Scores]]) -> dict[str, Any]:
+    """Means over clips of each system at the top level ("model", "copy", ...), single clips under "clips".
+
+    "lpips_share" is the model's mean LPIPS as a share of the copy baseline's, "flicker_share" its flicker as a share
+    of x264's at CRF 36. Raises ValueError without clips.
+    """
+    if not per_clip:
+        raise ValueError("no clips to report on")
+    systems = next(iter(per_clip.values()))
+    means: dict[str, Any] = {name: mean_scores([scores[name] for scores in per_clip.values()]) for name in systems}
+    means["lpips_share"] = _share(means["model"]["lpips"], means["copy"]["lpips"])
+    means["flicker_share"] = _share(means["model"]["flicker"], means["x264"]["flicker"])
+    return {**means, "clips": per_clip}
+
+
+def sheet(result: ClipResult, columns: int = 6) -> Image.Image:
+    """Contact sheet of a clip: truth and each system but the copy, at frames spread over the clip."""
+    picks = np.linspace(0, len(result.truth) - 1, min(columns, len(result.truth))).round().astype(int)
+    shown = {"truth": result.truth, "model": result.systems["model"], "warp": result.systems["warp"]}
+    source = ("source", result.systems["copy"][0])
+    return contact_sheet([[source, *((f"{name} {i}", frames[i]) for i in picks)] for name, frames in shown.items()])
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The report as text: a line per clip and system, means last."""
+    names = ("lpips", "psnr", "ssim", "ms_ssim", "l1", "akd", "pose", "csim", "flicker")
+    width = max(len(name) for name in (*figures["clips"], "mean"))
+    lines = [f"{'clip':{width}}  {'system':6}" + "".join(f"{name:>9}" for name in names)]
+    means = {system: figures[system] for system in SYSTEMS}
+    for clip, systems in (*figures["clips"].items(), ("mean", means)):
+        for system in SYSTEMS:
+            values = (systems[system].get(name) for name in names)
+            cells = "".join(f"{'-':>9}" if v is None else f"{v:9.2f}" if v >= 10 else f"{v:9.4f}" for v in values)
+            lines.append(f"{clip:{width}}  {system:6}{cells}")
+    return "\n".join(lines)
+
+
+def _warp(state: SourceState, source: Frames, motions: Motion) -> Frames:
+    picture = as_tensor(source[None])
+    at_source = compose(state.canonical, state.motion).float().cpu()
+    warped = []
+    for start in range(0, len(motions), BATCH):
+        motion = motions[start : start + BATCH].to_torch()
+        at_driving = compose(state.canonical, motion.to_torch(state.canonical.points.device)).float().cpu()
+        warped.append(as_frames(keypoint_warp(picture, at_source, at_driving)))
+    return np.concatenate(warped)
+
+
+def _share(value: float | None, of: float | None) -> float | None:
+    return value / of if value is not None and of else None

@@ -1,0 +1,254 @@
+"""Rate-distortion: the motion stream at several quantiser steps against conventional codecs, on the same crops.
+
+All rates are at 25 frames a second, whatever the clip's own rate, in kbit/s: `kbps` is payload, `kbps_wire` adds the
+headers of every message or packet. The motion stream goes through the real encoder and decoder over a channel that
+loses nothing, answers come back after a round trip, so prediction is that of a call, not of a file. The source image
+is compressed as `encode` does; `kbps_total` spreads its bytes over the clip, as a codec's keyframe is spread in its
+`kbps`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.codec.rate import HEADER_BYTES, Rate
+from model.codec.statistics import MotionStatistics
+from model.codec.stream import MotionDecoder, MotionEncoder
+from model.evaluate.clips import Clip, read_clip
+from model.evaluate.conventional import CODECS, Codec, code
+from model.evaluate.rendering import enrol, extract, render
+from model.evaluate.scoring import Frames, Networks, Scores, Truth, mean_scores
+from model.motion import Motion
+from model.talking_head import TalkingHead
+
+FPS = 25
+STEP_INDICES = (-12, -8, -4, 0, 4, 8, 12)
+FRAMES_PER_MESSAGE = 3
+"""Bundle of the motion stream: 120 ms at 25 frames a second; headers fall to a third."""
+
+ROUND_TRIP_MS = 100
+ANSWER_EVERY_MS = 250
+
+
+SOURCE_QUALITY = 80
+"""AVIF quality of the source image."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Motion after the channel."""
+
+    vectors: NDArray[np.float32]  # (T, 7 + 3K) as the receiver decodes them
+    messages: tuple[int, ...]  # payload bytes of each
+
+    def kbps(self) -> float:
+        """Payload in kbit/s at 25 frames a second."""
+        return sum(self.messages) * 8 * FPS / len(self.vectors) / 1000
+
+    def kbps_wire(self) -> float:
+        """With the headers of every message, sender to receiver."""
+        return (sum(self.messages) + HEADER_BYTES * len(self.messages)) * 8 * FPS / len(self.vectors) / 1000
+
+
+def compress_source(frame: Frames) -> tuple[Frames, int]:
+    """A source image (S, S, 3) as the receiver decodes it, and its bytes as AVIF."""
+    data = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(frame)).save(data, "AVIF", quality=SOURCE_QUALITY)
+    size = data.tell()
+    with Image.open(data) as image:
+        return np.asarray(image.convert("RGB")), size
+
+
+def send(statistics: MotionStatistics, vectors: NDArray[np.float32], rate: Rate) -> Sent:
+    """Motion vectors (T, 7 + 3K) through encoder and decoder, with acknowledgements as in a call.
+
+    A frame that the rate leaves out repeats the one before.
+    """
+    encoder, decoder = MotionEncoder(statistics, rate, epoch=0), MotionDecoder(statistics)
+    decoded: dict[int, NDArray[np.float32]] = {}
+    messages: list[int] = []
+    answers: list[tuple[float, bytes]] = []  # (arrival, acknowledgement), oldest first
+    answered_ms = -math.inf
+
+    def deliver(message: bytes, now_ms: float) -> None:
+        nonlocal answered_ms
+        messages.append(len(message))
+        for frame in decoder.decode(message):
+            decoded[frame.capture_ms] = frame.vector
+        answer = decoder.acknowledgement()
+        if answer is not None and now_ms - answered_ms >= ANSWER_EVERY_MS:
+            answered_ms = now_ms
+            answers.append((now_ms + ROUND_TRIP_MS, answer))
+
+    times = [round(i * 1000 / FPS) for i in range(len(vectors))]
+    for now_ms, vector in zip(times, vectors, strict=True):
+        while answers and answers[0][0] <= now_ms:
+            encoder.on_acknowledgement(answers.pop(0)[1])
+        if (message := encoder.encode(vector, now_ms)) is not None:
+            deliver(message, now_ms)
+    if (message := encoder.flush()) is not None:
+        deliver(message, times[-1])
+    received: list[NDArray[np.float32]] = []
+    for now_ms in times:
+        received.append(decoded[now_ms] if now_ms in decoded else received[-1])
+    return Sent(np.stack(received), tuple(messages))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One system at one setting on one clip, or the mean over clips."""
+
+    system: str
+    setting: int  # step index or CRF
+    kbps: float
+    kbps_wire: float
+    kbps_total: float  # payload with the source image; a codec's `kbps` has its keyframe in it already
+    lpips: float
+    psnr: float
+    ssim: float
+    flicker: float | None
+
+
+def motion_points(
+    head: TalkingHead, clip: Clip, networks: Networks, steps: Sequence[int] = STEP_INDICES
+) -> tuple[list[Point], Scores]:
+    """The motion stream at each step index, and the scores without quantisation (from the same compressed source)."""
+    source, source_bytes = compress_source(clip.frames[0])
+    driving = clip.frames[1:]
+    state = enrol(head, source)
+    vectors = extract(head, driving).to_vector()
+    truth = Truth(driving, networks)
+    unquantised = truth.score(render(head, state, Motion.from_vector(vectors)))
+    points = []
+    for step in steps:
+        sent = send(head.statistics, vectors, Rate(step_index=step, frames_per_message=FRAMES_PER_MESSAGE))
+        scores = truth.score(render(head, state, Motion.from_vector(sent.vectors)))
+        total = sent.kbps() + source_bytes * 8 * FPS / len(clip.frames) / 1000
+        points.append(_point("visavis", step, sent.kbps(), sent.kbps_wire(), total, scores))
+    return points, unquantised
+
+
+def codec_points(codec: Codec, clip: Clip, networks: Networks) -> list[Point]:
+    """A conventional codec at each of its qualities; all frames are coded, all but the keyframe are scored."""
+    truth = Truth(clip.frames[1:], networks)
+    points = []
+    for quality in codec.qualities:
+        coded = code(clip.frames, codec, quality, FPS)
+        scores = truth.score(coded.frames[1:])
+        kbps = coded.kbps(FPS)
+        points.append(_point(codec.name, quality, kbps, coded.kbps_wire(FPS), kbps, scores))
+    return points
+
+
+@dataclass(frozen=True)
+class RateDistortion:
+    """Means over clips."""
+
+    points: list[Point]
+    unquantised: Scores  # the model with motion as it was extracted
+    copy: Scores  # the first frame repeated
+    matched: list[dict[str, Any]]  # as of `matched`
+    clips: dict[str, list[Point]]
+    weights: str  # SHA-256
+
+
+def measure(head: TalkingHead, paths: Iterable[Path], networks: Networks, max_frames: int | None) -> RateDistortion:
+    """All systems on all clips. Raises InputError or FaceError for a clip that cannot be used."""
+    clips: dict[str, list[Point]] = {}
+    unquantised: list[Scores] = []
+    copies: list[Scores] = []
+    for path in paths:
+        clip = read_clip(path, head.profile.size, max_frames)
+        points, scores = motion_points(head, clip, networks)
+        for codec in CODECS.values():
+            points += codec_points(codec, clip, networks)
+        clips[clip.name] = points
+        unquantised.append(scores)
+        driving = clip.frames[1:]
+        copies.append(Truth(driving, networks).score(np.broadcast_to(clip.frames[0], driving.shape)))
+    means = mean_points(list(clips.values()))
+    return RateDistortion(
+        means, mean_scores(unquantised), mean_scores(copies), matched(means), clips, head.weights_hash
+    )
+
+
+def table(result: RateDistortion) -> str:
+    """The mean curves as text, and the comparison at equal LPIPS."""
+    lines = [f"{'system':18}{'setting':>8}{'kbit/s':>9}{'wire':>9}{'LPIPS':>9}{'PSNR':>8}{'SSIM':>8}{'flicker':>9}"]
+    for p in result.points:
+        flicker = "-" if p.flicker is None else f"{p.flicker:.4f}"
+        lines.append(
+            f"{p.system:18}{p.setting:8}{p.kbps:9.2f}{p.kbps_wire:9.2f}{p.lpips:9.4f}{p.psnr:8.2f}{p.ssim:8.4f}{flicker:>9}"
+        )
+    for name, scores in (("not quantised", result.unquantised), ("first frame", result.copy)):
+        lines.append(
+            f"{name:44}{scores['lpips']:9.4f}{scores['psnr']:8.2f}{scores['ssim']:8.4f}{scores['flicker']:9.4f}"
+        )
+    for row in result.matched:
+        times = []
+        for codec in CODECS:
+            needed = row[codec]["kbps"]
+            times.append(f"{codec} {'-' if needed is None else f'{needed:.1f}x'}")
+        lines.append(f"step {row['setting']:3}, LPIPS {row['lpips']:.4f}: payload of " + ", ".join(times))
+    return "\n".join(lines)
+
+
+def mean_points(per_clip: Sequence[Sequence[Point]]) -> list[Point]:
+    """Mean over clips of points with the same system and setting, each clip counting the same."""
+    groups: dict[tuple[str, int], list[Scores]] = {}
+    for points in per_clip:
+        for point in points:
+            values = asdict(point)
+            key = values.pop("system"), values.pop("setting")
+            groups.setdefault(key, []).append(values)
+    return [Point(*key, **_numbers(mean_scores(rows))) for key, rows in groups.items()]
+
+
+def rate_at(points: Sequence[Point], lpips: float, rate: str = "kbps") -> float | None:
+    """The rate at which a codec's curve crosses an LPIPS, interpolated in log rate; None outside of the curve."""
+    curve = sorted((point.lpips, getattr(point, rate)) for point in points)
+    for (low, above), (high, below) in pairwise(curve):
+        if low <= lpips <= high and high > low:
+            weight = (lpips - low) / (high - low)
+            return float(math.exp((1 - weight) * math.log(above) + weight * math.log(below)))
+    return None
+
+
+def matched(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """For each step of the motion stream: how many times its rate each codec needs for the same LPIPS.
+
+    [{setting, lpips, kbps, CODEC: {"kbps": times the payload, "kbps_wire": times the rate on the wire}, ...}]; None
+    where the codec's curve does not reach that LPIPS.
+    """
+    systems = {point.system: [p for p in points if p.system == point.system] for point in points}
+    rows: list[dict[str, Any]] = []
+    for own in systems.pop("visavis", []):
+        row: dict[str, Any] = {"setting": own.setting, "lpips": own.lpips, "kbps": own.kbps}
+        for system, curve in systems.items():
+            times: dict[str, float | None] = {}
+            for rate in ("kbps", "kbps_wire"):
+                needed = rate_at(curve, own.lpips, rate)
+                times[rate] = None if needed is None else needed / getattr(own, rate)
+            row[system] = times
+        rows.append(row)
+    return rows
+
+
+def _point(system: str, setting: int, kbps: float, wire: float, total: float, scores: Scores) -> Point:
+    picture = {name: scores[name] for name in ("lpips", "psnr", "ssim", "flicker")}
+    return Point(system, setting, kbps, wire, total, **_numbers(picture))
+
+
+def _numbers(scores: Scores) -> dict[str, Any]:
+    """Scores as fields of a `Point`: of these only flicker can be missing."""
+    return dict(scores)

@@ -1,0 +1,39 @@
+"""A talking head run over whole clips: frames as uint8 (T, S, S, 3) in and out, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from model.evaluate.scoring import Frames, as_frames
+from model.motion import Motion, View
+from model.talking_head import SourceState, TalkingHead
+
+BATCH = 16
+
+
+def enrol(head: TalkingHead, frame: Frames) -> SourceState:
+    """Source state of a frame (S, S, 3)."""
+    return head.enrol(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1))
+
+
+def extract(head: TalkingHead, frames: Frames) -> Motion:
+    """Motion of frames (T, S, S, 3), T >= 1, as NumPy arrays of batch shape (T,)."""
+    vectors = []
+    for start in range(0, len(frames), BATCH):
+        batch = torch.from_numpy(np.ascontiguousarray(frames[start : start + BATCH])).permute(0, 3, 1, 2)
+        vectors.append(head.extract(batch).to_vector())
+    return Motion.from_vector(np.concatenate(vectors))
+
+
+def render(head: TalkingHead, state: SourceState, motions: Motion, views: Sequence[View] | None = None) -> Frames:
+    """The source of `state` in motions (T,), NumPy arrays, each seen from its view: (T, S, S, 3)."""
+    rendered = []
+    for start in range(0, len(motions), BATCH):
+        batch = slice(start, start + BATCH)
+        motion = motions[batch].to_torch()
+        seen_from = None if views is None else views[batch]
+        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from)))
+    return np.concatenate(rendered)
