@@ -1,0 +1,126 @@
+"""`python -m server call`: a receiver and a talker on this machine, for a first look. What `make call` runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from asyncio.subprocess import Process
+from contextlib import suppress
+from urllib.parse import urlencode
+
+import aiohttp
+
+from model.errors import VisavisError
+from server.logs import set_up_logging
+from server.settings import load_settings
+
+HELP = "a call on this machine: the receiver and a talker that publishes through the real sender"
+
+READY_SECONDS = 120.0
+"""Loading torch and the weights from a cold disk takes a while."""
+
+STOP_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class CallError(VisavisError):
+    """One of the two processes did not start or ended too early. It has said why itself."""
+
+    def __init__(self, message: str, status: int = 2) -> None:
+        super().__init__(message)
+        self.exit_status = status
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `call`."""
+    parser.add_argument("--source", default="portrait", help="portrait, camera or a video file (%(default)s)")
+    parser.add_argument("--room", default="demo", help="room of the call (%(default)s)")
+    parser.add_argument("--name", help="name of the talker")
+    parser.add_argument("--port", type=int, default=8080, help="port of the page (%(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run both until Ctrl-C. The receiver listens on loopback alone, in development mode: nobody else can join."""
+    settings = load_settings(port=options.port)
+    set_up_logging(settings.log_format, settings.log_level)
+    asyncio.run(_call(options))
+    return 0
+
+
+async def _call(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            loop.add_signal_handler(number, stop.set)
+    address = f"http://localhost:{options.port}"
+    talker = options.name or {"portrait": "Built-in talker", "camera": "Camera"}.get(options.source, "Talker")
+    processes: list[Process] = []
+    try:
+        receiver = await _start("serve", "--host", "127.0.0.1", "--port", str(options.port))
+        processes.append(receiver)
+        await _ready(address, receiver, stop)
+        if not stop.is_set():
+            arguments = ("--room", options.room, "--source", options.source, "--name", talker, "--loop")
+            sender = await _start("send", "--server", address, *arguments)
+            processes.append(sender)
+            print(f"\n  Open {address}/?{urlencode({'room': options.room})}   (Ctrl-C ends the call)\n", flush=True)
+            await _first(stop, receiver, sender)
+        if not stop.is_set():
+            ended = next(process for process in processes if process.returncode is not None)
+            raise CallError(f"the {'receiver' if ended is receiver else 'sender'} stopped", ended.returncode or 1)
+    finally:
+        # The sender first: it says goodbye, and the receiver has nobody left to wait for.
+        for process in reversed(processes):
+            await _end(process)
+
+
+async def _start(*arguments: str) -> Process:
+    # A session of its own: Ctrl-C reaches this process alone, which then ends both in order.
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "server", *arguments, start_new_session=True, stdin=asyncio.subprocess.DEVNULL
+    )
+
+
+async def _ready(address: str, receiver: Process, stop: asyncio.Event) -> None:
+    """Wait until the receiver takes calls. Raises CallError when it ends first or takes too long."""
+    deadline = asyncio.get_running_loop().time() + READY_SECONDS
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as http:
+        while not stop.is_set():
+            if receiver.returncode is not None:
+                raise CallError("the receiver did not start", receiver.returncode or 1)
+            if asyncio.get_running_loop().time() > deadline:
+                raise CallError(f"the receiver is not ready after {READY_SECONDS:.0f} s")
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with http.get(f"{address}/readyz") as response:
+                    if response.status == 200:
+                        return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.2)
+
+
+async def _first(stop: asyncio.Event, *processes: Process) -> None:
+    """Wait until one process ended or the user stops the call."""
+    waits = [asyncio.create_task(stop.wait()), *(asyncio.create_task(process.wait()) for process in processes)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        logger.warning("a process did not stop; ending it")
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

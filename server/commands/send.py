@@ -1,0 +1,105 @@
+"""`python -m server send`: publish a face into a room as motion."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from model.errors import InputError
+from server.logs import set_up_logging
+from server.settings import load_settings
+
+HELP = "publish a camera, a video file or a recording into a room as motion"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `send`."""
+    parser.add_argument("--server", default="http://localhost:8080", help="address of the receiver (%(default)s)")
+    parser.add_argument("--room", default="lobby", help="room to join (%(default)s)")
+    parser.add_argument("--name", help="name that the others see (your login name)")
+    parser.add_argument(
+        "--source",
+        default="camera",
+        help="camera, camera:DEVICE, a video file, a .vav recording, or portrait, the built-in talker (%(default)s)",
+    )
+    parser.add_argument("--loop", action="store_true", help="start a file over when it ends (recordings always do)")
+    parser.add_argument("--avatar", metavar="IMAGE", help="send this face instead of yours; everybody sees the mark")
+    parser.add_argument(
+        "--kbps",
+        type=float,
+        default=25.0,
+        help="budget of the motion with all packet headers, kbit/s: below 25 frames share packets, which costs "
+        "latency, below 8 frames are left out (%(default)s)",
+    )
+    parser.add_argument("--no-audio", action="store_true", help="send no sound")
+    parser.add_argument("--token", default=os.environ.get("VISAVIS_TOKEN"), help="token for the room (VISAVIS_TOKEN)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a second on standard output")
+    parser.add_argument("--verbose", action="store_true", help="log details")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the daemon until it is interrupted or its file ends."""
+    # Imported here: `--help` need not wait for torch.
+    from server.sender.daemon import Daemon
+    from server.sender.setup import make_daemon, parse_options
+
+    settings = load_settings()
+    form = "json" if options.json else settings.log_format
+    set_up_logging(form, "debug" if options.verbose else settings.log_level)
+    if not 2.0 <= options.kbps <= 200.0:
+        raise InputError("--kbps must lie between 2 and 200")
+    name = options.name or _login_name()
+    choices = parse_options(
+        server=options.server,
+        room=options.room,
+        name=name,
+        source=options.source,
+        loop=options.loop,
+        avatar=options.avatar,
+        kbps=options.kbps,
+        sound=not options.no_audio,
+        token=options.token,
+        json=options.json,
+    )
+
+    async def main() -> None:
+        daemon: Daemon = make_daemon(choices, settings, sys.stdout if options.json else sys.stderr)
+        await _until_interrupted(daemon.run, daemon.stop)
+
+    _run(main)
+    return 0
+
+
+async def _until_interrupted(work: Callable[[], Awaitable[None]], stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM"):
+        try:
+            loop.add_signal_handler(getattr(signal, name), stop)
+        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            logging.getLogger(__name__).debug("no handler for %s", name)
+    await work()
+
+
+def _run(main: Callable[[], Awaitable[None]]) -> None:
+    async def start() -> None:
+        await main()
+
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(start())
+    else:
+        uvloop.run(start())
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "visavis"

@@ -1,0 +1,235 @@
+"""The daemon: keeps one session alive for one feed, until the feed ends, the user stops it or the server refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import aiohttp
+
+from server.sender.access import Access
+from server.sender.capture import Clock
+from server.sender.extraction import SourceImage, StageTimes
+from server.sender.feed import Feed, FeedListener
+from server.sender.motion_publisher import Encoder, MotionSample
+from server.sender.reconnect import Reconnect
+from server.sender.session import Identity, Session
+from server.sender.signalling import ConnectionLostError, RefusedError
+from server.sender.status_line import Status, StatusLine
+
+logger = logging.getLogger(__name__)
+
+STATUS_SECONDS = 1.0
+
+FeedFactory = Callable[[FeedListener], Awaitable[Feed]]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where to publish, and as whom."""
+
+    server: str  # address without a trailing slash
+    room: str
+    name: str
+    avatar: bool = False
+
+
+class Daemon:
+    """`run` returns when the feed is over or `stop` was called; it raises what cannot be cured by reconnecting."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        access: Access,
+        make_feed: FeedFactory,
+        make_encoder: Callable[[], Encoder],
+        *,
+        clock: Clock,
+        status_line: StatusLine | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._destination = destination
+        self._access = access
+        self._make_feed = make_feed
+        self._make_encoder = make_encoder
+        self._clock = clock
+        self._status_line = status_line
+        self.identity = Identity(destination.room, destination.name, destination.avatar)
+        self.reconnect = Reconnect(chance)
+        self.session: Session | None = None
+        """The connection of now, opening or open."""
+        self._feed: Feed | None = None
+        self._problem: str | None = None
+        self._why: str | None = None
+        self._dropped = 0
+        self._error: BaseException | None = None
+        self._stop = asyncio.Event()
+        self._live = asyncio.Event()
+
+    # What the feed tells
+
+    def on_source(self, source: SourceImage) -> None:
+        """Keep the source for this and every later connection."""
+        self.identity.sources[source.index] = source
+        if self.session is not None:
+            self.session.offer_source(source)
+
+    def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
+        """Publish, or count as dropped while there is no connection."""
+        if self.session is not None and self._live.is_set():
+            self.session.publish(sample, stages)
+        else:
+            self._dropped += 1
+
+    def on_presence(self, problem: str | None) -> None:
+        """The face is gone, or back."""
+        self._problem = problem
+        if self.session is not None:
+            self.session.pause(problem is not None)
+
+    def on_end(self, error: BaseException | None) -> None:
+        """The feed is over."""
+        self._error = self._error or error
+        self.stop()
+
+    def on_notice(self, text: str) -> None:
+        """Log it."""
+        logger.warning(text)
+
+    # Life
+
+    def stop(self) -> None:
+        """Leave the call; `run` returns soon after. Call on the event loop."""
+        self._stop.set()
+
+    async def wait_live(self) -> None:
+        """Return when a connection stands."""
+        await self._live.wait()
+
+    async def run(self) -> None:
+        """Publish until the end."""
+        feed = self._feed = await self._make_feed(self)
+        status = asyncio.create_task(self._show(), name="visavis-status") if self._status_line else None
+        try:
+            async with aiohttp.ClientSession() as http:
+                feed.start()
+                while not self._stop.is_set():
+                    await self._attempt(http, feed)
+        finally:
+            self.reconnect.end()
+            if status is not None:
+                status.cancel()
+                await asyncio.gather(status, return_exceptions=True)
+            await feed.close()
+            if self._status_line is not None:
+                self._status_line.clear()
+        if self._error is not None:
+            raise self._error
+
+    async def _attempt(self, http: aiohttp.ClientSession, feed: Feed) -> None:
+        """One connection from its first word to its end, then the pause before the next one."""
+        self.reconnect.start(self._clock() / 1000.0)
+        try:
+            token = await self._access.token(http)
+            session = self.session = Session(
+                http,
+                self._destination.server,
+                token,
+                self.identity,
+                encoder=self._make_encoder(),
+                sound=feed.sound,
+                clock=self._clock,
+                on_source_taken=feed.source_taken,
+            )
+            try:
+                await self._live_through(session)
+            finally:
+                self._live.clear()
+                self.session = None
+                if session.publisher is not None:
+                    self._dropped += session.publisher.dropped
+                await session.close(coming_back=not self._stop.is_set())
+        except RefusedError as error:
+            if not self._may_try_again(error):
+                raise
+            self._why = str(error)
+        except ConnectionLostError as error:
+            self._why = str(error)
+        if self._stop.is_set():
+            return
+        delay = self.reconnect.lost(self._clock() / 1000.0)
+        logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay)
+
+    async def _live_through(self, session: Session) -> None:
+        """Open the session and stay with it until it is lost or the daemon stops. Raises like `Session.open`."""
+        stopped = asyncio.create_task(self._stop.wait(), name="visavis-stop")
+        opening = asyncio.create_task(session.open(), name="visavis-open")
+        try:
+            await asyncio.wait((opening, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                return
+            opening.result()
+            self.reconnect.connected(self._clock() / 1000.0)
+            self._live.set()
+            self._why = None
+            if self._problem is not None:
+                session.pause(True)
+            await asyncio.wait((session.lost, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if session.refused is not None:
+                raise session.refused
+            if self._stop.is_set():
+                await session.leave()
+            else:
+                raise ConnectionLostError(session.lost.result())
+        finally:
+            for task in (opening, stopped):
+                task.cancel()
+            await asyncio.gather(opening, stopped, return_exceptions=True)
+
+    def _may_try_again(self, error: RefusedError) -> bool:
+        """Whether a refusal can be cured: by a new token, by joining anew, or by waiting (a full room)."""
+        if error.code == "unauthorized" and self._access.renewable and self.identity.participant is not None:
+            self._access.forget()
+            self.identity.resume = None
+            return True
+        if error.code == "forbidden" and self.identity.resume is not None:
+            self.identity.resume = None
+            return True
+        return not error.permanent
+
+    # Status
+
+    def status(self) -> Status:
+        """The numbers of now."""
+        now = self._clock()
+        state, problem = self.reconnect.state, self._why
+        dropped = self._dropped + (self._feed.dropped if self._feed is not None else 0)
+        session = self.session
+        sources, reconnects = len(self.identity.sources), self.reconnect.reconnects
+        if state != "live" or session is None or session.publisher is None:
+            return Status(state, problem, dropped=dropped, sources=sources, reconnects=reconnects)
+        publisher = session.publisher
+        return Status(
+            state="paused" if self._problem else "live",
+            problem=self._problem,
+            fps=publisher.rate.per_second(now),
+            motion_kbps=publisher.payload.kbps(now),
+            wire_kbps=publisher.wire.kbps(now),
+            sound_kbps=session.sound_kbps,
+            round_trip_ms=session.round_trip_ms,
+            dropped=dropped + publisher.dropped,
+            sources=sources,
+            reconnects=reconnects,
+        )
+
+    async def _show(self) -> None:
+        assert self._status_line is not None
+        while True:
+            self._status_line.show(self.status(), self._clock())
+            await asyncio.sleep(STATUS_SECONDS)

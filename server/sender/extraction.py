@@ -1,0 +1,265 @@
+"""From captured frames to motion: one worker thread that finds the head, extracts, and chooses source images.
+
+What it finds goes to an `ExtractionListener`, from this thread. Everything in it that decides is pure and elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.errors import SeveralFacesError
+from model.expression import eye_openness
+from model.face.crop import Crop
+from model.motion import CanonicalKeypoints, Motion, transfer
+from model.talking_head import TalkingHead
+from server.sender.capture import CapturedFrame, Clock, FrameMailbox
+from server.sender.motion_publisher import MotionSample
+from server.sender.source_choice import Candidate, FirstChoice, PresentSource, SourceCover, quality
+
+logger = logging.getLogger(__name__)
+
+ABSENT_AFTER_MS = 400.0
+"""Without a face for that long, the sender pauses; a detector may miss a frame or two."""
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One source image, ready to upload."""
+
+    index: int
+    data: bytes  # WebP
+    sha256: str
+    content_type: str = "image/webp"
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Medians of the last frames, ms: camera to RGB picture, head and motion."""
+
+    capture: float
+    extract: float
+
+
+class ExtractionListener(Protocol):
+    """Hears from the worker thread. Must return at once."""
+
+    def on_source(self, source: SourceImage) -> None:
+        """A source image was chosen; `Extraction.source_taken` answers when the receiver has it."""
+
+    def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
+        """One frame's motion, for a source that the receiver has."""
+
+    def on_presence(self, problem: str | None) -> None:
+        """The face is gone (or there are several), or, with None, back."""
+
+    def on_failure(self, error: BaseException) -> None:
+        """The worker ended by an error."""
+
+
+class Tracker(Protocol):
+    """What is used of `model.face` HeadTracker."""
+
+    def update(self, frame: NDArray[np.uint8]) -> Crop | None: ...
+
+
+class Extractor(Protocol):
+    """What is used of TalkingHead, in NumPy: see `ModelExtractor`."""
+
+    size: int
+
+    def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
+    def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]: ...
+
+
+def encode_source(crop: NDArray[np.uint8]) -> SourceImage:
+    """A crop (S, S, 3) as WebP at a quality at which the renderer shows no difference: 15 to 25 kB at 256 px."""
+    buffer = io.BytesIO()
+    Image.fromarray(crop).save(buffer, "WEBP", quality=92, method=4)
+    data = buffer.getvalue()
+    return SourceImage(0, data, hashlib.sha256(data).hexdigest())
+
+
+class Avatar:
+    """Another face's picture that moves as the person in front of the camera does."""
+
+    def __init__(self, crop: NDArray[np.uint8], extractor: Extractor) -> None:
+        self.crop = crop
+        _, self._motion = extractor.enrol(crop)
+        self._reference: Motion | None = None
+
+    def start(self, reference: Motion) -> None:
+        """Take the driver's motion that corresponds to the picture: frontal, calm, eyes open."""
+        self._reference = reference
+
+    def drive(self, driving: Motion) -> Motion:
+        """The avatar's motion for the driver's."""
+        assert self._reference is not None
+        return transfer(driving, self._reference, self._motion)
+
+
+class Extraction(threading.Thread):
+    """Takes frames from the mailbox until it is closed."""
+
+    def __init__(
+        self,
+        mailbox: FrameMailbox,
+        tracker: Tracker,
+        extractor: Extractor,
+        listener: ExtractionListener,
+        *,
+        clock: Clock,
+        avatar: Avatar | None = None,
+    ) -> None:
+        super().__init__(name="visavis-extraction", daemon=True)
+        self._mailbox = mailbox
+        self._tracker = tracker
+        self._extractor = extractor
+        self._listener = listener
+        self._clock = clock
+        self._avatar = avatar
+        self._choice: FirstChoice | None = FirstChoice()
+        self._canonical: CanonicalKeypoints | None = None
+        self._cover: SourceCover | None = None
+        self._pending: PresentSource | None = None  # chosen, and not yet with the receiver
+        self._lock = threading.Lock()
+        self._taken: int | None = None
+        self._absent_since: float | None = None
+        self._problem: str | None = None
+        self._capture_times: deque[float] = deque(maxlen=50)
+        self._extract_times: deque[float] = deque(maxlen=50)
+
+    def close(self) -> None:
+        """Stop and join; may be called twice."""
+        self._mailbox.close()
+        if self.ident is not None and self is not threading.current_thread():
+            self.join()
+
+    def source_taken(self, index: int) -> None:
+        """The receiver has source `index`; from any thread."""
+        with self._lock:
+            self._taken = index
+
+    def run(self) -> None:
+        try:
+            while (frame := self._mailbox.take()) is not None:
+                self.step(frame)
+        except Exception as error:
+            self._listener.on_failure(error)
+
+    def step(self, frame: CapturedFrame) -> None:
+        """Everything for one frame."""
+        begin = self._clock()
+        crop = self._look(frame)
+        if crop is None:
+            return
+        motion = self._extractor.extract(crop)
+        driven = self._sources(crop, motion, frame.capture_ms)
+        now = self._clock()
+        self._capture_times.append(frame.convert_ms)
+        self._extract_times.append(now - begin)
+        if driven is not None:
+            self._listener.on_motion(
+                MotionSample(driven[0].to_vector(), frame.capture_ms, driven[1]),
+                StageTimes(median(self._capture_times), median(self._extract_times)),
+            )
+
+    def _look(self, frame: CapturedFrame) -> NDArray[np.uint8] | None:
+        """The head's crop, or None while there is no single face to send."""
+        problem = "no face in the picture"
+        found: Crop | None = None
+        try:
+            found = self._tracker.update(frame.image)
+        except SeveralFacesError:
+            problem = "several faces in the picture"
+        if found is not None:
+            self._absent_since = None
+            if self._problem is not None:
+                self._problem = None
+                self._listener.on_presence(None)
+            return found.cut(frame.image, self._extractor.size)
+        if self._absent_since is None:
+            self._absent_since = frame.capture_ms
+        if self._problem != problem and frame.capture_ms - self._absent_since >= ABSENT_AFTER_MS:
+            self._problem = problem
+            self._listener.on_presence(problem)
+        return None
+
+    def _sources(self, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> tuple[Motion, int] | None:
+        """Choose and refresh sources; the motion to send and its source's index, None while there is no source."""
+        with self._lock:
+            taken, self._taken = self._taken, None
+        if taken is not None and self._pending is not None and taken == self._pending.index:
+            if self._cover is None:
+                self._cover = SourceCover(self._pending)
+            else:
+                self._cover.add(self._pending)
+            self._pending = None
+        if self._choice is not None:
+            self._choose_first(self._choice, crop, motion, now_ms)
+            return None
+        if self._cover is None:
+            return None
+        if self._avatar is not None:
+            return self._avatar.drive(motion), self._cover.current.index
+        judged = quality(crop, motion, self._eyes(motion))
+        if self._cover.update(motion, judged.clarity, now_ms) and self._pending is None:
+            self._submit(crop, self._cover.next_index)
+        return motion, self._cover.current.index
+
+    def _choose_first(self, choice: FirstChoice, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> None:
+        if self._canonical is None:
+            self._canonical, _ = self._extractor.enrol(crop)
+        chosen = choice.consider(Candidate(crop, motion, quality(crop, motion, self._eyes(motion))), now_ms)
+        if chosen is None:
+            return
+        self._choice = None
+        logger.info("source image chosen, score %.2f", chosen.quality.score)
+        if self._avatar is not None:
+            self._avatar.start(chosen.motion)
+            self._submit(self._avatar.crop, 0)
+        else:
+            self._submit(chosen.crop, 0)
+
+    def _submit(self, crop: NDArray[np.uint8], index: int) -> None:
+        image = encode_source(crop)
+        canonical, motion = self._extractor.enrol(crop)
+        self._pending = PresentSource(index, canonical, motion)
+        self._listener.on_source(SourceImage(index, image.data, image.sha256))
+
+    def _eyes(self, motion: Motion) -> float:
+        assert self._canonical is not None
+        return float(eye_openness(self._canonical, motion))
+
+
+class ModelExtractor:
+    """A TalkingHead for one face at a time, pictures and motion in NumPy."""
+
+    def __init__(self, model: TalkingHead) -> None:
+        self._model = model
+        self.size = model.profile.size
+
+    def extract(self, crop: NDArray[np.uint8]) -> Motion:
+        """Motion of a crop (S, S, 3), no batch shape."""
+        return Motion.from_vector(self._model.extract(_tensor(crop)).to_vector()[0])
+
+    def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]:
+        """Canonical keypoints (K, 3) and motion, no batch shape, of a source image (S, S, 3)."""
+        state = self._model.enrol(_tensor(crop))
+        points = state.canonical.points[0].float().cpu().numpy()
+        return CanonicalKeypoints(points), Motion.from_vector(state.motion.to_vector()[0])
+
+
+def _tensor(crop: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None]  # (1, 3, S, S)

@@ -1,0 +1,151 @@
+"""Motion frames onto the data channel: encode, gate on what the channel still holds, count what goes over the wire."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codec.rate import HEADER_BYTES
+from model.errors import BitstreamError
+
+logger = logging.getLogger(__name__)
+
+RATE_WINDOW_MS = 2000.0
+
+STILL_BUFFERED = 0
+"""Bytes that the channel may hold when a frame is encoded. More, and the frame waits: what is encoded goes out now."""
+
+
+class MotionChannel(Protocol):
+    """What is used of an RTCDataChannel."""
+
+    @property
+    def readyState(self) -> str: ...  # noqa: N802 (WebRTC's name)
+    @property
+    def bufferedAmount(self) -> int: ...  # noqa: N802
+    def send(self, data: bytes) -> None: ...
+
+
+class Encoder(Protocol):
+    """What is used of `model.codec` MotionEncoder."""
+
+    def encode(self, vector: NDArray[np.float32], capture_ms: int, source: int) -> bytes | None: ...
+    def flush(self) -> bytes | None: ...
+    def on_acknowledgement(self, message: bytes) -> None: ...
+
+
+@dataclass(frozen=True)
+class MotionSample:
+    """Motion of one captured frame."""
+
+    vector: NDArray[np.float32]  # (7 + 3K,), Motion.to_vector
+    capture_ms: float  # sender's monotonic clock
+    source: int = 0  # index of the source image
+
+
+class RateMeter:
+    """Bits per second over the last `RATE_WINDOW_MS`; told the time."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[float, int]] = deque()
+        self._sum = 0
+        self._first: float | None = None
+
+    def add(self, size: int, now_ms: float) -> None:
+        """Note `size` bytes."""
+        self._first = now_ms if self._first is None else self._first
+        self._entries.append((now_ms, size))
+        self._sum += size
+        self._forget(now_ms)
+
+    def kbps(self, now_ms: float) -> float:
+        """kbit/s of the window, or of the time since the first entry while that is shorter (at least half a second)."""
+        self._forget(now_ms)
+        if self._first is None:
+            return 0.0
+        return self._sum * 8.0 / min(RATE_WINDOW_MS, max(500.0, now_ms - self._first))
+
+    def per_second(self, now_ms: float) -> float:
+        """Entries per second of the window."""
+        self._forget(now_ms)
+        if self._first is None:
+            return 0.0
+        return len(self._entries) * 1000.0 / min(RATE_WINDOW_MS, max(500.0, now_ms - self._first))
+
+    def _forget(self, now_ms: float) -> None:
+        while self._entries and self._entries[0][0] <= now_ms - RATE_WINDOW_MS:
+            self._sum -= self._entries.popleft()[1]
+
+
+class MotionPublisher:
+    """One connection's motion stream. The encoder is fresh: a new connection's decoder knows no references.
+
+    At most one frame waits; a newer one replaces it and counts as dropped.
+    """
+
+    def __init__(self, encoder: Encoder, channel: MotionChannel) -> None:
+        self._encoder = encoder
+        self._channel = channel
+        self._waiting: MotionSample | None = None
+        self.frames = 0
+        """Frames given to the encoder."""
+        self.dropped = 0
+        self.malformed = 0
+        """Messages from the receiver that were no acknowledgement."""
+        self.payload = RateMeter()
+        self.wire = RateMeter()
+        """With the headers of each message; what comes back (SACKs, acknowledgements) is not in it."""
+        self.rate = RateMeter()
+        """Its `per_second` is the frame rate sent."""
+
+    def publish(self, sample: MotionSample, now_ms: float) -> None:
+        """Send a frame now, or keep it while the channel is behind."""
+        if self._channel.readyState != "open":
+            self.dropped += 1
+        elif self._channel.bufferedAmount > STILL_BUFFERED:
+            self.dropped += self._waiting is not None
+            self._waiting = sample
+        else:
+            self.dropped += self._waiting is not None
+            self._waiting = None
+            self._send(sample, now_ms)
+
+    def drained(self, now_ms: float) -> None:
+        """The channel's buffer ran empty: what waited goes out."""
+        sample, self._waiting = self._waiting, None
+        if sample is not None:
+            self.publish(sample, now_ms)
+
+    def pause(self, now_ms: float) -> None:
+        """No frames for a while: send what the encoder still bundles."""
+        self._waiting = None
+        if self._channel.readyState == "open":
+            self._transmit(self._encoder.flush(), now_ms)
+
+    def receive(self, message: bytes | str) -> None:
+        """A message came down the motion channel: an acknowledgement, or nothing we know."""
+        try:
+            if isinstance(message, str):
+                raise BitstreamError("text on the motion channel")
+            self._encoder.on_acknowledgement(message)
+        except BitstreamError as error:
+            self.malformed += 1
+            logger.debug("motion channel: %s", error)
+
+    def _send(self, sample: MotionSample, now_ms: float) -> None:
+        self.frames += 1
+        self.rate.add(1, now_ms)
+        capture_ms = int(sample.capture_ms) & 0xFFFFFFFF  # uint32 on the wire, wraps after 49 days
+        self._transmit(self._encoder.encode(sample.vector, capture_ms, sample.source), now_ms)
+
+    def _transmit(self, message: bytes | None, now_ms: float) -> None:
+        if message is None:
+            return
+        self._channel.send(message)
+        self.payload.add(len(message), now_ms)
+        self.wire.add(len(message) + HEADER_BYTES, now_ms)

@@ -1,0 +1,74 @@
+"""When to connect again: exponential back-off with jitter, as a state machine that is told the time.
+
+    idle -> connecting -> live -> waiting -> connecting -> ...    and from anywhere -> ended
+
+A connection that had held is tried again at once; what fails after that waits 0.5 s, 1 s, 2 s ... at most 15 s, each
+shortened by a random share so that a server's restart does not bring all senders back in the same instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+State = Literal["idle", "connecting", "live", "waiting", "ended"]
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 15.0
+JITTER = 0.3
+"""Share of a delay that chance may take away."""
+
+STABLE_AFTER = 10.0
+"""Seconds live after which a loss counts as the first one: tried at once, then from the first delay again."""
+
+
+class Reconnect:
+    """Decides; does nothing itself. Times are seconds of one monotonic clock, `chance` returns [0, 1)."""
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self._failures = 0
+        self._live_since = 0.0
+        self.state: State = "idle"
+        self.retry_at: float | None = None
+        """When to connect next; None unless waiting."""
+        self.reconnects = 0
+        """Connections after the first that went live."""
+        self._was_live = False
+
+    def start(self, now: float) -> None:
+        """Begin the first attempt, or the one that was waited for."""
+        if self.state not in ("idle", "waiting"):
+            raise ValueError(f"cannot connect while {self.state}")
+        if self.retry_at is not None and now < self.retry_at:
+            raise ValueError("the waiting time is not over")
+        self.retry_at = None
+        self.state = "connecting"
+
+    def connected(self, now: float) -> None:
+        """The attempt succeeded."""
+        if self.state != "connecting":
+            raise ValueError(f"cannot be connected while {self.state}")
+        self.state = "live"
+        self._live_since = now
+        self.reconnects += self._was_live
+        self._was_live = True
+
+    def lost(self, now: float) -> float:
+        """The attempt failed or the connection broke; returns the seconds until the next attempt."""
+        if self.state not in ("connecting", "live"):
+            raise ValueError(f"nothing to lose while {self.state}")
+        delay = 0.0
+        if self.state == "live" and now - self._live_since >= STABLE_AFTER:
+            self._failures = 0
+        else:
+            delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 16)) * (1.0 - JITTER * self._chance())
+            self._failures += 1
+        self.state = "waiting"
+        self.retry_at = now + delay
+        return delay
+
+    def end(self) -> None:
+        """No more attempts: closed by the user, or an error that another attempt cannot cure."""
+        self.state = "ended"
+        self.retry_at = None

@@ -1,0 +1,109 @@
+"""A recorded motion stream played in real time, over and over: the built-in talker, and load tests without a camera.
+
+A recording carries its own source image and sound, so playing it needs neither a network nor a face finder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.sender.capture import Clock, FramePacer, Timeline
+from server.sender.extraction import SourceImage, StageTimes
+from server.sender.feed import FeedListener
+from server.sender.motion_publisher import MotionSample
+from server.sender.sound import PACKET_MS, SoundQueue
+
+logger = logging.getLogger(__name__)
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a `.vav` file holds, ready to be played."""
+
+    vectors: NDArray[np.float32]  # (T, 7 + 3K)
+    times_ms: NDArray[np.float64]  # (T,) from 0, ascending
+    source: SourceImage
+    sound: tuple[bytes, ...]  # Opus packets of 20 ms, from time 0; empty without sound
+    duration_ms: float
+
+
+class RecordingFeed:
+    """Plays a recording in a loop from the moment the receiver has its source. See `server.sender.feed.Feed`."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        listener: FeedListener,
+        *,
+        fps: float,
+        clock: Clock,
+        sound: bool,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._recording = recording
+        self._listener = listener
+        self._clock = clock
+        self._sleep = sleep
+        self._pacer = FramePacer(fps)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.sound = SoundQueue(asyncio.get_running_loop()) if sound and recording.sound else None
+        self.dropped = 0
+
+    def start(self) -> None:
+        """Offer the source."""
+        self._listener.on_source(self._recording.source)
+
+    def source_taken(self, index: int) -> None:
+        """Begin; later connections find the recording wherever it is by then."""
+        if self._tasks:
+            return
+        timeline = Timeline(self._clock(), self._recording.duration_ms)
+        self._tasks.append(asyncio.create_task(self._play_motion(timeline), name="visavis-recording"))
+        if self.sound is not None:
+            self._tasks.append(asyncio.create_task(self._play_sound(timeline, self.sound), name="visavis-voice"))
+
+    async def close(self) -> None:
+        """Stop playing; may be called twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _play_motion(self, timeline: Timeline) -> None:
+        lap = 0
+        while True:
+            for vector, time_ms in zip(self._recording.vectors, self._recording.times_ms, strict=True):
+                due = timeline.due(lap, float(time_ms))
+                if not self._pacer.accept(due):
+                    continue
+                await self._until(due)
+                late = self._clock() - due
+                if late > 1000.0 / 10.0:  # the machine was held up, or asleep: the frames of that time are history
+                    self.dropped += 1
+                    continue
+                sample = MotionSample(vector, due, self._recording.source.index)
+                self._listener.on_motion(sample, StageTimes(capture=0.0, extract=0.0))
+            lap += 1
+
+    async def _play_sound(self, timeline: Timeline, queue: SoundQueue) -> None:
+        lap = 0
+        while True:
+            for number, packet in enumerate(self._recording.sound):
+                due = timeline.due(lap, (number + 1) * PACKET_MS)
+                if due > timeline.due(lap + 1, 0.0) + PACKET_MS:
+                    break  # sound longer than the picture gives way to the next round
+                await self._until(due)
+                queue.put(packet)
+            lap += 1
+
+    async def _until(self, due_ms: float) -> None:
+        # Also yields when the time has passed already, so that a late player does not hold up the event loop.
+        await self._sleep(max(0.0, due_ms - self._clock()) / 1000.0)

@@ -1,0 +1,97 @@
+"""What the sender shows once a second: one live line on a terminal, log lines elsewhere, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+logger = logging.getLogger(__name__)
+
+LOG_EVERY_MS = 10_000.0
+"""Without a terminal: a line that often, and one whenever the state changes."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The numbers of one moment."""
+
+    state: str  # connecting, live, paused, waiting, ended
+    problem: str | None = None  # why it is not live
+    fps: float = 0.0  # motion frames sent
+    motion_kbps: float = 0.0  # payload of the motion messages
+    wire_kbps: float = 0.0  # the same with IP, UDP, DTLS and SCTP headers
+    sound_kbps: float = 0.0  # Opus payload
+    round_trip_ms: float | None = None
+    dropped: int = 0  # frames captured but not sent, since the start
+    sources: int = 0  # source images that the receiver has
+    reconnects: int = 0
+
+
+class Screen(Protocol):
+    """What is used of a text stream."""
+
+    def write(self, text: str, /) -> int: ...
+    def flush(self) -> None: ...
+    def isatty(self) -> bool: ...
+
+
+def status_text(status: Status) -> str:
+    """One line for a person."""
+    if status.state in ("live", "paused"):
+        trip = "  -- ms" if status.round_trip_ms is None else f"{status.round_trip_ms:4.0f} ms"
+        numbers = (
+            f"{status.fps:4.1f} fps   motion {status.motion_kbps:4.1f} kbit/s   wire {status.wire_kbps:4.1f} kbit/s   "
+            f"round trip {trip}   dropped {status.dropped}"
+        )
+        return f"paused: {status.problem}   {numbers}" if status.state == "paused" else numbers
+    return f"{status.state}: {status.problem}" if status.problem else status.state
+
+
+def status_json(status: Status) -> str:
+    """One JSON object without line breaks."""
+    rounded = {k: round(v, 2) if isinstance(v, float) else v for k, v in asdict(status).items()}
+    return json.dumps(rounded)
+
+
+class StatusLine:
+    """Shows statuses on `screen`; `show` is told the time in ms."""
+
+    def __init__(
+        self, screen: Screen, form: Literal["human", "json"], log: Callable[[str], None] = logger.info
+    ) -> None:
+        self._screen = screen
+        self._json = form == "json"
+        self._live = not self._json and screen.isatty()
+        self._log = log
+        self._width = 0
+        self._logged: tuple[float, str] | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether one line is drawn over and over."""
+        return self._live
+
+    def show(self, status: Status, now_ms: float) -> None:
+        """Show the present status."""
+        if self._json:
+            self._screen.write(status_json(status) + "\n")
+            self._screen.flush()
+            return
+        text = status_text(status)
+        if self._live:
+            self._screen.write("\r" + text.ljust(self._width))
+            self._screen.flush()
+            self._width = len(text)
+        elif self._logged is None or self._logged[1] != status.state or now_ms - self._logged[0] >= LOG_EVERY_MS:
+            self._logged = (now_ms, status.state)
+            self._log(text)
+
+    def clear(self) -> None:
+        """Wipe the live line, so that other output starts on a clean one."""
+        if self._live and self._width:
+            self._screen.write("\r" + " " * self._width + "\r")
+            self._screen.flush()
+            self._width = 0

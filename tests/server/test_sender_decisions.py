@@ -1,0 +1,288 @@
+"""The sender's state machines, told the time: reconnecting, heartbeat, pacing, source choice, status line."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.motion import CanonicalKeypoints, Motion
+from server.sender.capture import CapturedFrame, FrameMailbox, FramePacer, Timeline
+from server.sender.heartbeat import GONE_AFTER_MS, OPEN_PINGS, Heartbeat
+from server.sender.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
+from server.sender.source_choice import (
+    FIRST_WINDOW_MS,
+    GOOD_ENOUGH,
+    MAX_SOURCES,
+    SETTLE_MS,
+    Candidate,
+    FirstChoice,
+    PresentSource,
+    Quality,
+    SourceCover,
+    quality,
+    sharpness,
+)
+from server.sender.status_line import Status, StatusLine, status_json, status_text
+
+# Reconnecting
+
+
+def test_a_stable_connection_is_tried_again_at_once_and_then_ever_later() -> None:
+    machine = Reconnect(chance=lambda: 0.0)
+    machine.start(0.0)
+    machine.connected(1.0)
+    assert machine.lost(1.0 + STABLE_AFTER) == 0.0
+    now, delays = 1.0 + STABLE_AFTER, []
+    for _ in range(8):
+        machine.start(now)
+        delays.append(machine.lost(now))
+        now += delays[-1]
+    assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+    machine.start(now)
+    machine.connected(now)
+    assert machine.reconnects == 1
+    assert machine.state == "live"
+
+
+def test_a_flapping_connection_still_backs_off() -> None:
+    machine = Reconnect(chance=lambda: 0.0)
+    now, delays = 0.0, []
+    for _ in range(4):
+        machine.start(now)
+        machine.connected(now)
+        delays.append(machine.lost(now + 0.1))
+        now += 0.1 + delays[-1]
+    assert delays == [0.5, 1.0, 2.0, 4.0]
+
+
+@given(st.lists(st.floats(0.0, 0.999), min_size=1, max_size=40))
+def test_delays_stay_within_their_bounds(chances: list[float]) -> None:
+    rest = iter(chances)
+    machine = Reconnect(chance=lambda: next(rest))
+    now = 0.0
+    for _ in chances:
+        machine.start(now)
+        delay = machine.lost(now)
+        assert FIRST_DELAY * (1 - JITTER) <= delay <= LONGEST_DELAY
+        assert machine.retry_at == now + delay
+        now += delay
+
+
+def test_reconnect_refuses_what_makes_no_sense() -> None:
+    machine = Reconnect(chance=lambda: 0.0)
+    with pytest.raises(ValueError, match="while idle"):
+        machine.connected(0.0)
+    machine.start(0.0)
+    machine.lost(0.0)
+    with pytest.raises(ValueError, match="not over"):
+        machine.start(0.1)
+    machine.end()
+    with pytest.raises(ValueError, match="ended"):
+        machine.start(9.0)
+
+
+# Heartbeat
+
+
+def test_heartbeat_measures_the_round_trip_and_notices_silence() -> None:
+    heartbeat = Heartbeat(0.0)
+    number = heartbeat.ping(1000.0)
+    heartbeat.heard(1030.0)
+    heartbeat.pong(number, 1030.0)
+    assert heartbeat.round_trip_ms == 30.0
+    heartbeat.pong(number, 5000.0)  # a duplicate
+    heartbeat.pong(999, 5000.0)  # made up
+    assert heartbeat.round_trip_ms == 30.0
+    assert not heartbeat.gone(1030.0 + GONE_AFTER_MS - 1)
+    assert heartbeat.gone(1030.0 + GONE_AFTER_MS)
+
+
+def test_heartbeat_forgets_pings_that_are_never_answered() -> None:
+    heartbeat = Heartbeat(0.0)
+    numbers = [heartbeat.ping(float(i)) for i in range(OPEN_PINGS + 5)]
+    heartbeat.pong(numbers[0], 100.0)
+    assert heartbeat.round_trip_ms is None
+    heartbeat.pong(numbers[-1], 100.0)
+    assert heartbeat.round_trip_ms is not None
+
+
+# Pacing
+
+
+@given(st.floats(5.0, 60.0), st.floats(5.0, 60.0), st.randoms(use_true_random=False))
+def test_pacer_keeps_the_lower_of_both_rates(camera_fps: float, wanted_fps: float, chance: object) -> None:
+    pacer = FramePacer(wanted_fps)
+    count = 400
+    times = [i * 1000.0 / camera_fps for i in range(count)]
+    accepted = [t for t in times if pacer.accept(t)]
+    seconds = count / camera_fps
+    expected = min(camera_fps, wanted_fps) * seconds
+    assert abs(len(accepted) - expected) <= max(3.0, 0.02 * expected)
+
+
+def test_pacer_does_not_burst_after_a_pause() -> None:
+    pacer = FramePacer(25.0)
+    assert [pacer.accept(t) for t in (0.0, 10.0, 40.0)] == [True, False, True]
+    assert [pacer.accept(t) for t in (10_000.0, 10_010.0, 10_020.0, 10_040.0)] == [True, False, False, True]
+
+
+def test_timeline_repeats_after_the_files_length() -> None:
+    timeline = Timeline(1000.0, 400.0)
+    assert [timeline.due(lap, 40.0) for lap in (0, 1, 2)] == [1040.0, 1440.0, 1840.0]
+
+
+def test_mailbox_keeps_the_newest_frame_and_counts_the_others() -> None:
+    mailbox = FrameMailbox()
+    frames = [CapturedFrame(np.zeros((2, 2, 3), np.uint8), float(i)) for i in range(3)]
+    for frame in frames:
+        mailbox.put(frame)
+    assert mailbox.take() is frames[2]
+    assert mailbox.dropped == 2
+    mailbox.put(frames[0])
+    mailbox.close()
+    assert mailbox.take() is frames[0]
+    assert mailbox.take() is None
+
+
+# Source choice
+
+KEYPOINTS = 6
+CANONICAL = CanonicalKeypoints(
+    np.array(
+        [[0, -0.4, 0.3], [0.3, 0, -0.1], [-0.3, 0, -0.1], [0, 0.1, -0.3], [0, 0.3, -0.2], [0, 0.5, 0.2]], np.float32
+    )
+)
+
+
+def motion(yaw: float = 0.0, mouth: float = 0.0, x: float = 0.0) -> Motion:
+    expression = np.zeros((KEYPOINTS, 3), np.float32)
+    expression[4:, 1] = mouth
+    zero = np.float32(0)
+    return Motion(np.float32(yaw), zero, zero, np.array([x, 0, 0], np.float32), np.float32(1), expression)
+
+
+def candidate(score: float) -> Candidate:
+    return Candidate(np.zeros((4, 4, 3), np.uint8), motion(), Quality(score, 1.0, 1.0))
+
+
+def test_sharp_frontal_open_eyed_frames_score_higher() -> None:
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    blurred = np.asarray(sharp.reshape(16, 4, 16, 4, 3).mean((1, 3)).repeat(4, 0).repeat(4, 1), np.uint8)
+    assert 0.0 <= sharpness(np.zeros((8, 8, 3), np.uint8)) < sharpness(blurred) < sharpness(sharp) < 1.0
+    best = quality(sharp, motion(), 0.3)
+    assert best.score > quality(blurred, motion(), 0.3).score
+    assert best.score > quality(sharp, motion(yaw=25.0), 0.3).score
+    assert best.score > quality(sharp, motion(), 0.1).score
+    assert best.clarity == quality(sharp, motion(yaw=25.0), 0.3).clarity
+
+
+def test_the_first_choice_takes_the_best_of_its_window() -> None:
+    choice = FirstChoice()
+    scores = [0.2, 0.7, 0.4]
+    candidates = [candidate(score) for score in scores]
+    for i, item in enumerate(candidates):
+        assert choice.consider(item, 40.0 * i) is None
+    assert choice.consider(candidate(0.1), FIRST_WINDOW_MS) is candidates[1]
+
+
+def test_a_good_frame_ends_the_first_choice_early() -> None:
+    good = candidate(GOOD_ENOUGH)
+    assert FirstChoice().consider(good, 0.0) is good
+
+
+def test_place_in_the_crop_is_no_reason_for_another_source() -> None:
+    source = PresentSource(0, CANONICAL, motion())
+    assert source.gap(motion(x=0.5)) == 0.0
+    assert source.gap(motion(yaw=10.0)) < 1.0 < source.gap(motion(yaw=45.0))
+    assert source.gap(motion(mouth=0.03)) < 1.0 < source.gap(motion(mouth=0.3))
+
+
+def test_a_lasting_turn_asks_for_one_more_source_and_the_way_back_uses_the_old_one() -> None:
+    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    turned = motion(yaw=50.0)
+    assert not cover.update(turned, 1.0, 0.0)
+    assert not cover.update(turned, 1.0, SETTLE_MS - 1)
+    assert not cover.update(turned, 0.1, SETTLE_MS), "a blurred frame is no source"
+    assert cover.update(turned, 1.0, SETTLE_MS + 40)
+    assert cover.next_index == 1
+    cover.add(PresentSource(1, CANONICAL, turned))
+    assert cover.current.index == 1
+    assert not cover.update(motion(), 1.0, 1000.0)
+    assert cover.current.index == 1, "a short look back changes nothing"
+    assert not cover.update(motion(), 1.0, 1000.0 + SETTLE_MS)
+    assert cover.current.index == 0
+
+
+def test_a_short_excursion_asks_for_nothing() -> None:
+    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    for i in range(100):
+        yaw = 50.0 if i % 10 < 8 else 0.0  # 320 ms away, 80 ms back
+        assert not cover.update(motion(yaw=yaw), 1.0, 40.0 * i)
+
+
+def test_the_number_of_sources_is_bounded() -> None:
+    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    for i, yaw in enumerate((-60.0, -120.0, 60.0, 120.0, 180.0)):
+        now = 10_000.0 * (i + 1)
+        cover.update(motion(yaw=yaw), 1.0, now)
+        if cover.update(motion(yaw=yaw), 1.0, now + SETTLE_MS):
+            cover.add(PresentSource(cover.next_index, CANONICAL, motion(yaw=yaw)))
+    assert cover.next_index == MAX_SOURCES
+
+
+# Status line
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+LIVE = Status("live", None, 25.0, 3.1, 21.6, 24.0, 12.4, 3, 1, 0)
+
+
+def test_status_text_names_the_numbers() -> None:
+    assert status_text(LIVE) == "25.0 fps   motion  3.1 kbit/s   wire 21.6 kbit/s   round trip   12 ms   dropped 3"
+    assert status_text(Status("waiting", "cannot reach the server")) == "waiting: cannot reach the server"
+    assert status_text(Status("paused", "no face in the picture")).startswith("paused: no face")
+
+
+def test_status_json_has_every_key() -> None:
+    parsed = json.loads(status_json(LIVE))
+    assert parsed["motion_kbps"] == 3.1
+    assert set(parsed) == set(Status.__dataclass_fields__)
+
+
+def test_a_terminal_gets_one_line_drawn_over() -> None:
+    screen = Terminal()
+    line = StatusLine(screen, "human")
+    line.show(LIVE, 0.0)
+    line.show(Status("connecting"), 1000.0)
+    line.clear()
+    assert "\n" not in screen.getvalue()
+    assert screen.getvalue().count("\r") == 4
+    shown = screen.getvalue().split("\r")
+    assert len(shown[2]) == len(shown[1]), "the shorter line wipes the longer one"
+
+
+def test_elsewhere_a_line_is_logged_when_the_state_changes_and_every_ten_seconds() -> None:
+    lines: list[str] = []
+    line = StatusLine(io.StringIO(), "human", lines.append)
+    for second in range(15):
+        line.show(LIVE, second * 1000.0)
+    line.show(Status("connecting"), 15_000.0)
+    assert len(lines) == 3
+
+
+def test_json_gets_an_object_a_line() -> None:
+    screen = io.StringIO()
+    line = StatusLine(screen, "json")
+    line.show(LIVE, 0.0)
+    line.show(LIVE, 1.0)
+    assert [json.loads(text)["state"] for text in screen.getvalue().splitlines()] == ["live", "live"]

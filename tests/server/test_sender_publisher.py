@@ -1,0 +1,150 @@
+"""Motion onto a data channel that fills up, closes and answers; a fake channel, a fake clock."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from model.codec.rate import HEADER_BYTES
+from model.errors import BitstreamError
+from server.sender.motion_publisher import RATE_WINDOW_MS, MotionPublisher, MotionSample, RateMeter
+
+
+class FakeChannel:
+    def __init__(self) -> None:
+        self.readyState = "open"
+        self.bufferedAmount = 0
+        self.sent: list[bytes] = []
+        self.stuck = False
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+        if self.stuck:
+            self.bufferedAmount += len(data)
+
+
+class FakeEncoder:
+    """Bundles `bundle` frames into a message that lists their first scalar."""
+
+    def __init__(self, bundle: int = 1) -> None:
+        self.bundle = bundle
+        self.frames: list[tuple[float, int, int]] = []
+        self.acknowledged: list[bytes] = []
+        self._open: list[int] = []
+
+    def encode(self, vector: NDArray[np.float32], capture_ms: int, source: int) -> bytes | None:
+        self.frames.append((float(vector[0]), capture_ms, source))
+        self._open.append(int(vector[0]))
+        return self.flush() if len(self._open) == self.bundle else None
+
+    def flush(self) -> bytes | None:
+        message, self._open = bytes(self._open), []
+        return message or None
+
+    def on_acknowledgement(self, message: bytes) -> None:
+        if message[:1] != b"A":
+            raise BitstreamError("not an acknowledgement")
+        self.acknowledged.append(message)
+
+
+def sample(number: int, capture_ms: float = 0.0) -> MotionSample:
+    return MotionSample(np.full(13, number, np.float32), capture_ms)
+
+
+@pytest.fixture
+def channel() -> FakeChannel:
+    return FakeChannel()
+
+
+def test_an_idle_channel_gets_every_frame(channel: FakeChannel) -> None:
+    publisher = MotionPublisher(FakeEncoder(), channel)
+    for i in range(5):
+        publisher.publish(sample(i), 40.0 * i)
+    assert channel.sent == [bytes([i]) for i in range(5)]
+    assert (publisher.frames, publisher.dropped) == (5, 0)
+
+
+def test_the_newest_frame_replaces_what_waits(channel: FakeChannel) -> None:
+    encoder = FakeEncoder()
+    publisher = MotionPublisher(encoder, channel)
+    channel.stuck = True
+    for i in range(5):
+        publisher.publish(sample(i), 40.0 * i)
+    assert channel.sent == [b"\x00"]
+    channel.bufferedAmount = 0
+    publisher.drained(200.0)
+    assert channel.sent == [b"\x00", b"\x04"]
+    assert publisher.dropped == 3
+    assert [frame[0] for frame in encoder.frames] == [0.0, 4.0], "a dropped frame never enters the prediction"
+
+
+def test_a_frame_that_waits_gives_way_when_the_channel_drains_unnoticed(channel: FakeChannel) -> None:
+    publisher = MotionPublisher(FakeEncoder(), channel)
+    channel.bufferedAmount = 10
+    publisher.publish(sample(1), 0.0)
+    channel.bufferedAmount = 0
+    publisher.publish(sample(2), 40.0)
+    publisher.drained(41.0)
+    assert channel.sent == [b"\x02"]
+    assert publisher.dropped == 1
+
+
+def test_a_closed_channel_drops(channel: FakeChannel) -> None:
+    publisher = MotionPublisher(FakeEncoder(), channel)
+    channel.readyState = "closed"
+    publisher.publish(sample(1), 0.0)
+    publisher.pause(0.0)
+    assert (channel.sent, publisher.dropped, publisher.frames) == ([], 1, 0)
+
+
+def test_a_pause_sends_what_is_bundled(channel: FakeChannel) -> None:
+    publisher = MotionPublisher(FakeEncoder(bundle=3), channel)
+    publisher.publish(sample(1), 0.0)
+    publisher.publish(sample(2), 40.0)
+    assert channel.sent == []
+    publisher.pause(80.0)
+    publisher.pause(81.0)
+    assert channel.sent == [b"\x01\x02"]
+
+
+def test_acknowledgements_reach_the_encoder_and_nothing_else_does(channel: FakeChannel) -> None:
+    encoder = FakeEncoder()
+    publisher = MotionPublisher(encoder, channel)
+    publisher.receive(b"A1")
+    publisher.receive(b"?")
+    publisher.receive("text")
+    assert encoder.acknowledged == [b"A1"]
+    assert publisher.malformed == 2
+
+
+def test_capture_times_wrap_at_32_bits(channel: FakeChannel) -> None:
+    encoder = FakeEncoder()
+    MotionPublisher(encoder, channel).publish(sample(1, 2.0**32 + 7.9), 0.0)
+    assert encoder.frames[0][1] == 7
+
+
+def test_wire_rate_counts_the_headers(channel: FakeChannel) -> None:
+    publisher = MotionPublisher(FakeEncoder(), channel)
+    for i in range(100):
+        publisher.publish(sample(i), 40.0 * i)
+    now = 99 * 40.0
+    assert publisher.rate.per_second(now) == pytest.approx(25.0)
+    assert publisher.payload.kbps(now) == pytest.approx(25 * 8 / 1000)
+    assert publisher.wire.kbps(now) == pytest.approx(25 * (1 + HEADER_BYTES) * 8 / 1000)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 500.0), st.integers(0, 1500)), max_size=60))
+def test_the_meter_counts_exactly_what_lies_in_its_window(steps: list[tuple[float, int]]) -> None:
+    meter = RateMeter()
+    now, entries = 0.0, []
+    for pause, size in steps:
+        now += pause
+        meter.add(size, now)
+        entries.append((now, size))
+    inside = sum(size for time, size in entries if time > now - RATE_WINDOW_MS)
+    first = entries[0][0] if entries else 0.0
+    assert meter.kbps(now) == pytest.approx(inside * 8 / min(RATE_WINDOW_MS, max(500.0, now - first)))
+    assert meter.kbps(now + 2 * RATE_WINDOW_MS) == 0.0
