@@ -22,8 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--groups", type=int, default=4, help="source images a step (default 4)")
     parser.add_argument("--driving", type=int, default=2, help="driving frames per source image (default 2)")
     parser.add_argument("--rate", type=float, default=4e-4, help="learning rate (default 4e-4)")
-    parser.add_argument("--teacher", type=int, nargs=2, default=(400, 2000), metavar=("FROM", "TO"),
-                        help="steps between which the teacher's keypoints fade out (default 400 2000)")  # fmt: skip
+    parser.add_argument(
+        "--keypoint-steps", type=int, default=1200, help="first steps, of keypoint losses alone (default 1200)"
+    )
+    parser.add_argument("--teacher", type=int, nargs=2, default=(200, 1500), metavar=("FROM", "TO"),
+                        help="steps between which the teacher's keypoints fade out (default 200 1500)")  # fmt: skip
     parser.add_argument("--warmup", type=int, default=100, help="steps of learning-rate warm-up (default 100)")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with the weights of another run")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
@@ -63,9 +66,16 @@ def run(options: argparse.Namespace) -> int:
     networks = SmallNetworks()
     start_from_teacher(networks, clips)
     config = TrainingConfig(
-        minutes=options.minutes, steps=options.steps, groups=options.groups, driving=options.driving,
-        learning_rate=options.rate, teacher=tuple(options.teacher), warmup=options.warmup, seed=options.seed,
-    )  # fmt: skip
+        minutes=options.minutes,
+        steps=options.steps,
+        groups=options.groups,
+        driving=options.driving,
+        keypoint_steps=options.keypoint_steps,
+        learning_rate=options.rate,
+        teacher=tuple(options.teacher),
+        warmup=options.warmup,
+        seed=options.seed,
+    )
     training = Training(networks, clips, Lpips().to(device), config, Weights())
     checkpoint = options.out / "checkpoint.pt"
     if checkpoint.exists():

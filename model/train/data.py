@@ -31,6 +31,9 @@ from model.train.decompose import decompose
 
 Floats = NDArray[np.float32]
 
+STILL_SHARE = 0.3
+"""Share of groups drawn from photos moved by their own landmarks: more faces, but no real motion."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -82,7 +85,9 @@ class ClipSet:
         self.people: dict[str, list[int]] = {}
         for index, clip in enumerate(self.clips):
             self.people.setdefault(clip.person, []).append(index)
-        self.names = sorted(self.people)
+        stills = {clip.person for clip in self.clips if clip.kind == "still"}
+        self.photographed = sorted(stills)
+        self.names = sorted(set(self.people) - stills) or self.photographed
 
     def pose_mean(self) -> Tensor:
         """(6,) mean of yaw, pitch, roll (in 30 degrees), log scale, t_x, t_y: where the extractor starts."""
@@ -101,10 +106,16 @@ class ClipSet:
         while True:
             yield self._batch(rng, groups, driving, augment)
 
+    def _draw(self, rng: np.random.Generator) -> Clip:
+        """A clip: moved photos with a fixed share, then people evenly, however many clips each has."""
+        moving = self.names if not self.photographed or rng.random() > STILL_SHARE else self.photographed
+        person = moving[rng.integers(len(moving))]
+        return self.clips[int(rng.choice(self.people[person]))]
+
     def _batch(self, rng: np.random.Generator, groups: int, driving: int, augment: bool) -> Batch:
         rows, motions, canonicals, points = [], [], [], []
         for _ in range(groups):
-            clip = self.clips[rng.choice(self.people[self.names[rng.integers(len(self.names))]])]
+            clip = self._draw(rng)
             chosen = _choose(rng, clip, driving)
             rows.append(clip.rows[chosen])
             canonicals.append(clip.canonical)

@@ -48,8 +48,27 @@ class Outcome:
 
     total: Tensor
     parts: dict[str, Tensor]
-    rendered: Rendered  # of the G * N driving frames
     target: Tensor  # (G * N, 3, S, S)
+    rendered: Rendered | None = None  # of the G * N driving frames; None while keypoints are learned alone
+
+
+def evaluate_keypoints(networks: SmallNetworks, batch: Batch, weights: Weights) -> Outcome:
+    """Losses of canonical keypoints, pose and expression alone: a tenth of the cost of a picture."""
+    canonical, predicted = _keypoints(networks, batch)
+    parts = _keypoint_losses(batch, canonical.points, predicted, weights)
+    return Outcome(torch.stack(list(parts.values())).sum(), parts, batch.frames[:, 1:].flatten(0, 1))
+
+
+def _keypoints(networks: SmallNetworks, batch: Batch) -> tuple[CanonicalKeypoints, Motion]:
+    """Canonical keypoints (G, K, 3) of the sources and motion (G, 1 + N) of all frames."""
+    groups, count = batch.frames.shape[:2]
+    canonical = networks.canonical(_channels_last(batch.frames[:, 0]))
+    motion = networks.motion(_channels_last(batch.frames.flatten(0, 1)))
+    return canonical, _map(motion, lambda x: x.reshape(groups, count, *x.shape[1:]))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def evaluate(
@@ -57,18 +76,14 @@ def evaluate(
 ) -> Outcome:
     """Losses of one batch; `teacher_share` in [0, 1] is the share of frames that the teacher's keypoints drive."""
     groups, count = batch.frames.shape[:2]
-    flat = batch.frames.flatten(0, 1)
-    source_image = batch.frames[:, 0].contiguous(memory_format=torch.channels_last)
+    source_image = _channels_last(batch.frames[:, 0])
     features = networks.appearance(source_image)
-    canonical = networks.canonical(source_image)  # (G, K, 3)
-    motion = networks.motion(flat.contiguous(memory_format=torch.channels_last))  # (G * (1 + N))
-    predicted = _map(motion, lambda x: x.reshape(groups, count, *x.shape[1:]))
-
+    canonical, predicted = _keypoints(networks, batch)
     parts = _keypoint_losses(batch, canonical.points, predicted, weights)
 
     # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
     generator = torch.Generator().manual_seed(seed)
-    taught = (torch.rand(groups, generator=generator) < teacher_share).to(flat.device)
+    taught = (torch.rand(groups, generator=generator) < teacher_share).to(source_image.device)
     points, driven = _teach(taught, batch, canonical.points, predicted)
 
     n = count - 1
@@ -85,7 +100,7 @@ def evaluate(
     target = batch.frames[:, 1:].flatten(0, 1)
     parts |= _picture_losses(rendered, target, batch, perceptual, weights, repeat(source_image))
     total = torch.stack(list(parts.values())).sum()
-    return Outcome(total, parts, rendered, target)
+    return Outcome(total, parts, target, rendered)
 
 
 def _keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights: Weights) -> dict[str, Tensor]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
+from model.networks.rendered import Rendered
 from model.train.objective import Outcome
 from model.train.trainer import Training
 
@@ -31,22 +33,21 @@ class Reports:
     def __call__(self, step: int, row: dict[str, float], outcome: Outcome) -> None:
         """Show the means of the last steps."""
         self._bar.update(self._training.progress - self._bar.n)
-        shown = {name: f"{row[name]:.4f}" for name in ("perceptual", "pixel", "keypoint", "pose")}
-        self._bar.set_postfix({"step": str(step)} | shown)
+        names = [name for name in ("perceptual", "pixel", "keypoint", "pose") if name in row]
+        self._bar.set_postfix({"step": str(step)} | {name: f"{row[name]:.4f}" for name in names})
         if self._writer:
             for name, value in row.items():
                 self._writer.add_scalar(name, value, step)
-        if step % self._sheet_every == 0:
-            sheet(outcome, self._out / f"sheet-{step:06d}.png")
+        if step % self._sheet_every == 0 and outcome.rendered is not None:
+            sheet(outcome.target, outcome.rendered, self._out / f"sheet-{step:06d}.png")
 
 
-def sheet(outcome: Outcome, path: Path) -> None:
+def sheet(target: Tensor, rendered: Rendered, path: Path) -> None:
     """A row per frame: target, rendered, matte, occlusion."""
-    rendered = outcome.rendered
     rows = []
-    for i in range(min(6, len(outcome.target))):
-        size = outcome.target.shape[-1]
-        parts = [outcome.target[i], rendered.frame[i]]
+    for i in range(min(6, len(target))):
+        size = target.shape[-1]
+        parts = [target[i], rendered.frame[i]]
         for field in (rendered.matte, rendered.occlusion):
             if field is not None:
                 shown = torch.nn.functional.interpolate(field[i : i + 1].float(), size=size)[0]

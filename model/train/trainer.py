@@ -23,7 +23,7 @@ from torch import nn
 from model.errors import InputError
 from model.networks.small import SmallNetworks
 from model.train.data import ClipSet
-from model.train.objective import Distance, Outcome, Weights, evaluate
+from model.train.objective import Distance, Outcome, Weights, evaluate, evaluate_keypoints
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,13 @@ class TrainingConfig:
     steps: int | None = None
     groups: int = 4  # source images a step
     driving: int = 2  # driving frames per source image
+    keypoint_steps: int = 1200  # first steps, of keypoint losses alone: cheap, on many people at once
+    keypoint_groups: int = 16  # people in each of those steps, two frames of each
+    keypoint_rate: float = 1e-3  # their learning rate
     learning_rate: float = 4e-4
     final_rate: float = 0.03  # share of the rate that is left at the end
     warmup: int = 100  # steps
-    teacher: tuple[int, int] = (400, 2000)  # steps between which the teacher fades out
+    teacher: tuple[int, int] = (200, 1500)  # steps of picture losses between which the teacher fades out
     average: float = 0.998  # of the weights' moving average
     clip: float = 1.0  # gradient norm
     seed: int = 0
@@ -75,20 +78,31 @@ class Training:
         """Warm-up, then a cosine over the budget."""
         c = self.config
         cosine = c.final_rate + (1 - c.final_rate) * 0.5 * (1 + math.cos(math.pi * self.progress))
-        return c.learning_rate * cosine * min(1.0, (self.step + 1) / c.warmup)
+        rate = c.keypoint_rate if self.picture_step < 0 else c.learning_rate * cosine
+        return rate * min(1.0, (self.step + 1) / c.warmup)
+
+    @property
+    def picture_step(self) -> int:
+        """Steps of picture losses so far; negative while keypoints are learned alone."""
+        return self.step - self.config.keypoint_steps
 
     def teacher_share(self) -> float:
         start, end = self.config.teacher
-        return min(1.0, max(0.0, (end - self.step) / max(1, end - start)))
+        return min(1.0, max(0.0, (end - self.picture_step) / max(1, end - start)))
 
     def train_step(self) -> Outcome:
         """One optimiser step on the batch that belongs to this step."""
         began = time.monotonic()
         self.networks.train()
         seed = (self.config.seed * 1_000_003 + self.step) * max(1, world_size()) + rank()
-        batch = next(self.clips.batches(self.config.groups, self.config.driving, seed))
+        keypoints_alone = self.picture_step < 0
+        groups = self.config.keypoint_groups if keypoints_alone else self.config.groups
+        batch = next(self.clips.batches(groups, 1 if keypoints_alone else self.config.driving, seed))
         with precision(self.clips.device):
-            outcome = evaluate(self.networks, batch, self.perceptual, self.weights, self.teacher_share(), seed)
+            if keypoints_alone:
+                outcome = evaluate_keypoints(self.networks, batch, self.weights)
+            else:
+                outcome = evaluate(self.networks, batch, self.perceptual, self.weights, self.teacher_share(), seed)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(outcome.total)
         average_gradients(self.networks)
