@@ -25,8 +25,8 @@ _MARK = (
 """Rising bars with a stroke through them, one character a cell."""
 
 
-def draw_lost(planes: Planes) -> Planes:
-    """A copy of `planes` without colour, at 45 % brightness, with the mark in the upper left corner."""
+def draw_held(planes: Planes, lost: bool) -> Planes:
+    """A copy of `planes` nearly grey, at 45 % brightness: the face is held. If `lost`, with the mark, upper left."""
     rows, width = planes.shape
     height = rows * 2 // 3
     out = planes.copy()
@@ -34,6 +34,8 @@ def draw_lost(planes: Planes) -> Planes:
     luma[:] = (luma.astype(np.uint16) * 115 // 255 + 9).astype(np.uint8)  # 16 stays black: 16 * 0.45 + 9
     # A quarter of the chroma stays: grey enough to read as off, alive enough to know the person.
     out[height:] = 96 + (out[height:] >> 2)
+    if not lost:
+        return out
     cell = max(1, min(height, width) // 128)
     mark = np.array([[c == "#" for c in row] for row in _MARK]).repeat(cell, 0).repeat(cell, 1)
     top = left = 4 * cell

@@ -118,14 +118,24 @@ class PlayoutBuffer:
 
     @property
     def depth(self) -> float:
-        """Depth that recent arrivals ask for, seconds, within the settings' bounds."""
+        """Depth to play at, seconds: natural or required, whichever is more, within the settings' bounds."""
+        wanted = max(self.natural_depth, self._minimum_depth)
+        return min(wanted, self._settings.maximum_depth)
+
+    @property
+    def natural_depth(self) -> float:
+        """Depth that jitter and frame rate alone ask for, seconds."""
         base = self.base
         if base is None:
-            return self._minimum_depth
+            return 0.0
         excess = sorted(transit - base for transit in self._transits)
         reach = excess[min(int(self._settings.percentile * len(excess)), len(excess) - 1)]
-        wanted = max(reach, 0.0) + self.interval
-        return min(max(wanted, self._minimum_depth), self._settings.maximum_depth)
+        return min(max(reach, 0.0) + self.interval, self._settings.maximum_depth)
+
+    @property
+    def required_depth(self) -> float:
+        """Depth asked for by settings or `require_depth`, seconds."""
+        return self._minimum_depth
 
     @property
     def delay(self) -> float | None:

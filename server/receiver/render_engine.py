@@ -28,6 +28,7 @@ from model.motion import Motion, View
 from server.receiver.observer import Observer, SilentObserver
 
 if TYPE_CHECKING:
+    from model.codec.statistics import MotionStatistics
     from model.talking_head import Profile, SourceState
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ class Model(Protocol):
 
     @property
     def profile(self) -> Profile: ...
+
+    @property
+    def statistics(self) -> MotionStatistics: ...
 
     def enrol(self, image: Tensor) -> SourceState: ...
 

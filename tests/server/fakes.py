@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.codec.statistics import MotionStatistics
 from model.motion import CanonicalKeypoints, Motion, View
+from model.talking_head import Profile
 
 K = 4
 SIZE = 64
-
-
-@dataclass(frozen=True)
-class FakeProfile:
-    name: str = "fake"
-    keypoints: int = K
-    size: int = SIZE
-    motion_size: int = 7 + 3 * K
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,8 @@ class FakeState:
 class PaintingModel:
     """Renders the source image with its brightness moved by yaw, so that tests can read motion off pictures."""
 
-    profile: FakeProfile = field(default_factory=FakeProfile)
+    profile: Profile = field(default_factory=lambda: Profile("fake", K, SIZE))
+    statistics: MotionStatistics = field(default_factory=lambda: MotionStatistics.default(K))
     batches: list[int] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     gate: threading.Event | None = None  # rendering waits for it when set
@@ -60,6 +56,33 @@ class PaintingModel:
         return (pictures + torch.as_tensor(motions.yaw).float()[:, None, None, None]).clamp(0, 255).to(torch.uint8)
 
 
+class FakeChannel:
+    """A data channel of two ends in one process: what one sends the other's listeners get, if not lost."""
+
+    def __init__(self) -> None:
+        self.readyState = "open"
+        self.bufferedAmount = 0
+        self.sent: list[bytes] = []
+        self._listeners: list[Callable[[Any], None]] = []
+
+    def on(self, event: str, listener: Callable[[Any], None]) -> None:
+        assert event == "message"
+        self._listeners.append(listener)
+
+    def listeners(self, event: str) -> list[Callable[[Any], None]]:
+        return list(self._listeners)
+
+    def remove_listener(self, event: str, listener: Callable[[Any], None]) -> None:
+        self._listeners.remove(listener)
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def deliver(self, data: Any) -> None:
+        for listener in list(self._listeners):
+            listener(data)
+
+
 class FakeClock:
     def __init__(self, now: float = 100.0) -> None:
         self.now = now
@@ -77,3 +100,12 @@ def motion(yaw: float = 0.0, keypoints: int = K) -> Motion:
         scale=np.float32(1),
         expression=np.zeros((keypoints, 3), np.float32),
     )
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Let the loop run until the condition holds; fails after a generous limit."""
+    for _ in range(int(seconds / 0.002)):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("the condition never came true")

@@ -12,7 +12,7 @@ import pytest
 from model.errors import InputError
 from model.motion import View
 from server.receiver.render_engine import EngineError, EngineSettings, Rendered, RenderEngine, choose_device
-from tests.server.fakes import SIZE, FakeClock, PaintingModel, motion
+from tests.server.fakes import SIZE, FakeClock, PaintingModel, motion, until
 
 GREY = np.full((SIZE, SIZE, 3), 100, np.uint8)
 
@@ -52,8 +52,7 @@ async def test_waiting_requests_share_batches_earliest_deadline_first() -> None:
             done.set()
 
     assert engine.submit(state, motion(), View(), 200.0, lambda _: note(0))
-    while engine.load:  # until the thread holds the first
-        await asyncio.sleep(0.001)
+    await until(lambda: engine.load == 0)  # the thread holds the first
     for i in range(1, 7):
         assert engine.submit(state, motion(), View(), 300.0 - i, lambda _, i=i: note(i))  # type: ignore[misc]
     assert model.gate is not None
@@ -85,8 +84,7 @@ async def test_full_queue_refuses_and_closing_answers_all() -> None:
     state = await engine.enrol(GREY)
     answers: list[Rendered | None] = []
     assert engine.submit(state, motion(), View(), float("inf"), answers.append)
-    while engine.load:
-        await asyncio.sleep(0.001)
+    await until(lambda: engine.load == 0)
     accepted = [engine.submit(state, motion(), View(), float("inf"), answers.append) for _ in range(5)]
     assert accepted == [True] * 3 + [False] * 2
     assert engine.statistics.refused == 2

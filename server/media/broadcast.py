@@ -1,0 +1,252 @@
+"""Broadcast: pictures of one publication in, each encoded once per stream on a worker thread, packets to viewers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from server.media.bitrate import BitrateSettings, BitrateSteering, KeyframeGate
+from server.media.encoder import Codec, EncodedFrame, VideoEncoder
+from server.media.fanout import PacketTrack, ViewerQueue
+from server.media.streams import Stream, StreamTable, ViewLimitError
+
+_log = logging.getLogger(__name__)
+
+Picture = NDArray[np.uint8]
+"""Planes in YUV 4:2:0 as in `model.colour`, (3H/2, W); never written to once shown."""
+
+Encoded = Callable[[float], None]
+"""Told once per picture, on the loop, with the seconds that encoding took."""
+
+
+@dataclass(frozen=True)
+class BroadcastSettings:
+    """Knobs of the encoders of one publication."""
+
+    bitrate: BitrateSettings = field(default_factory=BitrateSettings)
+    fps: float = 30.0
+    keyframe_spacing: float = 0.5  # seconds between forced keyframes of a stream at least
+    max_views: int = 8
+    settle: float = 0.5  # seconds after which equal views are merged into one stream
+    queue_frames: int = 15  # frames that may wait for one viewer
+    workers: int = 2  # encoder threads
+
+
+@dataclass
+class BroadcastCounters:
+    """What happened since the start."""
+
+    encoded: int = 0
+    keyframes: int = 0
+    skipped: int = 0  # pictures replaced by newer ones because the encoder was busy
+    failed: int = 0
+
+
+@dataclass(eq=False)
+class _Worker:
+    """The encoder of one stream and what it is doing."""
+
+    encoder: VideoEncoder
+    gate: KeyframeGate
+    steering: BitrateSteering
+    waiting: tuple[Picture, int, Encoded | None] | None = None
+    task: asyncio.Task[None] | None = None
+    last_pts: int = -1
+
+
+class Broadcast:
+    """All methods belong to one event loop, whose clock `now` values must share (any monotonic seconds)."""
+
+    def __init__(self, settings: BroadcastSettings | None = None, clock: Callable[[], float] | None = None) -> None:
+        self._settings = settings or BroadcastSettings()
+        self._clock = clock or asyncio.get_running_loop().time
+        self._table = StreamTable(self._settings.max_views, self._settings.settle)
+        self._workers: dict[Stream, _Worker] = {}
+        self._tracks: dict[Hashable, PacketTrack] = {}
+        self._views: dict[Hashable, Hashable] = {}  # what each viewer asked for
+        self._pool: ThreadPoolExecutor | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self.counters = BroadcastCounters()
+
+    @property
+    def viewers(self) -> int:
+        """Viewers whose tracks are being read."""
+        return sum(track.queue is not None for track in self._tracks.values())
+
+    @property
+    def streams(self) -> int:
+        """Encoders that run."""
+        return len(self._table.streams)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that present viewers did not get because they were slow."""
+        return sum(track.queue.dropped for track in self._tracks.values() if track.queue is not None)
+
+    def views(self) -> list[Hashable]:
+        """The different views that need a picture now, in a stable order."""
+        return list(dict.fromkeys(stream.view for stream in self._table.streams))
+
+    def add(self, viewer: Hashable, codec: Codec, view: Hashable, on_stop: Callable[[], None]) -> PacketTrack:
+        """A viewer's track, beginning with a keyframe; encoding for it begins when the track is first read.
+
+        `on_stop` is called once when the track ends, whoever ends it. Raises ViewLimitError.
+        """
+        self._table.check(view)
+        self._views[viewer] = view
+
+        def join() -> ViewerQueue:
+            wanted, now = self._views[viewer], self._clock()
+            try:
+                return self._table.join(viewer, codec, wanted, now, self._settings.queue_frames)
+            except ViewLimitError:
+                # Others took the last free view while this viewer connected: it sees what they see.
+                shared = self._table.any_view()
+                return self._table.join(viewer, codec, shared, now, self._settings.queue_frames)
+
+        def stopped() -> None:
+            self.remove(viewer)
+            on_stop()
+
+        track = PacketTrack(join, stopped)
+        self._tracks[viewer] = track
+        return track
+
+    def turn(self, viewer: Hashable, view: Hashable) -> None:
+        """Show a viewer another view. Raises ViewLimitError."""
+        track = self._tracks.get(viewer)
+        if track is None:
+            return
+        if track.queue is None:
+            self._table.check(view)
+        else:
+            self._table.turn(viewer, view, self._clock())
+        self._views[viewer] = view
+
+    def request_keyframe(self, viewer: Hashable) -> None:
+        """The viewer's decoder lost pictures (PLI, FIR): its stream brings a keyframe soon, once for all who ask."""
+        worker = self._worker_of(viewer)
+        if worker is not None:
+            worker.gate.request()
+
+    def estimate(self, viewer: Hashable, bits_per_second: int) -> None:
+        """The viewer's receiver estimated its maximum rate (REMB)."""
+        worker = self._worker_of(viewer)
+        if worker is not None:
+            worker.steering.estimate(viewer, bits_per_second, self._clock())
+
+    def remove(self, viewer: Hashable) -> None:
+        """Forget a viewer and end its track; idempotent."""
+        track = self._tracks.pop(viewer, None)
+        if track is None:
+            return
+        del self._views[viewer]
+        self._table.leave(viewer)
+        for worker in self._workers.values():
+            worker.steering.forget(viewer)
+        self._workers = {stream: worker for stream, worker in self._workers.items() if stream in self._table.streams}
+        track.stop()
+
+    def show(self, view: Hashable, picture: Picture, pts: int, encoded: Encoded | None = None) -> None:
+        """Give the newest picture of a view to its streams; a stream whose encoder is busy keeps only the newest.
+
+        pts: 90 kHz ticks of one clock for all views. `encoded` hears of the first stream that has it.
+        """
+        if self._closed:
+            return
+        self._table.merge(self._clock())
+        for stream in self._table.streams:
+            if stream.view != view:
+                continue
+            worker = self._worker(stream)
+            if pts <= worker.last_pts:
+                continue
+            worker.last_pts = pts
+            if worker.task is not None:
+                self.counters.skipped += worker.waiting is not None
+                worker.waiting = (picture, pts, encoded)
+            else:
+                worker.task = asyncio.ensure_future(self._encode(stream, worker, picture, pts, encoded))
+                self._tasks.add(worker.task)
+                worker.task.add_done_callback(self._tasks.discard)
+            encoded = None
+
+    async def close(self) -> None:
+        """End all tracks, wait for the encoders, give their threads back; idempotent."""
+        self._closed = True
+        for viewer in list(self._tracks):
+            self.remove(viewer)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._workers.clear()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True)  # idle by now: this joins threads that are already leaving
+
+    def _worker(self, stream: Stream) -> _Worker:
+        worker = self._workers.get(stream)
+        if worker is None:
+            steering = BitrateSteering(self._settings.bitrate)
+            worker = self._workers[stream] = _Worker(
+                VideoEncoder(stream.codec, steering.target, self._settings.fps),
+                KeyframeGate(self._settings.keyframe_spacing),
+                steering,
+            )
+        return worker
+
+    def _worker_of(self, viewer: Hashable) -> _Worker | None:
+        track = self._tracks.get(viewer)
+        stream = track.queue.stream if track is not None and track.queue is not None else None
+        return self._workers.get(stream) if isinstance(stream, Stream) else None
+
+    async def _encode(
+        self, stream: Stream, worker: _Worker, picture: Picture, pts: int, encoded: Encoded | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="video-encoder")
+        try:
+            while not self._closed:
+                begin = self._clock()
+                if stream in self._table.wanting_keyframe():
+                    worker.gate.request()
+                keyframe = worker.gate.take(begin)
+                worker.steering.update(begin)
+                frame = await loop.run_in_executor(
+                    self._pool, _encode, worker.encoder, worker.steering.target, picture, pts, keyframe
+                )
+                now = self._clock()
+                if frame is not None:
+                    self._deliver(stream, worker, frame, now)
+                if encoded is not None:
+                    encoded(now - begin)
+                if worker.waiting is None:
+                    return
+                (picture, pts, encoded), worker.waiting = worker.waiting, None
+        except av.FFmpegError:
+            # One picture is missing; the next one tries again with a fresh encoder.
+            _log.exception("a picture could not be encoded")
+            self.counters.failed += 1
+            self._workers.pop(stream, None)
+        finally:
+            worker.task = None
+
+    def _deliver(self, stream: Stream, worker: _Worker, frame: EncodedFrame, now: float) -> None:
+        self.counters.encoded += 1
+        if frame.keyframe:
+            self.counters.keyframes += 1
+            worker.gate.made(now)
+        for track in list(self._tracks.values()):
+            track.offer(stream, frame)
+
+
+def _encode(encoder: VideoEncoder, bit_rate: int, picture: Picture, pts: int, keyframe: bool) -> EncodedFrame | None:
+    encoder.set_bit_rate(bit_rate)
+    return encoder.encode(picture, pts, keyframe)

@@ -1,0 +1,116 @@
+"""The receiver's end of the control channel: pings, clock offset, liveness, announcements and states."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiortc import RTCDataChannel
+
+from model.errors import BitstreamError
+from server.rate_limit import RateLimit
+from server.receiver.clock_sync import ClockSync
+from server.receiver.control import (
+    Ping,
+    Pong,
+    SenderStages,
+    SenderState,
+    SourceAnnouncement,
+    parse_control,
+    serialize_need_source,
+    serialize_ping,
+    serialize_pong,
+    serialize_statistics,
+)
+
+_log = logging.getLogger(__name__)
+
+_MAX_BUFFERED = 16_384
+"""Bytes that may wait on the channel; beyond it the peer does not read and gets no more."""
+
+
+class ControlSession:
+    """One channel at a time; a new one replaces the old. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        announced: Callable[[int, str], bool],
+        gone: Callable[[], None],
+        gone_after: float,
+    ) -> None:
+        self._clock = clock
+        self._announced = announced  # (index, SHA-256) -> False when the image must be uploaded
+        self._gone = gone
+        self._gone_after = gone_after
+        self._channel: RTCDataChannel | None = None
+        self._limit = RateLimit(50.0, 100.0)
+        self._heard: float | None = None
+        self._is_gone = False
+        self._pings = 0
+        self.sync = ClockSync()
+        self.paused = False
+        self.sender_stages: dict[str, float] = {}  # milliseconds, as the sender reports them
+        self.malformed = 0
+
+    def attach(self, channel: RTCDataChannel) -> None:
+        """Talk on this channel from now on."""
+        self.detach()
+        self._channel = channel
+        self._heard, self._is_gone, self.paused = self._clock(), False, False
+        self.sync = ClockSync()
+        channel.on("message", self._on_message)
+
+    def detach(self) -> None:
+        """Stop listening; idempotent."""
+        channel, self._channel = self._channel, None
+        if channel is not None and self._on_message in channel.listeners("message"):
+            channel.remove_listener("message", self._on_message)
+
+    def tick(self, now: float, last_motion: float | None) -> None:
+        """Once a second: ping, and notice a peer from which nothing has come, motion included."""
+        if self._channel is None or self._heard is None:
+            return
+        self._pings += 1
+        self._send(serialize_ping(self._pings, 1000 * now))
+        heard = self._heard if last_motion is None else max(self._heard, last_motion)
+        if now - heard >= self._gone_after and not self._is_gone:
+            self._is_gone = True
+            self._gone()
+
+    def tell(self, statistics: dict[str, Any]) -> None:
+        """Send the receiver's figures, for the sender's status line."""
+        self._send(serialize_statistics(statistics))
+
+    def _on_message(self, data: Any) -> None:
+        now = self._clock()
+        if not self._limit.admit(now):
+            self.malformed += 1
+            return
+        try:
+            message = parse_control(data)
+        except BitstreamError as error:
+            self.malformed += 1
+            _log.debug("control message refused: %s", error)
+            return
+        self._heard = now
+        match message:
+            case Ping():
+                self._send(serialize_pong(message, 1000 * self._clock()))
+            case Pong(ms=sent, peer_ms=peer):
+                self.sync.add(sent, 1000 * now, peer)
+            case SourceAnnouncement(index=index, sha256=sha256):
+                if not self._announced(index, sha256):
+                    self._send(serialize_need_source(sha256))
+            case SenderState(paused=paused):
+                self.paused = paused
+            case SenderStages(milliseconds=milliseconds):
+                self.sender_stages = milliseconds
+            case None:
+                pass  # of a later version
+
+    def _send(self, data: bytes) -> None:
+        channel = self._channel
+        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < _MAX_BUFFERED:
+            channel.send(data)

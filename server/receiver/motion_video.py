@@ -1,0 +1,171 @@
+"""From motion to pictures: plays the buffer at the picture's rate, asks the engine for every view that is watched.
+
+Pictures follow one grid of times shared by all publications of the process, so that the engine gets their requests
+together and renders them in one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from model.motion import Motion, View
+from server.media.broadcast import Broadcast
+from server.receiver.lost_mark import draw_held
+from server.receiver.playout import PlayoutBuffer, PlayoutFrame
+from server.receiver.render_engine import Planes, Rendered, RenderEngine
+
+if TYPE_CHECKING:
+    from model.talking_head import SourceState
+
+ViewKey = tuple[int, int, int]
+"""A free view in whole degrees: yaw, pitch, roll."""
+
+FRONT: ViewKey = (0, 0, 0)
+
+MAX_YAW, MAX_PITCH, MAX_ROLL = 45, 30, 30
+
+_HELD_INTERVAL = 0.2
+"""Seconds between pictures while nothing moves: enough for a new viewer's keyframe, next to nothing to encode."""
+
+_IN_FLIGHT = 2
+"""Pictures of one view that may be with the engine at once; more would only queue up and be late."""
+
+
+def quantise_view(view: View) -> ViewKey:
+    """The nearest whole degrees within bounds: viewers who look from nearly the same side share an encoder."""
+
+    def whole(angle: float, limit: int) -> int:
+        return 0 if math.isnan(angle) else round(min(max(angle, -limit), limit))
+
+    return whole(view.yaw, MAX_YAW), whole(view.pitch, MAX_PITCH), whole(view.roll, MAX_ROLL)
+
+
+@dataclass
+class PictureTimes:
+    """How long one picture took, seconds."""
+
+    capture_ms: int  # what it shows, sender's clock
+    playout_at: float  # when it was due, receiver's clock
+    queue: float
+    render: float
+    video_encode: float = 0.0
+
+
+@dataclass
+class _Shown:
+    """The last picture of one view."""
+
+    motion: Motion
+    source: int
+    planes: Planes
+    at: float
+    look: tuple[bool, bool]  # held, lost
+
+
+class MotionVideo:
+    """The picture of one motion publication. `tick` belongs to the event loop; the rest is callbacks on it."""
+
+    def __init__(
+        self,
+        playout: PlayoutBuffer,
+        engine: RenderEngine,
+        broadcast: Broadcast,
+        source: Callable[[int], SourceState | None],
+        clock: Callable[[], float],
+        fps: float,
+        report: Callable[[PictureTimes], None],
+        drop: Callable[[str], None],
+    ) -> None:
+        self._playout = playout
+        self._engine = engine
+        self._broadcast = broadcast
+        self._source = source
+        self._clock = clock
+        self._interval = 1.0 / fps
+        self._report = report
+        self._drop = drop
+        self._origin = clock()
+        self._in_flight: dict[Hashable, int] = {}
+        self._shown: dict[Hashable, _Shown] = {}
+        self.paused = False
+        self.last: PlayoutFrame | None = None
+        self.pictures = 0  # rendered and shown, over all views
+
+    async def run(self) -> None:
+        """Tick for ever, on multiples of the picture interval; ticks that were missed are left out."""
+        while True:
+            now = self._clock()
+            await asyncio.sleep((math.floor(now / self._interval) + 1) * self._interval - now)
+            self.tick(self._clock())
+
+    def tick(self, now: float) -> None:
+        """Play one instant: ask for the pictures that are due at `now` (seconds)."""
+        played = self.last = self._playout.sample(now)
+        if played is None:
+            return
+        views = self._broadcast.views()
+        for gone in set(self._shown) - set(views):
+            del self._shown[gone]
+        state = self._source(played.source)
+        if state is None:
+            return
+        held = self.paused or played.state == "lost"
+        look = (held, played.state == "lost")
+        for view in views:
+            shown = self._shown.get(view)
+            if shown is not None and shown.motion is played.motion and shown.source == played.source:
+                # Nothing has moved: the picture is there already.
+                if look != shown.look or now - shown.at >= _HELD_INTERVAL:
+                    shown.at, shown.look = now, look
+                    self._show(view, shown.planes, look, now)
+                continue
+            self._render(view, state, played, look, now)
+
+    def _render(
+        self, view: Hashable, state: SourceState, played: PlayoutFrame, look: tuple[bool, bool], now: float
+    ) -> None:
+        if self._in_flight.get(view, 0) >= _IN_FLIGHT:
+            self._drop("busy")
+            return
+        assert isinstance(view, tuple)
+        yaw, pitch, roll = view
+
+        def done(rendered: Rendered | None) -> None:
+            self._in_flight[view] -= 1
+            if not self._in_flight[view]:
+                del self._in_flight[view]
+            if rendered is None:
+                return
+            self.pictures += 1
+            self._shown[view] = _Shown(played.motion, played.source, rendered.planes, now, look)
+            times = PictureTimes(played.capture_ms, now, rendered.queued, rendered.rendering)
+
+            def encoded(seconds: float) -> None:
+                times.video_encode = seconds
+                self._report(times)
+
+            # Only pictures of frames that came in time tell the latency of the way.
+            self._show(view, rendered.planes, look, now, None if played.held else encoded)
+
+        # A picture that has not begun two intervals after its time is overtaken by later ones.
+        deadline = now + 2 * self._interval
+        if self._engine.submit(state, played.motion, View(yaw, pitch, roll), deadline, done):
+            self._in_flight[view] = self._in_flight.get(view, 0) + 1
+        else:
+            self._drop("busy")
+
+    def _show(
+        self,
+        view: Hashable,
+        planes: Planes,
+        look: tuple[bool, bool],
+        now: float,
+        encoded: Callable[[float], None] | None = None,
+    ) -> None:
+        held, lost = look
+        picture = draw_held(planes, lost) if held else planes
+        self._broadcast.show(view, picture, round((now - self._origin) * 90_000), encoded)

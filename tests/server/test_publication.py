@@ -1,0 +1,278 @@
+"""Publication: motion in and packets out, over simulated channels and a model that paints."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import av
+import msgpack
+import numpy as np
+import pytest
+import pytest_asyncio
+from aiortc.mediastreams import MediaStreamError
+from PIL import Image
+
+from model.codec.stream import MotionEncoder
+from model.errors import InputError, NoFaceError
+from model.motion import View
+from server.receiver.publication import Publication, PublicationSettings
+from server.receiver.render_engine import RenderEngine
+from server.receiver.source_cache import SourceCache
+from tests.server.fakes import SIZE, FakeChannel, PaintingModel, motion, until
+
+
+class WholeCrop:
+    side = float(SIZE)
+
+    def cut(self, frame: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+        return frame[:size, :size]
+
+
+def png(level: int = 100, side: int = SIZE) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), (level, level, level)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Bench:
+    """A publication with everything around it, and the sender's end of its channels."""
+
+    def __init__(self, settings: PublicationSettings | None = None) -> None:
+        self.model = PaintingModel()
+        self.engine = RenderEngine(self.model)
+        self.cache = SourceCache(self.engine, find_crop=lambda _: WholeCrop())
+        self.clock = asyncio.get_running_loop().time
+        self.publication = Publication("p1", self.engine, self.cache, settings, self.clock)
+        self.motion = FakeChannel()
+        self.control = FakeChannel()
+        self.encoder = MotionEncoder(self.model.statistics)
+
+    def send(self, yaw: float, source: int = 0) -> None:
+        message = self.encoder.encode(motion(yaw).to_vector(), int(self.clock() * 1000) & 0xFFFFFFFF, source)
+        message = message or self.encoder.flush()
+        assert message is not None
+        self.motion.deliver(message)
+
+    def say(self, **fields: Any) -> None:
+        self.control.deliver(msgpack.packb(fields))
+
+    def heard(self, kind: str) -> list[dict[str, Any]]:
+        return [fields for data in self.control.sent if (fields := msgpack.unpackb(data))["t"] == kind]
+
+    async def talk(self, seconds: float, yaw: float = 0.0) -> None:
+        end = self.clock() + seconds
+        while self.clock() < end:
+            self.send(yaw)
+            await asyncio.sleep(0.03)
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    await bench.engine.start()
+    yield bench
+    await bench.publication.close()
+    assert bench.cache.in_use == 0
+    await bench.cache.close()
+    await bench.engine.close()
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not left
+
+
+async def next_packet(track: Any) -> Any:
+    return await asyncio.wait_for(track.recv(), 10)
+
+
+def brightness(packets: list[Any]) -> float:
+    decoder = av.CodecContext.create("libvpx", "r")
+    frames = [frame for packet in packets for frame in decoder.decode(packet)]
+    return float(frames[-1].to_ndarray()[: frames[-1].height].mean())
+
+
+@pytest.mark.asyncio
+async def test_motion_becomes_packets(bench: Bench) -> None:
+    publication = bench.publication
+    assert publication.kind == "none"
+    publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    assert publication.kind == "motion"
+    await publication.add_source(0, png())
+    subscription = publication.subscribe("v1", "VP8")
+    talking = asyncio.create_task(bench.talk(20, yaw=30.0))
+    packets = [await next_packet(subscription.video) for _ in range(15)]
+    assert packets[0].is_keyframe
+    assert sum(packet.is_keyframe for packet in packets) == 1
+    times = [packet.pts for packet in packets]
+    assert times == sorted(set(times))
+    # Luma of grey 130 (source 100, moved by 30) in the limited range.
+    assert abs(brightness(packets) - (16 + 130 * 219 / 255)) < 3
+    await until(lambda: publication.state == "live")
+    figures = publication.statistics()
+    assert figures["fps"] > 0
+    assert figures["kbps_wire"] > figures["kbps_payload"] > 0
+    assert figures["loss_percent"] == 0
+    assert bench.motion.sent, "motion is acknowledged"
+    talking.cancel()
+    subscription.close()
+    with pytest.raises(MediaStreamError):
+        await subscription.video.recv()
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_rendered_for_nobody(bench: Bench) -> None:
+    bench.publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await bench.publication.add_source(0, png())
+    subscription = bench.publication.subscribe("v1", "VP8")  # never read: the viewer has not connected
+    await bench.talk(0.3)
+    assert bench.model.batches == []
+    subscription.close()
+
+
+@pytest.mark.asyncio
+async def test_two_codecs_and_a_turned_view(bench: Bench) -> None:
+    publication = bench.publication
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png())
+    front = publication.subscribe("v1", "VP8")
+    side = publication.subscribe("v2", "H264")
+    talking = asyncio.create_task(bench.talk(20))
+    await asyncio.gather(next_packet(front.video), next_packet(side.video))
+    assert publication.statistics()["encoders"] == 2
+    side.set_view(View(yaw=20.4, pitch=-90.0))
+    await until(lambda: View(20, -30, 0) in bench.model.views)
+    packets = [await next_packet(side.video) for _ in range(5)]
+    assert not any(packet.is_keyframe for packet in packets), "its stream turned with it"
+    talking.cancel()
+    front.close()
+    side.close()
+    assert publication.statistics()["encoders"] == 0
+
+
+@pytest.mark.asyncio
+async def test_control_channel(bench: Bench) -> None:
+    publication = bench.publication
+    publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
+    sha256 = await bench.cache.add(png(50))
+    bench.cache.release(sha256)
+    bench.say(t="source", index=1, sha256=sha256)
+    assert bench.cache.in_use == 1
+    bench.say(t="source", index=0, sha256="0" * 64)
+    assert bench.heard("need_source") == [{"t": "need_source", "sha256": "0" * 64}]
+    bench.say(t="ping", n=7, ms=1.5)
+    (pong,) = bench.heard("pong")
+    assert (pong["n"], pong["ms"]) == (7, 1.5)
+    await until(lambda: bool(bench.heard("ping")))
+    ping = bench.heard("ping")[0]
+    bench.say(t="pong", n=ping["n"], ms=ping["ms"], peer_ms=ping["ms"] + 5000.0)
+    assert abs(publication.statistics()["clock_offset_ms"] - 5000) < 2000
+    bench.say(t="stages", capture=3.0, extract=9.0, encode=1.0)
+    assert publication.statistics()["stages"]["extract"] == 9.0
+
+
+@pytest.mark.asyncio
+async def test_silence_is_noticed_once() -> None:
+    gone: list[str] = []
+    bench = Bench()
+    now = [1000.0]
+    publication = Publication("p1", bench.engine, bench.cache, None, lambda: now[0])
+    publication.on_gone = lambda: gone.append("gone")
+    publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
+    for second in range(12):
+        now[0] = 1000.0 + second
+        if second == 4:
+            bench.say(t="ping", n=1, ms=0.0)
+        publication.tick(now[0])
+        if second == 8:
+            assert gone == []
+    assert gone == ["gone"]
+    await publication.close()
+    await bench.cache.close()
+
+
+@pytest.mark.asyncio
+async def test_lost_signal_is_shown_and_reported(bench: Bench) -> None:
+    publication = bench.publication
+    states: list[str] = []
+    publication.on_state = states.append
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png(200))
+    subscription = publication.subscribe("v1", "VP8")
+    talking = asyncio.create_task(bench.talk(1.3))
+    packets = [await next_packet(subscription.video) for _ in range(5)]
+    bright = brightness(packets)
+    await talking
+
+    async def read() -> None:
+        while True:
+            packets.append(await subscription.video.recv())
+
+    reading = asyncio.create_task(read())
+    await until(lambda: states == ["live", "lost"])
+    seen = len(packets)
+    await until(lambda: len(packets) > seen + 3)
+    reading.cancel()
+    assert brightness(packets) < 0.6 * bright
+    assert publication.statistics()["state"] == "lost"
+    assert publication.statistics()["freezes"] == 1
+
+
+@pytest.mark.asyncio
+async def test_bad_messages_are_counted_and_harmless(bench: Bench) -> None:
+    publication = bench.publication
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
+    for data in ("text", b"", b"\x00" * 5000, b"\x11" + b"\xff" * 40, None):
+        bench.motion.deliver(data)
+    for data in ("text", b"", b"\xc1", b"x" * 5000, msgpack.packb([1, 2]), msgpack.packb({"t": "ping"})):
+        bench.control.deliver(data)
+    bench.say(t="source", index=300, sha256="0" * 64)
+    bench.say(t="state", paused="yes")
+    bench.say(t="stages", extract=float("nan"))
+    bench.say(t="something new")
+    assert publication.statistics()["malformed"] == 5
+    bench.send(1.0)
+    assert publication.statistics()["fps_motion"] > 0
+
+
+@pytest.mark.asyncio
+async def test_floods_are_cut_off(bench: Bench) -> None:
+    bench.publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
+    for n in range(1000):
+        bench.say(t="ping", n=n, ms=0.0)
+    assert len(bench.heard("pong")) <= 110
+
+
+@pytest.mark.asyncio
+async def test_sources_are_bounded_and_refused_with_a_reason(bench: Bench) -> None:
+    publication = bench.publication
+    with pytest.raises(InputError):
+        await publication.add_source(8, png())
+    with pytest.raises(InputError):
+        await publication.add_source(0, b"no picture")
+    assert not await publication.attach_cached_source(0, "0" * 64)
+    first = await publication.add_source(0, png(1))
+    assert await publication.add_source(0, png(2)) != first
+    assert bench.cache.in_use == 1
+    assert await publication.attach_cached_source(1, first)
+    assert bench.cache.in_use == 2
+
+
+@pytest.mark.asyncio
+async def test_a_picture_without_a_face_is_refused() -> None:
+    def nobody(_: Any) -> Any:
+        raise NoFaceError("no face was found in the source image")
+
+    engine = RenderEngine(PaintingModel())
+    await engine.start()
+    cache = SourceCache(engine, find_crop=nobody)
+    publication = Publication("p1", engine, cache)
+    with pytest.raises(NoFaceError):
+        await publication.add_source(0, png())
+    assert len(cache) == 0
+    await publication.close()
+    await publication.close()
+    await cache.close()
+    await engine.close()
