@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints
 from model.networks.blocks import DownBlock, UpBlock
-from model.networks.grid import voxel_grid
+from model.networks.grid import centres
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,20 @@ class CanonicalDetector(nn.Module):
         x = self.lift(x).unflatten(1, (-1, self.depth))  # (B, 1024, D, 2, 2)
         x = self.up(x)  # (B, 32, D, 64, 64)
         scores = self.scores(x)  # (B, K, D, 64, 64)
-        heat = torch.softmax(scores.flatten(2) / self.config.temperature, -1)  # (B, K, D 64 64)
-        grid = voxel_grid(self.depth, *size, heat).flatten(0, 2)  # (D 64 64, 3)
-        points = heat @ grid  # (B, K, 3)
+        heat = torch.softmax(scores.flatten(2) / self.config.temperature, -1).reshape(scores.shape)  # (B, K, D, 64, 64)
+        points = mean_position(heat)  # (B, K, 3)
         if self.jacobians is None:
             return CanonicalKeypoints(points)
-        maps = self.jacobians(x).flatten(2).unflatten(1, (self.keypoints, 9))  # (B, K, 9, D 64 64)
-        local = (maps @ heat.unsqueeze(-1)).squeeze(-1)  # (B, K, 9): the heatmap's mean of the map
+        maps = self.jacobians(x).unflatten(1, (self.keypoints, 9))  # (B, K, 9, D, 64, 64)
+        local = (maps * heat.unsqueeze(2)).sum((3, 4, 5))  # (B, K, 9): the heatmap's mean of the map
         return CanonicalKeypoints(points, local.unflatten(-1, (3, 3)))  # (B, K, 3, 3)
+
+
+def mean_position(heat: Tensor) -> Tensor:
+    """Soft arg-max: mean voxel centre x, y, z (B, K, 3) of heatmaps (B, K, D, H, W) that sum to 1.
+
+    By marginals, not as one matrix product: a flat heatmap is below half precision's normal range, and autocast would
+    run the product there.
+    """
+    marginals = heat.sum((2, 3)), heat.sum((2, 4)), heat.sum((3, 4))  # (B, K, W), (B, K, H), (B, K, D)
+    return torch.stack([(m * centres(m.shape[-1], m)).sum(-1) for m in marginals], -1)

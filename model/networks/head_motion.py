@@ -83,7 +83,10 @@ class HeadMotionEstimator(nn.Module):
 
 
 def expected_degrees(scores: Tensor) -> Tensor:
-    """Mean of the bins' centres under softmax(scores); (B, bins) -> (B,): 3 E[bin] - 97.5 for 66 bins."""
+    """Mean of the bins' centres under softmax(scores); (B, bins) -> (B,): 3 E[bin] - 97.5 for 66 bins.
+
+    A product and a sum instead of a matrix product, which autocast would run in half precision: 0.1 degrees of jitter.
+    """
     bins = scores.shape[-1]
     index = torch.arange(bins, device=scores.device, dtype=scores.dtype)
-    return BIN_DEGREES * (torch.softmax(scores, -1) @ index - (bins - 1) / 2)
+    return BIN_DEGREES * ((torch.softmax(scores, -1) * index).sum(-1) - (bins - 1) / 2)

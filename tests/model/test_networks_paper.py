@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion, View, apply_view, compose
 from model.networks.appearance import AppearanceConfig
-from model.networks.canonical import CanonicalConfig
+from model.networks.canonical import CanonicalConfig, mean_position
 from model.networks.dense_motion import DenseMotionConfig, keypoint_flows, local_maps, warp_by_each
 from model.networks.discriminator import Discriminator, DiscriminatorConfig
 from model.networks.generator import GeneratorConfig
@@ -420,6 +420,20 @@ def test_degrees_are_the_bins_expectation() -> None:
     near = torch.full((1, 66), -50.0)
     near[0, 40] = near[0, 41] = 0.0
     assert float(expected_degrees(near)) == pytest.approx(3 * 40.5 - 97.5, abs=1e-4)
+
+
+def test_positions_and_degrees_keep_full_precision_under_autocast() -> None:
+    scores, heat = torch.randn(4, 66), torch.softmax(torch.randn(2, 3, 8 * 16 * 16), -1).reshape(2, 3, 8, 16, 16)
+    degrees, points = expected_degrees(scores), mean_position(heat)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(expected_degrees(scores), degrees)
+        torch.testing.assert_close(mean_position(heat), points)
+
+
+def test_mean_position_is_the_expected_voxel_centre() -> None:
+    heat = torch.softmax(torch.randn(2, 3, 4 * 5 * 6), -1).reshape(2, 3, 4, 5, 6)
+    grid = voxel_grid(4, 5, 6, heat)
+    torch.testing.assert_close(mean_position(heat), torch.einsum("bkdhw,dhwi->bki", heat, grid))
 
 
 def test_keypoints_lie_in_the_crop_and_at_its_centre_without_an_opinion() -> None:
