@@ -1,0 +1,281 @@
+// @ts-check
+/**
+ * Peer connections of one call: one that publishes camera and microphone, one per participant that is watched. None is ever
+ * renegotiated; a change is a new connection. All candidates travel inside the offer and the answer.
+ */
+import { backoffMs } from "./signalling.js";
+import { watchPlan } from "./state.js";
+
+/**
+ * @typedef {import("./state.js").Participant} Participant
+ * @typedef {{yaw: number, pitch: number}} View
+ * @typedef {(type: string, fields?: object) => Promise<any>} Request
+ *
+ * @typedef {object} Watched
+ * @property {string} participant
+ * @property {number} publication which of the participant's publications this shows
+ * @property {RTCPeerConnection} connection
+ * @property {string | null} subscription the server's name of it, once answered
+ * @property {MediaStream} stream
+ *
+ * @typedef {object} CallEvents
+ * @property {(participant: string, stream: MediaStream | null) => void} onStream a picture and sound to show, or none any more
+ * @property {(participant: string) => void} onWatched a subscription has just been answered
+ * @property {(problem: string) => void} onProblem something that a person should know
+ */
+
+const GATHERING_MS = 3000;
+const CAMERA_BITS_PER_SECOND = 700_000;
+
+/**
+ * Waits until all candidates are known, at most `limitMs`: what was found by then is offered.
+ * @param {RTCPeerConnection} connection
+ * @param {number} [limitMs]
+ * @returns {Promise<void>}
+ */
+export function gathered(connection, limitMs = GATHERING_MS) {
+  if (connection.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, limitMs);
+    function done() {
+      clearTimeout(timer);
+      connection.removeEventListener("icegatheringstatechange", changed);
+      resolve();
+    }
+    function changed() {
+      if (connection.iceGatheringState === "complete") done();
+    }
+    connection.addEventListener("icegatheringstatechange", changed);
+  });
+}
+
+/**
+ * Offers, asks, and applies the answer.
+ * @param {RTCPeerConnection} connection
+ * @param {(sdp: string) => Promise<any>} ask
+ */
+async function negotiate(connection, ask) {
+  await connection.setLocalDescription(await connection.createOffer());
+  await gathered(connection);
+  const answer = await ask(connection.localDescription?.sdp ?? "");
+  if (connection.signalingState === "closed") return answer;
+  await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+  return answer;
+}
+
+export class Call {
+  /**
+   * @param {Request} request
+   * @param {RTCIceServer[]} iceServers
+   * @param {CallEvents} events
+   */
+  constructor(request, iceServers, events) {
+    this.request = request;
+    this.iceServers = iceServers;
+    this.events = events;
+    this.closed = false;
+    /** @type {RTCPeerConnection | null} */
+    this.publishing = null;
+    /** @type {{audio: RTCRtpSender, video: RTCRtpSender} | null} */
+    this.senders = null;
+    /** @type {Map<string, Watched>} */
+    this.watched = new Map();
+    /** @type {Map<string, number>} failed attempts in a row, by participant; "" is one's own publishing */
+    this.failures = new Map();
+    /** @type {readonly Participant[]} */
+    this.remote = [];
+  }
+
+  /**
+   * Publishes; both kinds are always offered, so that a camera which comes later needs no new connection.
+   * @param {MediaStreamTrack | null} audio
+   * @param {MediaStreamTrack | null} video
+   */
+  async publish(audio, video) {
+    this.publishing?.close();
+    const connection = this.#connect();
+    this.publishing = connection;
+    this.senders = {
+      audio: connection.addTransceiver(audio ?? "audio", { direction: "sendonly" }).sender,
+      video: connection.addTransceiver(video ?? "video", {
+        direction: "sendonly",
+        sendEncodings: [{ maxBitrate: CAMERA_BITS_PER_SECOND }],
+      }).sender,
+    };
+    const senders = this.senders;
+    this.#whenFailed(connection, () => {
+      if (this.publishing === connection) this.#again("", () => this.publish(senders.audio.track, senders.video.track));
+    });
+    try {
+      await negotiate(connection, (sdp) => this.request("publish", { sdp }));
+      this.failures.delete("");
+    } catch (error) {
+      if (this.closed || this.publishing !== connection) return;
+      connection.close();
+      this.publishing = null;
+      this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
+    }
+  }
+
+  /**
+   * Exchanges the tracks that are sent, without a new connection; publishes first where nothing is published yet.
+   * @param {MediaStreamTrack | null} audio
+   * @param {MediaStreamTrack | null} video
+   */
+  async send(audio, video) {
+    if (this.closed) return;
+    if (this.senders === null || this.publishing === null) {
+      if (audio !== null || video !== null) await this.publish(audio, video);
+      return;
+    }
+    if (this.senders.audio.track !== audio) await this.senders.audio.replaceTrack(audio);
+    if (this.senders.video.track !== video) await this.senders.video.replaceTrack(video);
+  }
+
+  /**
+   * Watches exactly those who publish.
+   * @param {readonly Participant[]} remote everybody but oneself
+   */
+  follow(remote) {
+    this.remote = remote;
+    const publications = new Map([...this.watched.values()].map((watched) => [watched.participant, watched.publication]));
+    const plan = watchPlan(publications, remote);
+    for (const id of plan.stop) this.#unwatch(id);
+    for (const participant of plan.start) {
+      const outlived = this.watched.get(participant.id);
+      if (outlived) this.#drop(outlived);
+      void this.#watch(participant.id, participant.publication);
+    }
+  }
+
+  /**
+   * @param {string} participant
+   * @param {View} view degrees
+   */
+  async turn(participant, view) {
+    const subscription = this.watched.get(participant)?.subscription;
+    if (subscription) await this.request("view", { subscription, yaw: view.yaw, pitch: view.pitch });
+  }
+
+  /**
+   * The server ended a subscription; it is asked for again, unless the roster tells that there is nothing left to watch.
+   * @param {string} subscription
+   */
+  ended(subscription) {
+    for (const watched of this.watched.values()) {
+      if (watched.subscription !== subscription) continue;
+      watched.subscription = null;
+      this.#rewatch(watched);
+    }
+  }
+
+  /** Closes every connection; nothing is called back afterwards. */
+  close() {
+    this.closed = true;
+    this.publishing?.close();
+    this.publishing = null;
+    this.senders = null;
+    for (const watched of this.watched.values()) watched.connection.close();
+    this.watched.clear();
+  }
+
+  /**
+   * @param {string} participant
+   * @param {number} publication
+   */
+  async #watch(participant, publication) {
+    const connection = this.#connect();
+    /** @type {Watched} */
+    const watched = { participant, publication, connection, subscription: null, stream: new MediaStream() };
+    this.watched.set(participant, watched);
+    connection.addTransceiver("video", { direction: "recvonly" });
+    connection.addTransceiver("audio", { direction: "recvonly" });
+    connection.addEventListener("track", (event) => {
+      watched.stream.addTrack(event.track);
+      if (this.#current(watched)) this.events.onStream(participant, watched.stream);
+    });
+    this.#whenFailed(connection, () => this.#rewatch(watched));
+    try {
+      const answer = await negotiate(connection, (sdp) => this.request("subscribe", { participant, sdp }));
+      if (!this.#current(watched)) {
+        if (!this.closed) void this.request("unsubscribe", { subscription: answer.subscription }).catch(() => undefined);
+        return;
+      }
+      watched.subscription = answer.subscription;
+      this.failures.delete(participant);
+      this.events.onWatched(participant);
+    } catch {
+      this.#rewatch(watched);
+    }
+  }
+
+  /** @param {string} participant */
+  #unwatch(participant) {
+    const watched = this.watched.get(participant);
+    if (!watched) return;
+    this.failures.delete(participant);
+    this.#drop(watched);
+    this.events.onStream(participant, null);
+  }
+
+  /**
+   * Ends one subscription; the server may have ended it before us.
+   * @param {Watched} watched
+   */
+  #drop(watched) {
+    if (this.watched.get(watched.participant) === watched) this.watched.delete(watched.participant);
+    watched.connection.close();
+    if (watched.subscription) void this.request("unsubscribe", { subscription: watched.subscription }).catch(() => undefined);
+    watched.subscription = null;
+  }
+
+  /** @param {Watched} watched */
+  #rewatch(watched) {
+    if (!this.#current(watched)) return;
+    this.#drop(watched);
+    // Stays in the map while it waits, so that a roster in between does not start a second attempt.
+    this.watched.set(watched.participant, watched);
+    this.#again(watched.participant, async () => {
+      if (!this.#current(watched)) return;
+      this.watched.delete(watched.participant);
+      this.follow(this.remote);
+    });
+  }
+
+  /** @param {Watched} watched */
+  #current(watched) {
+    return !this.closed && this.watched.get(watched.participant) === watched;
+  }
+
+  /**
+   * Tries again after a while that grows with the failures in a row.
+   * @param {string} key
+   * @param {() => Promise<void>} attempt
+   */
+  #again(key, attempt) {
+    const failures = this.failures.get(key) ?? 0;
+    this.failures.set(key, failures + 1);
+    setTimeout(() => {
+      if (!this.closed) void attempt();
+    }, backoffMs(failures, Math.random()));
+  }
+
+  #connect() {
+    return new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: "max-bundle" });
+  }
+
+  /**
+   * @param {RTCPeerConnection} connection
+   * @param {() => void} then
+   */
+  #whenFailed(connection, then) {
+    connection.addEventListener("connectionstatechange", () => {
+      if (connection.connectionState === "failed" && !this.closed) then();
+    });
+  }
+}
+
+/** @param {unknown} error */
+function message(error) {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,130 @@
+// @ts-check
+/** The stage: everybody's tiles, arranged to fill it; with one other person, oneself stands small in a corner. */
+import { element, setAttribute } from "./element.js";
+import { arrange } from "./layout.js";
+import { others } from "./state.js";
+import { createTile } from "./tile.js";
+
+/**
+ * @typedef {import("./state.js").State} State
+ * @typedef {import("./state.js").Participant} Participant
+ * @typedef {ReturnType<typeof createTile>} Tile
+ */
+
+const PHONE = 600;
+
+/**
+ * @param {{onView: (participant: string, view: {yaw: number, pitch: number}) => void, onBlocked: () => void, invitation: HTMLElement}} options
+ */
+export function createGrid({ onView, onBlocked, invitation }) {
+  /** @type {Map<string, Tile>} */
+  const tiles = new Map();
+  const own = createTile({ own: true });
+  const grid = element("div", { class: "grid" });
+  const corner = element("div", { class: "corner" });
+  const stage = element("section", { class: "stage", "aria-label": "Participants" }, grid, corner, invitation);
+  /** @type {State | null} */
+  let shown = null;
+
+  new ResizeObserver(() => place()).observe(stage);
+
+  function place() {
+    if (shown === null) return;
+    const small = stage.clientWidth < PHONE;
+    const count = grid.childElementCount;
+    const alone = others(shown).length === 0;
+    const style = getComputedStyle(stage);
+    const width = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    const spare = alone && small ? invitation.offsetHeight + 12 : 0;
+    const height = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom) - spare;
+    if (count === 0 || width <= 0 || height <= 0) return;
+    const tile = arrange(count, width, height, { gap: small ? 8 : 12, narrow: small ? 3 / 4 : 1, wide: count === 1 && !small ? 3 / 2 : 4 / 3 });
+    grid.style.setProperty("--columns", String(tile.columns));
+    grid.style.setProperty("--tile-width", `${tile.width}px`);
+    grid.style.setProperty("--tile-height", `${tile.height}px`);
+  }
+
+  return {
+    element: stage,
+    /** @param {State} state */
+    update(state) {
+      const remote = others(state);
+      const present = new Set(remote.map((participant) => participant.id));
+      for (const [id, tile] of tiles) {
+        if (present.has(id)) continue;
+        tile.show(null);
+        tile.element.remove();
+        tiles.delete(id);
+      }
+      for (const participant of remote) {
+        let tile = tiles.get(participant.id);
+        if (tile === undefined) {
+          tile = createTile({ own: false, onBlocked, onView: (view) => onView(participant.id, view) });
+          tiles.set(participant.id, tile);
+        }
+        tile.update({ participant, speaking: state.speaking === participant.id, statistics: state.statistics[participant.id] });
+      }
+      own.update({ participant: oneself(state), speaking: state.speaking === state.self, statistics: undefined });
+      const aside = remote.length === 1;
+      const wanted = remote.map((participant) => /** @type {Tile} */ (tiles.get(participant.id)).element);
+      if (!aside) wanted.push(own.element);
+      reorder(grid, wanted);
+      reorder(corner, aside ? [own.element] : []);
+      corner.hidden = !aside;
+      invitation.hidden = remote.length > 0;
+      setAttribute(stage, "data-count", remote.length);
+      shown = state;
+      place();
+    },
+    /** @param {string} participant */
+    tile: (participant) => tiles.get(participant),
+    own,
+    /** @param {string} deviceId */
+    async speakThrough(deviceId) {
+      for (const { video } of tiles.values()) if ("setSinkId" in video) await video.setSinkId(deviceId);
+    },
+    /** Plays what the browser held back, after a click. */
+    unblock() {
+      for (const { video } of tiles.values()) void video.play();
+    },
+    /** The picture that a person most likely wants to keep in sight. @returns {HTMLVideoElement | null} */
+    foremost() {
+      const speaking = shown?.speaking ? tiles.get(shown.speaking) : undefined;
+      const candidates = speaking ? [speaking, ...tiles.values()] : [...tiles.values()];
+      return candidates.find((tile) => tile.video.videoWidth > 0)?.video ?? null;
+    },
+  };
+}
+
+/**
+ * One's own entry, with what this page knows before the roster tells it.
+ * @param {State} state
+ * @returns {Participant}
+ */
+function oneself(state) {
+  const entry = state.roster.find((participant) => participant.id === state.self);
+  return {
+    id: state.self ?? "own",
+    name: entry?.name ?? state.name,
+    kind: "camera",
+    muted: state.muted,
+    camera_off: state.cameraOff,
+    avatar: entry?.avatar ?? false,
+    state: state.phase === "reconnecting" ? "lost" : "live",
+    publication: entry?.publication ?? 0,
+  };
+}
+
+/**
+ * Makes `children` the children of `parent`, and moves only what stands elsewhere: a video that is moved in the document pauses.
+ * @param {HTMLElement} parent
+ * @param {HTMLElement[]} children
+ */
+function reorder(parent, children) {
+  for (const child of [...parent.children]) if (!children.includes(/** @type {HTMLElement} */ (child))) child.remove();
+  children.forEach((child, i) => {
+    if (parent.children[i] !== child) parent.insertBefore(child, parent.children[i] ?? null);
+    const video = child.querySelector("video");
+    if (video?.srcObject && video.paused) void video.play().catch(() => undefined);
+  });
+}

@@ -1,0 +1,28 @@
+// @ts-check
+/** The page after a call. */
+import { element, setText } from "./element.js";
+import { mark } from "./icons.js";
+
+/**
+ * @param {{again: () => void, lobby: () => void}} actions
+ */
+export function createLeftView(actions) {
+  const words = element("p", { class: "lead" });
+  const again = element("button", { type: "button", class: "primary", on: { click: actions.again } }, "Join again");
+  const view = element(
+    "main",
+    { class: "left" },
+    element("span", { class: "brand" }, mark(), "visavis"),
+    element("h1", { tabindex: -1 }, "You left the call"),
+    words,
+    element("div", { class: "left-actions" }, again, element("button", { type: "button", class: "secondary", on: { click: actions.lobby } }, "Back to the start")),
+  );
+  return {
+    element: view,
+    again,
+    /** @param {import("./state.js").State} state */
+    update(state) {
+      setText(words, state.problem ?? `The room ${state.room} stays open for the others.`);
+    },
+  };
+}

@@ -1,0 +1,226 @@
+// @ts-check
+/** Puts the page together: state and views on one side, devices and the session on the other. */
+import { createCallView } from "./call_view.js";
+import { OwnDevices } from "./devices.js";
+import { createLeftView } from "./left_view.js";
+import { createLobby } from "./lobby.js";
+import { Measurement } from "./measurement.js";
+import { Session } from "./session.js";
+import { announcements, initialState, others, reduce, roomName } from "./state.js";
+import { announce, toast } from "./toasts.js";
+
+/** @typedef {import("./state.js").Action} Action */
+
+const NAME_KEY = "visavis.name";
+
+/** @type {{room?: string, token?: string}} */
+const config = await fetch("/api/config").then((response) => (response.ok ? response.json() : {}));
+const address = new URL(window.location.href);
+const fragment = new URLSearchParams(address.hash.slice(1));
+
+let state = initialState({
+  room: roomName(address.searchParams.get("room") ?? config.room ?? ""),
+  name: remembered(),
+});
+/** @type {Session | null} */
+let session = null;
+
+const devices = new OwnDevices(onDevices);
+const page = /** @type {HTMLElement} */ (document.getElementById("page"));
+const lobby = createLobby(
+  devices,
+  { join, toggleCamera, toggleMicrophone, choose, retry: () => void devices.open() },
+  { name: state.name, room: state.room },
+);
+const call = createCallView(devices, {
+  toggleCamera,
+  toggleMicrophone,
+  choose,
+  toggleNumbers,
+  share: () => void share(),
+  pictureInPicture: () => void pictureInPicture(),
+  leave: () => session?.leave(),
+  onView: (participant, view) => void session?.call?.turn(participant, view).catch(() => undefined),
+});
+const left = createLeftView({ again: () => join(state.name, state.room), lobby: () => dispatch({ type: "lobby" }) });
+const measurement = new Measurement(call, () => session, (participants) => dispatch({ type: "statistics", participants }), () => state);
+
+/** @param {Action} action */
+function dispatch(action) {
+  const before = state;
+  state = reduce(state, action);
+  if (state === before) return;
+  const sentences = announcements(before, state).join(" ");
+  if (sentences) announce(sentences);
+  if (before.phase !== state.phase) onPhase(before.phase);
+  render();
+}
+
+/** @param {import("./state.js").Phase} before */
+function onPhase(before) {
+  if (state.phase === "call") {
+    address.searchParams.set("room", state.room);
+    history.replaceState(null, "", address);
+    if (before === "joining") measurement.start();
+  }
+  if (state.phase === "left" || state.phase === "lobby") {
+    measurement.stop();
+    for (const participant of others(state)) call.grid.tile(participant.id)?.show(null);
+  }
+  document.title = state.phase === "call" || state.phase === "reconnecting" ? `${state.room} · visavis` : "visavis";
+}
+
+function render() {
+  const inCall = state.phase === "call" || state.phase === "reconnecting";
+  const shown = inCall ? call : state.phase === "left" ? left : lobby;
+  if (page.firstElementChild !== shown.element) {
+    page.replaceChildren(shown.element);
+    if (shown === left) left.again.focus();
+  }
+  shown.update(state);
+  if (inCall) call.grid.own.show(ownStream());
+}
+
+/** @type {MediaStream | null} */
+let ownPicture = null;
+
+function ownStream() {
+  if (devices.camera === null) ownPicture = null;
+  else if (ownPicture?.getTracks()[0] !== devices.camera) ownPicture = new MediaStream([devices.camera]);
+  return ownPicture;
+}
+
+/**
+ * @param {string} name
+ * @param {string} room
+ */
+function join(name, room) {
+  try {
+    localStorage.setItem(NAME_KEY, name);
+  } catch {
+    // storage may be forbidden; the name is then asked for again
+  }
+  dispatch({ type: "join", name, room });
+  session = new Session({ name, room }, token, devices, {
+    dispatch,
+    onStream: (participant, stream) => call.grid.tile(participant)?.show(stream),
+    onWatched: (participant) => call.grid.tile(participant)?.pad?.repeat(),
+    onProblem: toast,
+  });
+  void session.start();
+}
+
+/**
+ * A token for the room: given in the link, or minted by a server in development mode. Asks the server in any case, so that
+ * it throws while the server cannot be reached.
+ * @param {string} room
+ * @returns {Promise<string | null>}
+ */
+async function token(room) {
+  const response = await fetch(`/api/config?room=${encodeURIComponent(room)}`);
+  const fresh = response.ok ? (await response.json()).token : null;
+  return fragment.get("token") ?? address.searchParams.get("token") ?? fresh ?? null;
+}
+
+/** A track came or went, a device was muted, or one did not open: the picture of oneself, the others and the lobby follow. */
+function onDevices() {
+  dispatch({ type: "own", muted: !devices.microphone?.enabled, cameraOff: devices.camera === null });
+  render();
+  void session?.updateMedia();
+}
+
+function toggleMicrophone() {
+  void devices.setMicrophone(!devices.microphone?.enabled).then(() => tellProblem("microphone"));
+}
+
+function toggleCamera() {
+  void devices.setCamera(devices.camera === null).then(() => tellProblem("camera"));
+}
+
+/**
+ * @param {"camera" | "microphone" | "speaker"} device
+ * @param {string} id
+ */
+function choose(device, id) {
+  void devices.choose(device, id).then(() => {
+    if (device === "speaker") void call.grid.speakThrough(id);
+    else tellProblem(device);
+  });
+}
+
+/**
+ * The lobby shows problems where they arise; in a call they are told in passing.
+ * @param {"camera" | "microphone"} device
+ */
+function tellProblem(device) {
+  const problem = devices.wanted[device] ? devices.problems[device] : null;
+  if (problem && state.phase === "call") toast(`${problem.title}. ${problem.advice}`);
+}
+
+function toggleNumbers() {
+  dispatch({ type: "numbers", open: !state.numbers });
+  measurement.now();
+  if (state.numbers) call.numbers.close.focus();
+  else call.focusNumbersControl();
+}
+
+async function share() {
+  const link = new URL(window.location.pathname, window.location.origin);
+  link.searchParams.set("room", state.room);
+  try {
+    if (navigator.share && matchMedia("(pointer: coarse)").matches) await navigator.share({ title: "visavis", url: link.href });
+    else {
+      await navigator.clipboard.writeText(link.href);
+      toast("Link copied");
+    }
+  } catch (error) {
+    // AbortError: the person closed the share sheet
+    if (!(error instanceof Error && error.name === "AbortError")) toast(`Copy this link: ${link.href}`);
+  }
+}
+
+async function pictureInPicture() {
+  try {
+    if (document.pictureInPictureElement) await document.exitPictureInPicture();
+    else {
+      const video = call.grid.foremost();
+      if (video) await video.requestPictureInPicture();
+      else toast("There is no picture to pop out yet.");
+    }
+  } catch {
+    toast("The browser did not open picture in picture.");
+  }
+}
+
+/** @returns {string} */
+function remembered() {
+  try {
+    return localStorage.getItem(NAME_KEY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || state.phase !== "call") return;
+  const target = event.target instanceof Element ? event.target : null;
+  if (target?.closest("input, select, textarea, dialog")) return;
+  const action = /** @type {{[key: string]: () => void}} */ ({
+    m: toggleMicrophone,
+    v: toggleCamera,
+    n: toggleNumbers,
+    p: () => void pictureInPicture(),
+  })[event.key.toLowerCase()];
+  action?.();
+});
+window.addEventListener("pagehide", () => session?.leave());
+
+function meter() {
+  if (state.phase === "lobby" || state.phase === "joining") lobby.level(devices.level());
+  requestAnimationFrame(meter);
+}
+
+render();
+meter();
+lobby.begin();
+await devices.open();

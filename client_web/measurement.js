@@ -1,0 +1,118 @@
+// @ts-check
+/** Once a second, while in a call: asks the server for its statistics, reads getStats, and feeds the numbers panel. */
+import { between, snapshot } from "./media_statistics.js";
+import { others } from "./state.js";
+
+/**
+ * @typedef {import("./media_statistics.js").Snapshot} Snapshot
+ * @typedef {import("./media_statistics.js").Received} Received
+ * @typedef {import("./session.js").Session} Session
+ */
+
+const EVERY_MS = 1000;
+const REPORT_EVERY = 5;
+
+export class Measurement {
+  /**
+   * @param {ReturnType<import("./call_view.js").createCallView>} view
+   * @param {() => Session | null} session
+   * @param {(participants: {[id: string]: any}) => void} onStatistics
+   * @param {() => import("./state.js").State} state
+   */
+  constructor(view, session, onStatistics, state) {
+    this.view = view;
+    this.session = session;
+    this.onStatistics = onStatistics;
+    this.state = state;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.timer = undefined;
+    /** @type {Map<RTCPeerConnection, Snapshot>} */
+    this.earlier = new Map();
+    /** @type {Map<string, Received>} */
+    this.received = new Map();
+    this.rounds = 0;
+    this.busy = false;
+  }
+
+  start() {
+    this.stop();
+    this.timer = setInterval(() => void this.#round(), EVERY_MS);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.earlier.clear();
+    this.received.clear();
+  }
+
+  /** Draws what is known, without waiting for the next round. */
+  now() {
+    const session = this.session();
+    const state = this.state();
+    if (!state.numbers || session === null) return;
+    const measured = others(state).map((participant) => ({
+      participant,
+      server: state.statistics[participant.id],
+      received: this.received.get(participant.id) ?? null,
+      displayMs: this.view.grid.tile(participant.id)?.display.median() ?? null,
+    }));
+    this.view.numbers.update(measured, session.signalling.clock.best());
+  }
+
+  async #round() {
+    const session = this.session();
+    // A slow round is not overtaken by the next one.
+    if (session === null || session.call === null || !session.signalling.connected || this.busy) return;
+    this.busy = true;
+    try {
+      const watched = [...session.call.watched.values()];
+      const answer = await session.signalling.request("statistics");
+      await Promise.all(watched.map(({ participant, connection }) => this.#measure(participant, connection)));
+      this.#forget(watched.map(({ connection }) => connection));
+      this.onStatistics(answer.participants ?? {});
+      this.now();
+      if (++this.rounds % REPORT_EVERY === 0) await this.#report(session);
+    } catch {
+      // the line broke in between; the session tells it
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  /**
+   * @param {string} participant
+   * @param {RTCPeerConnection} connection
+   */
+  async #measure(participant, connection) {
+    if (connection.connectionState !== "connected") return;
+    const now = snapshot(/** @type {any} */ (await connection.getStats()).values(), performance.now());
+    const before = this.earlier.get(connection);
+    this.earlier.set(connection, now);
+    if (before) this.received.set(participant, between(before, now));
+  }
+
+  /** @param {RTCPeerConnection[]} present */
+  #forget(present) {
+    for (const connection of this.earlier.keys()) if (!present.includes(connection)) this.earlier.delete(connection);
+    const ids = new Set(others(this.state()).map((participant) => participant.id));
+    for (const id of this.received.keys()) if (!ids.has(id)) this.received.delete(id);
+  }
+
+  /** @param {Session} session */
+  async #report(session) {
+    for (const { participant, subscription, connection } of session.call?.watched.values() ?? []) {
+      const received = this.received.get(participant);
+      const counters = this.earlier.get(connection);
+      if (!subscription || !received || !counters) continue;
+      const latency = received.networkMs === null ? null : received.networkMs + (this.view.grid.tile(participant)?.display.median() ?? 0);
+      await session.signalling.request("report", {
+        subscription,
+        fps: received.fps,
+        freezes: received.freezes,
+        lost: Math.max(0, counters.lost),
+        ...(received.bufferMs === null ? {} : { jitter_ms: received.bufferMs }),
+        ...(latency === null ? {} : { latency_ms: latency }),
+      });
+    }
+  }
+}

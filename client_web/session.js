@@ -1,0 +1,197 @@
+// @ts-check
+/** One stay in a room: the socket, the call over it, and coming back after a loss with the resume token. */
+import { Call } from "./call.js";
+import { backoffMs, RequestError, Signalling, socketAddress } from "./signalling.js";
+
+/**
+ * @typedef {import("./state.js").Action} Action
+ * @typedef {import("./devices.js").OwnDevices} OwnDevices
+ *
+ * @typedef {object} SessionEvents
+ * @property {(action: Action) => void} dispatch
+ * @property {(participant: string, stream: MediaStream | null) => void} onStream
+ * @property {(participant: string) => void} onWatched
+ * @property {(problem: string) => void} onProblem
+ */
+
+/** Losing the line for longer than this ends the call; the server forgets a resume token in about the same time. */
+const GIVE_UP_AFTER_MS = 120_000;
+/** Errors that another attempt may cure. */
+const PASSING = ["unreachable", "disconnected", "timeout", "draining"];
+/** So often the server must answer and yet refuse before a new token is taken: it may have been starting up. */
+const REFUSALS = 2;
+
+export class Session {
+  /**
+   * @param {{name: string, room: string}} who
+   * @param {(room: string) => Promise<string | null>} token gives a token that opens the room, or none; throws while the
+   *   server cannot be reached
+   * @param {OwnDevices} devices
+   * @param {SessionEvents} events
+   */
+  constructor(who, token, devices, events) {
+    this.who = who;
+    this.askToken = token;
+    /** One identity for the whole stay: a resume token serves nobody else. @type {string | null} */
+    this.token = null;
+    this.devices = devices;
+    this.events = events;
+    this.ended = false;
+    /** @type {string | null} */
+    this.resume = null;
+    /** @type {string | null} */
+    this.self = null;
+    /** What the others were last told of our devices. @type {string | null} */
+    this.told = null;
+    /** @type {Call | null} */
+    this.call = null;
+    this.signalling = new Signalling({
+      onEvent: (message) => this.#onEvent(message),
+      onLost: () => void this.#comeBack(),
+    });
+  }
+
+  /** Joins; a refusal is dispatched as "refused". */
+  async start() {
+    try {
+      await this.#join();
+    } catch (error) {
+      if (this.ended) return;
+      this.ended = true;
+      this.signalling.close();
+      this.events.dispatch({ type: "refused", problem: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  /** Tells the others what is sent, and sends it. */
+  async updateMedia() {
+    const { microphone, camera } = this.devices;
+    await Promise.all([this.call?.send(microphone, camera), this.#tellState()]);
+  }
+
+  /** @param {string | null} [problem] why, when it was not one's own wish */
+  leave(problem = null) {
+    if (this.ended) return;
+    this.ended = true;
+    if (this.signalling.connected) void this.signalling.request("leave").catch(() => undefined);
+    this.#closeCall();
+    // The socket stays open for the one message above; closing sends what is queued first.
+    this.signalling.close();
+    this.events.dispatch({ type: "left", problem });
+  }
+
+  async #join() {
+    this.token ??= await this.askToken(this.who.room);
+    await this.signalling.connect(socketAddress(window.location, this.token ?? ""));
+    const answer = await this.signalling.request("join", {
+      room: this.who.room,
+      name: this.who.name,
+      client: "page",
+      ...(this.resume === null ? {} : { resume: this.resume }),
+    });
+    if (this.ended) return;
+    this.resume = answer.resume ?? null;
+    this.self = answer.participant;
+    this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
+    this.#closeCall();
+    const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], {
+      onStream: this.events.onStream,
+      onWatched: this.events.onWatched,
+      onProblem: this.events.onProblem,
+    });
+    this.call = call;
+    this.told = null;
+    void this.#tellState();
+    const { microphone, camera } = this.devices;
+    if (microphone || camera) void call.publish(microphone, camera);
+    this.#follow(answer.roster);
+  }
+
+  /** @param {any} message */
+  #onEvent(message) {
+    switch (message.type) {
+      case "roster":
+        this.events.dispatch({ type: "roster", participants: message.participants });
+        this.#follow(message.participants);
+        break;
+      case "speaking":
+        this.events.dispatch({ type: "speaking", participant: message.participant });
+        break;
+      case "ended":
+        this.call?.ended(message.subscription);
+        break;
+      case "closed":
+        this.#onClosed(message.reason);
+        break;
+    }
+  }
+
+  /**
+   * The server is about to close the socket. A shutdown may be a restart, and silence may have been our network's: from all
+   * but one reason the page comes back by itself.
+   * @param {string} reason
+   */
+  #onClosed(reason) {
+    if (reason === "replaced") this.leave("You joined from another window.");
+  }
+
+  /** @param {import("./state.js").Participant[]} roster */
+  #follow(roster) {
+    this.call?.follow(roster.filter((participant) => participant.id !== this.self));
+  }
+
+  async #comeBack() {
+    if (this.ended) return;
+    this.events.dispatch({ type: "lost" });
+    const since = performance.now();
+    let refusals = 0;
+    for (let attempt = 0; !this.ended; attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, backoffMs(attempt, Math.random())));
+      if (this.ended) return;
+      try {
+        await this.#join();
+        return;
+      } catch (error) {
+        this.signalling.close();
+        const passing = error instanceof RequestError && PASSING.includes(error.code);
+        if (!passing || performance.now() - since > GIVE_UP_AFTER_MS) {
+          this.leave(error instanceof Error ? error.message : "The connection could not be brought back.");
+        } else if (await this.#refused()) {
+          refusals += 1;
+          if (refusals >= REFUSALS) await this.#startAfresh();
+        }
+      }
+    }
+  }
+
+  /** Whether the server answers, and so the token is what it did not take. */
+  async #refused() {
+    return this.askToken(this.who.room).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** A server that restarted in development mode knows neither our token nor us: come as somebody new. */
+  async #startAfresh() {
+    const fresh = await this.askToken(this.who.room).catch(() => null);
+    if (fresh === this.token) this.leave("The server does not accept this link any more.");
+    this.token = fresh;
+    this.resume = null;
+  }
+
+  async #tellState() {
+    if (this.call === null || !this.signalling.connected) return;
+    const { microphone, camera } = this.devices;
+    const told = { muted: !microphone?.enabled, camera_off: camera === null };
+    const key = JSON.stringify(told);
+    if (key === this.told) return;
+    this.told = key;
+    await this.signalling.request("state", told).catch((error) => this.events.onProblem(error.message));
+  }
+
+  #closeCall() {
+    this.call?.close();
+    this.call = null;
+  }
+}

@@ -1,0 +1,186 @@
+// @ts-check
+/** The page's state and every way in which it changes: `reduce(state, action)`, pure. Views draw it, main.js feeds it. */
+
+/**
+ * @typedef {"motion" | "camera" | "none"} Kind
+ * @typedef {object} Participant
+ * @property {string} id
+ * @property {string} name
+ * @property {Kind} kind what it publishes: motion of a face, a camera track, or nothing
+ * @property {boolean} muted
+ * @property {boolean} camera_off
+ * @property {boolean} avatar the face shown is not the sender's own
+ * @property {"live" | "lost" | "waiting"} state
+ * @property {number} publication grows with each new publish connection; viewers then subscribe anew
+ *
+ * @typedef {"lobby" | "joining" | "call" | "reconnecting" | "left"} Phase
+ *
+ * @typedef {object} State
+ * @property {Phase} phase
+ * @property {string} room
+ * @property {string} name own name
+ * @property {string | null} self own participant id
+ * @property {string | null} resume token that brings a lost connection back
+ * @property {readonly Participant[]} roster everybody, oneself included, in the server's order
+ * @property {string | null} speaking id of the one who speaks
+ * @property {boolean} muted
+ * @property {boolean} cameraOff
+ * @property {boolean} numbers whether the numbers panel is open
+ * @property {{[participant: string]: any}} statistics the server's, by participant
+ * @property {string | null} problem why joining failed or the call ended, in words
+ *
+ * @typedef {{type: "join", name: string, room: string}
+ *   | {type: "joined", participant: string, resume: string | null, roster: readonly Participant[]}
+ *   | {type: "refused", problem: string}
+ *   | {type: "roster", participants: readonly Participant[]}
+ *   | {type: "speaking", participant: string | null}
+ *   | {type: "lost"}
+ *   | {type: "left", problem: string | null}
+ *   | {type: "lobby"}
+ *   | {type: "own", muted: boolean, cameraOff: boolean}
+ *   | {type: "numbers", open: boolean}
+ *   | {type: "statistics", participants: {[participant: string]: any}}} Action
+ */
+
+/**
+ * @param {{room?: string, name?: string}} [given]
+ * @returns {State}
+ */
+export function initialState({ room = "", name = "" } = {}) {
+  return {
+    phase: "lobby",
+    room,
+    name,
+    self: null,
+    resume: null,
+    roster: [],
+    speaking: null,
+    muted: false,
+    cameraOff: false,
+    numbers: false,
+    statistics: {},
+    problem: null,
+  };
+}
+
+/**
+ * @param {State} state
+ * @param {Action} action
+ * @returns {State} a new state, or the same one when the action means nothing now
+ */
+export function reduce(state, action) {
+  const inCall = state.phase === "call" || state.phase === "reconnecting";
+  switch (action.type) {
+    case "join":
+      return { ...state, phase: "joining", name: action.name, room: action.room, problem: null };
+    case "joined":
+      if (state.phase !== "joining" && !inCall) return state;
+      return { ...state, phase: "call", self: action.participant, resume: action.resume, roster: action.roster, problem: null };
+    case "refused":
+      return state.phase === "joining" ? { ...state, phase: "lobby", problem: action.problem } : state;
+    case "roster":
+      return inCall ? { ...state, roster: action.participants } : state;
+    case "speaking":
+      return inCall ? { ...state, speaking: action.participant } : state;
+    case "lost":
+      return state.phase === "call" ? { ...state, phase: "reconnecting", speaking: null } : state;
+    case "left":
+      if (!inCall && state.phase !== "joining") return state;
+      return { ...initialState(state), phase: "left", muted: state.muted, cameraOff: state.cameraOff, problem: action.problem };
+    case "lobby":
+      return { ...initialState(state), muted: state.muted, cameraOff: state.cameraOff };
+    case "own":
+      if (action.muted === state.muted && action.cameraOff === state.cameraOff) return state;
+      return { ...state, muted: action.muted, cameraOff: action.cameraOff };
+    case "numbers":
+      return { ...state, numbers: action.open };
+    case "statistics":
+      return inCall ? { ...state, statistics: action.participants } : state;
+  }
+}
+
+/**
+ * Everybody but oneself.
+ * @param {State} state
+ * @returns {Participant[]}
+ */
+export function others(state) {
+  return state.roster.filter((participant) => participant.id !== state.self);
+}
+
+/**
+ * Which participants to start and to stop watching so that exactly the present publications are watched. One that published
+ * anew is in `start` alone: its old picture stands until the new one comes. One whose connection is lost keeps what is watched,
+ * and nothing new is started until it is back.
+ * @param {ReadonlyMap<string, number>} watched publication number by participant id
+ * @param {readonly Participant[]} remote everybody but oneself
+ * @returns {{start: Participant[], stop: string[]}}
+ */
+export function watchPlan(watched, remote) {
+  const publishing = remote.filter((participant) => participant.kind !== "none");
+  const wanted = new Set(publishing.map((participant) => participant.id));
+  return {
+    start: publishing.filter(({ id, publication, state }) => state !== "lost" && watched.get(id) !== publication),
+    stop: [...watched.keys()].filter((id) => !wanted.has(id)),
+  };
+}
+
+/**
+ * What a screen reader says about the step from one state to the next.
+ * @param {State} before
+ * @param {State} after
+ * @returns {string[]} sentences
+ */
+export function announcements(before, after) {
+  if (after.phase === "reconnecting" && before.phase === "call") return ["Connection lost. Reconnecting."];
+  if (after.phase === "call" && before.phase === "reconnecting") return ["Connected again."];
+  if (after.phase === "call" && before.phase === "joining") return [`You are in ${after.room}. ${company(others(after))}`];
+  if (after.phase !== "call" || before.phase !== "call" || before.roster === after.roster) return [];
+  const earlier = new Map(others(before).map((participant) => [participant.id, participant]));
+  const later = new Map(others(after).map((participant) => [participant.id, participant]));
+  const sentences = [];
+  for (const [id, participant] of earlier) if (!later.has(id)) sentences.push(`${participant.name} left.`);
+  for (const [id, participant] of later) {
+    const known = earlier.get(id);
+    if (known === undefined) {
+      sentences.push(`${participant.name} joined${participant.avatar ? ", shown as an avatar" : ""}.`);
+      continue;
+    }
+    if (known.name !== participant.name) sentences.push(`${known.name} is now called ${participant.name}.`);
+    if (participant.state === "lost" && known.state !== "lost") sentences.push(`The signal of ${participant.name} is lost.`);
+    if (participant.state === "live" && known.state === "lost") sentences.push(`${participant.name} is back.`);
+    if (participant.avatar && !known.avatar) sentences.push(`${participant.name} is now shown as an avatar.`);
+  }
+  return sentences;
+}
+
+/** @param {Participant[]} people */
+function company(people) {
+  if (people.length === 0) return "Nobody else is here yet.";
+  if (people.length === 1) return `${people[0]?.name} is here.`;
+  return `${people.length} others are here.`;
+}
+
+/**
+ * What can name a room, out of what a person typed: letters without accents, digits, dots, dashes, underscores; at most 64.
+ * Capitals stay, because the server tells them apart.
+ * @param {string} text
+ */
+export function roomName(text) {
+  return text
+    .normalize("NFKD")
+    .replace(/[\u0300-\u036f]/g, "")
+    .replace(/[^A-Za-z0-9._-]+/g, "-")
+    .replace(/^[^A-Za-z0-9]+|-+$/g, "")
+    .slice(0, 64);
+}
+
+/**
+ * At most two letters that stand for somebody without a picture.
+ * @param {string} name
+ */
+export function initials(name) {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const picked = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return picked.map((word) => [...(word ?? "")][0]?.toUpperCase() ?? "").join("") || "?";
+}

@@ -1,0 +1,153 @@
+// @ts-check
+/** One participant's tile: picture and sound, name, marks and, for a neural face, the free-view pad. */
+import { element, setAttribute, setText } from "./element.js";
+import { createFreeViewPad } from "./free_view_pad.js";
+import { icon } from "./icons.js";
+import { DisplayDelay, shortNumber } from "./media_statistics.js";
+import { initials } from "./state.js";
+
+/**
+ * @typedef {import("./state.js").Participant} Participant
+ * @typedef {import("./free_view_pad.js").View} View
+ *
+ * @typedef {object} TileProperties
+ * @property {Participant} participant
+ * @property {boolean} speaking
+ * @property {any} statistics the server's, of this participant
+ */
+
+/** Hues of tiles without a picture, all of one lightness; picked by the participant's id. */
+const HUES = [172, 24, 212, 262, 96, 340];
+
+/**
+ * @param {{own: boolean, onView?: (view: View) => void, onBlocked?: () => void}} options onBlocked: the browser holds sound back
+ */
+export function createTile({ own, onView, onBlocked }) {
+  const video = element("video", { class: "tile-video", playsinline: true, autoplay: true, tabindex: -1, "aria-hidden": "true" });
+  video.muted = own;
+  video.disablePictureInPicture = own;
+  const letters = element("span", { class: "tile-letters", "aria-hidden": "true" });
+  const stateText = element("span");
+  const stateIcon = element("span", { class: "tile-state-icon" });
+  const state = element("p", { class: "tile-state" }, stateIcon, stateText);
+  const avatar = element("span", { class: "chip chip-avatar", title: "This face is not the sender's own" }, icon("mask"), "avatar");
+  const rate = element("span", { class: "chip chip-rate", title: "Motion payload of this face" });
+  const marks = element("div", { class: "tile-marks" }, avatar, rate);
+  const mutedIcon = element("span", { class: "tile-muted", role: "img", "aria-label": "muted" }, icon("microphoneOff"));
+  const name = element("span", { class: "tile-name-text" });
+  const plate = element("div", { class: "tile-name" }, mutedIcon, name);
+  const tile = element("article", { class: own ? "tile is-own" : "tile" }, video, letters, state, marks, plate);
+
+  const display = new DisplayDelay();
+  let hasPicture = false;
+  /** @type {TileProperties | null} */
+  let drawn = null;
+  /** @type {ReturnType<typeof createFreeViewPad> | null} */
+  let pad = null;
+
+  if ("requestVideoFrameCallback" in video) {
+    /** @type {VideoFrameRequestCallback} */
+    const onFrame = (_now, metadata) => {
+      display.add(metadata);
+      video.requestVideoFrameCallback(onFrame);
+    };
+    video.requestVideoFrameCallback(onFrame);
+  }
+  video.addEventListener("resize", () => {
+    hasPicture = video.videoWidth > 2;
+    if (drawn) update(drawn);
+  });
+
+  /** @param {TileProperties} properties */
+  function update(properties) {
+    drawn = properties;
+    const { participant, speaking, statistics } = properties;
+    const neural = participant.kind === "motion" && !own;
+    const pictured = hasPicture && !participant.camera_off && participant.kind !== "none";
+    const told = stateOf(participant, pictured, own);
+    tile.classList.toggle("is-speaking", speaking && !participant.muted);
+    tile.classList.toggle("has-picture", pictured);
+    tile.classList.toggle("is-lost", participant.state === "lost");
+    setAttribute(tile, "aria-label", describe(participant, own, told?.text, speaking));
+    setAttribute(tile, "data-participant", participant.id);
+    tile.style.setProperty("--hue", String(HUES[hash(participant.id) % HUES.length]));
+    setText(letters, initials(participant.name));
+    setText(name, own ? `${participant.name} (you)` : participant.name);
+    mutedIcon.hidden = !participant.muted;
+    avatar.hidden = !participant.avatar;
+    const kbps = neural && participant.state === "live" ? statistics?.motion_kbps : undefined;
+    rate.hidden = typeof kbps !== "number" || !(kbps > 0);
+    if (typeof kbps === "number") setText(rate, `${shortNumber(kbps)} kbit/s`);
+    state.hidden = told === null;
+    if (told !== null && stateText.textContent !== told.text) {
+      stateText.textContent = told.text;
+      stateIcon.replaceChildren(icon(told.icon));
+    }
+    if (neural && pad === null && onView) {
+      pad = createFreeViewPad(tile, onView);
+      tile.append(pad.element);
+    }
+    if (pad !== null) {
+      pad.label(participant.name);
+      pad.element.hidden = !neural || !pictured;
+    }
+  }
+
+  return {
+    element: tile,
+    video,
+    display,
+    update,
+    get pad() {
+      return pad;
+    },
+    /** @param {MediaStream | null} stream */
+    show(stream) {
+      if (video.srcObject === stream) return;
+      video.srcObject = stream;
+      if (stream === null) {
+        hasPicture = false;
+        if (drawn) update(drawn);
+        return;
+      }
+      video.play().catch((error) => {
+        if (error.name === "NotAllowedError") onBlocked?.();
+      });
+    },
+  };
+}
+
+/**
+ * @param {Participant} participant
+ * @param {boolean} pictured
+ * @param {boolean} own
+ * @returns {{text: string, icon: import("./icons.js").IconName} | null} what stands over the picture
+ */
+function stateOf(participant, pictured, own) {
+  if (participant.state === "lost") return { text: "Signal lost", icon: "signalLost" };
+  if (participant.camera_off) return { text: "Camera off", icon: "cameraOff" };
+  if (pictured || own) return null;
+  return participant.kind === "none" ? { text: "Watching only", icon: "people" } : { text: "Waiting for the picture", icon: "waiting" };
+}
+
+/**
+ * @param {Participant} participant
+ * @param {boolean} own
+ * @param {string | undefined} told
+ * @param {boolean} speaking
+ */
+function describe(participant, own, told, speaking) {
+  const parts = [own ? `${participant.name}, you` : participant.name];
+  if (participant.avatar) parts.push("shown as an avatar");
+  if (participant.muted) parts.push("muted");
+  else if (speaking) parts.push("speaking");
+  if (told) parts.push(told.toLowerCase());
+  return parts.join(", ");
+}
+
+/** @param {string} text */
+function hash(text) {
+  let value = 0;
+  for (const letter of text) value = (value * 31 + (letter.codePointAt(0) ?? 0)) >>> 0;
+  return value;
+}
