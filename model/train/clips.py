@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from model.face.crop import FACE_CENTRE_ABOVE, FACE_HEIGHTS, Crop
+from model.face.crop import Crop, covering_crop
 from model.train.decompose import CHIN, FOREHEAD
 
 Frames = NDArray[np.uint8]
@@ -86,7 +86,7 @@ def shot_crops(
 
     points    float32 (T, 478, 3) in pixels; present bool (T,)
     Returns   (frames, crop) of each stretch; stretches shorter than `shortest` frames are left out.
-    A crop lies inside the frame; it covers the union of the face boxes with the margin of `FACE_HEIGHTS`.
+    A crop lies inside the frame; see `model.face.crop.covering_crop`.
     """
     stretches: list[tuple[slice, Crop]] = []
     start, boxes = 0, np.empty((0, 4))
@@ -95,7 +95,7 @@ def shot_crops(
         grown = boxes if box is None else np.concatenate([boxes, box[None]])
         if i == len(points) or (len(grown) and not _fits(grown)):
             if i - start >= shortest and len(boxes):
-                stretches.append((slice(start, i), _crop_of(boxes, width, height)))
+                stretches.append((slice(start, i), covering_crop(boxes[:, [0, 1, 3]], width, height)))
             start, grown = i, np.empty((0, 4)) if box is None else box[None]
         boxes = grown
     return stretches
@@ -114,14 +114,3 @@ def _fits(boxes: NDArray[np.float64]) -> bool:
     travel = np.ptp(boxes[:, :2], axis=0).max()
     low, high = np.percentile(boxes[:, 3], [5, 95])
     return bool(travel <= 0.7 * tall and high <= 1.5 * low)
-
-
-def _crop_of(boxes: NDArray[np.float64], width: int, height: int) -> Crop:
-    tall = float(np.percentile(boxes[:, 3], 90))
-    low, high = boxes[:, :2].min(0), boxes[:, :2].max(0)
-    side = min(FACE_HEIGHTS * tall + 0.5 * float((high - low).max()), width, height)
-    x, y = (low + high) / 2
-    y += FACE_CENTRE_ABOVE * tall
-    x = min(max(x, side / 2), width - side / 2)
-    y = min(max(y, side / 2), height - side / 2)
-    return Crop(float(x), float(y), float(side))

@@ -35,8 +35,8 @@ class Weights:
     pixel: float = 2.0  # L1
     attention: float = 2.0  # L1 around eyes and mouth
     keypoint: float = 10.0  # composed guided keypoints against the teacher's
-    expression: float = 10.0  # expression deformation against the teacher's
-    canonical: float = 10.0  # canonical keypoints against the teacher's
+    expression: float = 60.0  # expression deformation against the teacher's: small, and learned last
+    canonical: float = 20.0  # canonical keypoints against the teacher's
     pose: float = 1.0  # yaw, pitch, roll (10 degrees = 1), size, place
     free: float = 2.0  # deformation prior of the free keypoints (L1)
     warp: float = 0.5  # L1 of the warped source pixels, so that the flow learns even where the painting could do it

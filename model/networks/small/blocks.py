@@ -50,6 +50,17 @@ def pixel_grid(height: int, width: int, device: torch.device, dtype: torch.dtype
     return torch.stack([x, y], -1)
 
 
+def resize_flow(flow: Tensor, factor: int) -> Tensor:
+    """Flow (B, H, W, 2) at `factor` times the size.
+
+    Displacements are enlarged, not coordinates: bilinear enlargement repeats the border, where coordinates go on.
+    """
+    _, h, w, _ = flow.shape
+    displacement = (flow - pixel_grid(h, w, flow.device, flow.dtype)).permute(0, 3, 1, 2)
+    grid = pixel_grid(h * factor, w * factor, flow.device, flow.dtype)
+    return upsample(displacement, factor).permute(0, 2, 3, 1) + grid
+
+
 def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     """Sample `x` (B, C, h, w) at source coordinates `flow` (B, H, W, 2): (B, C, H, W)."""
     return F.grid_sample(x, flow.to(x.dtype), mode=mode, padding_mode="border", align_corners=False)

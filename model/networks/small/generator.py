@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.networks.rendered import Rendered
-from model.networks.small.blocks import ConvBlock, ResidualBlock, upsample, warp
+from model.networks.small.blocks import ConvBlock, ResidualBlock, resize_flow, upsample, warp
 from model.networks.small.dense_motion import DenseMotion
 from model.profiles.small import SmallConfig
 
@@ -49,10 +49,9 @@ class SmallGenerator(nn.Module):
         skip = warp(features["quarter"], motion.flow) * trust
         x = self.to_quarter(torch.cat([upsample(x), skip, motion.hidden_fine], 1))  # (B, 40, S/4, S/4)
 
-        full = upsample(motion.flow.permute(0, 3, 1, 2), 4)  # (B, 2, S, S)
-        pixels = warp(features["image"], full.permute(0, 2, 3, 1))  # (B, 3, S, S)
-        middle = F.avg_pool2d(full, 2).permute(0, 2, 3, 1)  # (B, S/2, S/2, 2)
-        skip = warp(features["half"], middle) * upsample(trust)
+        full, middle = resize_flow(motion.flow, 4), resize_flow(motion.flow, 2)
+        pixels = warp(features["image"], full)  # (B, 3, S, S)
+        skip = warp(features["half"], middle) * upsample(trust)  # (B, 16, S/2, S/2)
         x = self.to_half(torch.cat([upsample(x), skip, F.pixel_unshuffle(pixels, 2) - 0.5], 1))  # (B, 20, S/2, S/2)
 
         painted = F.pixel_shuffle(self.paint(x), 2)  # (B, 4, S, S)
@@ -60,4 +59,4 @@ class SmallGenerator(nn.Module):
         # The painting is a correction of the warped pixels until training makes it more.
         colour = pixels + painted[:, :3] * 0.5
         frame = (matte * pixels + (1 - matte) * colour).clamp(0.0, 1.0)
-        return Rendered(frame=frame, flow=full.permute(0, 2, 3, 1), occlusion=trust, matte=matte)
+        return Rendered(frame=frame, flow=full, occlusion=trust, matte=matte)

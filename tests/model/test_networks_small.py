@@ -1,0 +1,122 @@
+"""The small profile: shapes, budget, and what an untrained network already does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.motion import CanonicalKeypoints, Motion
+from model.networks.small import SmallNetworks
+from model.networks.small.blocks import fold_batch_norm, pixel_grid, warp
+from model.profiles.small import FREE, GUIDED, MIRROR, SMALL
+
+
+@pytest.fixture(scope="module")
+def networks() -> SmallNetworks:
+    torch.manual_seed(0)
+    return SmallNetworks().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+
+
+def test_shapes_of_every_stage(networks: SmallNetworks, image: torch.Tensor) -> None:
+    k = SMALL.keypoints
+    features = networks.appearance(image)
+    assert {name: tuple(f.shape) for name, f in features.items()} == {
+        "image": (2, 3, 256, 256),
+        "half": (2, 16, 128, 128),
+        "quarter": (2, 32, 64, 64),
+        "eighth": (2, 64, 32, 32),
+        "volume": (2, 12, 8, 32, 32),
+    }
+    canonical, motion = networks.canonical(image), networks.motion(image)
+    assert canonical.points.shape == (2, k, 3)
+    assert canonical.jacobians is None
+    assert motion.yaw.shape == motion.scale.shape == (2,)
+    assert motion.translation.shape == (2, 3)
+    assert motion.expression.shape == (2, k, 3)
+    dense = networks.dense_motion(features, canonical, motion, motion)
+    assert dense.volume_flow.shape == (2, 8, 32, 32, 3)
+    assert dense.flow.shape == (2, 64, 64, 2)
+    assert dense.occlusion.shape == (2, 2, 64, 64)
+    rendered = networks.synthesise(features, canonical, motion, motion)
+    assert rendered.frame.shape == (2, 3, 256, 256)
+    assert rendered.matte is not None
+    assert rendered.matte.shape == (2, 1, 256, 256)
+    assert float(rendered.frame.min()) >= 0
+    assert float(rendered.frame.max()) <= 1
+
+
+def test_budget(networks: SmallNetworks, image: torch.Tensor) -> None:
+    one = image[:1]
+    features, canonical, motion = networks.appearance(one), networks.canonical(one), networks.motion(one)
+
+    def gmac(call: object) -> float:
+        with FlopCounterMode(display=False) as counter:
+            call()  # type: ignore[operator]
+        return float(counter.get_total_flops()) / 2e9
+
+    assert gmac(lambda: networks.motion(one)) <= 0.15
+    assert gmac(lambda: networks.synthesise(features, canonical, motion, motion)) <= 2.0
+
+
+def test_untrained_network_shows_the_unmoved_source(networks: SmallNetworks, image: torch.Tensor) -> None:
+    features, canonical, motion = networks.appearance(image), networks.canonical(image), networks.motion(image)
+    rendered = networks.synthesise(features, canonical, motion, motion)
+    assert torch.allclose(rendered.frame, image, atol=2e-2)
+
+
+def test_flow_follows_a_moved_head(networks: SmallNetworks) -> None:
+    # One keypoint cloud; the head moves by (0.2, -0.1), so a pixel on it reads 0.2 further left and 0.1 lower.
+    points = 0.3 * torch.randn(1, SMALL.keypoints, 3, generator=torch.Generator().manual_seed(0))
+    zero, one = torch.zeros(1), torch.ones(1)
+    still = Motion(zero, zero, zero, torch.zeros(1, 3), one, torch.zeros(1, SMALL.keypoints, 3))
+    moved = Motion(zero, zero, zero, torch.tensor([[0.2, -0.1, 0.0]]), one, still.expression)
+    features = networks.appearance(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
+    flow = networks.dense_motion(features, CanonicalKeypoints(points), still, moved).flow
+    grid = pixel_grid(64, 64, flow.device, flow.dtype)
+    gap = (flow[0] - grid)[32 - 3, 32 + 6]  # the pixel at the cloud's new centre
+    assert gap.tolist() == pytest.approx([-0.2, 0.1], abs=0.02)
+    corner = (flow[0] - grid)[63, 0]
+    assert corner.tolist() == pytest.approx([0.0, 0.0], abs=0.02)  # the background stays
+
+
+def test_gradients_reach_every_parameter(image: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    networks = SmallNetworks().train()
+    for parameter in networks.parameters():  # heads start at zero, which stops gradients; look past the start
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    features, canonical = networks.appearance(image), networks.canonical(image)
+    source, driving = networks.motion(image), networks.motion(image.flip(0))
+    loss = networks.synthesise(features, canonical, source, driving).frame.square().mean()
+    torch.autograd.backward(loss)
+    assert [name for name, p in networks.named_parameters() if p.grad is None] == []
+
+
+def test_folding_batch_norm_changes_nothing(image: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    networks = SmallNetworks()
+    networks.train()
+    with torch.no_grad():
+        networks.motion(image)  # running statistics away from their start
+        networks.eval()
+        before = networks.motion(image).to_vector()
+        fold_batch_norm(networks)
+        after = networks.motion(image).to_vector()
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in networks.modules())
+    assert after == pytest.approx(before, abs=1e-4)
+
+
+def test_warp_with_the_identity_flow(image: torch.Tensor) -> None:
+    flow = pixel_grid(256, 256, image.device, image.dtype).expand(2, -1, -1, -1)
+    assert torch.allclose(warp(image, flow), image, atol=1e-4)
+
+
+def test_profile_tables_agree() -> None:
+    assert len(GUIDED) == len(set(GUIDED)) == len(MIRROR)
+    assert len(GUIDED) + len(FREE) == SMALL.keypoints
+    assert [MIRROR[MIRROR[i]] for i in range(len(MIRROR))] == list(range(len(MIRROR)))

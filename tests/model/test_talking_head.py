@@ -1,0 +1,94 @@
+"""The assembled model: one interface, batches equal singles, typed errors for what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from model.errors import InputError, WeightsError
+from model.motion import Motion, View
+from model.talking_head import TalkingHead
+
+
+@pytest.fixture(scope="module")
+def head() -> TalkingHead:
+    return TalkingHead.random("small", seed=0)
+
+
+@pytest.fixture(scope="module")
+def pictures(head: TalkingHead) -> torch.Tensor:
+    size = head.profile.size
+    coarse = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return (torch.nn.functional.interpolate(coarse, size=size, mode="bilinear") * 255).to(torch.uint8)
+
+
+def test_batch_renders_like_singles(head: TalkingHead, pictures: torch.Tensor) -> None:
+    states = [head.enrol(picture) for picture in pictures]
+    motions = head.extract(pictures.flip(0))
+    views = [View(), View(yaw=20), View(pitch=-10, translation=(0.1, 0.0, 0.0))]
+    batch = head.render(states, motions, views)
+    assert batch.shape == pictures.shape
+    assert batch.dtype == torch.uint8
+    for i in range(3):
+        single = head.render([states[i]], motions[i : i + 1], [views[i]])
+        assert (batch[i].int() - single[0].int()).abs().max() <= 1
+
+
+def test_one_source_in_many_motions(head: TalkingHead, pictures: torch.Tensor) -> None:
+    state = head.enrol(pictures[0])
+    motions = head.extract(pictures)
+    together = head.render([state] * 3, motions)
+    apart = torch.cat([head.render([state], motions[i : i + 1]) for i in range(3)])
+    assert (together.int() - apart.int()).abs().max() <= 1
+
+
+def test_view_changes_the_picture(head: TalkingHead, pictures: torch.Tensor) -> None:
+    state = head.enrol(pictures[0])
+    front = head.render([state], state.motion)
+    turned = head.render([state], state.motion, [View(yaw=25)])
+    assert (front.int() - turned.int()).abs().float().mean() > 1
+
+
+def test_motion_survives_the_wire_form(head: TalkingHead, pictures: torch.Tensor) -> None:
+    motion = head.extract(pictures)
+    vector = motion.to_vector()
+    assert vector.shape == (3, head.profile.motion_size)
+    again = Motion.from_vector(vector)
+    state = head.enrol(pictures[0])
+    assert torch.equal(head.render([state] * 3, motion), head.render([state] * 3, again))
+
+
+def test_state_knows_its_size(head: TalkingHead, pictures: torch.Tensor) -> None:
+    assert 1e6 < head.enrol(pictures[0]).nbytes < 10e6
+
+
+def test_wrong_pictures_and_motions_are_refused(head: TalkingHead, pictures: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="uint8"):
+        head.enrol(pictures[0].float())
+    with pytest.raises(InputError, match="uint8"):
+        head.extract(pictures[:, :, :1, :1])
+    state = head.enrol(pictures[0])
+    with pytest.raises(InputError, match="one source state"):
+        head.render([state], head.extract(pictures))
+    with pytest.raises(InputError, match="keypoints"):
+        head.render([state], Motion.from_vector(torch.zeros(1, 7 + 3 * 5)))
+
+
+def test_damaged_weights_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no weights"):
+        TalkingHead.load(tmp_path / "missing.safetensors")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"\x08" + bytes(40))
+    with pytest.raises(WeightsError, match="safetensors"):
+        TalkingHead.load(broken)
+    other = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, other, metadata={"profile": "huge"})
+    with pytest.raises(WeightsError, match="huge"):
+        TalkingHead.load(other)
+    short = tmp_path / "short.safetensors"
+    save_file({"x": torch.zeros(1)}, short, metadata={"profile": "small"})
+    with pytest.raises(WeightsError, match="does not fit"):
+        TalkingHead.load(short)
