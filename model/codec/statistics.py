@@ -37,10 +37,13 @@ _FIT_MS = (16.7, 40.0, 70.0, 120.0, 210.0, 375.0, 670.0, 1300.0)  # the elapsed 
 
 _LARGEST_FITTED = 1000  # levels; larger residuals count as this one
 
+_GROWTH = 0.6
+_FEWEST_CLIPS = 0.25  # share of the clips that a row must be fitted from
+
 _POSE_MEAN = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 _POSE_UNITS = (0.5, 0.5, 0.5, 0.006, 0.006, 0.006, 0.006)
 _EXPRESSION_UNIT = 0.02  # of an orthonormal coefficient, crop units
-_PREFIX = "codec."
+_ARRAYS = ("mean", "importance", "basis", "units", "widths")
 
 
 @dataclass(frozen=True)
@@ -98,31 +101,23 @@ class MotionStatistics:
         return (centred + self.mean).astype(np.float32)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Flat arrays as the weights file stores them, names under `codec.`."""
-        return {
-            f"{_PREFIX}mean": self.mean,
-            f"{_PREFIX}importance": self.importance,
-            f"{_PREFIX}basis": self.basis,
-            f"{_PREFIX}units": self.units,
-            f"{_PREFIX}widths": self.widths,
-        }
+        """Flat arrays by name; the weights file stores them under `codec.`."""
+        return {name: getattr(self, name) for name in _ARRAYS}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> MotionStatistics:
         """Inverse of `to_arrays`; other names are ignored. Raises WeightsError when one is missing or misshapen."""
-        found: dict[str, NDArray[np.generic]] = {}
-        for name in ("mean", "importance", "basis", "units", "widths"):
-            if _PREFIX + name not in arrays:
-                raise WeightsError(f"the weights carry no codec statistics ({_PREFIX}{name} is missing)")
-            found[name] = np.asarray(arrays[_PREFIX + name])
-            if found[name].ndim == 0:
+        for name in _ARRAYS:
+            if name not in arrays:
+                raise WeightsError(f"the weights carry no codec statistics ({name} is missing)")
+            if np.ndim(arrays[name]) == 0:
                 raise WeightsError(f"codec statistics: {name} is a scalar")
         return MotionStatistics(
-            mean=found["mean"].astype(np.float32),
-            importance=found["importance"].astype(np.float32),
-            basis=found["basis"].astype(np.float32),
-            units=found["units"].astype(np.float32),
-            widths=found["widths"].astype(np.int8),
+            mean=np.asarray(arrays["mean"], np.float32),
+            importance=np.asarray(arrays["importance"], np.float32),
+            basis=np.asarray(arrays["basis"], np.float32),
+            units=np.asarray(arrays["units"], np.float32),
+            widths=np.asarray(arrays["widths"], np.int8),
         )
 
     @staticmethod
@@ -172,8 +167,8 @@ class MotionStatistics:
             widths=np.zeros((INTRA + 1, mean.size), np.int8),
         )
         levels = [_levels_of(start.to_coefficients(clip)) for clip, _ in usable]
-        rows = [_temporal_residuals(levels, [rate for _, rate in usable], ms) for ms in _FIT_MS]
-        widths = np.stack([_likeliest_widths(row) for row in (*rows, levels)])
+        temporal = _temporal_widths(levels, [rate for _, rate in usable])
+        widths = np.concatenate([temporal, _likeliest_widths(levels)[None]])
         return MotionStatistics(start.mean, start.importance, start.basis, start.units, widths)
 
 
@@ -193,15 +188,31 @@ def _levels_of(coefficients: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.stack(levels)
 
 
-def _temporal_residuals(
-    levels: list[NDArray[np.int64]], frame_rates: list[float], elapsed_ms: float
-) -> list[NDArray[np.int64]]:
-    """Level differences over about `elapsed_ms` of each clip that is long enough."""
-    residuals = []
-    for clip, rate in zip(levels, frame_rates, strict=True):
-        lag = min(max(1, round(elapsed_ms * rate / 1000.0)), len(clip) - 1)
-        residuals.append(clip[lag:] - clip[:-lag])
-    return residuals
+def _temporal_widths(levels: list[NDArray[np.int64]], frame_rates: list[float]) -> NDArray[np.int8]:
+    """Rows of widths of level differences, one per elapsed time, (8, N).
+
+    A row that few clips have frames for (training clips are often thinned out) is taken from the nearest one that many
+    have, on the rule that motion grows with elapsed time to the power _GROWTH.
+    """
+    fitted: dict[int, tuple[float, NDArray[np.int8]]] = {}
+    for row, wanted_ms in enumerate(_FIT_MS):
+        residuals, elapsed = [], []
+        for clip, rate in zip(levels, frame_rates, strict=True):
+            lag = max(1, round(wanted_ms * rate / 1000.0))
+            if lag < len(clip) and 0.7 < lag * 1000.0 / rate / wanted_ms < 1.4:
+                residuals.append(clip[lag:] - clip[:-lag])
+                elapsed.append(lag * 1000.0 / rate)
+        if residuals and len(residuals) >= _FEWEST_CLIPS * len(levels):
+            fitted[row] = (float(np.mean(elapsed)), _likeliest_widths(residuals))
+    if not fitted:  # only clips of a few frames: any two neighbours will do
+        pairs = [np.diff(clip, axis=0) for clip in levels]
+        fitted[0] = (1000.0 / float(np.mean(frame_rates)), _likeliest_widths(pairs))
+    rows = []
+    for row, wanted_ms in enumerate(_FIT_MS):
+        elapsed_ms, widths = fitted[min(fitted, key=lambda other: (abs(other - row), other))]
+        shift = round(4 * _GROWTH * np.log2(wanted_ms / elapsed_ms))
+        rows.append(np.clip(widths.astype(np.int64) + shift, 0, MAX_WIDTH))
+    return np.stack(rows).astype(np.int8)
 
 
 def _likeliest_widths(clips: list[NDArray[np.int64]]) -> NDArray[np.int8]:

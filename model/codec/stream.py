@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from model.codec.entropy import RangeDecoder, RangeEncoder
 from model.codec.frame_coding import MAX_INTERVAL_MS, FrameCoder, FrameState, decode_interval, encode_interval
 from model.codec.packet import (
-    KIND_REFRESH,
     MAX_MESSAGE_BYTES,
     MAX_REFERENCE_DISTANCE,
     MOTION_HEADER_BYTES,
@@ -318,6 +317,11 @@ class MotionDecoder:
                 received |= 1 << index
         return Acknowledgement(self._epoch, self._newest, received).serialize()
 
+    def levels(self, sequence: int) -> list[int] | None:
+        """Levels (N) of a frame that is still remembered: what must agree bit for bit between implementations."""
+        frame = self._history.get(sequence)
+        return None if frame is None else frame.levels.tolist()
+
     def _decode_frames(self, message: MotionMessage, reference: FrameState | None) -> list[FrameState]:
         coder = RangeDecoder(message.payload)
         frames: list[FrameState] = []
@@ -346,11 +350,6 @@ class MotionDecoder:
         self._epoch = epoch
         self._history = _History()
         self._newest = None
-
-
-def is_refresh_request(data: bytes) -> bool:
-    """Whether a message that came back is a request for an intra frame."""
-    return bool(data) and data[0] & 0x0F == KIND_REFRESH
 
 
 def _vector(statistics: MotionStatistics, frame: FrameState) -> NDArray[np.float32]:

@@ -1,0 +1,144 @@
+"""Builds tests/vectors/motion.json, the golden vectors that a second implementation must reproduce bit for bit.
+
+    python -m tests.model.motion_vectors
+
+writes the file anew; do that only when the format changes on purpose, with a new version in the message header.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.codec.entropy import LAPLACE_TABLES, RangeEncoder, encode_laplace
+from model.codec.packet import VERSION
+from model.codec.quantise import rescale
+from model.codec.rate import Rate
+from model.codec.statistics import MotionStatistics
+from model.codec.stream import MotionDecoder, MotionEncoder
+
+PATH = Path(__file__).parents[1] / "vectors" / "motion.json"
+KEYPOINTS = 2
+
+
+def build() -> dict[str, Any]:
+    """The vectors as JSON values."""
+    statistics = MotionStatistics.default(KEYPOINTS)
+    return {
+        "version": VERSION,
+        "laplace_cumulative": [LAPLACE_TABLES[t] for t in (0, 9, 20, 27)],
+        "laplace_cumulative_widths": [0, 9, 20, 27],
+        "laplace": _laplace(),
+        "rescale": _rescale(),
+        "statistics": {
+            "mean": statistics.mean.tolist(),
+            "importance": statistics.importance.tolist(),
+            "units": [round(float(u), 6) for u in statistics.units],
+            "basis": "identity",
+            "widths": statistics.widths.tolist(),
+        },
+        "messages": _messages(statistics),
+    }
+
+
+def _laplace() -> list[dict[str, Any]]:
+    residuals = [0, 0, 1, -1, 3, 14, -14, 15, -15, 100, -1000, 40000, -65534, 0, 0, 0, 7, -2]
+    vectors = []
+    for widths in ([0] * 18, [20] * 18, list(range(10, 46, 2)), [28, 31, 32, 47, 60, 83] * 3):
+        coder = RangeEncoder()
+        for residual, width in zip(residuals, widths, strict=True):
+            encode_laplace(coder, residual, width)
+        vectors.append({"residuals": residuals, "widths": widths, "bytes": coder.finish().hex()})
+    return vectors
+
+
+def _rescale() -> list[dict[str, Any]]:
+    levels = [0, 1, -1, 2, 3, -5, 100, -101, 32767]
+    steps = [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (0, -1), (4, -4), (-24, 24), (24, -24), (5, -2)]
+    return [{"from": a, "to": b, "in": levels, "out": rescale(np.array(levels), a, b).tolist()} for a, b in steps]
+
+
+def _vector(index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A made-up motion: exact in binary, so that every machine quantises it alike."""
+    pose = [
+        4.0 * (index % 5) - 8.0,
+        2.0 - index % 3,
+        0.75 * (index % 2),
+        1.0 + index / 64,
+        index / 128,
+        -index / 256,
+        0,
+    ]
+    expression = [((index * 7 + 3 * i) % 11 - 5) / 256 for i in range(3 * KEYPOINTS)]
+    return np.array([*pose, *expression], np.float32)
+
+
+def _messages(statistics: MotionStatistics) -> list[dict[str, Any]]:
+    """A stream in the order in which the decoder sees it; after each message what it gives out and would answer."""
+    encoder = MotionEncoder(statistics, Rate(), epoch=0xC0DE)
+    decoder = MotionDecoder(statistics)
+    vectors: list[dict[str, Any]] = []
+    capture_ms = 0xFFFFFF00  # wraps within the stream
+
+    def deliver(about: str, message: bytes | None) -> None:
+        assert message is not None
+        frames = decoder.decode(message)
+        answer = decoder.acknowledgement()
+        assert answer is not None
+        vectors.append(
+            {
+                "about": about,
+                "bytes": message.hex(),
+                "frames": [
+                    {
+                        "sequence": f.sequence,
+                        "capture_ms": f.capture_ms,
+                        "source": f.source,
+                        "levels": decoder.levels(f.sequence),
+                        "vector": [round(float(v), 5) for v in f.vector],
+                    }
+                    for f in frames
+                ],
+                "answer": answer.hex(),
+            }
+        )
+
+    def send(index: int, source: int = 0) -> bytes | None:
+        nonlocal capture_ms
+        capture_ms += 40 + index % 3
+        return encoder.encode(_vector(index), capture_ms, source)
+
+    deliver("intra frame", send(0))
+    deliver("intra frame, nothing is acknowledged yet", send(1))
+    encoder.on_acknowledgement(bytes.fromhex(vectors[-1]["answer"]))
+    deliver("predicted from the acknowledged frame 1", send(2))
+    encoder.rate = Rate(repeat=2)
+    deliver("repeats frame 2, then frame 3", send(3))
+    lost = send(4)
+    deliver("repeats frames 3 and 4 (whose message was lost), then frame 5", send(5))
+    deliver("the lost message, late: nothing in it is new", lost)
+    encoder.rate = Rate(frames_per_message=4)
+    assert send(6) is None
+    assert send(7) is None
+    assert send(8) is None
+    deliver("bundle of four", send(9))
+    encoder.on_acknowledgement(bytes.fromhex(vectors[-1]["answer"]))
+    encoder.rate = Rate(step_index=-9)
+    deliver("finer step: the reference is rescaled", send(10))
+    deliver("another source image", send(11, source=3))
+    capture_ms += 5000
+    deliver("five seconds later", send(12))
+    return vectors
+
+
+def main() -> None:
+    """Write the file."""
+    PATH.parent.mkdir(exist_ok=True)
+    PATH.write_text(json.dumps(build(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Rate: the ladder from a budget, the step that holds it, the count on the wire."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.codec.rate import ANSWER_BYTES, HEADER_BYTES, Rate, StepControl, WireCounter
+from model.codec.statistics import MotionStatistics
+from model.codec.stream import MotionEncoder
+from tests.model.test_codec_statistics import walk
+
+
+def test_more_budget_never_costs_precision() -> None:
+    rates = [Rate.for_kbps(kbps) for kbps in (3, 5, 8, 12, 20, 30, 50, 100)]
+    messages = [(r.frames_per_second or 0) / r.frames_per_message for r in rates]
+    assert messages == sorted(messages)
+    assert [r.frames_per_second for r in rates] == sorted(r.frames_per_second or 0 for r in rates)
+    assert rates[-1].repeat > 0
+    assert rates[-1].frames_per_message == 1
+
+
+@pytest.mark.parametrize("kbps", [4.0, 8.0, 15.0, 40.0])
+def test_encoder_holds_its_budget(kbps: float) -> None:
+    """A head that moves more than usual, in a call: acknowledged every 250 ms; headers included."""
+    statistics = MotionStatistics.fit([walk(200, 8, seed) for seed in range(4)], [25.0] * 4)
+    encoder = MotionEncoder(statistics, Rate.for_kbps(kbps), epoch=1)
+    motion = walk(1000, 8, 77)
+    motion[:, :3] *= 3
+    wire = 0
+    for index, vector in enumerate(motion):
+        message = encoder.encode(vector, index * 40)
+        if index >= 250 and message:
+            wire += len(message) + HEADER_BYTES
+    assert wire * 8 / 30_000 <= 1.1 * kbps
+
+
+def test_step_recovers_when_the_budget_allows() -> None:
+    control = StepControl(Rate(kbps=10.0, header_bytes=0))
+    for _ in range(200):
+        control.sent(40, 100)  # 20 kbit/s
+    coarse = control.step_index
+    assert coarse > 4
+    for _ in range(400):
+        control.sent(40, 10)  # 2 kbit/s
+    assert control.step_index == 0
+
+
+def test_without_a_budget_the_step_stays() -> None:
+    control = StepControl(Rate(step_index=3))
+    for _ in range(100):
+        control.sent(1, 1000)
+    assert control.step_index == 3
+
+
+def test_wire_counter() -> None:
+    counter = WireCounter(window_ms=1000)
+    for index in range(25):
+        counter.add(index * 40.0, 20)
+    payload, wire, answered = counter.kbps(999)
+    assert payload == pytest.approx(25 * 20 * 8 / 1000)
+    assert wire == pytest.approx(25 * (20 + HEADER_BYTES) * 8 / 1000)
+    assert answered == pytest.approx(25 * (20 + HEADER_BYTES + ANSWER_BYTES) * 8 / 1000)
+    assert counter.kbps(10_000) == (0, 0, 0)
+    assert (counter.total_messages, counter.total_payload_bytes) == (25, 500)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"step_index": 25},
+        {"frames_per_message": 0},
+        {"repeat": -1},
+        {"frames_per_message": 20, "repeat": 13},
+        {"kbps": 0},
+        {"kbps": float("nan")},
+        {"frames_per_second": -1},
+    ],
+)
+def test_impossible_rates_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Rate(**arguments)  # type: ignore[arg-type]
+
+
+def test_frame_rate_is_a_limit() -> None:
+    encoder = MotionEncoder(MotionStatistics.default(2), Rate(frames_per_second=10))
+    sent = [encoder.encode(np.zeros(13), round(i * 1000 / 30)) is not None for i in range(90)]
+    assert sum(sent) == 30
