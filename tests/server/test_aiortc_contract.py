@@ -1,0 +1,92 @@
+"""What visavis relies on in aiortc beyond its public interface, against the version that requirements.txt pins."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiortc
+import pytest
+from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtp import RTCP_PSFB_APP, RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPacket, RtpPacket, pack_remb_fci
+
+from server.media.aiortc_private import AUDIO_HOLD_PACKETS, route_feedback
+from server.media.broadcast import Broadcast, BroadcastSettings
+from tests.server.loopback import connect, nothing_leaks, peers
+from tests.server.test_fanout import feed
+
+
+def test_version() -> None:
+    assert aiortc.__version__.startswith("1.16."), "read server/media/aiortc_private.py again"
+
+
+@pytest.mark.asyncio
+async def test_feedback_is_routed() -> None:
+    async with nothing_leaks(), peers() as (peer, _):
+        sender: RTCRtpSender = peer.addTransceiver("video", direction="sendonly").sender
+        keyframes: list[bool] = []
+        rates: list[int] = []
+        route_feedback(sender, lambda: keyframes.append(True), rates.append)
+        handle = sender._handle_rtcp_packet
+        await handle(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=sender._ssrc))
+        await handle(RtcpPsfbPacket(fmt=RTCP_PSFB_FIR, ssrc=1, media_ssrc=sender._ssrc))
+        assert len(keyframes) == 2
+        for ssrc, fci in (
+            (sender._ssrc, pack_remb_fci(512_000, [sender._ssrc])),
+            (0, pack_remb_fci(256_000, [1234])),
+            (0, b"XXXX"),
+        ):
+            await handle(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=ssrc, fci=fci))
+        assert rates == [512_000]
+
+
+@pytest.mark.asyncio
+async def test_audio_is_held_back_by_four_packets() -> None:
+    async with nothing_leaks(), peers() as (peer, _):
+        receiver: RTCRtpReceiver = peer.addTransceiver("audio", direction="recvonly").receiver
+        buffer: JitterBuffer = receiver._RTCRtpReceiver__jitter_buffer
+        out = {}
+        for n in range(30):
+            packet = RtpPacket(sequence_number=n, timestamp=960 * n)
+            packet._data = b"%d" % n  # type: ignore[attr-defined]
+            _, frame = buffer.add(packet)
+            if frame is not None:
+                out[n] = int(frame.data)
+        assert out == {n: n - AUDIO_HOLD_PACKETS for n in range(AUDIO_HOLD_PACKETS, 30)}
+
+
+@pytest.mark.e2e
+@pytest.mark.asyncio
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_packets_reach_a_decoder_and_keyframe_requests_come_back(codec: Any) -> None:
+    """Encoded packets go through a real sender; the other end decodes them and asks for a keyframe."""
+    async with nothing_leaks(60), peers() as (viewer, server):
+        broadcast = Broadcast(BroadcastSettings(keyframe_spacing=0.0))
+        track = broadcast.add("v", codec, 0, lambda: None)
+        viewer.addTransceiver("video", direction="recvonly")
+        transceiver = server.addTransceiver(track, direction="sendonly")
+        capabilities = RTCRtpSender.getCapabilities("video").codecs
+        transceiver.setCodecPreferences([c for c in capabilities if c.mimeType == f"video/{codec}"])
+        requests: list[bool] = []
+
+        def requested() -> None:
+            requests.append(True)
+            broadcast.request_keyframe("v")
+
+        route_feedback(transceiver.sender, requested, lambda rate: broadcast.estimate("v", rate))
+        remote: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        viewer.on("track", remote.set_result)
+        feeding = asyncio.create_task(feed(broadcast))
+        await connect(viewer, server)
+        received = await remote
+        frames = [await asyncio.wait_for(received.recv(), 20) for _ in range(5)]
+        assert (frames[0].width, frames[0].height) == (64, 64)
+        before = broadcast.counters.keyframes
+        receiver = viewer.getReceivers()[0]
+        await receiver._send_rtcp_pli(transceiver.sender._ssrc)
+        while broadcast.counters.keyframes == before:
+            await received.recv()
+        assert requests
+        feeding.cancel()
+        await broadcast.close()
