@@ -127,10 +127,7 @@ def _listed_hash(path: Path) -> str | None:
     manifest = path.with_name("manifest.json")
     if not manifest.is_file():
         return None
-    for entry in json.loads(manifest.read_text())["weights"]:
-        if entry["file"] == path.name:
-            return str(entry["sha256"])
-    return None
+    return next((str(e["sha256"]) for e in json.loads(manifest.read_text()) if e["name"] == path.name), None)
 
 
 def check_encoders() -> tuple[Verdict, str]:

@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
-from model.errors import InputError
 from server.logs import set_up_logging
 from server.settings import load_settings
 
@@ -46,16 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the daemon until it is interrupted or its file ends."""
     # Imported here: `--help` need not wait for torch.
-    from server.sender.daemon import Daemon
-    from server.sender.setup import make_daemon, parse_options
+    from server.sender.build import make_daemon, parse_choices
 
     settings = load_settings()
-    form = "json" if options.json else settings.log_format
-    set_up_logging(form, "debug" if options.verbose else settings.log_level)
-    if not 2.0 <= options.kbps <= 200.0:
-        raise InputError("--kbps must lie between 2 and 200")
+    set_up_logging(settings.log_format, "debug" if options.verbose else settings.log_level)
     name = options.name or _login_name()
-    choices = parse_options(
+    choices = parse_choices(
         server=options.server,
         room=options.room,
         name=name,
@@ -69,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     )
 
     async def main() -> None:
-        daemon: Daemon = make_daemon(choices, settings, sys.stdout if options.json else sys.stderr)
+        daemon = make_daemon(choices, settings, sys.stdout if options.json else sys.stderr)
         await _until_interrupted(daemon.run, daemon.stop)
 
     _run(main)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 1.0
 
-FeedFactory = Callable[[FeedListener], Awaitable[Feed]]
+FeedFactory = Callable[[FeedListener], Feed]
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class Daemon:
         clock: Clock,
         status_line: StatusLine | None = None,
         chance: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._destination = destination
         self._access = access
@@ -58,6 +58,7 @@ class Daemon:
         self._make_encoder = make_encoder
         self._clock = clock
         self._status_line = status_line
+        self._sleep = sleep
         self.identity = Identity(destination.room, destination.name, destination.avatar)
         self.reconnect = Reconnect(chance)
         self.session: Session | None = None
@@ -112,7 +113,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Publish until the end."""
-        feed = self._feed = await self._make_feed(self)
+        feed = self._feed = self._make_feed(self)
         status = asyncio.create_task(self._show(), name="visavis-status") if self._status_line else None
         try:
             async with aiohttp.ClientSession() as http:
@@ -143,7 +144,7 @@ class Daemon:
                 encoder=self._make_encoder(),
                 sound=feed.sound,
                 clock=self._clock,
-                on_source_taken=feed.source_taken,
+                on_source=self._on_source_answer,
             )
             try:
                 await self._live_through(session)
@@ -163,8 +164,7 @@ class Daemon:
             return
         delay = self.reconnect.lost(self._clock() / 1000.0)
         logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), delay)
+        await self._pause(delay)
 
     async def _live_through(self, session: Session) -> None:
         """Open the session and stay with it until it is lost or the daemon stops. Raises like `Session.open`."""
@@ -192,6 +192,16 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(opening, stopped, return_exceptions=True)
 
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or less when the daemon is stopped."""
+        waits = [asyncio.ensure_future(self._sleep(seconds)), asyncio.create_task(self._stop.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
     def _may_try_again(self, error: RefusedError) -> bool:
         """Whether a refusal can be cured: by a new token, by joining anew, or by waiting (a full room)."""
         if error.code == "unauthorized" and self._access.renewable and self.identity.participant is not None:
@@ -202,6 +212,16 @@ class Daemon:
             self.identity.resume = None
             return True
         return not error.permanent
+
+    def _on_source_answer(self, index: int, error: RefusedError | None) -> None:
+        """The receiver has taken a source image, or cannot use it."""
+        assert self._feed is not None
+        if error is None:
+            self._feed.source_taken(index)
+            return
+        self.identity.sources.pop(index, None)
+        logger.info("source image refused: %s", error)
+        self._feed.source_refused(index, error)
 
     # Status
 

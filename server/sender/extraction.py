@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.errors import SeveralFacesError
+from model.errors import VisavisError
 from model.expression import eye_openness
+from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion, transfer
 from model.talking_head import TalkingHead
@@ -30,8 +31,13 @@ from server.sender.source_choice import Candidate, FirstChoice, PresentSource, S
 
 logger = logging.getLogger(__name__)
 
-ABSENT_AFTER_MS = 400.0
-"""Without a face for that long, the sender pauses; a detector may miss a frame or two."""
+PATIENCE_SECONDS = 1.0
+"""For the head tracker: without a face for that long, the sender pauses."""
+
+NO_FACE = "no face in the picture"
+
+LONGEST_STEP = 0.5
+"""Seconds between frames that the tracker is told of at most; after a longer gap nothing is known anyway."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,13 @@ class ExtractionListener(Protocol):
     """Hears from the worker thread. Must return at once."""
 
     def on_source(self, source: SourceImage) -> None:
-        """A source image was chosen; `Extraction.source_taken` answers when the receiver has it."""
+        """A source image was chosen; `Extraction.source_taken` or `source_refused` answers."""
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
         """One frame's motion, for a source that the receiver has."""
 
     def on_presence(self, problem: str | None) -> None:
-        """The face is gone (or there are several), or, with None, back."""
+        """The face is not there, or gone; or, with None, there (again)."""
 
     def on_failure(self, error: BaseException) -> None:
         """The worker ended by an error."""
@@ -71,7 +77,8 @@ class ExtractionListener(Protocol):
 class Tracker(Protocol):
     """What is used of `model.face` HeadTracker."""
 
-    def update(self, frame: NDArray[np.uint8]) -> Crop | None: ...
+    def update(self, frame: NDArray[np.uint8], elapsed: float) -> Crop | None: ...
+    def hint(self, face: Box) -> None: ...
 
 
 class Extractor(Protocol):
@@ -134,9 +141,9 @@ class Extraction(threading.Thread):
         self._cover: SourceCover | None = None
         self._pending: PresentSource | None = None  # chosen, and not yet with the receiver
         self._lock = threading.Lock()
-        self._taken: int | None = None
-        self._absent_since: float | None = None
-        self._problem: str | None = None
+        self._answers: list[tuple[int, VisavisError | None]] = []
+        self._last_ms: float | None = None
+        self._present = False
         self._capture_times: deque[float] = deque(maxlen=50)
         self._extract_times: deque[float] = deque(maxlen=50)
 
@@ -149,7 +156,12 @@ class Extraction(threading.Thread):
     def source_taken(self, index: int) -> None:
         """The receiver has source `index`; from any thread."""
         with self._lock:
-            self._taken = index
+            self._answers.append((index, None))
+
+    def source_refused(self, index: int, error: VisavisError) -> None:
+        """The receiver cannot use source `index`: another frame is tried; from any thread."""
+        with self._lock:
+            self._answers.append((index, error))
 
     def run(self) -> None:
         try:
@@ -164,8 +176,11 @@ class Extraction(threading.Thread):
         crop = self._look(frame)
         if crop is None:
             return
-        motion = self._extractor.extract(crop)
-        driven = self._sources(crop, motion, frame.capture_ms)
+        picture = crop.cut(frame.image, self._extractor.size)
+        motion = self._extractor.extract(picture)
+        pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
+        self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
+        driven = self._sources(picture, motion, frame.capture_ms)
         now = self._clock()
         self._capture_times.append(frame.convert_ms)
         self._extract_times.append(now - begin)
@@ -175,37 +190,19 @@ class Extraction(threading.Thread):
                 StageTimes(median(self._capture_times), median(self._extract_times)),
             )
 
-    def _look(self, frame: CapturedFrame) -> NDArray[np.uint8] | None:
-        """The head's crop, or None while there is no single face to send."""
-        problem = "no face in the picture"
-        found: Crop | None = None
-        try:
-            found = self._tracker.update(frame.image)
-        except SeveralFacesError:
-            problem = "several faces in the picture"
-        if found is not None:
-            self._absent_since = None
-            if self._problem is not None:
-                self._problem = None
-                self._listener.on_presence(None)
-            return found.cut(frame.image, self._extractor.size)
-        if self._absent_since is None:
-            self._absent_since = frame.capture_ms
-        if self._problem != problem and frame.capture_ms - self._absent_since >= ABSENT_AFTER_MS:
-            self._problem = problem
-            self._listener.on_presence(problem)
-        return None
+    def _look(self, frame: CapturedFrame) -> Crop | None:
+        """The head's crop, or None while there is no face to send."""
+        before, self._last_ms = self._last_ms, frame.capture_ms
+        elapsed = 1 / 30 if before is None else (frame.capture_ms - before) / 1000.0
+        crop = self._tracker.update(frame.image, min(max(elapsed, 0.0), LONGEST_STEP))
+        if (crop is not None) != self._present:
+            self._present = crop is not None
+            self._listener.on_presence(None if self._present else NO_FACE)
+        return crop
 
     def _sources(self, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> tuple[Motion, int] | None:
         """Choose and refresh sources; the motion to send and its source's index, None while there is no source."""
-        with self._lock:
-            taken, self._taken = self._taken, None
-        if taken is not None and self._pending is not None and taken == self._pending.index:
-            if self._cover is None:
-                self._cover = SourceCover(self._pending)
-            else:
-                self._cover.add(self._pending)
-            self._pending = None
+        self._settle()
         if self._choice is not None:
             self._choose_first(self._choice, crop, motion, now_ms)
             return None
@@ -217,6 +214,23 @@ class Extraction(threading.Thread):
         if self._cover.update(motion, judged.clarity, now_ms) and self._pending is None:
             self._submit(crop, self._cover.next_index)
         return motion, self._cover.current.index
+
+    def _settle(self) -> None:
+        """Take the receiver's word on the source that was offered."""
+        with self._lock:
+            answers, self._answers = self._answers, []
+        for index, error in answers:
+            if self._pending is None or index != self._pending.index:
+                continue  # an old source, attached again by a new connection
+            source, self._pending = self._pending, None
+            if error is None and self._cover is None:
+                self._cover = SourceCover(source)
+            elif error is None and self._cover is not None:
+                self._cover.add(source)
+            elif self._avatar is not None and error is not None:
+                raise error  # there is no other picture of an avatar
+            elif self._cover is None:
+                self._choice = FirstChoice()
 
     def _choose_first(self, choice: FirstChoice, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> None:
         if self._canonical is None:

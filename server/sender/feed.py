@@ -49,6 +49,7 @@ class Feed(Protocol):
 
     def start(self) -> None: ...
     def source_taken(self, index: int) -> None: ...
+    def source_refused(self, index: int, error: VisavisError) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -154,6 +155,10 @@ class LiveFeed:
     def source_taken(self, index: int) -> None:
         """The receiver has that source."""
         self._extraction.source_taken(index)
+
+    def source_refused(self, index: int, error: VisavisError) -> None:
+        """The receiver cannot use that source; another frame is tried."""
+        self._extraction.source_refused(index, error)
 
     async def close(self) -> None:
         """End the threads; off the loop, because a camera may take a moment to let go."""

@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.errors import VisavisError
 from server.sender.capture import Clock, FramePacer, Timeline
 from server.sender.extraction import SourceImage, StageTimes
 from server.sender.feed import FeedListener
@@ -34,6 +36,10 @@ class Recording:
     source: SourceImage
     sound: tuple[bytes, ...]  # Opus packets of 20 ms, from time 0; empty without sound
     duration_ms: float
+
+
+def read_recording(path: Path, weights_hash: str) -> Recording:
+    raise NotImplementedError
 
 
 class RecordingFeed:
@@ -70,6 +76,10 @@ class RecordingFeed:
         self._tasks.append(asyncio.create_task(self._play_motion(timeline), name="visavis-recording"))
         if self.sound is not None:
             self._tasks.append(asyncio.create_task(self._play_sound(timeline, self.sound), name="visavis-voice"))
+
+    def source_refused(self, index: int, error: VisavisError) -> None:
+        """A recording has no other picture: it ends."""
+        self._listener.on_end(error)
 
     async def close(self) -> None:
         """Stop playing; may be called twice."""

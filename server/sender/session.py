@@ -28,7 +28,7 @@ from server.sender.extraction import SourceImage, StageTimes
 from server.sender.heartbeat import PING_EVERY_MS, Heartbeat
 from server.sender.motion_publisher import Encoder, MotionPublisher, MotionSample
 from server.sender.signalling import ConnectionLostError, RefusedError, Signalling
-from server.sender.sound import OpusTrack, SoundQueue
+from server.sender.sound import PACKET_MS, OpusTrack, SoundQueue
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,13 @@ CONNECT_SECONDS = 15.0
 UPLOAD_SECONDS = 20.0
 
 MAX_CONTROL_MESSAGE = 16_384
+
+PICTURE_REFUSED = frozenset({"unusable_image", "no_face", "several_faces", "face", "input"})
+"""Codes of a source image that the receiver cannot use; another picture may do."""
+
+SOUND_AGE_MS = PACKET_MS + 6.5
+"""How old the first sample of an Opus packet is when it leaves: the packet's length and the encoder's look-ahead
+(6.5 ms, RFC 6716 section 2)."""
 
 BROKEN_OFF = 4000
 """Close code (RFC 6455, section 7.4.2: private use) of a sender that means to come back; an orderly one would leave."""
@@ -72,7 +79,7 @@ class Session:
         encoder: Encoder,
         sound: SoundQueue | None,
         clock: Clock,
-        on_source_taken: Callable[[int], None],
+        on_source: Callable[[int, RefusedError | None], None],
     ) -> None:
         self._http = http
         self._server = server
@@ -80,7 +87,7 @@ class Session:
         self._identity = identity
         self._sound = sound
         self._clock = clock
-        self._on_source_taken = on_source_taken
+        self._on_source = on_source
         self._signalling = Signalling(http, server, token)
         self._peer: RTCPeerConnection | None = None
         self._control: RTCDataChannel | None = None
@@ -94,8 +101,8 @@ class Session:
         self.publisher: MotionPublisher | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Result: why the connection is over."""
-        self.refused: VisavisError | None = None
-        """Set when the receiver refused a source: nothing will cure that."""
+        self.refused: RefusedError | None = None
+        """Set when the server refused us: not a picture, but the sender."""
         self.receiver: dict[str, Any] = {}
         """The receiver's latest statistics of this stream."""
 
@@ -181,6 +188,8 @@ class Session:
             "extract": stages.extract,
             "encode": self._clock() - begin,
         }
+        if self._sound is not None:
+            self._stages["audio"] = SOUND_AGE_MS
 
     def pause(self, paused: bool) -> None:
         """Tell the receiver that no frames come for a while, or that they do again."""
@@ -189,7 +198,7 @@ class Session:
         self._say({"t": "state", "paused": paused})
 
     def offer_source(self, source: SourceImage) -> None:
-        """Bring a further source to the receiver in the background; `on_source_taken` tells when it is there.
+        """Bring a further source to the receiver in the background; `on_source` tells when it is there, or refused.
 
         Before the connection stands this does nothing: `open` places all sources of the identity.
         """
@@ -211,11 +220,17 @@ class Session:
     async def _place(self, source: SourceImage) -> None:
         """Attach the source from the receiver's cache, or upload it."""
         known = source.sha256 in self._identity.uploaded
-        if not (known and await self._put(source, attach=True)):
-            await self._put(source, attach=False)
-            self._identity.uploaded.add(source.sha256)
+        try:
+            if not (known and await self._put(source, attach=True)):
+                await self._put(source, attach=False)
+                self._identity.uploaded.add(source.sha256)
+        except RefusedError as error:
+            if error.code not in PICTURE_REFUSED:
+                raise
+            self._on_source(source.index, error)
+            return
         self._say({"t": "source", "index": source.index, "sha256": source.sha256})
-        self._on_source_taken(source.index)
+        self._on_source(source.index, None)
 
     async def _put(self, source: SourceImage, attach: bool) -> bool:
         """PUT the source; with `attach` only its name. False when the receiver does not have it."""

@@ -29,9 +29,7 @@ class ConnectionLostError(VisavisError):
 class RefusedError(VisavisError):
     """The server answered with an error. `code` is its machine-readable name (docs/protocol.md, "Errors")."""
 
-    PERMANENT = frozenset(
-        {"unauthorized", "forbidden", "unusable_image", "no_face", "several_faces", "unsupported_media"}
-    )
+    PERMANENT = frozenset({"unauthorized", "forbidden", "protocol", "sdp", "unsupported_media", "too_large"})
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -1,0 +1,146 @@
+"""Puts a daemon together from what the command line asked for. The only module here that loads the model."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from model.codec.rate import Rate
+from model.codec.stream import MotionEncoder
+from model.errors import InputError
+from model.face.finder import HeadFinder, still_crop
+from model.face.tracker import HeadTracker
+from model.talking_head import TalkingHead
+from server.sender.access import Access
+from server.sender.daemon import Daemon, Destination
+from server.sender.extraction import PATIENCE_SECONDS, Avatar, ModelExtractor
+from server.sender.feed import Feed, FeedListener, LiveFeed
+from server.sender.inputs import Source, parse_source
+from server.sender.recording import RecordingFeed, read_recording
+from server.sender.signalling import server_address
+from server.sender.status_line import Screen, StatusLine
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FPS = 25.0
+
+MAX_AVATAR_PIXELS = 40_000_000
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user asked for, checked."""
+
+    server: str
+    room: str
+    name: str
+    source: Source
+    rate: Rate
+    loop: bool = False
+    avatar: Path | None = None
+    sound: bool = True
+    token: str | None = None
+    json: bool = False
+
+
+def parse_choices(
+    *,
+    server: str,
+    room: str,
+    name: str,
+    source: str,
+    kbps: float,
+    loop: bool = False,
+    avatar: str | None = None,
+    sound: bool = True,
+    token: str | None = None,
+    json: bool = False,
+) -> Choices:
+    """Check the command line. Raises InputError."""
+    parsed = parse_source(source)
+    if not 2.0 <= kbps <= 200.0:
+        raise InputError("--kbps must lie between 2 and 200")
+    if avatar is not None and parsed.kind == "recording":
+        raise InputError("--avatar needs a camera or a video file: a recording brings its own face")
+    return Choices(
+        server=server_address(server),
+        room=room,
+        name=name.strip()[:64] or "visavis",
+        source=parsed,
+        rate=Rate.for_kbps(kbps),
+        loop=loop,
+        avatar=Path(avatar).expanduser() if avatar is not None else None,
+        sound=sound,
+        token=token,
+        json=json,
+    )
+
+
+def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
+    """The daemon, ready to run on the current event loop. Raises WeightsError, InputError and FaceError."""
+    # One thread: at 256 pixels a second one waits more than it works, and a laptop has other things to do.
+    torch.set_num_threads(1)
+    model = TalkingHead.random() if settings.random_weights else TalkingHead.load(settings.weights)
+    fps = choices.rate.frames_per_second or DEFAULT_FPS
+    return Daemon(
+        Destination(choices.server, choices.room, choices.name, avatar=choices.avatar is not None),
+        Access(choices.server, choices.room, choices.token, settings),
+        _feed_factory(choices, model, fps),
+        lambda: MotionEncoder(model.statistics, choices.rate),
+        clock=monotonic_ms,
+        status_line=StatusLine(screen, "json" if choices.json else "human"),
+    )
+
+
+def monotonic_ms() -> float:
+    """The clock of the whole daemon."""
+    return time.monotonic() * 1000.0
+
+
+def _feed_factory(choices: Choices, model: TalkingHead, fps: float) -> Callable[[FeedListener], Feed]:
+    source = choices.source
+    if source.kind == "recording":
+        recording = read_recording(Path(source.place), model.weights_hash)
+        return lambda listener: RecordingFeed(
+            recording, listener, fps=fps, clock=monotonic_ms, sound=choices.sound, sleep=asyncio.sleep
+        )
+    extractor = ModelExtractor(model)
+    finder = HeadFinder()
+    avatar = None
+    if choices.avatar is not None:
+        picture = read_picture(choices.avatar)
+        avatar = Avatar(still_crop(picture, finder).cut(picture, extractor.size), extractor)
+    return lambda listener: LiveFeed(
+        source,
+        listener,
+        extractor=extractor,
+        tracker=HeadTracker(finder, patience=PATIENCE_SECONDS),
+        fps=fps,
+        clock=monotonic_ms,
+        sound=choices.sound,
+        loop=choices.loop,
+        avatar=avatar,
+    )
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture file as uint8 (H, W, 3) RGB, upright. Raises InputError."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_AVATAR_PIXELS:
+                raise InputError(f"{path} has more than {MAX_AVATAR_PIXELS // 1_000_000} million pixels")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+    except FileNotFoundError:
+        raise InputError(f"no such picture: {path}") from None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a picture that can be read: {error}") from None

@@ -1,0 +1,430 @@
+"""The daemon against the real signalling server, over real peer connections; what it publishes is made up.
+
+Time is the test's own wherever a deadline is meant: the daemon's clock and its pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+
+from model.codec.rate import Rate
+from model.codec.statistics import MotionStatistics
+from model.codec.stream import MotionDecoder, MotionEncoder
+from model.errors import VisavisError
+from server.errors import UnauthorizedError
+from server.sender.access import Access
+from server.sender.daemon import Daemon, Destination
+from server.sender.extraction import SourceImage, StageTimes
+from server.sender.feed import FeedListener
+from server.sender.heartbeat import GONE_AFTER_MS
+from server.sender.motion_publisher import MotionSample
+from server.sender.reconnect import STABLE_AFTER
+from server.sender.session import SOUND_AGE_MS
+from server.sender.signalling import RefusedError
+from server.sender.sound import OpusWriter, SoundQueue
+from server.settings import load_settings
+from tests.server.fakes import FakeClock, until
+from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call
+
+STATISTICS = MotionStatistics.default(4)
+STAGES = StageTimes(5.0, 10.0)
+
+
+def picture(number: int, data: bytes = JPEG) -> SourceImage:
+    import hashlib
+
+    data = data if data == NO_FACE else data + bytes([number])
+    return SourceImage(number, data, hashlib.sha256(data).hexdigest(), "image/jpeg")
+
+
+class FakeFeed:
+    """Says what the test says, and remembers what it hears."""
+
+    def __init__(self, listener: FeedListener, sound: bool = False) -> None:
+        self.listener = listener
+        self.sound = SoundQueue(asyncio.get_running_loop()) if sound else None
+        self.dropped = 0
+        self.taken: list[int] = []
+        self.refused: list[str] = []
+        self.started = self.closed = False
+
+    def start(self) -> None:
+        self.started = True
+
+    def source_taken(self, index: int) -> None:
+        self.taken.append(index)
+
+    def source_refused(self, index: int, error: VisavisError) -> None:
+        self.refused.append(str(error))
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Studio:
+    """A daemon, its feed, and the publication that the server made for it."""
+
+    def __init__(self, call: Call, server: str, *, token: str | None = None, sound: bool = False, avatar: bool = False):
+        self.clock = FakeClock(1_000.0)
+        self.pauses: list[float] = []
+        self.before_pause: Callable[[], None] = lambda: None
+        self.feed: FakeFeed | None = None
+        self._sound = sound
+        access = Access(server, "lobby", token or call.token(identity="daemon"), load_settings())
+        self.daemon = Daemon(
+            Destination(server, "lobby", "Ada", avatar),
+            access,
+            self._make_feed,
+            lambda: MotionEncoder(STATISTICS, Rate()),
+            clock=self.clock,
+            chance=lambda: 0.0,
+            sleep=self._sleep,
+        )
+        self.running = asyncio.create_task(self.daemon.run(), name="daemon")
+
+    def _make_feed(self, listener: FeedListener) -> FakeFeed:
+        self.feed = FakeFeed(listener, self._sound)
+        return self.feed
+
+    async def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.clock.now += 1000.0 * seconds
+        self.before_pause()
+        await asyncio.sleep(0)
+
+    @property
+    def live_feed(self) -> FakeFeed:
+        assert self.feed is not None
+        return self.feed
+
+    @property
+    def publication(self) -> FakePublication:
+        (found,) = FakePublication.alive
+        return found
+
+    async def live(self) -> None:
+        await asyncio.wait_for(self.daemon.wait_live(), 20)
+
+    async def with_source(self, number: int = 0) -> None:
+        await self.live()
+        self.daemon.on_source(picture(number))
+        await until(lambda: number in self.live_feed.taken)
+
+    def say(self, yaw: float) -> None:
+        vector = np.zeros(STATISTICS.size, np.float32)
+        vector[0], vector[3] = yaw, 1.0
+        self.clock.now += 40.0
+        self.daemon.on_motion(MotionSample(vector, self.clock.now), STAGES)
+
+    async def stop(self) -> None:
+        self.daemon.stop()
+        await asyncio.wait_for(self.running, 20)
+
+
+@asynccontextmanager
+async def studio(call: Call, **options: Any) -> AsyncIterator[Studio]:
+    made = Studio(call, str(call.client.make_url("")).rstrip("/"), **options)
+    try:
+        yield made
+    finally:
+        made.running.cancel()
+        await asyncio.gather(made.running, return_exceptions=True)
+
+
+def control(publication: FakePublication, kind: str) -> list[dict[str, Any]]:
+    messages = [msgpack.unpackb(m) for m in publication.messages if m[:1] not in (b"\x11", b"\x12", b"\x13")]
+    return [message for message in messages if message["t"] == kind]
+
+
+@pytest.mark.asyncio
+async def test_motion_goes_out_and_the_roster_knows_who_it_is() -> None:
+    async with running_call() as call, studio(call, avatar=True) as sender:
+        viewer, _ = await call.join("Bob")
+        await sender.with_source()
+        assert sender.publication.sources == {0: picture(0).sha256}
+        await until(lambda: control(sender.publication, "source") != [])
+        assert control(sender.publication, "source") == [{"t": "source", "index": 0, "sha256": picture(0).sha256}]
+
+        decoder = MotionDecoder(STATISTICS)
+        for yaw in (1.0, 2.0, 3.0):
+            sender.say(yaw)
+            await asyncio.sleep(0.02)
+        motion = sender.publication.messages
+        await until(lambda: sum(m[:1] == b"\x11" for m in motion) == 3)
+        frames = [frame for m in motion if m[:1] == b"\x11" for frame in decoder.decode(m)]
+        assert [round(float(frame.vector[0])) for frame in frames] == [1, 2, 3]
+        assert frames[-1].capture_ms == int(sender.clock.now)
+        status = sender.daemon.status()
+        assert (status.state, status.dropped, status.sources) == ("live", 0, 1)
+        assert status.wire_kbps > status.motion_kbps > 0
+
+        (ada,) = [p for p in await viewer.roster(lambda r: any(p["avatar"] for p in r)) if p["name"] == "Ada"]
+        assert (ada["avatar"], ada["muted"]) == (True, True)
+        await sender.stop()
+        await viewer.roster(lambda r: [p["name"] for p in r] == ["Bob"])
+        assert sender.live_feed.closed
+
+
+@pytest.mark.asyncio
+async def test_sound_goes_out_as_opus() -> None:
+    async with running_call() as call, studio(call, sound=True) as sender:
+        await sender.with_source()
+        queue = sender.live_feed.sound
+        assert queue is not None
+        writer = OpusWriter()
+        tone = (8000 * np.sin(np.arange(960) / 48000 * 2 * np.pi * 500)).astype(np.int16)
+        (track,) = sender.publication.tracks
+        heard = asyncio.create_task(_loudest(track, 10))
+        for _ in range(400):
+            for packet in writer.write(tone):
+                queue.put(packet)
+            await asyncio.sleep(0.005)
+            if heard.done():
+                break
+        assert await heard > 4000
+        sender.say(0.0)
+        assert sender.daemon.status().sound_kbps > 1.0
+        await sender.stop()
+
+
+async def _loudest(track: Any, frames: int) -> int:
+    loudest = 0
+    for _ in range(frames):
+        frame = await track.recv()
+        loudest = max(loudest, int(np.abs(frame.to_ndarray().astype(np.int32)).max()))
+    return loudest
+
+
+@pytest.mark.asyncio
+async def test_a_silent_network_is_left_and_the_call_resumed_with_the_same_name_and_no_upload() -> None:
+    CACHED.clear()
+    async with running_call() as call, studio(call) as sender:
+        viewer, _ = await call.join("Bob")
+        await sender.with_source()
+        first, who = sender.publication, sender.daemon.identity.participant
+        assert sender.daemon.session is not None
+        upload = picture(0)
+        uploads: list[bytes] = []
+        original = FakePublication.add_source
+
+        async def counted(self: FakePublication, index: int, image: bytes) -> str:
+            uploads.append(image)
+            return await original(self, index, image)
+
+        FakePublication.add_source = counted  # type: ignore[method-assign]
+        try:
+            old = sender.daemon.session
+            sender.clock.now += 1000.0 * STABLE_AFTER + GONE_AFTER_MS  # nothing has come for so long
+            await until(lambda: sender.daemon.session not in (None, old) and len(sender.live_feed.taken) == 2)
+        finally:
+            FakePublication.add_source = original  # type: ignore[method-assign]
+        assert sender.daemon.identity.participant == who
+        assert sender.publication is not first
+        assert sender.publication.sources == {0: upload.sha256}
+        assert uploads == []
+        assert sender.pauses == [0.0]
+        await sender.live()
+        assert sender.daemon.status().reconnects == 1
+        sender.say(5.0)
+        await until(lambda: any(m[:1] == b"\x11" for m in sender.publication.messages))
+        roster = await viewer.roster(lambda r: any(p["publication"] == 2 for p in r))
+        assert sorted(p["name"] for p in roster) == ["Ada", "Bob"]
+        await sender.stop()
+
+
+class Wire:
+    """A TCP proxy in front of the server that can be cut, for WebSocket and HTTP."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._pipes: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.is_cut = False
+
+    async def open(self) -> str:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_cut:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers |= {writer, far_writer}
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(self._pump(source, sink))
+            self._pipes.add(task)
+            task.add_done_callback(self._pipes.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                sink.write(data)
+                await sink.drain()
+        except ConnectionError:
+            pass
+        finally:
+            sink.close()
+
+    def cut(self) -> None:
+        self.is_cut = True
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self.cut()
+        self._server.close()
+        for task in list(self._pipes):
+            task.cancel()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+        await self._server.wait_closed()
+
+
+@pytest.mark.asyncio
+async def test_a_network_that_is_cut_for_five_seconds_comes_back_with_the_same_name() -> None:
+    async with running_call() as call:
+        viewer, _ = await call.join("Bob")
+        assert call.client.port is not None
+        wire = Wire("127.0.0.1", call.client.port)
+        sender = Studio(call, await wire.open())
+        try:
+            await sender.with_source()
+            who = sender.daemon.identity.participant
+            back_at = sender.clock.now + 1000.0 * STABLE_AFTER + 5000.0
+
+            def mend() -> None:
+                wire.is_cut = sender.clock.now < back_at
+
+            sender.clock.now += 1000.0 * STABLE_AFTER
+            sender.before_pause = mend
+            wire.cut()
+            await until(lambda: sender.daemon.reconnect.reconnects == 1)
+            assert sender.pauses == [0.0, 0.5, 1.0, 2.0, 4.0]
+            assert sender.daemon.identity.participant == who
+            await until(lambda: len(sender.live_feed.taken) == 2)
+            roster = await viewer.roster(lambda r: any(p["publication"] == 2 for p in r))
+            assert sorted(p["name"] for p in roster) == ["Ada", "Bob"]
+            await sender.stop()
+        finally:
+            sender.running.cancel()
+            await asyncio.gather(sender.running, return_exceptions=True)
+            await wire.close()
+
+
+@pytest.mark.asyncio
+async def test_pings_are_answered_and_stages_reported() -> None:
+    async with running_call() as call, studio(call, sound=True) as sender:
+        await sender.with_source()
+        sender.say(1.0)
+        channel = sender.publication.channels["control"]
+        channel.send(msgpack.packb({"t": "ping", "n": 7, "ms": 123.5}))
+        for nonsense in (b"\xc1", b"", msgpack.packb([1]), msgpack.packb({"t": "pong"}), "text", b"x" * 20_000):
+            channel.send(nonsense)
+        await until(lambda: control(sender.publication, "pong") != [])
+        assert control(sender.publication, "pong") == [{"t": "pong", "n": 7, "ms": 123.5, "peer_ms": sender.clock.now}]
+        (ping,) = control(sender.publication, "ping")
+        sender.clock.now += 25.0
+        channel.send(msgpack.packb({"t": "pong", "n": ping["n"], "ms": ping["ms"], "peer_ms": 1.0}))
+        await until(lambda: sender.daemon.status().round_trip_ms is not None)
+        await until(lambda: control(sender.publication, "stages") != [], seconds=20)
+        stages = control(sender.publication, "stages")[0]
+        assert (stages["capture"], stages["extract"], stages["audio"]) == (5.0, 10.0, SOUND_AGE_MS)
+        await sender.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_lost_face_pauses_and_comes_back() -> None:
+    async with running_call() as call, studio(call) as sender:
+        await sender.with_source()
+        sender.daemon.on_presence("no face in the picture")
+        assert sender.daemon.status().state == "paused"
+        sender.daemon.on_presence(None)
+        await until(lambda: len(control(sender.publication, "state")) == 2)
+        assert [m["paused"] for m in control(sender.publication, "state")] == [True, False]
+        await sender.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_refused_picture_goes_back_to_the_feed_and_a_further_one_is_taken() -> None:
+    async with running_call() as call, studio(call) as sender:
+        await sender.live()
+        sender.daemon.on_source(picture(0, NO_FACE))
+        await until(lambda: sender.live_feed.refused != [])
+        assert "no face" in sender.live_feed.refused[0]
+        await sender.with_source()
+        assert sender.daemon.status().reconnects == 0
+        await sender.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_the_receiver_lost_is_uploaded_again() -> None:
+    async with running_call() as call, studio(call) as sender:
+        await sender.with_source()
+        sha256 = picture(0).sha256
+        CACHED.discard(sha256)
+        sender.publication.channels["control"].send(msgpack.packb({"t": "need_source", "sha256": sha256}))
+        await until(lambda: sender.live_feed.taken == [0, 0])
+        assert sha256 in CACHED
+        await sender.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_bad_token_ends_the_daemon_with_one_line() -> None:
+    async with running_call() as call, studio(call, token="nonsense") as sender:
+        with pytest.raises(RefusedError, match="token"):
+            await asyncio.wait_for(sender.running, 20)
+        assert sender.live_feed.closed
+        assert RefusedError.exit_status == 2
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_is_not_there_is_tried_again_until_the_user_stops() -> None:
+    async with running_call() as call:
+        sender = Studio(call, "http://127.0.0.1:9")
+        await until(lambda: len(sender.pauses) >= 4)
+        assert sender.pauses[:4] == [0.5, 1.0, 2.0, 4.0]
+        status = sender.daemon.status()
+        assert "cannot reach the server" in (status.problem or "")
+        await sender.stop()
+
+
+@pytest.mark.asyncio
+async def test_the_end_of_the_feed_ends_the_daemon() -> None:
+    async with running_call() as call, studio(call) as sender:
+        await sender.with_source()
+        sender.daemon.on_end(None)
+        await asyncio.wait_for(sender.running, 20)
+    async with running_call() as call, studio(call) as sender:
+        await sender.live()
+        sender.daemon.on_end(VisavisError("the camera is gone"))
+        with pytest.raises(VisavisError, match="camera is gone"):
+            await asyncio.wait_for(sender.running, 20)
+
+
+@pytest.mark.asyncio
+async def test_a_token_is_handed_out_in_development_and_asked_for_otherwise() -> None:
+    async with running_call() as call:
+        server = str(call.client.make_url("")).rstrip("/")
+        access = Access(server, "lobby", None, load_settings())
+        token = await access.token(call.client.session)
+        assert call.parts.authority.verify(token).video.room == "lobby"
+        assert await access.token(call.client.session) == token, "the identity stays, or resuming would fail"
+        access.forget()
+        assert await access.token(call.client.session) != token
+    secret = "s" * 32
+    async with running_call(api_key="key", api_secret=secret) as call:
+        server = str(call.client.make_url("")).rstrip("/")
+        with pytest.raises(UnauthorizedError, match="--token"):
+            await Access(server, "lobby", None, load_settings()).token(call.client.session)
+        own = Access(server, "lobby", None, load_settings(api_key="key", api_secret=secret))
+        assert call.parts.authority.verify(await own.token(call.client.session)).video.roomJoin
