@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +20,19 @@ import torch.distributed as dist
 from torch import nn
 
 from model.errors import InputError
-from model.networks.small import SmallNetworks
 from model.train.data import ClipSet
-from model.train.objective import Distance, Outcome, Weights, evaluate, evaluate_keypoints
+from model.train.objective import Objective, Outcome
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long and how fast. One of `minutes` and `steps` is the budget that the schedule follows."""
+    """How long, and how carefully. One of `minutes` and `steps` is the budget that the schedule follows."""
 
     minutes: float | None = None
     steps: int | None = None
-    groups: int = 4  # source images a step
-    driving: int = 2  # driving frames per source image
-    keypoint_steps: int = 1200  # first steps, of keypoint losses alone: cheap, on many people at once
-    keypoint_groups: int = 16  # people in each of those steps, two frames of each
-    keypoint_rate: float = 1e-3  # their learning rate
-    learning_rate: float = 4e-4
-    final_rate: float = 0.03  # share of the rate that is left at the end
-    warmup: int = 100  # steps
-    teacher: tuple[int, int] = (200, 1500)  # steps of picture losses between which the teacher fades out
     average: float = 0.998  # of the weights' moving average
     clip: float = 1.0  # gradient norm
+    betas: tuple[float, float] = (0.9, 0.99)  # of AdamW
     seed: int = 0
     checkpoint_seconds: float = 180.0
     report_steps: int = 20
@@ -51,18 +41,13 @@ class TrainingConfig:
 class Training:
     """State of one training run."""
 
-    def __init__(
-        self, networks: SmallNetworks, clips: ClipSet, perceptual: Distance, config: TrainingConfig, weights: Weights
-    ) -> None:
+    def __init__(self, networks: nn.Module, clips: ClipSet, objective: Objective, config: TrainingConfig) -> None:
+        """`networks` are on the clips' device already. Raises InputError without a budget or with two."""
         if (config.minutes is None) == (config.steps is None):
             raise InputError("give the budget either in minutes or in steps")
-        self.config, self.weights, self.clips, self.perceptual = config, weights, clips, perceptual
-        self.networks = networks.to(clips.device)
-        self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.clips, self.networks, self.objective = config, clips, networks, objective
         self.average = copy.deepcopy(self.networks).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.networks.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2
-        )
+        self.optimiser = torch.optim.AdamW(self.networks.parameters(), betas=config.betas, weight_decay=1e-2)
         self.step = 0
         self.seconds = 0.0
 
@@ -75,34 +60,18 @@ class Training:
         return min(1.0, self.seconds / (60 * self.config.minutes))
 
     def learning_rate(self) -> float:
-        """Warm-up, then a cosine over the budget."""
-        c = self.config
-        cosine = c.final_rate + (1 - c.final_rate) * 0.5 * (1 + math.cos(math.pi * self.progress))
-        rate = c.keypoint_rate if self.picture_step < 0 else c.learning_rate * cosine
-        return rate * min(1.0, (self.step + 1) / c.warmup)
-
-    @property
-    def picture_step(self) -> int:
-        """Steps of picture losses so far; negative while keypoints are learned alone."""
-        return self.step - self.config.keypoint_steps
-
-    def teacher_share(self) -> float:
-        start, end = self.config.teacher
-        return min(1.0, max(0.0, (end - self.picture_step) / max(1, end - start)))
+        """Rate of the coming step."""
+        return self.objective.rate(self.step, self.progress)
 
     def train_step(self) -> Outcome:
         """One optimiser step on the batch that belongs to this step."""
         began = time.monotonic()
         self.networks.train()
         seed = (self.config.seed * 1_000_003 + self.step) * max(1, world_size()) + rank()
-        keypoints_alone = self.picture_step < 0
-        groups = self.config.keypoint_groups if keypoints_alone else self.config.groups
-        batch = next(self.clips.batches(groups, 1 if keypoints_alone else self.config.driving, seed))
+        groups, driving = self.objective.shape(self.step)
+        batch = next(self.clips.batches(groups, driving, seed))
         with precision(self.clips.device):
-            if keypoints_alone:
-                outcome = evaluate_keypoints(self.networks, batch, self.weights)
-            else:
-                outcome = evaluate(self.networks, batch, self.perceptual, self.weights, self.teacher_share(), seed)
+            outcome = self.objective.evaluate(batch, self.step, self.progress, seed)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(outcome.total)
         average_gradients(self.networks)
@@ -111,6 +80,8 @@ class Training:
             group["lr"] = self.learning_rate()
         if torch.isfinite(norm):  # a broken batch must not break the weights
             self.optimiser.step()
+        with precision(self.clips.device):
+            self.objective.finish(outcome)
         self._average()
         self.step += 1
         self.seconds += time.monotonic() - began
@@ -133,6 +104,7 @@ class Training:
             "networks": self.networks.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "objective": self.objective.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -147,6 +119,7 @@ class Training:
             self.networks.load_state_dict(state["networks"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
+            self.objective.load_state_dict(state.get("objective", {}))
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
         except (OSError, KeyError, RuntimeError, ValueError, EOFError) as error:
             raise InputError(f"{path} is no checkpoint of these networks: {str(error).splitlines()[0]}") from None
@@ -179,9 +152,6 @@ def run(training: Training, out: Path, on_report: Callable[[int, dict[str, float
                 last = time.monotonic()
     if rank() == 0:
         training.save(out / "checkpoint.pt")
-        (out / "config.json").write_text(
-            json.dumps({"config": asdict(training.config), "weights": asdict(training.weights)}, indent=1)
-        )
 
 
 def precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -1,0 +1,57 @@
+"""What a training run is put together from: networks where they start, and the objective that fits them."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import nn
+
+from model.evaluate.perceptual import Lpips, VggFeatures
+from model.networks.discriminator import DiscriminatorConfig
+from model.networks.paper import PaperNetworks
+from model.networks.small import SmallNetworks
+from model.profiles.paper import PAPER
+from model.profiles.small import FREE
+from model.train.adversary import Adversary
+from model.train.data import ClipSet
+from model.train.guided import GuidedConfig, GuidedObjective
+from model.train.objective import Objective
+from model.train.published import PublishedConfig, PublishedObjective
+
+
+def networks_of(profile: str, clips: ClipSet) -> SmallNetworks | PaperNetworks:
+    """Untrained networks on the clips' device; the small ones start at the mean face of the training people."""
+    networks: SmallNetworks | PaperNetworks
+    if profile == "paper":
+        networks = PaperNetworks(PAPER)
+    else:
+        networks = SmallNetworks()
+        free = torch.tensor(FREE, dtype=torch.float32)
+        networks.canonical_detector.mean.copy_(torch.cat([clips.canonical_mean(), free]))
+        networks.motion_extractor.pose_mean.copy_(clips.pose_mean())
+    networks = networks.to(clips.device)
+    if profile == "small":
+        nn.Module.to(networks, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return networks
+
+
+def objective_of(
+    options: argparse.Namespace, networks: SmallNetworks | PaperNetworks, device: torch.device
+) -> Objective:
+    """The objective that the command line asks for."""
+    if isinstance(networks, SmallNetworks) and options.objective != "published":
+        guided = GuidedConfig(
+            groups=options.groups,
+            driving=options.driving,
+            rate=options.rate or GuidedConfig.rate,
+            keypoint_steps=options.keypoint_steps,
+            teacher=tuple(options.teacher),
+            adversary_from=1.0 if options.adversary is None else options.adversary,
+        )
+        adversary = (
+            None if options.adversary is None else Adversary(DiscriminatorConfig(widths=(32, 64, 128, 256)), device)
+        )
+        return GuidedObjective(networks, Lpips().to(device), guided, adversary)
+    published = PublishedConfig(groups=options.groups, rate=options.rate or PublishedConfig.rate)
+    return PublishedObjective(networks, VggFeatures().to(device), Adversary(DiscriminatorConfig(), device), published)
