@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from server.media.audio_delay import TOLERANCE, DelayLine, lip_sync
 from server.media.audio_relay import PACKET_SAMPLES, AudioRelay, OpusEncoder
+from tests.server.fakes import until
 
 
 def test_items_come_out_after_the_delay_in_order() -> None:
@@ -139,8 +140,7 @@ async def test_silence_and_unheard_viewers() -> None:
     relay.attach(track)
     for i in range(50):
         track.queue.put_nowait(tone(960, 960 * i, level=0.0))
-    while not track.queue.empty():
-        await asyncio.sleep(0.005)
+    await until(track.queue.empty)
     assert relay.level == -127.0
     assert len(idle._packets) == 0
     await relay.close()

@@ -1,0 +1,99 @@
+"""Latency from capture to encoded packet and lip sync, by the pipeline's own stage clocks, with a real sender process.
+
+Sender, receiver and viewer run on one machine; all read the same monotonic clock, so the sound's age can be checked
+against the picture's without trusting the clock synchronisation that is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from aiortc import RTCConfiguration, RTCPeerConnection
+
+from model.errors import WeightsError
+from model.talking_head import TalkingHead
+from server.benchmark.portrait import SIZE, still_png
+from server.benchmark.processes import answer, answer_viewer, peer_process
+from server.media.fanout import Packet
+from server.receiver.measures import Percentiles
+from server.receiver.publication import Publication, PublicationSettings
+from server.receiver.render_engine import EngineSettings, RenderEngine
+from server.receiver.source_cache import SourceCache
+
+_SETTLE = 8.0
+"""Seconds until the playout depth, the clock offset and the sound's delay have settled."""
+
+
+class _Whole:
+    """The portrait is a head crop already."""
+
+    side = float(SIZE)
+
+    def cut(self, frame: Any, size: int) -> Any:
+        return frame
+
+
+def load_model(device: str = "cpu") -> tuple[TalkingHead, bool]:
+    """The embedded model, or an untrained one of the same cost; and whether it is trained."""
+    try:
+        return TalkingHead.load(device=device), True
+    except WeightsError:
+        return TalkingHead.random(device=device), False
+
+
+async def measure(seconds: float, fps: float, device: str) -> dict[str, Any]:
+    """Run a call of one sender and one viewer for `seconds` after it has settled; JSON-ready figures."""
+    model, trained = load_model(device)
+    clock = time.monotonic
+    engine = RenderEngine(model, EngineSettings(), clock)
+    await engine.start()
+    cache = SourceCache(engine, find_crop=lambda _: _Whole())
+    publication = Publication("talker", engine, cache, PublicationSettings(fps=fps), clock)
+    receiving = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    watching: RTCPeerConnection | None = None
+    try:
+        await publication.add_source(0, still_png())
+        async with peer_process("talker") as talker, peer_process("viewer") as viewer:
+            attach = {"motion": publication.attach_motion_channel, "control": publication.attach_control_channel}
+            receiving.on("datachannel", lambda channel: attach[channel.label](channel))
+            receiving.on("track", publication.attach_audio)
+            await answer(talker, receiving)
+            subscription = publication.subscribe("viewer", "VP8")
+            watching, sender = await answer_viewer(viewer, subscription.video, subscription.audio)
+            subscription.bind(sender)
+            origin = await talker.hear("audio_origin")
+            await asyncio.sleep(_SETTLE)
+            sound = Percentiles(10_000)
+
+            def released(packet: Packet) -> None:
+                sound.add(clock() - (origin + float(packet.pts or 0) / 48_000))
+
+            publication._audio.released = released
+            publication._stages.clear()
+            await asyncio.sleep(seconds)
+            figures = publication.statistics()
+            total = publication._stages.get("total")
+            subscription.close()
+    finally:
+        await asyncio.gather(*(peer.close() for peer in (receiving, watching) if peer is not None))
+        await publication.close()
+        await cache.close()
+        await engine.close()
+    picture = total.median if total is not None else None
+    heard = sound.median
+    return {
+        "trained_weights": trained,
+        "latency_ms_p50": None if picture is None else round(1000 * picture, 1),
+        "latency_ms_p95": figures["latency_ms_p95"],
+        "lip_sync_ms": None if picture is None or heard is None else round(1000 * (heard - picture), 1),
+        "audio_ms_p50": None if heard is None else round(1000 * heard, 1),
+        "stages_ms": figures["stages"],
+        "fps": figures["fps"],
+        "freezes": figures["freezes"],
+        "playout_depth_ms": figures["playout_depth_ms"],
+        "kbps_payload": figures["kbps_payload"],
+        "kbps_wire": figures["kbps_wire"],
+        "render_stale": engine.statistics.stale,
+    }

@@ -1,0 +1,89 @@
+"""Starts the benchmark's peers and answers their offers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+
+from model.errors import VisavisError
+
+_TIMEOUT = 60.0
+
+
+class BenchmarkError(VisavisError):
+    """A peer of the benchmark did not do its part."""
+
+
+class PeerProcess:
+    """A peer process and its lines."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def say(self, **fields: Any) -> None:
+        """One line to the peer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(fields).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def hear(self, name: str) -> Any:
+        """The value of the next line that has this field. Raises BenchmarkError when the peer is silent or gone."""
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                while line := await self._process.stdout.readline():
+                    fields = json.loads(line)
+                    if name in fields:
+                        return fields[name]
+        except TimeoutError:
+            pass
+        raise BenchmarkError(f"the benchmark's peer process said nothing of {name!r}")
+
+
+@asynccontextmanager
+async def peer_process(role: str) -> AsyncIterator[PeerProcess]:
+    """A running `viewer` or `talker`; it ends with the context."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        f"server.benchmark.{role}",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+    )
+    try:
+        yield PeerProcess(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 15)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def answer_viewer(process: PeerProcess, video: MediaStreamTrack, audio: MediaStreamTrack | None = None) -> Any:
+    """Connect one more viewer with VP8 video; returns (connection, video sender)."""
+    await process.say(go=True)
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    transceiver = peer.addTransceiver(video, direction="sendonly")
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/VP8"])
+    if audio is not None:
+        peer.addTransceiver(audio, direction="sendonly")
+    await answer(process, peer)
+    return peer, transceiver.sender
+
+
+async def answer(process: PeerProcess, peer: RTCPeerConnection) -> None:
+    """Answer the peer's next offer."""
+    await peer.setRemoteDescription(RTCSessionDescription(await process.hear("offer"), "offer"))
+    await peer.setLocalDescription(await peer.createAnswer())
+    await process.say(answer=peer.localDescription.sdp)

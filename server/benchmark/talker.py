@@ -1,0 +1,97 @@
+"""A process that talks: `python -m server.benchmark.talker` publishes the moving portrait as motion, and a tone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from fractions import Fraction
+
+import av
+import msgpack
+import numpy as np
+import torch
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
+
+from model.codec.rate import Rate
+from model.codec.stream import MotionEncoder
+from server.benchmark.latency import load_model
+from server.benchmark.peer_lines import lines, offer, tell
+from server.benchmark.portrait import moving_frame
+from server.receiver.control import serialize_ping
+
+FPS = 25
+_AUDIO_RATE, _AUDIO_SAMPLES = 48_000, 960
+
+
+class ToneTrack(MediaStreamTrack):
+    """A quiet tone in real time; `origin` is when its first sample was captured."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origin: float | None = None
+        self._sent = 0
+
+    async def recv(self) -> av.AudioFrame:
+        """The next 20 ms, once they have passed."""
+        if self.origin is None:
+            self.origin = time.monotonic()
+            tell(audio_origin=self.origin)
+        self._sent += 1
+        await asyncio.sleep(max(0.0, self.origin + self._sent * _AUDIO_SAMPLES / _AUDIO_RATE - time.monotonic()))
+        start = (self._sent - 1) * _AUDIO_SAMPLES
+        wave = 3000 * np.sin(np.arange(start, start + _AUDIO_SAMPLES) * (2 * np.pi * 440 / _AUDIO_RATE))
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = _AUDIO_RATE, start, Fraction(1, _AUDIO_RATE)
+        return frame
+
+
+async def talker() -> None:
+    """Publishes the moving portrait as motion, extracted frame by frame by the model, and a tone."""
+    torch.set_num_threads(1)  # what the laptop of a sender gives
+    model, _ = load_model()
+    frames = [torch.from_numpy(moving_frame(i / FPS)).permute(2, 0, 1)[None] for i in range(4 * FPS)]
+    reader = await lines()
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    motion = peer.createDataChannel("motion", ordered=False, maxRetransmits=0)
+    control = peer.createDataChannel("control")
+    peer.addTrack(ToneTrack())
+    encoder = MotionEncoder(model.statistics, Rate())
+    motion.on("message", encoder.on_acknowledgement)
+
+    def answer(data: bytes) -> None:
+        fields = msgpack.unpackb(data)
+        if fields["t"] == "ping":
+            pong = {"t": "pong", "n": fields["n"], "ms": fields["ms"], "peer_ms": 1000 * time.monotonic()}
+            control.send(msgpack.packb(pong))
+
+    control.on("message", answer)
+    await offer(peer, reader)
+    loop = asyncio.get_running_loop()
+    end = loop.create_task(reader.read())
+    start, number, extracting, encoding = time.monotonic(), 0, 0.0, 0.0
+    while not end.done():
+        number += 1
+        await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))
+        captured = time.monotonic()
+        moved = await loop.run_in_executor(None, model.extract, frames[number % len(frames)])
+        vector = moved[0].to_vector()
+        extracted = time.monotonic()
+        message = encoder.encode(vector, int(1000 * captured) & 0xFFFFFFFF)
+        extracting += extracted - captured
+        encoding += time.monotonic() - extracted
+        if motion.readyState == "open" and message is not None:
+            motion.send(message)
+        if number % FPS == 0 and control.readyState == "open":
+            stages = {"extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
+            control.send(msgpack.packb({"t": "stages", "capture": 0.0, **stages}))
+            control.send(serialize_ping(number, 1000 * time.monotonic()))
+            extracting = encoding = 0.0
+    await peer.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(talker())

@@ -1,0 +1,67 @@
+"""`python -m server bench`: what a further viewer costs, and how late and how synchronous picture and sound are."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import Any
+
+from model.errors import InputError
+
+HELP = "measure the cost of viewers, the latency and the lip sync of the live pipeline on this machine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--viewers", type=int, default=8, help="viewers of the fan-out measurement (default 8)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of each measurement (default 6)")
+    parser.add_argument("--size", type=int, default=256, help="picture side of the fan-out, pixels (default 256)")
+    parser.add_argument("--fps", type=float, default=30.0, help="pictures a second of the rendered face (default 30)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument("--only", choices=("fanout", "latency"), help="measure one of the two alone")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print. Raises InputError, BenchmarkError."""
+    if options.viewers < 2:
+        raise InputError("--viewers must be at least 2: the cost of a further one is a difference")
+    if not 1.0 <= options.seconds <= 600.0:
+        raise InputError("--seconds must lie between 1 and 600")
+    if options.size % 4 or not 64 <= options.size <= 1024:
+        raise InputError("--size must be a multiple of 4 between 64 and 1024")
+    if not 1.0 <= options.fps <= 60.0:
+        raise InputError("--fps must lie between 1 and 60")
+    figures = asyncio.run(_measure(options))
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:28} {value}")
+    return 0
+
+
+async def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    # Imported late: `--help` and wrong arguments answer without loading torch.
+    from server.benchmark import fanout_cost, latency
+    from server.receiver.render_engine import choose_device
+
+    def progress(what: str) -> None:
+        print(f"measuring: {what} ...", file=sys.stderr)
+
+    figures: dict[str, Any] = {}
+    if options.only != "latency":
+        cost = await fanout_cost.measure(options.viewers, options.seconds, options.size, progress)
+        figures |= {
+            "viewers": options.viewers,
+            "size": options.size,
+            "cpu_per_viewer_encode_once": round(cost.encode_once, 4),
+            "cpu_per_viewer_encode_each": round(cost.encode_each, 4),
+            "cpu_ratio": round(cost.encode_once / cost.encode_each, 3) if cost.encode_each > 0 else None,
+        }
+    if options.only != "fanout":
+        progress("latency and lip sync")
+        figures |= await latency.measure(options.seconds, options.fps, str(choose_device(options.device)))
+    return figures
