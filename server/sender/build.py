@@ -110,7 +110,7 @@ def monotonic_ms() -> float:
 def _feed_factory(choices: Choices, model: TalkingHead, fps: float) -> Callable[[FeedListener], Feed]:
     source = choices.source
     if source.kind == "recording":
-        recording = read_recording(Path(source.place), model.weights_hash)
+        recording = read_recording(Path(source.place), model.statistics, model.weights_hash)
         return lambda listener: RecordingFeed(
             recording, listener, fps=fps, clock=monotonic_ms, sound=choices.sound, sleep=asyncio.sleep
         )

@@ -6,6 +6,8 @@ A recording carries its own source image and sound, so playing it needs neither 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,13 +15,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from model.errors import VisavisError
+from model.codec.statistics import MotionStatistics
+from model.codec.stream import MotionDecoder
+from model.codec.vav import AUDIO_RATE, read_vav
+from model.errors import InputError, VisavisError, WeightsError
 from server.sender.capture import Clock, FramePacer, Timeline
 from server.sender.extraction import SourceImage, StageTimes
 from server.sender.feed import FeedListener
 from server.sender.motion_publisher import MotionSample
-from server.sender.sound import PACKET_MS, SoundQueue
+from server.sender.sound import PACKET_MS, PACKET_SAMPLES, SoundQueue
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +40,47 @@ class Recording:
     vectors: NDArray[np.float32]  # (T, 7 + 3K)
     times_ms: NDArray[np.float64]  # (T,) from 0, ascending
     source: SourceImage
-    sound: tuple[bytes, ...]  # Opus packets of 20 ms, from time 0; empty without sound
+    sound: tuple[bytes, ...]  # Opus packets of 20 ms, without gaps; empty without sound
+    sound_start_ms: float  # when the first packet's sound begins
     duration_ms: float
 
 
-def read_recording(path: Path, weights_hash: str) -> Recording:
-    raise NotImplementedError
+def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) -> Recording:
+    """Read a `.vav` file made with the weights in use.
+
+    Raises InputError and BitstreamError for a file that cannot be played, WeightsError for one of other weights.
+    """
+    vav = read_vav(path)
+    if vav.header.weights.hex() != weights_hash:
+        raise WeightsError(
+            f"{path.name} was recorded with other weights ({vav.header.weights.hex()[:12]}) than those in use "
+            f"({weights_hash[:12]}): record it again (make portrait, or python -m model encode)"
+        )
+    decoder = MotionDecoder(statistics)
+    frames = [frame for message in vav.messages for frame in decoder.decode(message)]
+    if len(frames) < 2 or len(vav.sources) != 1:
+        raise InputError(f"{path.name} holds {len(frames)} frames and {len(vav.sources)} sources: nothing to play")
+    index, data = next(iter(vav.sources.items()))
+    rate = vav.header.rate
+    numbers = range(len(frames))
+    times = [1000.0 * i / rate for i in numbers] if rate else [f.capture_ms - frames[0].capture_ms for f in frames]
+    sound = vav.audio
+    if any(packet.duration != PACKET_SAMPLES for packet in sound):
+        logger.warning("%s has sound in packets other than 20 ms; going on without sound", path.name)
+        sound = []
+    return Recording(
+        vectors=np.stack([frame.vector for frame in frames]),
+        times_ms=np.array([float(time) for time in times]),
+        source=SourceImage(index, data, hashlib.sha256(data).hexdigest(), _content_type(data)),
+        sound=tuple(packet.data for packet in sound),
+        sound_start_ms=sound[0].start * 1000.0 / AUDIO_RATE if sound else 0.0,
+        duration_ms=vav.seconds * 1000.0,
+    )
+
+
+def _content_type(data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as image:
+        return str(image.get_format_mimetype())
 
 
 class RecordingFeed:
@@ -107,10 +148,10 @@ class RecordingFeed:
         lap = 0
         while True:
             for number, packet in enumerate(self._recording.sound):
-                due = timeline.due(lap, (number + 1) * PACKET_MS)
-                if due > timeline.due(lap + 1, 0.0) + PACKET_MS:
-                    break  # sound longer than the picture gives way to the next round
-                await self._until(due)
+                begin = self._recording.sound_start_ms + number * PACKET_MS
+                if begin >= self._recording.duration_ms:
+                    break  # sound that is longer than the picture gives way to the next round
+                await self._until(timeline.due(lap, begin + PACKET_MS))  # a packet is whole at its end
                 queue.put(packet)
             lap += 1
 
