@@ -5,7 +5,7 @@ app.py           the aiohttp application, built from settings and injected parts
 routes/          HTTP and WebSocket requests, translated to calls on the conference
 conference.py    joins rooms, publications and peer connections
 rooms.py         who is in which room: a state machine without I/O, told the time
-protocol.py      the messages on the WebSocket and the control channel
+protocol.py      the messages on the WebSocket
 connections.py   peer connections: offers checked and answered, closed exactly once
 auth.py, turn.py tokens and TURN credentials
 metrics.py       every metric, behind small verbs

@@ -48,6 +48,8 @@ class Seat:
     listener: Listener | None
     publication: PublicationPort | None = None
     connection: Connection | None = None  # on which it publishes
+    published: bool = False  # the roster told of this publication
+    lost_at: float | None = None  # when the connection ended by itself; the publication waits for another
 
 
 @dataclass
@@ -180,16 +182,22 @@ class Conference:
         offer = parse_offer(sdp)
         if not (offer.has_data or offer.sends):
             raise SdpError("the offer sends neither motion nor sound nor pictures")
-        if seat.connection is not None:
+        kind = _expected_kind(offer)
+        previous, seat.connection = seat.connection, None
+        if previous is not None:
+            await previous.close()
+        if seat.publication is not None and seat.publication.kind not in ("none", kind):
             await self._end_publication(seat, "unpublished")
+        # Of the same kind it goes on, and its viewers with it: they see a pause and need not subscribe anew.
         publication = self._publication(seat)
         connection = self._connect(lambda outcome: self._publish_ended(participant, connection, outcome))
-        seat.connection = connection
+        seat.connection, seat.lost_at = connection, None
         connection.on_channel(lambda channel: _attach_channel(publication, channel))
         connection.on_track(lambda track: _attach_track(publication, track))
         try:
-            for index, sha256 in self.rooms.get(participant).sources.items():
-                await publication.attach_cached_source(index, sha256)
+            if not seat.published:
+                for index, sha256 in self.rooms.get(participant).sources.items():
+                    await publication.attach_cached_source(index, sha256)
             answer = await connection.answer(offer)
         except BaseException:
             await connection.close()
@@ -197,7 +205,9 @@ class Conference:
         if self._seats.get(participant) is not seat or seat.connection is not connection:
             await connection.close()
             raise ConflictError("the participant left or published again meanwhile")
-        self._act(self.rooms.published(participant, _expected_kind(offer)))
+        if not seat.published:
+            seat.published = True
+            self._act(self.rooms.published(participant, kind))
         return answer
 
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
@@ -231,7 +241,7 @@ class Conference:
         offer = parse_offer(sdp)
         chosen = choose_codec(offer, self.settings.video_codecs, codec)
         seat = self._seat(target)
-        if seat.publication is None or seat.connection is None:
+        if seat.publication is None or not seat.published:
             raise NotFoundError("the participant does not publish")
         publication = seat.publication
         identifier = self._new_secret()[:16]
@@ -279,6 +289,11 @@ class Conference:
                 }
         return result
 
+    def active_speaker(self, room: str) -> str | None:
+        """Who speaks now: a client that joins late hears only of the next change."""
+        detector = self._speakers.get(room)
+        return detector.active if detector is not None else None
+
     # Inside: acting on events
 
     def _act(self, events: list[Event]) -> None:
@@ -310,6 +325,7 @@ class Conference:
     async def _end_publication(self, seat: Seat, reason: Literal["unpublished", "gone", "failed"]) -> None:
         publication, seat.publication = seat.publication, None
         connection, seat.connection = seat.connection, None
+        seat.published, seat.lost_at = False, None
         if publication is not None:
             publication.on_gone = publication.on_state = None
             for watching in list(self._watching.values()):
@@ -333,8 +349,13 @@ class Conference:
     def _publish_ended(self, participant: str, connection: Connection, outcome: Outcome) -> None:
         self._metrics.connection_ended(outcome)
         seat = self._seats.get(participant)
-        if seat is not None and seat.connection is connection:
+        if seat is None or seat.connection is not connection:
+            return
+        if self.rooms.get(participant).client == "whip":
             self._lose_publication(seat)
+        else:
+            seat.connection, seat.lost_at = None, self._clock()
+            self._act(self.rooms.update(participant, media="lost"))
 
     def _watching_ended(self, identifier: str, outcome: Outcome) -> None:
         self._metrics.connection_ended(outcome)
@@ -343,7 +364,7 @@ class Conference:
             self._end_watching(watching, "failed")
 
     def _lose_publication(self, seat: Seat) -> None:
-        """The peer of a publication is silent, or its connection ended by itself."""
+        """The peer of a publication was silent for too long, or its connection ended and no other came."""
         if self._seats.get(seat.participant) is not seat:
             return
         if self.rooms.get(seat.participant).client == "whip":
@@ -368,7 +389,9 @@ class Conference:
         """Let the time that passed take effect: silent participants, kinds, speakers, occupancy."""
         self._act(self.rooms.tick(self._clock()))
         for seat in list(self._seats.values()):
-            if seat.publication is not None and seat.connection is not None and seat.publication.kind != "none":
+            if seat.lost_at is not None and self._clock() - seat.lost_at >= self.settings.gone_seconds:
+                self._lose_publication(seat)
+            elif seat.publication is not None and seat.published and seat.publication.kind != "none":
                 self._act(self.rooms.update(seat.participant, kind=seat.publication.kind))
         for room in self.rooms.names():
             self._detect_speaker(room)

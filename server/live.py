@@ -13,9 +13,11 @@ from model.talking_head import TalkingHead
 from server.errors import SettingsError
 from server.metrics import Metrics
 from server.publications import PublicationFactory
+from server.receiver.playout import PlayoutSettings
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import EngineSettings, RenderEngine
-from server.receiver.source_cache import SourceCache
+from server.receiver.source_cache import CacheSettings, SourceCache
+from server.receiver.source_image import SourceLimits
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -35,9 +37,20 @@ async def live_receiver(
         metrics,
     )
     await engine.start()
-    sources = SourceCache(engine)
+    sources = SourceCache(
+        engine,
+        CacheSettings(
+            max_bytes=settings.source_cache_mb * 1024 * 1024,
+            limits=SourceLimits(max_bytes=settings.source_max_bytes, max_pixels=settings.source_max_pixels),
+        ),
+    )
     publication_settings = PublicationSettings(
-        fps=settings.render_fps, max_sources=settings.max_sources, gone_after_s=settings.gone_seconds
+        fps=settings.render_fps,
+        max_sources=settings.max_sources,
+        gone_after_s=settings.gone_seconds,
+        playout=PlayoutSettings(
+            minimum_depth=settings.playout_min_ms / 1000.0, maximum_depth=settings.playout_max_ms / 1000.0
+        ),
     )
 
     def make(participant: str) -> Publication:

@@ -28,63 +28,81 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VISAVIS_", frozen=True, extra="ignore")
 
     # Listening
-    host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs a key and a secret.")
-    port: int = Field(8080, ge=0, le=65535, description="TCP port of HTTP and WebSocket; 0 takes a free one.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on. Anything but loopback needs a key and a secret."
+    )
+    port: int = Field(default=8080, ge=0, le=65535, description="TCP port of HTTP and WebSocket; 0 takes a free one.")
     client_folder: Path = Field(
-        Path(__file__).resolve().parent.parent / "client_web", description="Folder of the browser page."
+        default=Path(__file__).resolve().parent.parent / "client_web", description="Folder of the browser page."
     )
 
     # Tokens
-    api_key: str = Field("", description="Name of the key; the `iss` of tokens.")
-    api_secret: SecretStr = Field(SecretStr(""), description="HS256 key of tokens, at least 32 bytes.")
-    token_hours: float = Field(6.0, gt=0, le=24 * 365, description="Validity of minted tokens, hours.")
-    default_room: str = Field("lobby", description="Room that the page opens when its address names none.")
+    api_key: str = Field(default="", description="Name of the key; the `iss` of tokens.")
+    api_secret: SecretStr = Field(default=SecretStr(""), description="HS256 key of tokens, at least 32 bytes.")
+    token_hours: float = Field(default=6.0, gt=0, le=24 * 365, description="Validity of minted tokens, hours.")
+    default_room: str = Field(default="lobby", description="Room that the page opens when its address names none.")
 
     # Logs
-    log_format: Literal["human", "json"] = Field("human", description="Lines for a person or one JSON object a line.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+    log_format: Literal["human", "json"] = Field(
+        default="human", description="Lines for a person or one JSON object a line."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level logged."
+    )
 
     # Bounds
-    max_rooms: int = Field(100, ge=1, description="Rooms at a time.")
-    max_participants: int = Field(16, ge=1, description="Participants of one room.")
-    max_subscriptions: int = Field(32, ge=1, description="Subscriptions of one participant.")
-    max_whep_viewers: int = Field(200, ge=0, description="Viewers that came by WHEP, in the whole process.")
-    max_message_bytes: int = Field(65_536, ge=4096, description="One WebSocket message or session description.")
-    max_messages_per_second: float = Field(50.0, gt=0, description="WebSocket messages of one client, sustained.")
-    max_sources: int = Field(4, ge=1, le=256, description="Source images that one participant may hold.")
-    source_max_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Body of a source image upload.")
-    source_max_pixels: int = Field(16_000_000, ge=65_536, description="Width times height of a source image.")
-    source_cache_mb: int = Field(512, ge=1, description="Memory of the cache of enrolled source images, MiB.")
+    max_rooms: int = Field(default=100, ge=1, description="Rooms at a time.")
+    max_participants: int = Field(default=16, ge=1, description="Participants of one room.")
+    max_subscriptions: int = Field(default=32, ge=1, description="Subscriptions of one participant.")
+    max_whep_viewers: int = Field(default=200, ge=0, description="Viewers that came by WHEP, in the whole process.")
+    max_message_bytes: int = Field(default=65_536, ge=4096, description="One WebSocket message or session description.")
+    max_messages_per_second: float = Field(
+        default=50.0, gt=0, description="WebSocket messages of one client, sustained."
+    )
+    max_sources: int = Field(default=4, ge=1, le=256, description="Source images that one participant may hold.")
+    source_max_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Body of a source image upload.")
+    source_max_pixels: int = Field(default=16_000_000, ge=65_536, description="Width times height of a source image.")
+    source_cache_mb: int = Field(default=512, ge=1, description="Memory of the cache of enrolled source images, MiB.")
 
     # Times, seconds
-    gone_seconds: float = Field(5.0, gt=0, description="Silence after which a participant is gone from the roster.")
-    resume_seconds: float = Field(120.0, ge=0, description="How long a resume token is good after that.")
-    connect_seconds: float = Field(15.0, gt=0, description="Time that ICE and DTLS may take.")
-    join_seconds: float = Field(10.0, gt=0, description="Time between opening the WebSocket and joining.")
-    drain_seconds: float = Field(5.0, ge=0, description="Notice given to clients at shutdown.")
+    gone_seconds: float = Field(
+        default=5.0, gt=0, description="Silence after which a participant is gone from the roster."
+    )
+    resume_seconds: float = Field(default=120.0, ge=0, description="How long a resume token is good after that.")
+    connect_seconds: float = Field(default=15.0, gt=0, description="Time that ICE and DTLS may take.")
+    join_seconds: float = Field(default=10.0, gt=0, description="Time between opening the WebSocket and joining.")
+    drain_seconds: float = Field(default=5.0, ge=0, description="Notice given to clients at shutdown.")
 
     # ICE
-    stun_urls: Urls = Field((), description="STUN servers handed to clients, comma-separated (stun:host:3478).")
-    turn_urls: Urls = Field((), description="TURN servers handed to clients, comma-separated (turn:host:3478).")
-    turn_secret: SecretStr = Field(SecretStr(""), description="coturn's static-auth-secret; needed with turn_urls.")
-    turn_hours: float = Field(12.0, gt=0, description="Validity of TURN credentials, hours.")
+    stun_urls: Urls = Field(default=(), description="STUN servers handed to clients, comma-separated (stun:host:3478).")
+    turn_urls: Urls = Field(default=(), description="TURN servers handed to clients, comma-separated (turn:host:3478).")
+    turn_secret: SecretStr = Field(
+        default=SecretStr(""), description="coturn's static-auth-secret; needed with turn_urls."
+    )
+    turn_hours: float = Field(default=12.0, gt=0, description="Validity of TURN credentials, hours.")
     public_address: str = Field(
-        "", description="IP address of this host as clients see it, when that is another than its own (1:1 NAT)."
+        default="",
+        description="IP address of this host as clients see it, when that is another than its own (1:1 NAT).",
     )
 
     # Model and picture
-    weights: Path | None = Field(None, description="Weights file; none takes the embedded small model.")
-    random_weights: bool = Field(False, description="Run the untrained model, to work on the call itself.")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
-    torch_threads: int = Field(0, ge=0, description="Threads of the render engine on CPU; 0 leaves torch's choice.")
-    render_fps: float = Field(25.0, gt=0, le=60, description="Frames a second of rendered faces.")
-    render_batch: int = Field(
-        0, ge=0, le=256, description="Most frames in one batch of the render engine; 0 means 32 on a GPU, 4 on a CPU."
+    weights: Path | None = Field(default=None, description="Weights file; none takes the embedded small model.")
+    random_weights: bool = Field(default=False, description="Run the untrained model, to work on the call itself.")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    torch_threads: int = Field(
+        default=0, ge=0, description="Threads of the render engine on CPU; 0 leaves torch's choice."
     )
-    playout_min_ms: float = Field(20.0, ge=0, description="Least depth of the playout buffer.")
-    playout_max_ms: float = Field(300.0, gt=0, description="Greatest depth of the playout buffer.")
-    video_codecs: Urls = Field(("VP8", "H264"), description="Video codecs in the order of preference.")
-    video_kbps: int = Field(900, ge=50, le=20_000, description="Bit rate of one encoded face.")
+    render_fps: float = Field(default=25.0, gt=0, le=60, description="Frames a second of rendered faces.")
+    render_batch: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Most frames in one batch of the render engine; 0 means 32 on a GPU, 4 on a CPU.",
+    )
+    playout_min_ms: float = Field(default=0.0, ge=0, description="Least depth of the playout buffer.")
+    playout_max_ms: float = Field(default=400.0, gt=0, description="Greatest depth of the playout buffer.")
+    video_codecs: Urls = Field(default=("VP8", "H264"), description="Video codecs in the order of preference.")
+    video_kbps: int = Field(default=900, ge=50, le=20_000, description="Bit rate of one encoded face.")
 
     @field_validator("stun_urls", "turn_urls", "video_codecs", mode="before")
     @classmethod

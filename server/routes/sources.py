@@ -48,6 +48,8 @@ async def put_source(request: web.Request) -> web.Response:
             raise
         except InputError as error:
             parts.metrics.source_refused()
+            if error.http_status != InputError.http_status:
+                raise  # it knows better what is wrong than 400
             raise UnusableImageError(str(error)) from None
         parts.metrics.source_enrolled(parts.clock() - begin)
     return web.json_response({"sha256": sha256, "index": index}, status=201, headers={"Cache-Control": "no-store"})

@@ -42,6 +42,7 @@ class Socket:
         self._news = asyncio.Event()
         self._closing: str | None = None
         self._participant: str | None = None
+        self._left = False
         self._limit = RateLimit(parts.settings.max_messages_per_second, 2 * parts.settings.max_messages_per_second)
 
     # Listener
@@ -153,10 +154,8 @@ class Socket:
             self._parts.metrics.refused("internal")
             answer = protocol.internal_failure(identifier)
         self.send(answer)
-        if isinstance(message.data, str) and self._closing is None and self._left:
+        if self._left:
             self.close("left")
-
-    _left = False
 
     async def _carry_out(self, request: protocol.ClientMessage) -> dict[str, Any]:
         conference = self._parts.conference
@@ -206,6 +205,7 @@ class Socket:
             "resumed": resumed,
             "ice_servers": parts.ice_servers.for_client(self._claims.sub),
             "roster": [p.entry() for p in conference.rooms.roster(request.room)],
+            "speaking": conference.active_speaker(request.room),
             "limits": {
                 "participants": settings.max_participants,
                 "sources": settings.max_sources,

@@ -1,0 +1,303 @@
+"""Whole calls over real peer connections on loopback: publish, watch, leave; and 200 times with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiortc import RTCPeerConnection
+
+from model.motion import View
+from tests.server.signalling import (
+    CACHED,
+    JPEG,
+    Call,
+    FakePublication,
+    Peer,
+    Silence,
+    accept,
+    assert_released,
+    connected,
+    offer,
+    peer_connection,
+    resources,
+    running_call,
+)
+
+
+async def publish_motion(peer: Peer) -> RTCPeerConnection:
+    connection = peer_connection()
+    motion = connection.createDataChannel("motion", ordered=False, maxRetransmits=0)
+    connection.createDataChannel("control")
+    motion.on("open", lambda: motion.send(b"motion"))
+    connection.addTrack(Silence())
+    answer = await peer.request("publish", sdp=await offer(connection))
+    assert answer["type"] == "ok", answer
+    await accept(connection, answer["sdp"])
+    await connected(connection)
+    return connection
+
+
+async def subscribe(peer: Peer, target: str) -> tuple[RTCPeerConnection, str]:
+    connection = peer_connection()
+    connection.addTransceiver("video", direction="recvonly")
+    connection.addTransceiver("audio", direction="recvonly")
+    answer = await peer.request("subscribe", participant=target, sdp=await offer(connection))
+    assert answer["type"] == "ok", answer
+    await accept(connection, answer["sdp"])
+    return connection, str(answer["subscription"])
+
+
+def publication_of(participant: str) -> FakePublication:
+    (found,) = [p for p in FakePublication.alive if p.participant == participant]
+    return found
+
+
+async def pictures(connection: RTCPeerConnection, count: int = 2) -> None:
+    (receiver,) = [r for r in connection.getReceivers() if r.track.kind == "video"]
+    async with asyncio.timeout(20):
+        for _ in range(count):
+            await receiver.track.recv()
+
+
+@pytest.mark.asyncio
+async def test_motion_arrives_and_pictures_come_back() -> None:
+    async with running_call() as call:
+        sender, me = await call.join("Ada", client="daemon")
+        viewer, _ = await call.join("Bob")
+        sending = await publish_motion(sender)
+        roster = await viewer.roster(lambda r: r[0]["state"] == "live")
+        assert (roster[0]["kind"], roster[0]["publication"]) == ("motion", 1)
+        publication = publication_of(me["participant"])
+        assert set(publication.channels) == {"motion", "control"}
+        assert [track.kind for track in publication.tracks] == ["audio"]
+
+        watching, subscription = await subscribe(viewer, me["participant"])
+        await pictures(watching)
+        assert publication.messages == [b"motion"]
+        (held,) = publication.subscriptions
+        assert held.bound is not None
+        await viewer.request("view", subscription=subscription, yaw=20.0, pitch=-5.0)
+        assert held.view == View(yaw=20.0, pitch=-5.0)
+        await viewer.request("view", subscription=subscription, reset=True)
+        assert held.view == View()
+        await viewer.request("report", subscription=subscription, fps=25.0, freezes=1)
+        numbers = (await viewer.request("statistics"))["participants"][me["participant"]]
+        assert numbers["viewers"] == 1
+        assert numbers["reports"] == [{"fps": 25.0, "freezes": 1}]
+        assert (await sender.request("view", subscription=subscription))["code"] == "not_found"
+        assert (await viewer.request("unsubscribe", subscription=subscription))["type"] == "ok"
+        assert held.closed
+        await watching.close()
+        await sending.close()
+
+
+@pytest.mark.asyncio
+async def test_camera_publisher_is_relayed() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada")
+        camera = peer_connection()
+        camera.addTransceiver("video", direction="sendonly")
+        camera.addTransceiver("audio", direction="sendonly")
+        answer = await ada.request("publish", sdp=await offer(camera))
+        await accept(camera, answer["sdp"])
+        roster = await ada.roster(lambda r: r[0]["kind"] == "camera")
+        assert roster[0]["publication"] == 1
+        await connected(camera)
+        assert {track.kind for track in publication_of(me["participant"]).tracks} == {"audio", "video"}
+        await camera.close()
+
+
+@pytest.mark.asyncio
+async def test_publishing_again_goes_on_for_the_viewers() -> None:
+    """A lost connection is replaced by another of the same kind: source and subscriptions stay."""
+    async with running_call() as call:
+        ada, me = await call.join("Ada", identity="ada")
+        bob, _ = await call.join("Bob")
+        headers = call.bearer(identity="ada") | {"Content-Type": "image/jpeg"}
+        path = f"/rooms/lobby/participants/{me['participant']}/source"
+        assert (await call.client.put(path, data=JPEG, headers=headers)).status == 201
+        first = await publish_motion(ada)
+        publication = publication_of(me["participant"])
+        watching, _ = await subscribe(bob, me["participant"])
+        await pictures(watching)
+        await first.close()
+        await bob.roster(lambda r: r[0]["state"] == "lost")
+        second = await publish_motion(ada)
+        roster = await bob.roster(lambda r: r[0]["state"] == "live")
+        assert roster[0]["publication"] == 1
+        assert publication_of(me["participant"]) is publication
+        assert set(publication.sources) == {0}
+        await pictures(watching)
+        for connection in (second, watching):
+            await connection.close()
+    CACHED.clear()
+
+
+@pytest.mark.asyncio
+async def test_publishing_another_kind_ends_the_subscriptions() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada")
+        bob, _ = await call.join("Bob")
+        first = await publish_motion(ada)
+        await bob.roster(lambda r: r[0]["state"] == "live")
+        watching, subscription = await subscribe(bob, me["participant"])
+        camera = peer_connection()
+        camera.addTransceiver("video", direction="sendonly")
+        assert (await ada.request("publish", sdp=await offer(camera)))["type"] == "ok"
+        ended = await bob.until(lambda m: m["type"] == "ended")
+        assert (ended["subscription"], ended["reason"]) == (subscription, "unpublished")
+        await bob.roster(lambda r: (r[0]["publication"], r[0]["kind"]) == (2, "camera"))
+        for connection in (first, camera, watching):
+            await connection.close()
+
+
+@pytest.mark.asyncio
+async def test_resuming_after_gone_attaches_the_source_again() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada", identity="ada")
+        headers = call.bearer(identity="ada") | {"Content-Type": "image/jpeg"}
+        path = f"/rooms/lobby/participants/{me['participant']}/source"
+        assert (await call.client.put(path, data=JPEG, headers=headers)).status == 201
+        first = await publish_motion(ada)
+        call.parts.conference.leave(me["participant"], reason="silent")
+        back, again = await call.join("x", identity="ada", resume=me["resume"])
+        assert (again["participant"], again["name"]) == (me["participant"], "Ada")
+        second = await publish_motion(back)
+        assert set(publication_of(me["participant"]).sources) == {0}
+        for connection in (first, second):
+            await connection.close()
+    CACHED.clear()
+
+
+@pytest.mark.asyncio
+async def test_publication_without_a_connection_ends_after_the_grace() -> None:
+    async with running_call(gone_seconds=1.0) as call:
+        ada, me = await call.join("Ada")
+        reader = asyncio.create_task(_read_forever(ada))
+        bob, _ = await call.join("Bob")
+        sending = peer_connection()
+        sending.createDataChannel("motion")
+        answer = await call.parts.conference.publish(me["participant"], await offer(sending))
+        await accept(sending, answer)
+        await connected(sending)
+        watching, subscription = await subscribe(bob, me["participant"])
+        await sending.close()
+        assert (await bob.until(lambda m: m["type"] == "ended"))["subscription"] == subscription
+        assert FakePublication.alive == set()
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        await watching.close()
+
+
+@pytest.mark.asyncio
+async def test_silent_publisher_is_lost_and_its_viewers_are_told() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada")
+        bob, _ = await call.join("Bob")
+        sending = await publish_motion(ada)
+        watching, subscription = await subscribe(bob, me["participant"])
+        publication = publication_of(me["participant"])
+        assert publication.on_gone is not None
+        publication.on_gone()
+        ended = await bob.until(lambda m: m["type"] == "ended")
+        assert (ended["subscription"], ended["reason"]) == (subscription, "failed")
+        await bob.roster(lambda r: r[0]["state"] == "lost")
+        again = await publish_motion(ada)
+        await bob.roster(lambda r: r[0]["state"] == "live" and r[0]["publication"] == 2)
+        for connection in (sending, watching, again):
+            await connection.close()
+
+
+@pytest.mark.asyncio
+async def test_bad_offers_of_one_leave_the_pictures_of_others_running() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada")
+        bob, _ = await call.join("Bob")
+        eve, _ = await call.join("Eve")
+        sending = await publish_motion(ada)
+        watching, _ = await subscribe(bob, me["participant"])
+        await pictures(watching)
+        good = await offer(peer := peer_connection())
+        await peer.close()
+        for sdp in ("x", "v=0\r\n", good, good.replace("m=", "m=x"), "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * 20):
+            assert (await eve.request("publish", sdp=sdp))["code"] == "sdp"
+            assert (await eve.request("subscribe", participant=me["participant"], sdp=sdp))["type"] == "error"
+        await pictures(watching, 5)
+        assert [m for m in bob.news if m["type"] == "ended"] == []
+        await watching.close()
+        await sending.close()
+
+
+@pytest.mark.asyncio
+async def test_subscriptions_are_bounded() -> None:
+    async with running_call(max_subscriptions=2) as call:
+        ada, me = await call.join("Ada")
+        sending = await publish_motion(ada)
+        watching = [(await subscribe(ada, me["participant"]))[0] for _ in range(2)]
+        answer = await ada.request(
+            "subscribe", participant=me["participant"], sdp=await offer(third := peer_connection())
+        )
+        assert answer["code"] == "capacity"
+        for connection in (*watching, third, sending):
+            await connection.close()
+
+
+@pytest.mark.asyncio
+async def test_permissions_of_the_token() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada")
+        sending = await publish_motion(ada)
+        mute = await call.connect(call.token(publish=False, subscribe=False))
+        await mute.request("join", room="lobby", name="Mute")
+        assert (await mute.request("publish", sdp="v=0"))["code"] == "forbidden"
+        assert (await mute.request("subscribe", participant=me["participant"], sdp="v=0"))["code"] == "forbidden"
+        await sending.close()
+
+
+async def come_and_go(call: Call, number: int, target: str) -> None:
+    """One client's life: join, publish, watch, and go in one of three ways."""
+    peer, me = await call.join(f"Guest {number}")
+    sending = peer_connection()
+    sending.createDataChannel("motion", ordered=False, maxRetransmits=0)
+    answer = await peer.request("publish", sdp=await offer(sending))
+    await accept(sending, answer["sdp"])
+    watching, _ = await subscribe(peer, target)
+    if number % 4 == 0:
+        await connected(sending)
+        await pictures(watching, 1)
+    if number % 3 == 0:
+        await peer.request("leave")
+    elif number % 3 == 1:
+        await peer.socket.close()
+    else:
+        call.parts.conference.leave(me["participant"], reason="silent")
+    await sending.close()
+    await watching.close()
+    await peer.socket.close()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_200_joins_and_leaves_leave_nothing_behind() -> None:
+    # Nobody is to be thought gone because this machine is busy.
+    async with running_call(limit=240.0, gone_seconds=120.0) as call:
+        ada, me = await call.join("Ada")
+        sending = await publish_motion(ada)
+        reader = asyncio.create_task(_read_forever(ada))
+        await come_and_go(call, 0, me["participant"])
+        before = resources()
+        for start in range(0, 200, 5):
+            await asyncio.gather(*(come_and_go(call, n, me["participant"]) for n in range(start, start + 5)))
+        assert len(call.parts.conference.rooms) == 1
+        assert len(FakePublication.alive) == 1
+        assert [s for s in publication_of(me["participant"]).subscriptions if not s.closed] == []
+        await assert_released(before)
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        await sending.close()
+
+
+async def _read_forever(peer: Peer) -> None:
+    while True:
+        await peer.socket.receive_json()

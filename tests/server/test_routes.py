@@ -1,0 +1,176 @@
+"""HTTP: page, health, configuration, source images, WHIP and WHEP; each refusal with its status and code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.signalling import DAMAGED, JPEG, NO_FACE, offer, peer_connection, running_call
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.asyncio
+async def test_health_and_metrics() -> None:
+    async with running_call() as call:
+        assert (await call.client.get("/healthz")).status == 200
+        assert (await call.client.get("/readyz")).status == 200
+        text = await (await call.client.get("/metrics")).text()
+        assert "visavis_stage_seconds" in text
+        call.parts.conference.draining = True
+        assert (await call.client.get("/readyz")).status == 503
+        assert (await call.client.get("/healthz")).status == 200
+
+
+@pytest.mark.asyncio
+async def test_config_mints_a_token_in_development_only() -> None:
+    async with running_call() as call:
+        config = await (await call.client.get("/api/config?room=studio")).json()
+        assert config["development"] is True
+        claims = call.parts.authority.verify(config["token"])
+        claims.may_join("studio")
+        assert (await call.client.get("/api/config?room=a%20b")).status == 400
+        rebound = await call.client.get("/api/config", headers={"Host": "evil.example"})
+        assert rebound.status == 403
+    async with running_call(api_key="k", api_secret=SECRET) as call:
+        config = await (await call.client.get("/api/config")).json()
+        assert config["development"] is False
+        assert "token" not in config
+
+
+@pytest.mark.asyncio
+async def test_page(tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text("<!doctype html>")
+    (folder / "a.js").write_text("export {};")
+    (tmp_path / "secret").write_text("no")
+    async with running_call(client_folder=folder) as call:
+        page = await call.client.get("/")
+        assert page.status == 200
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        assert "unsafe" not in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        script = await call.client.get("/client/a.js")
+        assert script.content_type.endswith("/javascript")
+        again = await call.client.get("/client/a.js", headers={"If-None-Match": script.headers["ETag"]})
+        assert again.status == 304
+        for path in ("/client/../secret", "/client/%2e%2e/secret", "/client/%2e%2e%2fsecret", "/client/", "/no"):
+            answer = await call.client.get(path)
+            assert answer.status == 404
+            assert (await answer.json())["code"] == "not_found"
+
+
+@pytest.mark.asyncio
+async def test_source_upload() -> None:
+    async with running_call() as call:
+        _, me = await call.join(identity="ada")
+        path = f"/rooms/lobby/participants/{me['participant']}/source"
+        headers = call.bearer(identity="ada") | {"Content-Type": "image/jpeg"}
+        uploaded = await call.client.put(f"{path}?index=1", data=JPEG, headers=headers)
+        assert uploaded.status == 201
+        answer = await uploaded.json()
+        assert answer["index"] == 1
+        cached = await call.client.put(f"{path}?index=0&sha256={answer['sha256']}", headers=headers)
+        assert cached.status == 201
+        unknown = await call.client.put(f"{path}?sha256={'0' * 64}", headers=headers)
+        assert unknown.status == 404
+
+
+@pytest.mark.asyncio
+async def test_source_refusals() -> None:
+    async with running_call(source_max_bytes=4096) as call:
+        _, me = await call.join(identity="ada")
+        path = f"/rooms/lobby/participants/{me['participant']}/source"
+        ada = call.bearer(identity="ada")
+        jpeg = {"Content-Type": "image/jpeg"}
+
+        async def put(path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+            answer = await call.client.put(path, data=body, headers=headers)
+            return answer.status, (await answer.json())["code"]
+
+        assert await put(path, JPEG, jpeg) == (401, "unauthorized")
+        assert await put(path, JPEG, {"Authorization": "Bearer x"} | jpeg) == (401, "unauthorized")
+        assert await put(path, JPEG, call.bearer(identity="eve") | jpeg) == (403, "forbidden")
+        assert await put(path, JPEG, call.bearer("other", identity="ada") | jpeg) == (403, "forbidden")
+        assert await put(path, JPEG, call.bearer(identity="ada", publish=False) | jpeg) == (403, "forbidden")
+        assert await put("/rooms/lobby/participants/x/source", JPEG, ada | jpeg) == (404, "not_found")
+        assert await put(f"{path}?index=4", JPEG, ada | jpeg) == (400, "protocol")
+        assert await put(f"{path}?index=-1", JPEG, ada | jpeg) == (400, "protocol")
+        assert await put(f"{path}?sha256=zz", b"", ada) == (400, "protocol")
+        assert await put(path, JPEG + b"x" * 5000, ada | jpeg) == (413, "too_large")
+        assert await put(path, JPEG, ada | {"Content-Type": "image/png"}) == (415, "unsupported_media")
+        assert await put(path, b"GIF89a", ada | jpeg) == (415, "unsupported_media")
+        assert await put(path, NO_FACE, ada | jpeg) == (422, "no_face")
+        assert await put(path, DAMAGED, ada | jpeg) == (422, "unusable_image")
+        answer = await call.client.put(path, data=_chunks(), headers=ada | jpeg)
+        assert answer.status == 413
+
+
+async def _chunks() -> AsyncIterator[bytes]:
+    """A body that is sent without its length."""
+    for _ in range(10):
+        yield JPEG * 20
+
+
+@pytest.mark.asyncio
+async def test_whip_and_whep() -> None:
+    async with running_call(stun_urls=("stun:stun.example:3478",)) as call:
+        publisher = peer_connection()
+        publisher.addTransceiver("video", direction="sendonly")
+        sdp_type = {"Content-Type": "application/sdp"}
+        obs = call.bearer(identity="obs", name="OBS")
+        created = await call.client.post("/whip/lobby", data=await offer(publisher), headers=obs | sdp_type)
+        assert created.status == 201
+        assert created.content_type == "application/sdp"
+        assert (await created.text()).startswith("v=0")
+        assert created.headers["Link"] == '<stun:stun.example:3478>; rel="ice-server"'
+        session = created.headers["Location"]
+        participant = session.rsplit("/", 1)[1]
+        (entry,) = [p.entry() for p in call.parts.conference.rooms.roster("lobby")]
+        assert (entry["name"], entry["kind"]) == ("OBS", "camera")
+
+        player = peer_connection()
+        player.addTransceiver("video", direction="recvonly")
+        player.addTransceiver("audio", direction="recvonly")
+        viewer = call.bearer(identity="v")
+        path = f"/whep/lobby/{participant}"
+        watching = await call.client.post(path, data=await offer(player), headers=viewer | sdp_type)
+        assert watching.status == 201
+
+        assert (await call.client.patch(session, headers=obs)).status == 405
+        assert (await call.client.patch(watching.headers["Location"], headers=viewer)).status == 405
+        assert (await call.client.delete(session, headers=viewer)).status == 403
+        assert (await call.client.delete(session)).status == 401
+        assert (await call.client.delete(watching.headers["Location"], headers=viewer)).status == 200
+        assert (await call.client.delete(watching.headers["Location"], headers=viewer)).status == 404
+        assert (await call.client.delete(session, headers=obs)).status == 200
+        assert (await call.client.delete(session, headers=obs)).status == 404
+        assert call.parts.conference.rooms.roster("lobby") == []
+        await publisher.close()
+        await player.close()
+
+
+@pytest.mark.asyncio
+async def test_whip_refusals_leave_the_room_empty() -> None:
+    async with running_call() as call:
+        sdp_type = {"Content-Type": "application/sdp"}
+        bearer = call.bearer()
+        cases = [
+            (bearer | sdp_type, "nonsense", 400),
+            (bearer | sdp_type, "v=0\r\nx\r\n" * 10_000, 413),
+            (bearer | {"Content-Type": "text/plain"}, "v=0", 415),
+            (sdp_type, "v=0", 401),
+            (call.bearer("other") | sdp_type, "v=0", 403),
+            (call.bearer(publish=False) | sdp_type, "v=0", 403),
+        ]
+        for headers, body, status in cases:
+            answer = await call.client.post("/whip/lobby", data=body, headers=headers)
+            assert answer.status == status
+        assert (await call.client.get("/whip/lobby")).status == 405
+        preflight = await call.client.options("/whip/lobby")
+        assert preflight.headers["Accept-Post"] == "application/sdp"
+        assert (await call.client.post("/whep/lobby/x", data="v=0", headers=bearer | sdp_type)).status == 404
+        assert call.parts.conference.rooms.names() == []
