@@ -1,4 +1,4 @@
-"""JSON lines between the benchmark and its peer processes, and the offer that goes over them: {"offer"} out, {"answer"} in."""
+"""JSON lines between the benchmark and its peers, and the offer that goes over them: {"offer"} out, {"answer"} in."""
 
 from __future__ import annotations
 
