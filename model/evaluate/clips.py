@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from model.face import fixed_crop
+from model.face.finder import clip_crop
 
 SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 
@@ -61,5 +61,5 @@ def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:
         raise InputError(f"{path}: not a readable video ({error})") from error
     if len(frames) < 2:
         raise InputError(f"{path}: needs at least two frames, has {len(frames)}")
-    crop = fixed_crop(frames)
+    crop = clip_crop(frames)
     return Clip(path.stem, np.stack([crop.cut(frame, size) for frame in frames]), fps)

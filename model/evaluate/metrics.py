@@ -91,6 +91,9 @@ def _blur(x: Tensor) -> Tensor:
     offsets = torch.arange(_WINDOW, dtype=x.dtype, device=x.device) - _WINDOW // 2
     kernel = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     kernel = kernel / kernel.sum()
-    channels = x.shape[1]
-    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    # Every plane as a channel of one picture: several times faster on a CPU than three channels of many.
+    planes = x.reshape(1, -1, *x.shape[-2:])
+    count = planes.shape[1]
+    planes = F.conv2d(planes, kernel.view(1, 1, 1, -1).expand(count, 1, 1, -1), groups=count)
+    planes = F.conv2d(planes, kernel.view(1, 1, -1, 1).expand(count, 1, -1, 1), groups=count)
+    return planes.view(*x.shape[:2], *planes.shape[-2:])
