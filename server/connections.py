@@ -26,6 +26,7 @@ from aiortc import (
 from aiortc.sdp import SessionDescription
 
 from server.errors import SdpError, TooLargeError, UnsupportedMediaError
+from server.media.aiortc_private import close_peer
 from server.protocol import MAX_SDP_CHARACTERS
 
 logger = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ class Connection:
             self._deadline.cancel()
         self.peer.remove_all_listeners()
         try:
-            await asyncio.wait_for(self.peer.close(), CLOSE_SECONDS)
+            await asyncio.wait_for(close_peer(self.peer), CLOSE_SECONDS)
         except TimeoutError:
             logger.warning("a peer connection did not close in time")
         finally:

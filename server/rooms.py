@@ -30,7 +30,7 @@ class RoomLimits:
     remembered: int = 1000  # gone participants that may still resume, in all
 
 
-@dataclass
+@dataclass(eq=False)
 class Participant:
     """One participant of one room."""
 

@@ -6,10 +6,11 @@ end at the encoder that it then does not use. Here they are routed to whoever en
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiortc import RTCRtpSender
+from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
 
 AUDIO_HOLD_PACKETS = 4
@@ -41,3 +42,23 @@ def route_feedback(
 
     sender._send_keyframe = on_keyframe  # type: ignore[method-assign]
     sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
+
+
+async def close_peer(peer: RTCPeerConnection) -> None:
+    """Close a peer connection, also while it still connects.
+
+    aiortc connects in a task that it forgets. `close` stops the receivers first, so a handshake that completes at that
+    moment starts them anew and nothing stops them again; or the task fails unheard. Here the task is ended first.
+    """
+    connecting = [task for task in asyncio.all_tasks() if _connects(task, peer)]
+    for task in connecting:
+        task.cancel()
+    await asyncio.gather(*connecting, return_exceptions=True)
+    await peer.close()
+
+
+def _connects(task: asyncio.Task[Any], peer: RTCPeerConnection) -> bool:
+    coroutine: Any = task.get_coro()
+    if getattr(coroutine, "__qualname__", "") != "RTCPeerConnection.__connect" or coroutine.cr_frame is None:
+        return False
+    return coroutine.cr_frame.f_locals.get("self") is peer

@@ -11,6 +11,7 @@ from aiortc import RTCPeerConnection
 from model.errors import VisavisError
 from server.connections import Connection, Outcome, choose_codec, parse_offer
 from server.errors import SdpError, TooLargeError, UnsupportedMediaError
+from server.media.aiortc_private import close_peer
 from tests.server.signalling import GreyVideo, accept, assert_released, connected, offer, peer_connection, resources
 
 
@@ -149,6 +150,25 @@ async def test_closing_is_idempotent_and_told_once() -> None:
         assert connection.state == "closed"
         track.stop()
         await client.close()
+        await assert_released(before)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_closing_at_any_moment_of_connecting_leaves_nothing() -> None:
+    async with asyncio.timeout(60):
+        before = resources()
+        for step in range(24):
+            connection = Connection(connect_seconds=10.0)
+            client = peer_connection()
+            client.addTransceiver("audio", direction="sendonly")
+            client.createDataChannel("motion")
+            await answered(connection, client)
+            for _ in range(step * step):
+                await asyncio.sleep(0)
+            if step % 2:
+                await asyncio.sleep(0.004 * step)
+            await asyncio.gather(connection.close(), close_peer(client))
         await assert_released(before)
 
 
