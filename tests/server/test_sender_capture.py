@@ -1,0 +1,292 @@
+"""Cameras and files as frames and Opus packets, in the test's own time; made-up clips, no devices."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from aiortc.mediastreams import MediaStreamError
+
+from model.errors import InputError, VisavisError
+from server.sender.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, Timeline, VideoCapture, file_duration_ms
+from server.sender.inputs import PORTRAIT, camera_address, open_camera, open_file, parse_source
+from server.sender.sound import (
+    BITS_PER_SECOND,
+    PACKET_SAMPLES,
+    RATE,
+    WAITING_PACKETS,
+    OpusTrack,
+    OpusWriter,
+    SoundCapture,
+    SoundQueue,
+)
+
+FPS = 25
+FRAMES = 20
+
+
+def write_clip(path: Path, *, size: tuple[int, int] = (64, 48), sound: bool = True, frames: int = FRAMES) -> Path:
+    """Frames whose brightness is their number times ten, and a tone."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", FPS, options={"crf": "1", "bf": "0", "preset": "ultrafast"})
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        audio = container.add_stream("libopus", RATE, layout="mono") if sound else None
+        for i in range(frames):
+            image = np.full((size[1], size[0], 3), 10 * i, np.uint8)
+            for packet in video.encode(av.VideoFrame.from_ndarray(image)):
+                container.mux(packet)
+        container.mux(video.encode(None))
+        if audio is not None:
+            assert isinstance(audio, av.AudioStream)
+            tone = (9000 * np.sin(np.arange(FRAMES * RATE // FPS) / RATE * 2 * np.pi * 440)).astype(np.int16)
+            for start in range(0, len(tone), PACKET_SAMPLES):
+                frame = av.AudioFrame.from_ndarray(tone[None, start : start + PACKET_SAMPLES], "s16", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+                container.mux(audio.encode(frame))
+            container.mux(audio.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mkv")
+
+
+class Time:
+    """A clock that moves when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.stop_after = float("inf")
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.now += 1000.0 * seconds
+        return self.now > self.stop_after
+
+
+class AllFrames(FrameMailbox):
+    """Keeps everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[CapturedFrame] = []
+
+    def put(self, frame: CapturedFrame) -> None:
+        self.frames.append(frame)
+
+
+def play(
+    path: Path, time: Time, *, loop: bool = False, fps: float = FPS
+) -> tuple[list[CapturedFrame], list[VisavisError | None]]:
+    mailbox, ends = AllFrames(), list[VisavisError | None]()
+    capture = VideoCapture(
+        lambda: open_file(str(path)),
+        mailbox,
+        fps=fps,
+        clock=time,
+        timeline=Timeline(100.0, file_duration_ms(str(path), open_file)),
+        loop=loop,
+        on_end=ends.append,
+        wait=time.wait,
+    )
+    capture.run()
+    return mailbox.frames, ends
+
+
+def test_a_file_plays_in_real_time_and_ends(clip: Path) -> None:
+    time = Time()
+    frames, ends = play(clip, time)
+    assert [round(f.capture_ms) for f in frames] == [100 + 40 * i for i in range(FRAMES)]
+    assert [round(float(f.image.mean()) / 10) for f in frames] == list(range(FRAMES))
+    assert frames[0].image.shape == (48, 64, 3)
+    assert ends == [None]
+    assert time.now >= 100 + 40 * (FRAMES - 1)
+
+
+def test_a_loop_starts_over_after_the_files_length(clip: Path) -> None:
+    time = Time()
+    time.stop_after = 2_500.0
+    frames, _ = play(clip, time, loop=True)
+    length = file_duration_ms(str(clip), open_file)
+    assert 800.0 <= length <= 830.0
+    assert frames[FRAMES].capture_ms == pytest.approx(100.0 + length)
+    assert round(float(frames[FRAMES].image.mean())) < 5
+
+
+def test_frames_are_thinned_to_the_rate_that_is_sent(clip: Path) -> None:
+    frames, _ = play(clip, Time(), fps=12.5)
+    assert [round(f.capture_ms - 100) for f in frames] == [80 * i for i in range(FRAMES // 2)]
+
+
+def test_large_frames_are_scaled_down(tmp_path: Path) -> None:
+    frames, _ = play(write_clip(tmp_path / "large.mkv", size=(2560, 1440), sound=False, frames=2), Time())
+    assert frames[0].image.shape == (720, LONGEST_SIDE, 3)
+
+
+def test_what_is_no_clip_gives_one_clear_error(tmp_path: Path) -> None:
+    text = tmp_path / "clip.mp4"
+    text.write_text("not a clip")
+    with pytest.raises(InputError, match=r"cannot read .*clip\.mp4"):
+        open_file(str(text))
+    only_sound = tmp_path / "sound.ogg"
+    with av.open(str(only_sound), "w") as container:
+        stream = container.add_stream("libopus", RATE)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, PACKET_SAMPLES * 2), np.int16), "s16", "stereo")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(InputError, match="has no picture"):
+        file_duration_ms(str(only_sound), open_file)
+    with pytest.raises(InputError, match="no such source"):
+        parse_source(str(tmp_path / "nothing.mp4"))
+
+
+def test_an_error_in_the_thread_reaches_the_listener() -> None:
+    ends: list[VisavisError | None] = []
+
+    def broken() -> av.container.InputContainer:
+        raise InputError("cannot open camera")
+
+    capture = VideoCapture(broken, FrameMailbox(), fps=25.0, clock=lambda: 0.0, on_end=ends.append)
+    capture.start()
+    capture.join(10)
+    assert [str(end) for end in ends] == ["cannot open camera"]
+    capture.close()
+
+
+def test_closing_ends_the_thread_while_it_waits(clip: Path) -> None:
+    ends: list[VisavisError | None] = []
+    capture = VideoCapture(
+        lambda: open_file(str(clip)),
+        FrameMailbox(),
+        fps=25.0,
+        clock=lambda: 0.0,
+        timeline=Timeline(3_600_000.0, 800.0),
+        on_end=ends.append,
+    )
+    capture.start()
+    capture.close()
+    capture.close()
+    assert not capture.is_alive()
+    assert ends == []
+
+
+def test_sources_are_read_by_name(clip: Path) -> None:
+    assert parse_source("camera").kind == "camera"
+    assert parse_source("camera:/dev/video2").place == "/dev/video2"
+    assert parse_source(str(clip)).kind == "file"
+    assert PORTRAIT.suffix == ".vav"
+    assert camera_address("", "linux") == "/dev/video0"
+    assert camera_address("2", "linux") == "/dev/video2"
+    assert camera_address("", "darwin") == "default:none"
+    assert camera_address("USB Camera", "win32") == "video=USB Camera"
+    with pytest.raises(InputError, match="no camera support"):
+        open_camera("", "plan9")
+    with pytest.raises(InputError, match="cannot open camera"):
+        open_camera("/dev/no-camera", "linux")
+
+
+# Sound
+
+
+async def hear(path: Path, time: Time, *, loop: bool = False) -> tuple[list[bytes], list[float], list[str]]:
+    queue, problems = SoundQueue(asyncio.get_running_loop()), list[str]()
+    packets: list[bytes] = []
+    moments: list[float] = []
+
+    def put(data: bytes) -> None:
+        packets.append(data)
+        moments.append(time.now)
+
+    queue.put = put  # type: ignore[method-assign]
+    capture = SoundCapture(
+        lambda: open_file(str(path)),
+        queue,
+        clock=time,
+        timeline=Timeline(100.0, 800.0),
+        loop=loop,
+        on_problem=problems.append,
+        wait=time.wait,
+    )
+    capture.run()
+    return packets, moments, problems
+
+
+@pytest.mark.asyncio
+async def test_a_files_sound_becomes_opus_in_real_time(clip: Path) -> None:
+    packets, moments, problems = await hear(clip, Time())
+    assert abs(len(packets) - 40) <= 1
+    assert moments[0] == pytest.approx(120.0, abs=8.0), "a packet leaves when it is whole"
+    assert np.allclose(np.diff(moments), 20.0, atol=0.1)
+    assert sum(map(len, packets)) * 8 / (0.02 * len(packets)) < 1.6 * BITS_PER_SECOND
+    assert problems == []
+    decoded = decode(packets)
+    spectrum = np.abs(np.fft.rfft(decoded[4800:28800]))
+    assert abs(int(np.argmax(spectrum)) * RATE / 24000 - 440) < 5
+
+
+def decode(packets: list[bytes]) -> np.ndarray:
+    codec = av.CodecContext.create("libopus", "r")
+    assert isinstance(codec, av.AudioCodecContext)
+    codec.sample_rate, codec.layout = RATE, "mono"
+    frames = [frame for data in packets for frame in codec.decode(av.Packet(data))]
+    return np.concatenate([np.asarray(frame.to_ndarray()).reshape(-1) for frame in frames])
+
+
+@pytest.mark.asyncio
+async def test_a_silent_film_and_a_missing_microphone_do_not_end_the_call(tmp_path: Path) -> None:
+    silent = write_clip(tmp_path / "silent.mkv", sound=False)
+    assert await hear(silent, Time(), loop=True) == ([], [], [])
+    text = tmp_path / "clip.mp4"
+    text.write_text("not a clip")
+    _, _, problems = await hear(text, Time())
+    assert len(problems) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_stalled_track_loses_the_oldest_sound_and_keeps_its_time() -> None:
+    queue = SoundQueue(asyncio.get_running_loop())
+    track = OpusTrack(queue, lambda: 0.0)
+    for i in range(WAITING_PACKETS + 3):
+        queue.put(bytes([i]))
+    await asyncio.sleep(0)
+    assert queue.dropped == 3
+    first, second = await track.recv(), await track.recv()
+    assert (bytes(first), bytes(second)) == (b"\x03", b"\x04")
+    assert (first.pts, second.pts) == (0, PACKET_SAMPLES)
+    for i in range(WAITING_PACKETS + 2):
+        queue.put(bytes([100 + i]))
+    await asyncio.sleep(0)
+    third = await track.recv()
+    assert third.pts is not None
+    assert third.pts > 2 * PACKET_SAMPLES, "the gap stays a gap"
+    later = OpusTrack(queue, lambda: 0.0)
+    waiting = asyncio.ensure_future(later.recv())
+    await asyncio.sleep(0)
+    assert not waiting.done(), "a new connection starts with sound of now"
+    queue.put(b"now")
+    assert bytes(await waiting) == b"now"
+    later.stop()
+    with pytest.raises(MediaStreamError):
+        await later.recv()
+
+
+def test_opus_packets_are_small_and_come_one_for_one() -> None:
+    writer = OpusWriter()
+    rng = np.random.default_rng(0)
+    counts = [len(writer.write(rng.integers(-900, 900, PACKET_SAMPLES).astype(np.int16))) for _ in range(50)]
+    assert counts == [1] * 50
+
+
+def test_no_thread_is_left() -> None:
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"visavis-capture", "visavis-sound", "visavis-extraction"}

@@ -1,0 +1,274 @@
+"""From frames to motion with a made-up model: sources chosen, refused, refreshed; faces lost; avatars."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.errors import NoFaceError, VisavisError
+from model.face.box import Box
+from model.face.crop import Crop
+from model.motion import CanonicalKeypoints, Motion
+from model.profiles.small import GUIDED, SMALL
+from server.sender.capture import CapturedFrame, FrameMailbox
+from server.sender.extraction import NO_FACE, Avatar, Extraction, SourceImage, StageTimes
+from server.sender.motion_publisher import MotionSample
+from server.sender.source_choice import FIRST_WINDOW_MS, SETTLE_MS
+
+SIZE = 32
+K = SMALL.keypoints
+
+
+def face() -> CanonicalKeypoints:
+    """A face of a few points where eyes and mouth are; the others in its middle."""
+    points = np.zeros((K, 3), np.float32)
+    for side, (outer, inner, upper, lower) in ((-1, (33, 133, 159, 145)), (1, (263, 362, 386, 374))):
+        for index, place in ((outer, (0.3, 0.0)), (inner, (0.1, 0.0)), (upper, (0.2, -0.03)), (lower, (0.2, 0.03))):
+            points[GUIDED.index(index)] = side * place[0], place[1], -0.1
+    for index, place in ((61, (-0.15, 0.3)), (291, (0.15, 0.3)), (13, (0.0, 0.3)), (14, (0.0, 0.3))):
+        points[GUIDED.index(index)] = *place, -0.15
+    points[len(GUIDED) :] = [
+        [0, -0.8, 0.4],
+        [-0.5, -0.5, 0.4],
+        [0.5, -0.5, 0.4],
+        [-0.5, 0.2, 0.6],
+        [0.5, 0.2, 0.6],
+        [0, 1, 0.4],
+    ]
+    return CanonicalKeypoints(points)
+
+
+def motion(yaw: float = 0.0) -> Motion:
+    zero = np.float32(0)
+    return Motion(np.float32(yaw), zero, zero, np.zeros(3, np.float32), np.float32(1), np.zeros((K, 3), np.float32))
+
+
+class FakeModel:
+    """Reads the head's yaw off the picture's upper left corner: 128 is frontal."""
+
+    size = SIZE
+
+    def __init__(self) -> None:
+        self.enrolled = 0
+
+    def extract(self, crop: NDArray[np.uint8]) -> Motion:
+        return motion(float(crop[0, 0, 0]) - 128.0)
+
+    def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]:
+        self.enrolled += 1
+        return face(), self.extract(crop)
+
+
+class FakeTracker:
+    """Sees a face wherever the picture is not black."""
+
+    def __init__(self) -> None:
+        self.elapsed: list[float] = []
+        self.hints: list[Box] = []
+
+    def update(self, frame: NDArray[np.uint8], elapsed: float) -> Crop | None:
+        self.elapsed.append(elapsed)
+        return Crop(SIZE / 2, SIZE / 2, float(SIZE)) if frame.any() else None
+
+    def hint(self, face: Box) -> None:
+        self.hints.append(face)
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.sources: list[SourceImage] = []
+        self.motions: list[tuple[MotionSample, StageTimes]] = []
+        self.presence: list[str | None] = []
+        self.failures: list[BaseException] = []
+
+    def on_source(self, source: SourceImage) -> None:
+        self.sources.append(source)
+
+    def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
+        self.motions.append((sample, stages))
+
+    def on_presence(self, problem: str | None) -> None:
+        self.presence.append(problem)
+
+    def on_failure(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+
+class Bench:
+    """An extraction, stepped by hand."""
+
+    def __init__(self, avatar_yaw: int | None = None) -> None:
+        self.model, self.tracker, self.heard = FakeModel(), FakeTracker(), Listener()
+        avatar = Avatar(picture(avatar_yaw), self.model) if avatar_yaw is not None else None
+        self.mailbox = FrameMailbox()
+        self.now = 0.0
+        self.extraction = Extraction(
+            self.mailbox, self.tracker, self.model, self.heard, clock=lambda: self.now, avatar=avatar
+        )
+
+    def show(self, yaw: int | None, count: int = 1) -> None:
+        """`count` frames, 40 ms apart, of a head turned by `yaw` degrees; None: nobody there."""
+        for _ in range(count):
+            image = np.zeros((SIZE, SIZE, 3), np.uint8) if yaw is None else picture(yaw)
+            self.extraction.step(CapturedFrame(image, self.now, 3.0))
+            self.now += 40.0
+
+    def choose(self) -> SourceImage:
+        """Until the first source is chosen and with the receiver."""
+        self.show(0, round(FIRST_WINDOW_MS / 40) + 1)
+        (source,) = self.heard.sources
+        self.extraction.source_taken(source.index)
+        return source
+
+
+def picture(yaw: int) -> NDArray[np.uint8]:
+    image = np.random.default_rng(0).integers(1, 256, (SIZE, SIZE, 3), np.uint8)
+    image[:2, :2] = 128 + yaw
+    return image
+
+
+def test_nothing_is_sent_before_the_receiver_has_a_source() -> None:
+    bench = Bench()
+    bench.show(0, 40)
+    (source,) = bench.heard.sources
+    assert bench.heard.motions == []
+    assert source.sha256 == hashlib.sha256(source.data).hexdigest()
+    with Image.open(io.BytesIO(source.data)) as image:
+        assert (image.format, image.size) == ("WEBP", (SIZE, SIZE))
+    bench.extraction.source_taken(0)
+    bench.show(5)
+    ((sample, stages),) = bench.heard.motions
+    assert (sample.vector[0], sample.source) == (5.0, 0)
+    assert stages.capture == 3.0
+
+
+def test_the_most_frontal_frame_of_the_beginning_is_chosen() -> None:
+    bench = Bench()
+    for yaw in (25, 30, 8, 25):
+        bench.show(yaw, 6)
+    (source,) = bench.heard.sources
+    with Image.open(io.BytesIO(source.data)) as image:
+        assert abs(float(np.asarray(image)[0, 0, 0]) - 136) < 12
+
+
+def test_a_lasting_turn_brings_a_second_source_which_is_used_once_it_is_taken() -> None:
+    bench = Bench()
+    bench.choose()
+    bench.show(80, round(SETTLE_MS / 40) + 3)
+    assert [source.index for source in bench.heard.sources] == [0, 1]
+    assert {sample.source for sample, _ in bench.heard.motions} == {0}
+    bench.show(80, 5)
+    assert len(bench.heard.sources) == 2, "one at a time"
+    bench.extraction.source_taken(1)
+    bench.show(45)
+    assert bench.heard.motions[-1][0].source == 1
+
+
+def test_a_refused_picture_is_followed_by_another_choice() -> None:
+    bench = Bench()
+    bench.show(0, 40)
+    bench.extraction.source_refused(0, NoFaceError("no face"))
+    bench.show(0, 40)
+    assert [source.index for source in bench.heard.sources] == [0, 0]
+
+
+def test_a_refused_further_picture_leaves_the_first_in_use() -> None:
+    bench = Bench()
+    bench.choose()
+    bench.show(80, round(SETTLE_MS / 40) + 3)
+    bench.extraction.source_refused(1, NoFaceError("no face"))
+    bench.show(0, 2)
+    assert bench.heard.motions[-1][0].source == 0
+
+
+def test_an_answer_of_a_later_connection_changes_nothing() -> None:
+    bench = Bench()
+    bench.choose()
+    bench.show(0)
+    bench.extraction.source_taken(0)
+    bench.show(0)
+    assert [sample.source for sample, _ in bench.heard.motions] == [0, 0]
+
+
+def test_a_lost_face_is_told_once_and_so_is_its_return() -> None:
+    bench = Bench()
+    bench.show(None, 2)
+    bench.choose()
+    bench.show(None, 3)
+    bench.show(0, 2)
+    assert bench.heard.presence == [None, NO_FACE, None]
+    assert len(bench.heard.motions) == 2
+
+
+def test_the_tracker_hears_of_time_and_of_the_models_own_view() -> None:
+    bench = Bench()
+    bench.show(0, 3)
+    bench.now += 60_000.0
+    bench.show(0)
+    assert bench.tracker.elapsed == pytest.approx([1 / 30, 0.04, 0.04, 0.5])
+    assert len(bench.tracker.hints) == 4
+    assert all(isinstance(hint, Box) for hint in bench.tracker.hints)
+
+
+def test_an_avatar_moves_as_the_driver_does() -> None:
+    bench = Bench(avatar_yaw=10)
+    source = bench.choose()
+    with Image.open(io.BytesIO(source.data)) as image:
+        assert abs(float(np.asarray(image)[0, 0, 0]) - 138) < 12
+    bench.show(80, round(SETTLE_MS / 40) + 3)
+    assert len(bench.heard.sources) == 1, "an avatar has one picture"
+    moved = Motion.from_vector(bench.heard.motions[-1][0].vector)
+    assert float(moved.yaw) == 80.0
+    assert float(moved.scale) == 1.0
+
+
+def test_a_refused_avatar_and_a_broken_model_end_the_worker() -> None:
+    for error in (NoFaceError("no face"), None):
+        bench = Bench(avatar_yaw=10)
+        bench.show(0, 40)
+        if error is not None:
+            bench.extraction.source_refused(0, error)
+        else:
+            bench.model.extract = broken  # type: ignore[method-assign]
+        bench.mailbox.put(CapturedFrame(picture(0), 0.0))
+        bench.extraction.start()
+        bench.extraction.join(10)
+        (failure,) = bench.heard.failures
+        assert isinstance(failure, VisavisError if error is not None else RuntimeError)
+
+
+def broken(crop: NDArray[np.uint8]) -> Motion:
+    raise RuntimeError("broken")
+
+
+def test_the_worker_ends_with_the_mailbox() -> None:
+    bench = Bench()
+    bench.extraction.start()
+    for i in range(5):
+        bench.mailbox.put(CapturedFrame(picture(0), 40.0 * i))
+    bench.extraction.close()
+    bench.extraction.close()
+    assert not bench.extraction.is_alive()
+    assert bench.heard.failures == []
+
+
+def test_a_blinking_frame_is_not_preferred() -> None:
+    from model.expression import eye_openness, mouth_opening
+
+    still = motion()
+    blink = replace(still, expression=still.expression.copy())
+    for upper, lower in ((159, 145), (386, 374)):
+        blink.expression[GUIDED.index(upper), 1] = 0.025
+        blink.expression[GUIDED.index(lower), 1] = -0.025
+    assert float(eye_openness(face(), still)) == pytest.approx(0.3, abs=0.01)
+    assert float(eye_openness(face(), blink)) < 0.1
+    spoken = replace(still, expression=still.expression.copy(), yaw=np.float32(30.0))
+    spoken.expression[GUIDED.index(14), 1] = 0.12
+    assert float(mouth_opening(face(), still)) == pytest.approx(0.0, abs=1e-6)
+    assert float(mouth_opening(face(), spoken)) == pytest.approx(0.4, abs=0.03)
