@@ -41,7 +41,7 @@ types: setup
 	$(BIN)/mypy
 
 web: setup
-	node --test tests/client_web/*.test.js
+	node --test tests/client_web/*.test.mjs
 
 unit: setup
 	$(BIN)/python -m pytest

@@ -38,7 +38,13 @@ export function createGrid({ onView, onBlocked, invitation }) {
     const spare = alone && small ? invitation.offsetHeight + 12 : 0;
     const height = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom) - spare;
     if (count === 0 || width <= 0 || height <= 0) return;
-    const tile = arrange(count, width, height, { gap: small ? 8 : 12, narrow: small ? 3 / 4 : 1, wide: count === 1 && !small ? 3 / 2 : 4 / 3 });
+    const gap = small ? 8 : 12;
+    // The head stands in the middle of its crop, so a single face may fill a phone held upright.
+    const narrow = small ? (count === 1 ? 0.5 : 3 / 4) : 1;
+    const tile = arrange(count, width, height, { gap, narrow });
+    corner.style.setProperty("--from-side", `${Math.max(0, (width - tile.width) / 2)}px`);
+    corner.style.setProperty("--from-bottom", `${Math.max(0, (height - tile.height) / 2)}px`);
+    grid.style.setProperty("--gap", `${gap}px`);
     grid.style.setProperty("--columns", String(tile.columns));
     grid.style.setProperty("--tile-width", `${tile.width}px`);
     grid.style.setProperty("--tile-height", `${tile.height}px`);

@@ -205,8 +205,9 @@ export function shortNumber(kbps) {
  */
 export function comparison(payloadKbps, wireKbps) {
   if (!(payloadKbps > 0) || !(wireKbps > 0)) return "";
-  const wire = `${times(H264.wireKbps / wireKbps)} on the wire`;
-  return `H.264 takes about ${shortNumber(H264.payloadKbps)} kbit/s: ${times(H264.payloadKbps / payloadKbps)} of this payload, ${wire}.`;
+  const payload = times(H264.payloadKbps / payloadKbps);
+  const wire = times(H264.wireKbps / wireKbps);
+  return `H.264 takes about ${shortNumber(H264.payloadKbps)} kbit/s for such a picture: ${payload} the payload, ${wire} on the wire.`;
 }
 
 /** @param {number} factor */

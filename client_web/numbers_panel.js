@@ -111,8 +111,8 @@ function createSection() {
     /** @param {Measured} measured */
     update({ participant, server, received, displayMs }) {
       const neural = participant.kind === "motion";
-      const payload = number(server?.motion_kbps);
-      const wire = number(server?.motion_wire_kbps);
+      const payload = number(server?.kbps_payload);
+      const wire = number(server?.kbps_wire);
       setText(name, participant.name);
       setText(kind, neural ? "Neural face" : participant.kind === "camera" ? "Camera" : "Watching only");
       figures.payload.box.hidden = figures.wire.box.hidden = !neural;
@@ -132,7 +132,7 @@ function createSection() {
         series.add(wire);
         setAttribute(curve, "points", series.points(300, 44));
       }
-      drawLatency(latency, total, strip, stages, latencyStages(neural ? server?.stages_ms : undefined, received, displayMs));
+      drawLatency(latency, total, strip, stages, latencyStages(neural ? server?.stages : undefined, received, displayMs));
     },
   };
 }

@@ -93,6 +93,7 @@ export class Session {
     this.resume = answer.resume ?? null;
     this.self = answer.participant;
     this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
+    if (answer.speaking !== undefined) this.events.dispatch({ type: "speaking", participant: answer.speaking });
     this.#closeCall();
     const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], {
       onStream: this.events.onStream,

@@ -75,7 +75,7 @@ export function createTile({ own, onView, onBlocked }) {
     setText(name, own ? `${participant.name} (you)` : participant.name);
     mutedIcon.hidden = !participant.muted;
     avatar.hidden = !participant.avatar;
-    const kbps = neural && participant.state === "live" ? statistics?.motion_kbps : undefined;
+    const kbps = neural && participant.state === "live" ? statistics?.kbps_payload : undefined;
     rate.hidden = typeof kbps !== "number" || !(kbps > 0);
     if (typeof kbps === "number") setText(rate, `${shortNumber(kbps)} kbit/s`);
     state.hidden = told === null;
