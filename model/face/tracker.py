@@ -1,0 +1,171 @@
+"""A steady crop around a head that moves: still while the head stays near, gliding after it when it leaves."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.face.box import Box, are_several, main_face
+from model.face.crop import Crop, face_crop
+
+State = Literal["searching", "tracking", "lost"]
+
+
+class Finder(Protocol):
+    """What the tracker asks of `model.face.finder.HeadFinder`."""
+
+    def find(self, frame: NDArray[np.uint8], finest: int = ...) -> list[Box]: ...
+
+    def find_near(self, frame: NDArray[np.uint8], face: Box) -> Box | None: ...
+
+    def refine(self, frame: NDArray[np.uint8], face: Box) -> Box: ...
+
+
+class CropFollower:
+    """The crop for a stream of measured faces. Pure: told the faces and the time that passed.
+
+    The measured face is low-pass filtered, as the detector jitters by some percent. The crop rests while the filtered
+    face stays within a dead-band around its middle; beyond that it glides to it like a critically damped spring, that
+    is without a jerk and without overshoot, and rests again.
+    """
+
+    LEAVE = 0.22  # dead-band of the middle, in face heights
+    LEAVE_SIZE = 0.2  # dead-band of the size, in natural logarithms
+    ARRIVE = 0.06  # closer than this in both measures, and slower than this a second, the crop rests again
+    PLACE_SECONDS = 0.12  # time constant of the filter of the middle
+    SIZE_SECONDS = 1.5  # and of the size, which the detector only knows in steps of a fifth
+    STIFFNESS = 4.0  # of the spring, rad/s at the edge of the dead-band; more the further the face has got away
+
+    def __init__(self) -> None:
+        self._face: NDArray[np.float64] | None = None  # filtered: x, y, log height
+        self._target = np.zeros(3)  # the face that the crop is made for
+        self._speed = np.zeros(3)
+        self._since_face = 0.0  # seconds since the last measured face
+        self.gliding = False
+
+    def follow(self, face: Box | None, elapsed: float, width: int, height: int) -> Crop | None:
+        """The crop in a frame width x height, `elapsed` seconds after the last one; None before the first face.
+
+        `face`: what was measured in this frame, None when nothing was.
+        """
+        self._since_face += elapsed
+        if face is not None:
+            measured = np.array([face.x, face.y, math.log(max(face.height, 1.0))])
+            if self._face is None:
+                self._face, self._target = measured, measured.copy()
+            else:
+                seconds = np.array([self.PLACE_SECONDS, self.PLACE_SECONDS, self.SIZE_SECONDS])
+                self._face += (1 - np.exp(-self._since_face / seconds)) * (measured - self._face)
+            self._since_face = 0.0
+        if self._face is None:
+            return None
+        self._glide(elapsed)
+        x, y, size = self._target
+        return face_crop(float(x), float(y), math.exp(size), width, height)
+
+    def jump(self, face: Box) -> None:
+        """Forget the past: the next crop lies around this face at once (a face found anew)."""
+        self._face = np.array([face.x, face.y, math.log(max(face.height, 1.0))])
+        self._target, self._speed = self._face.copy(), np.zeros(3)
+        self._since_face, self.gliding = 0.0, False
+
+    def _glide(self, elapsed: float) -> None:
+        assert self._face is not None
+        unit = np.array([math.exp(self._target[2])] * 2 + [1.0])
+        gap = (self._face - self._target) / unit
+        away = max(float(np.hypot(gap[0], gap[1])) / self.LEAVE, abs(float(gap[2])) / self.LEAVE_SIZE)
+        self.gliding = self.gliding or away > 1
+        if not self.gliding:
+            return
+        # Exact solution of the critically damped spring over `elapsed`, so that frame rate does not matter.
+        stiffness = self.STIFFNESS * max(1.0, away)
+        rest = self._target - self._face
+        swing = (self._speed + stiffness * rest) * elapsed
+        decay = math.exp(-stiffness * elapsed)
+        self._target = self._face + (rest + swing) * decay
+        self._speed = (self._speed - stiffness * swing) * decay
+        near = np.abs((self._face - self._target) / unit) < self.ARRIVE
+        slow = np.abs(self._speed / unit) < self.ARRIVE
+        if near.all() and slow.all():
+            self.gliding, self._speed = False, np.zeros(3)
+
+
+class HeadTracker:
+    """Frame by frame to a steady crop. Not thread-safe; a frame costs nothing or one detection (5 to 10 ms).
+
+    state     searching (no face so far), tracking, or lost (none for `patience` seconds)
+    several   whether another face was seen in the last look over the whole frame; the tallest is the one followed
+    """
+
+    def __init__(self, finder: Finder, every: int = 5, patience: float = 2.5) -> None:
+        """`every`: detect in each N-th frame while tracking; `patience`: seconds without a face until it is lost."""
+        self._finder = finder
+        self._every = every
+        self._patience = patience
+        self._follower = CropFollower()
+        self._face: Box | None = None
+        self._hint: Box | None = None
+        self._frames = 0
+        self._searches = 0
+        self._unseen = 0.0
+        self.several = False
+        self.state: State = "searching"
+
+    def hint(self, face: Box) -> None:
+        """Where the model's own keypoints see the face (`Box.from_pose`): corrects the crop until the next detection.
+
+        Ignored when it is far from the last known face; keeps no lost face alive.
+        """
+        last = self._face
+        if last is None or self.state != "tracking":
+            return
+        distance = math.hypot(face.x - last.x, face.y - last.y)
+        if distance < 0.5 * last.height and 0.6 < face.height / last.height < 1.7:
+            self._hint = face
+
+    def update(self, frame: NDArray[np.uint8], elapsed: float = 1 / 30) -> Crop | None:
+        """The crop for a frame uint8 (H, W, 3), `elapsed` seconds after the last one; None while no face is known."""
+        height, width = frame.shape[:2]
+        hint, self._hint = self._hint, None
+        measured = self._detect(frame) if self._frames % self._every == 0 else None
+        self._frames += 1
+        if measured is None:
+            self._unseen += elapsed
+            if self.state == "tracking" and self._unseen > self._patience:
+                self.state, self._face = "lost", None
+        else:
+            self._unseen = 0.0
+            if self.state != "tracking":
+                self._follower.jump(measured)
+            self.state = "tracking"
+        if self.state != "tracking":
+            return None
+        best = measured or hint
+        if best is not None:
+            self._face = best
+        return self._follower.follow(best, elapsed, width, height)
+
+    def _detect(self, frame: NDArray[np.uint8]) -> Box | None:
+        self._searches += 1
+        face = self._face
+        if face is not None and self._searches % 12:
+            near = self._finder.find_near(frame, face)
+            if near is not None:
+                return near
+        boxes = self._finder.find(frame, self._finest(face))
+        self.several = are_several(boxes)
+        if face is None:
+            found = main_face(boxes)
+            return None if found is None else self._finder.refine(frame, found)
+        # The person who was followed stays the one, though somebody nearer to the camera walks in.
+        near_boxes = [b for b in boxes if math.hypot(b.x - face.x, b.y - face.y) < face.height]
+        return main_face(near_boxes) or self._finder.find_near(frame, face)
+
+    def _finest(self, face: Box | None) -> int:
+        """How finely to search (pixels along the longer side): finer takes up to a tenth of a second."""
+        if self._searches == 1:
+            return 1920
+        return 960 if face is None and self._searches % 3 == 1 else 320
