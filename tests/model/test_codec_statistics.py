@@ -84,7 +84,7 @@ def test_arrays_round_trip(fitted: MotionStatistics) -> None:
 @pytest.mark.parametrize("name", ["mean", "importance", "basis", "units", "widths"])
 def test_broken_arrays_are_refused(fitted: MotionStatistics, name: str) -> None:
     arrays = fitted.to_arrays()
-    for broken in (arrays[name][:-1], np.float32(1)):
+    for broken in (arrays[name][:-1], np.array(1.0)):
         with pytest.raises(WeightsError):
             MotionStatistics.from_arrays({**arrays, name: broken})
     with pytest.raises(WeightsError):

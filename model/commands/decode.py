@@ -1,0 +1,56 @@
+"""`python -m model decode`: a `.vav` file back to a video."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+HELP = "render a .vav file to a video, from another angle or with another face if asked"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("input", type=Path, metavar="IN.vav", help="file that `encode` wrote")
+    parser.add_argument("output", type=Path, metavar="OUT.mp4", help="video to write: H.264, sound as Opus")
+    for name, what in (("yaw", "right of the image"), ("pitch", "up"), ("roll", "clockwise")):
+        parser.add_argument(f"--{name}", type=_angle, default=0.0, metavar="DEG", help=f"turn the head further {what}")
+    parser.add_argument("--source", type=Path, metavar="IMAGE", help="put the face of this image in its place")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights to use (default: the embedded ones)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Decode and print what was written."""
+    from tqdm import tqdm
+
+    from model.clip_decoder import decode_clip
+    from model.motion import View
+    from model.talking_head import TalkingHead
+
+    view = View(options.yaw, options.pitch, options.roll)
+    head = TalkingHead.load(options.weights)
+    with tqdm(desc="render", unit="frame", file=sys.stderr, leave=False, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done)
+
+        decoded = decode_clip(head, options.input, options.output, view, options.source, progress)
+    if not decoded.complete:
+        print(f"{options.input} was cut: decoded up to the cut", file=sys.stderr)
+    if options.json:
+        size = head.profile.size
+        figures = {"frames": decoded.frames, "seconds": decoded.seconds, "size": size, "complete": decoded.complete}
+        print(json.dumps(figures))
+    else:
+        print(f"{options.output}: {decoded.frames} frames, {decoded.seconds:.2f} s")
+    return 0
+
+
+def _angle(text: str) -> float:
+    value = float(text)
+    if not -90 <= value <= 90:
+        raise argparse.ArgumentTypeError("must be within -90 and 90 degrees")
+    return value

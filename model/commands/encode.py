@@ -1,0 +1,66 @@
+"""`python -m model encode`: a video of a talking head to a `.vav` file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.codec.quantise import nearest_step_index, step_factor
+
+if TYPE_CHECKING:
+    from model.video import TimedFrame
+
+HELP = "encode a video of one talking head: a source image, then a few bytes of motion a frame, and the sound"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("input", type=Path, metavar="IN.mp4", help="video with one person in it")
+    parser.add_argument("output", type=Path, metavar="OUT.vav", help="file to write")
+    parser.add_argument("--step", type=_factor, default=1.0, help="quantiser step: 0.5 is finer, 2 coarser (default 1)")
+    parser.add_argument("--kbps", type=_factor, metavar="KBPS", help="coarsen the step until motion takes no more")
+    parser.add_argument("--no-audio", action="store_true", help="leave the sound out")
+    parser.add_argument(
+        "--source-frame", type=int, default=0, metavar="N", help="frame to take the source image from (0)"
+    )
+    parser.add_argument("--source-quality", type=int, default=75, choices=range(101), metavar="0-100", help="AVIF (75)")
+    parser.add_argument("--reference", type=Path, metavar="REF.mkv", help="also write the coded crops, losslessly")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights to use (default: the embedded ones)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Encode and print what the file holds."""
+    from tqdm import tqdm
+
+    from model.clip_encoder import EncodeOptions, encode_clip
+    from model.commands.info import describe_file, summary
+    from model.talking_head import TalkingHead
+
+    def progress(frames: Iterable[TimedFrame], what: str, total: int | None) -> Iterable[TimedFrame]:
+        return tqdm(frames, what, total, unit="frame", file=sys.stderr, leave=False, disable=None)
+
+    wanted = EncodeOptions(
+        step_index=nearest_step_index(options.step),
+        kbps=options.kbps,
+        audio=not options.no_audio,
+        source_frame=options.source_frame,
+        source_quality=options.source_quality,
+        reference=options.reference,
+    )
+    head = TalkingHead.load(options.weights)
+    vav, step_index = encode_clip(head, options.input, options.output, wanted, progress)
+    figures = describe_file(vav) | {"step": round(step_factor(step_index), 4)}
+    print(json.dumps(figures) if options.json else summary(figures))
+    return 0
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError("must be positive")
+    return value

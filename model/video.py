@@ -1,0 +1,289 @@
+"""Video files in and out, through PyAV: frames with their times, sound as PCM and as Opus packets.
+
+Knows nothing of faces, motion or the codec. Times are seconds after the first frame of the video, exact fractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import av.error
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from model.errors import InputError
+
+AUDIO_RATE = 48_000
+OPUS_FRAME = 960
+"""Samples of a 20 ms packet."""
+
+OPUS_BIT_RATES = {1: 24_000, 2: 32_000}
+"""By channels: fullband speech, with some room (RFC 6716, section 2.1.1)."""
+
+OPUS_PRE_SKIP = 312
+"""Samples that libopus' encoder adds in front (RFC 7845, section 4.2)."""
+
+MAX_FRAMES = 1_000_000
+_GAP = AUDIO_RATE // 10
+"""Sound that is off its timestamps by more is filled with silence or cut; less is jitter of the container."""
+
+_BT601, _LIMITED_RANGE = 6, 1  # what swscale makes of RGB; FFmpeg's AVCOL_SPC_SMPTE170M and AVCOL_RANGE_MPEG
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A frame of a video."""
+
+    time: Fraction  # seconds after the first frame
+    duration: Fraction  # seconds, as far as the file tells
+    frame: VideoFrame
+    rotation: int  # degrees counter-clockwise that the camera's orientation asks for: 0, 90, 180 or 270
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """The upright picture, uint8 (H, W, 3)."""
+        picture = np.asarray(self.frame.to_ndarray(format="rgb24"), np.uint8)
+        return np.ascontiguousarray(np.rot90(picture, self.rotation // 90))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[InputContainer]:
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except (av.error.FFmpegError, OSError) as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: not a readable video ({reason})") from None
+
+
+def read_frames(path: Path) -> Iterator[TimedFrame]:
+    """All frames in the order of display. Raises InputError when the file is no readable video or too long."""
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise InputError(f"{path}: no video in it")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        step = 1 / Fraction(stream.average_rate or 25)
+        first: Fraction | None = None
+        time = -step
+        for index, frame in enumerate(container.decode(stream)):
+            if index >= MAX_FRAMES:
+                raise InputError(f"{path}: more than {MAX_FRAMES} frames")
+            shown = time + step
+            if frame.pts is not None and frame.time_base is not None:
+                at = frame.pts * Fraction(frame.time_base)
+                first = at if first is None else first
+                shown = at - first
+            time = max(shown, time, Fraction(0))
+            duration = Fraction(0)
+            if frame.duration and frame.time_base is not None:
+                duration = frame.duration * Fraction(frame.time_base)
+            yield TimedFrame(time, duration or step, frame, frame.rotation % 360)
+
+
+def constant_rate(times: Sequence[Fraction]) -> Fraction | None:
+    """The frame rate when the times (N,) are those of a constant one within 2 ms, else None.
+
+    Whole rates and the NTSC ones (30000/1001) are tried before the mean, because containers that count milliseconds
+    show neither exactly: 0.033, 0.067, 0.100 is 30.
+    """
+    if len(times) < 2 or times[-1] <= times[0]:
+        return None
+    mean = (len(times) - 1) / (times[-1] - times[0])
+    ntsc = Fraction(round(mean * 1001 / 1000) * 1000, 1001)
+    for rate in (Fraction(round(mean)), ntsc, mean.limit_denominator(1001)):
+        if rate > 0 and all(abs(time - index / rate) <= Fraction(2, 1000) for index, time in enumerate(times)):
+            return rate
+    return None
+
+
+def audio_channels(path: Path) -> int:
+    """1 or 2, or 0 when the file has no sound. Raises InputError."""
+    with _opened(path) as container:
+        return min(2, container.streams.audio[0].channels) if container.streams.audio else 0
+
+
+def read_audio(path: Path, channels: int, seconds: Fraction) -> Iterator[NDArray[np.float32]]:
+    """Sound as float32 (n, channels) at 48 kHz, in pieces: from the first video frame on, `seconds` long, no gaps.
+
+    Raises InputError.
+    """
+    first = next(iter(_first_times(path)), Fraction(0))
+    remaining = round(seconds * AUDIO_RATE)
+    position = 0  # samples given out
+    with _opened(path) as container:
+        stream = container.streams.audio[0]
+        resampler = AudioResampler("flt", "mono" if channels == 1 else "stereo", AUDIO_RATE)
+        for source in _frames_then_none(container, stream):
+            for frame in resampler.resample(source):
+                samples = frame.to_ndarray().reshape(-1, channels).astype(np.float32)
+                if source is not None and source.pts is not None and source.time_base is not None:
+                    start = round((source.pts * Fraction(source.time_base) - first) * AUDIO_RATE)
+                    samples = _aligned(samples, start - position, position == 0)
+                samples = samples[: remaining - position]
+                position += len(samples)
+                if len(samples):
+                    yield samples
+                if position >= remaining:
+                    return
+    if position < remaining:
+        yield np.zeros((remaining - position, channels), np.float32)
+
+
+def _aligned(samples: NDArray[np.float32], ahead: int, beginning: bool) -> NDArray[np.float32]:
+    """Samples with silence in front when they start `ahead` samples late, or without what comes too early."""
+    if ahead > (0 if beginning else _GAP):
+        return np.concatenate([np.zeros((min(ahead, 60 * AUDIO_RATE), samples.shape[1]), np.float32), samples])
+    if ahead < (0 if beginning else -_GAP):
+        return samples[-ahead:]
+    return samples
+
+
+def _first_times(path: Path) -> Iterator[Fraction]:
+    """Time of the first video frame on the file's own clock."""
+    with _opened(path) as container:
+        for frame in container.decode(container.streams.video[0]):
+            if frame.pts is not None and frame.time_base is not None:
+                yield frame.pts * Fraction(frame.time_base)
+            return
+
+
+def _frames_then_none(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame | None]:
+    """Decoded frames, then None, at which a resampler gives out what it holds back."""
+    yield from container.decode(stream)
+    yield None
+
+
+@dataclass(frozen=True)
+class OpusPacket:
+    """A packet of Opus."""
+
+    start: int  # samples at 48 kHz after the first video frame; the first lies OPUS_PRE_SKIP before it
+    duration: int  # samples
+    data: bytes
+
+
+def encode_opus(pieces: Iterator[NDArray[np.float32]], channels: int) -> Iterator[OpusPacket]:
+    """Opus packets of 20 ms of PCM pieces float32 (n, channels) at 48 kHz."""
+    encoder = av.CodecContext.create("libopus", "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    encoder.sample_rate = AUDIO_RATE
+    encoder.layout = "mono" if channels == 1 else "stereo"
+    encoder.format = "flt"
+    encoder.bit_rate = OPUS_BIT_RATES[channels]
+    encoder.time_base = Fraction(1, AUDIO_RATE)
+    held = np.zeros((0, channels), np.float32)
+    written = 0
+
+    def packets(samples: NDArray[np.float32] | None) -> Iterator[OpusPacket]:
+        nonlocal written
+        frame = None
+        if samples is not None:
+            frame = AudioFrame.from_ndarray(samples.reshape(1, -1), "flt", encoder.layout.name)
+            frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, written, Fraction(1, AUDIO_RATE)
+            written += len(samples)
+        for packet in encoder.encode(frame):
+            assert packet.pts is not None
+            yield OpusPacket(packet.pts, packet.duration or OPUS_FRAME, bytes(packet))
+
+    for piece in pieces:
+        held = np.concatenate([held, piece])
+        while len(held) >= OPUS_FRAME:
+            yield from packets(np.ascontiguousarray(held[:OPUS_FRAME]))
+            held = held[OPUS_FRAME:]
+    if len(held):
+        yield from packets(np.concatenate([held, np.zeros((OPUS_FRAME - len(held), channels), np.float32)]))
+    yield from packets(None)
+
+
+class VideoWriter:
+    """Writes one video file; its container follows from the suffix. Raises InputError when that cannot be written."""
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        rate: Fraction | None,
+        *,
+        lossless: bool = False,
+        audio_channels: int = 0,
+    ) -> None:
+        """`size` (width, height), even unless lossless; `rate` None: frames are shown at the times given.
+
+        H.264 (CRF 16, yuv420p), or FFV1 in RGB when `lossless`; sound comes as Opus packets.
+        """
+        try:
+            self._container = av.open(str(path), "w")
+        except (av.error.FFmpegError, ValueError, OSError):
+            raise InputError(f"{path}: cannot be written as a video; give a name that ends in .mp4 or .mkv") from None
+        self._path = path
+        self._time_base = 1 / rate if rate else Fraction(1, 1000)
+        try:
+            video = self._container.add_stream("ffv1" if lossless else "libx264", rate=rate or 25)
+            assert isinstance(video, VideoStream)
+            self._audio = self._opus_stream(audio_channels) if audio_channels else None
+        except (av.error.FFmpegError, ValueError) as error:
+            self._container.close()
+            raise InputError(f"{path}: cannot hold this video ({error})") from None
+        video.width, video.height = size
+        video.pix_fmt = "bgr0" if lossless else "yuv420p"
+        video.codec_context.time_base = self._time_base
+        video.codec_context.thread_count = 1
+        if not lossless:
+            video.options = {"crf": "16", "preset": "medium"}
+            video.codec_context.colorspace = _BT601
+            video.codec_context.color_range = _LIMITED_RANGE
+        self._video = video
+        self._count = 0
+        self._constant = rate is not None
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._container.mux(self._video.encode(None))
+        finally:
+            self._container.close()
+
+    def frame(self, picture: NDArray[np.uint8], time: Fraction, duration: Fraction | None = None) -> None:
+        """The next frame, uint8 (H, W, 3), shown at `time` seconds (which a constant rate overrides)."""
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
+        frame.time_base = self._time_base
+        frame.pts = self._count if self._constant else round(time / self._time_base)
+        if duration is not None:
+            frame.duration = max(1, round(duration / self._time_base))
+        self._count += 1
+        self._container.mux(self._video.encode(frame))
+
+    def sound(self, start: int, duration: int, data: bytes) -> None:
+        """The next Opus packet; times in samples at 48 kHz after the first frame."""
+        assert self._audio is not None
+        packet = av.Packet(data)
+        packet.stream = self._audio
+        packet.time_base = Fraction(1, AUDIO_RATE)
+        packet.pts = packet.dts = start
+        packet.duration = duration
+        self._container.mux(packet)
+
+    def _opus_stream(self, channels: int) -> AudioStream:
+        # Opened as an encoder only for the codec's header (RFC 7845, section 5.1); packets come ready-made.
+        stream = self._container.add_stream("libopus", rate=AUDIO_RATE)
+        assert isinstance(stream, AudioStream)
+        stream.codec_context.layout = "mono" if channels == 1 else "stereo"
+        stream.codec_context.time_base = Fraction(1, AUDIO_RATE)
+        return stream

@@ -1,0 +1,83 @@
+"""A short clip of a face, made from the public-domain portrait that scikit-image carries, with sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+SIZE = 320
+AUDIO_RATE = 44_100
+
+
+@cache
+def portrait() -> NDArray[np.uint8]:
+    """Upper part of the portrait, uint8 (320, 320, 3): one face of about 140 pixels."""
+    return np.ascontiguousarray(data.astronaut()[0:SIZE, 64 : 64 + SIZE])
+
+
+def write_clip(
+    path: Path, times_ms: Sequence[int], *, beep_at: float | None = None, audio_offset: float = 0.0, faces: int = 1
+) -> None:
+    """The portrait, drifting, shown at times_ms; a beep `beep_at` seconds after the first frame when given.
+
+    `audio_offset` seconds after the first frame the sound begins. With `faces` 0 there is noise instead, with 2 the
+    portrait stands beside itself.
+    """
+    picture = portrait()
+    if faces == 0:
+        picture = np.random.default_rng(0).integers(0, 255, picture.shape, np.uint8)
+    if faces == 2:
+        picture = np.concatenate([picture, picture], 1)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = picture.shape[1], picture.shape[0], "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        video.codec_context.thread_count = 1
+        video.options = {"preset": "ultrafast"}
+        audio = None
+        if beep_at is not None:
+            audio = container.add_stream("aac", rate=AUDIO_RATE)
+            audio.codec_context.layout = "mono"
+        for index, ms in enumerate(times_ms):
+            frame = av.VideoFrame.from_ndarray(np.roll(picture, index % 8, axis=1), "rgb24")
+            frame.time_base, frame.pts = Fraction(1, 1000), ms
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if audio is not None and beep_at is not None:
+            count = round((times_ms[-1] / 1000 + 0.2 - audio_offset) * AUDIO_RATE)
+            t = np.arange(count) / AUDIO_RATE + audio_offset
+            tone = np.where((t >= beep_at) & (t < beep_at + 0.1), 0.5 * np.sin(2 * np.pi * 1000 * t), 0)
+            for start in range(0, count, 1024):
+                sound = av.AudioFrame.from_ndarray(tone[None, start : start + 1024].astype(np.float32), "fltp", "mono")
+                sound.sample_rate, sound.time_base = AUDIO_RATE, Fraction(1, AUDIO_RATE)
+                sound.pts = start + round(audio_offset * AUDIO_RATE)
+                container.mux(audio.encode(sound))
+            container.mux(audio.encode(None))
+
+
+def beep_start(path: Path) -> float:
+    """Seconds from the first video frame of a file to the beep in its sound, by its timestamps."""
+    with av.open(str(path)) as container:
+        first = next(container.decode(video=0))
+    assert first.time is not None
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            loud = np.abs(frame.to_ndarray().astype(np.float64)).reshape(-1)
+            over = np.flatnonzero(loud > 0.1)
+            if over.size:
+                assert frame.time is not None
+                return frame.time + int(over[0]) / frame.sample_rate - first.time
+    raise AssertionError("no beep")
+
+
+def write_image(path: Path, picture: NDArray[np.uint8]) -> None:
+    """An image file."""
+    Image.fromarray(picture).save(path)

@@ -1,0 +1,243 @@
+"""The `.vav` container: round trip, cuts at every block and anywhere, damage, bounds."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.atomic_file import complete_file
+from model.codec.packet import MotionMessage
+from model.codec.rate import Rate
+from model.codec.source_image import MAX_SOURCE_BYTES, decode_source, encode_source
+from model.codec.statistics import MotionStatistics
+from model.codec.stream import MotionDecoder, MotionEncoder
+from model.codec.vav import MAGIC, AudioPacket, Vav, VavHeader, VavWriter, parse_vav, read_vav
+from model.errors import BitstreamError, InputError
+from tests.model.test_codec_statistics import walk
+
+STATISTICS = MotionStatistics.default(2)
+HEADER = VavHeader(
+    profile="small",
+    keypoints=2,
+    size=64,
+    weights=bytes(range(32)),
+    rate=Fraction(24000, 1001),
+    frame_width=640,
+    frame_height=360,
+    crop_x=320.5,
+    crop_y=180.25,
+    crop_side=200.0,
+    audio_channels=1,
+    audio_pre_skip=312,
+)
+PACKETS = [AudioPacket(-312 + 960 * i, 960, bytes([i + 1]) * (i + 1)) for i in range(50)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of 60 frames in messages of 10, with sound."""
+    path = tmp_path / "clip.vav"
+    encoder = MotionEncoder(STATISTICS, Rate(frames_per_message=10), chain=True, epoch=0)
+    with VavWriter(path, HEADER) as writer:
+        writer.source(0, encode_source(np.full((64, 64, 3), 128, np.uint8)))
+        for index, vector in enumerate(walk(60, 2)):
+            if (message := encoder.encode(vector, index * 42)) is not None:
+                writer.motion(message)
+                second = index // 10 * 8
+                writer.audio(PACKETS[second : second + 8])
+        writer.end(60, 2502)
+    return path
+
+
+def blocks(data: bytes) -> list[int]:
+    """Where each block starts, and the end."""
+    starts, position = [], len(MAGIC)
+    while position < len(data):
+        starts.append(position)
+        position += 12 + struct.unpack_from("!I", data, position + 4)[0]
+    return [*starts, position]
+
+
+def test_round_trip(path: Path) -> None:
+    vav = read_vav(path)
+    assert vav.header == HEADER
+    assert vav.complete
+    assert (vav.frames, vav.seconds) == (60, 2.502)
+    assert vav.audio == PACKETS[:48]
+    assert decode_source(vav.sources[0]).shape == (64, 64, 3)
+    decoder = MotionDecoder(STATISTICS)
+    assert sum(len(decoder.decode(message)) for message in vav.messages) == 60
+
+
+def test_golden_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "golden.vav"
+    with VavWriter(path, HEADER) as writer:
+        writer.source(0, b"AB")
+        writer.audio([AudioPacket(-312, 960, b"\xfc\xff\xfe")])
+        writer.end(0, 0)
+    assert path.read_bytes().hex() == (
+        "895641560d0a1a0a"
+        "48454144" + "0000004a" + "01" + "05" + "736d616c6c" + "0002" + "0040" + bytes(range(32)).hex()
+        + "00005dc0" + "000003e9" + "00000280" + "00000168" + "43a04000" + "43344000" + "43480000" + "01" + "0138"
+        + _crc(path, 0)
+        + "53524345" + "00000003" + "00" + "4142" + _crc(path, 1)
+        + "4f505553" + "00000011" + "fffffffffffffec8" + "0001" + "03c0" + "0003" + "fcfffe" + _crc(path, 2)
+        + "454e4453" + "00000008" + "00000000" + "00000000" + _crc(path, 3)
+    )  # fmt: skip
+
+
+def _crc(path: Path, index: int) -> str:
+    data = path.read_bytes()
+    start, end = blocks(data)[index : index + 2]
+    return f"{zlib.crc32(data[start : start + 4] + data[start + 8 : end - 4]):08x}"
+
+
+def check_prefix(data: bytes, whole: Vav) -> None:
+    """A cut file holds a prefix of the whole, or is refused when the cut is before the source image."""
+    try:
+        vav = parse_vav(data)
+    except BitstreamError:
+        assert len(data) < blocks_end_of_source(whole)
+        return
+    assert vav.messages == whole.messages[: len(vav.messages)]
+    assert vav.audio == whole.audio[: len(vav.audio)]
+    decoder = MotionDecoder(STATISTICS)
+    assert sum(len(decoder.decode(message)) for message in vav.messages) == vav.frames
+
+
+def blocks_end_of_source(whole: Vav) -> int:
+    """Byte after the SRCE block."""
+    return len(MAGIC) + 12 + len(whole.header.serialize()) + 12 + 1 + len(whole.sources[0])
+
+
+def test_cut_at_every_block(path: Path) -> None:
+    data = path.read_bytes()
+    whole = parse_vav(data)
+    for cut in blocks(data)[:-1]:
+        check_prefix(data[:cut], whole)
+        if cut >= blocks_end_of_source(whole):
+            assert not parse_vav(data[:cut]).complete
+
+
+def test_cut_anywhere(path: Path) -> None:
+    data = path.read_bytes()
+    whole = parse_vav(data)
+    for cut in range(0, len(data), 7):
+        check_prefix(data[:cut], whole)
+
+
+def test_every_damaged_byte_is_noticed(path: Path) -> None:
+    """A changed byte gives an error, or ends the file there when it makes a block longer than what is left."""
+    data = path.read_bytes()
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x10
+        try:
+            vav = parse_vav(bytes(damaged))
+        except BitstreamError:
+            continue
+        assert not vav.complete
+
+
+def test_random_bytes() -> None:
+    chance = random.Random(0)
+    for _ in range(2000):
+        with pytest.raises(BitstreamError):
+            parse_vav(chance.randbytes(chance.randint(0, 200)))
+        with pytest.raises(BitstreamError):
+            parse_vav(MAGIC + chance.randbytes(chance.randint(0, 200)))
+
+
+def block(kind: bytes, payload: bytes) -> bytes:
+    return kind + struct.pack("!I", len(payload)) + payload + struct.pack("!I", zlib.crc32(kind + payload))
+
+
+START = MAGIC + block(b"HEAD", HEADER.serialize())
+SOURCE = block(b"SRCE", b"\0AB")
+MESSAGE = MotionMessage(0, 0, 0, 0, 0, 1, 0, b"").serialize()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        MAGIC,
+        MAGIC + SOURCE,
+        START,
+        START + START[len(MAGIC) :],
+        START + SOURCE + SOURCE,
+        START + block(b"SRCE", b"\0"),
+        START + SOURCE + block(b"JUNK", b""),
+        START + SOURCE + block(b"MOTN", b""),
+        START + SOURCE + block(b"MOTN", MotionMessage(1, 0, 0, 0, 0, 1, 0, b"").serialize()),
+        START + SOURCE + block(b"MOTN", MESSAGE) + block(b"ENDS", struct.pack("!II", 2, 40)),
+        START + SOURCE + block(b"ENDS", struct.pack("!II", 0, 0)) + SOURCE,
+        START + SOURCE + block(b"ENDS", b"\0"),
+        START + SOURCE + block(b"OPUS", b"\0"),
+        START + SOURCE + block(b"OPUS", struct.pack("!qHHH", 0, 1, 960, 5) + b"abc"),
+        START + SOURCE + block(b"OPUS", struct.pack("!qHHH", 0, 1, 960, 0)),
+        START + SOURCE + block(b"OPUS", struct.pack("!qHHH", 0, 1, 960, 3) + b"abcd"),
+        START + SOURCE + b"OPUS\xff\xff\xff\xff",
+        *(MAGIC + block(b"HEAD", bytes([2]) + HEADER.serialize()[1:]) for _ in "1"),
+        *(MAGIC + block(b"HEAD", HEADER.serialize()[:-1]) + SOURCE for _ in "1"),
+        *(START + b"".join(block(b"SRCE", bytes([i, 65])) for i in range(17)) for _ in "1"),
+    ],
+)
+def test_impossible_files_are_refused(data: bytes) -> None:
+    with pytest.raises(BitstreamError):
+        parse_vav(data)
+
+
+def test_variable_frame_rate_and_no_sound(tmp_path: Path) -> None:
+    header = VavHeader("paper", 20, 256, bytes(32), None, 1, 1, 0.0, 0.0, 1.0)
+    assert VavHeader.parse(header.serialize()) == header
+
+
+def test_oversized_parts_are_not_written(tmp_path: Path) -> None:
+    with VavWriter(tmp_path / "big.vav", HEADER) as writer, pytest.raises(InputError):
+        writer.source(0, bytes(MAX_SOURCE_BYTES + 1))
+
+
+def test_missing_file() -> None:
+    with pytest.raises(InputError):
+        read_vav(Path("/nowhere/clip.vav"))
+
+
+def test_source_image_round_trip() -> None:
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    picture = np.stack([np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), np.full((64, 64), 90, np.uint8)], -1)
+    data = encode_source(picture, 90)
+    assert np.abs(decode_source(data).astype(int) - picture).mean() < 2
+    assert encode_source(picture, 90) == data
+    for broken in (b"", b"AB", data[: len(data) // 2], bytes(MAX_SOURCE_BYTES + 1)):
+        with pytest.raises(BitstreamError):
+            decode_source(broken)
+
+
+def test_complete_file_leaves_nothing_half(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with complete_file(path) as part:
+            part.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert path.read_text() == "old"
+    with complete_file(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_complete_file_needs_a_folder(tmp_path: Path) -> None:
+    for place in (tmp_path / "missing" / "out.txt", tmp_path):
+        with pytest.raises(InputError), complete_file(place):
+            pass
