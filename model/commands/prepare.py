@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     records += prepare.prepare_all(stills, options.out, options.size, None, options.jobs)
     prepare.exclude(records, options.exclude)
     kept, dropped = prepare.write_manifest(options.out, records)
-    sheet = Path("out") / "prepare" / "contact_sheet.png"
+    sheet = Path("out") / "prepare" / f"{options.out.resolve().name}.png"
     prepare.contact_sheet(sheet, options.out, records)
     print(f"{kept} crops prepared in {options.out}, {dropped} dropped (see dropped.json); look at {sheet}")
     return 0
