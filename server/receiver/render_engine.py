@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+_SAME_TIME = 0.005
+"""Seconds within which deadlines count as equal."""
 
 Planes = NDArray[np.uint8]
 """One picture in planar YUV 4:2:0, (3S/2, S): rows of Y, U, V as in `model.colour`."""
@@ -91,8 +95,10 @@ class EngineStatistics:
 
 @dataclass(order=True)
 class _Request:
-    deadline: float
+    urgency: int  # deadline in steps of `_SAME_TIME`
+    lot: float  # random: when there is too much to do, chance decides who is late, not who always asked first
     order: int
+    deadline: float = field(compare=False)
     state: SourceState = field(compare=False)
     vector: NDArray[np.float32] = field(compare=False)  # (7 + 3K,)
     view: View = field(compare=False)
@@ -118,6 +124,7 @@ class RenderEngine:
         self._settings = settings or EngineSettings()
         self._clock = clock
         self._metrics: Observer = metrics or SilentObserver()
+        self._random = random.Random(0)
         self._order = itertools.count()
         self._requests: list[_Request] = []  # heap
         self._jobs: list[Callable[[], None]] = []  # enrolments: rare, and a new face is worth one late frame
@@ -182,7 +189,9 @@ class RenderEngine:
             if len(self._requests) >= self._settings.max_queue:
                 self.statistics.refused += 1
                 return False
-            request = _Request(deadline, next(self._order), state, vector, view, self._clock(), done)
+            urgency = round(min(deadline, 1e9) / _SAME_TIME)
+            lot, order = self._random.random(), next(self._order)
+            request = _Request(urgency, lot, order, deadline, state, vector, view, self._clock(), done)
             heapq.heappush(self._requests, request)
             self._wake.notify()
         return True

@@ -46,11 +46,10 @@ class _Entry:
 
 
 def _still_crop(picture: NDArray[np.uint8]) -> Crop:
-    # Imported late: the detector's models load with the module, and a receiver of cameras alone never needs them.
-    from model.face import still_crop  # type: ignore[attr-defined]
+    # Imported late: the detector loads with the module, and a receiver of cameras alone never needs it.
+    from model.face.finder import still_crop
 
-    crop: Crop = still_crop(picture)
-    return crop
+    return still_crop(picture)
 
 
 class SourceCache:

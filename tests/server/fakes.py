@@ -41,13 +41,16 @@ class PaintingModel:
     views: list[View] = field(default_factory=list)
     gate: threading.Event | None = None  # rendering waits for it when set
     fail: bool = False
+    entered: int = 0  # batches begun
 
     def enrol(self, image: Tensor) -> Any:
         return FakeState(image)
 
     def render(self, states: Sequence[Any], motions: Motion, views: Sequence[View] | None = None) -> Tensor:
-        if self.gate is not None:
-            assert self.gate.wait(10)
+        gate = self.gate
+        self.entered += 1
+        if gate is not None:
+            assert gate.wait(10)
         if self.fail:
             raise RuntimeError("the model broke")
         self.batches.append(len(states))

@@ -45,7 +45,7 @@ async def test_feedback_is_routed() -> None:
 async def test_audio_is_held_back_by_four_packets() -> None:
     async with nothing_leaks(), peers() as (peer, _):
         receiver: RTCRtpReceiver = peer.addTransceiver("audio", direction="recvonly").receiver
-        buffer: JitterBuffer = receiver._RTCRtpReceiver__jitter_buffer
+        buffer: JitterBuffer = receiver._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
         out = {}
         for n in range(30):
             packet = RtpPacket(sequence_number=n, timestamp=960 * n)

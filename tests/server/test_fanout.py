@@ -12,6 +12,7 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from server.media.bitrate import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.broadcast import Broadcast, BroadcastSettings
@@ -218,9 +219,9 @@ def test_views_are_bounded() -> None:
 # Encoders
 
 
-def picture(step: int, size: int = 64) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+def picture(step: int, size: int = 64) -> NDArray[np.uint8]:
     y, x = np.mgrid[0 : size * 3 // 2, 0:size]
-    return ((x * 3 + y + step * 5) % 200 + 20).astype(np.uint8)
+    return np.asarray((x * 3 + y + step * 5) % 200 + 20, np.uint8)
 
 
 @pytest.mark.parametrize(("codec", "decoder"), [("VP8", "libvpx"), ("H264", "h264")])
@@ -230,6 +231,7 @@ def test_encoders_give_each_picture_at_once_and_keyframes_on_demand(codec: Codec
     assert all(f is not None for f in frames)
     assert [f.keyframe for f in frames if f] == [i in (0, 7) for i in range(12)]
     context = av.CodecContext.create(decoder, "r")
+    assert isinstance(context, av.VideoCodecContext)
     decoded = [d for f in frames[7:] if f for d in context.decode(av.Packet(f.data))]
     decoded += context.decode(None)
     assert len(decoded) == 5, "a viewer that comes at the keyframe sees everything from there"

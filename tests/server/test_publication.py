@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,12 +14,14 @@ import msgpack
 import numpy as np
 import pytest
 import pytest_asyncio
+from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
 from model.codec.stream import MotionEncoder
 from model.errors import InputError, NoFaceError
 from model.motion import View
+from server.media.streams import ViewLimitError
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
@@ -95,10 +99,10 @@ def brightness(packets: list[Any]) -> float:
 @pytest.mark.asyncio
 async def test_motion_becomes_packets(bench: Bench) -> None:
     publication = bench.publication
-    assert publication.kind == "none"
+    kinds: list[str] = [publication.kind]
     publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
     publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
-    assert publication.kind == "motion"
+    assert [*kinds, publication.kind] == ["none", "motion"]
     await publication.add_source(0, png())
     subscription = publication.subscribe("v1", "VP8")
     talking = asyncio.create_task(bench.talk(20, yaw=30.0))
@@ -276,3 +280,114 @@ async def test_a_picture_without_a_face_is_refused() -> None:
     await publication.close()
     await cache.close()
     await engine.close()
+
+
+class CameraTrack(MediaStreamTrack):
+    """A camera whose frames a test hands in."""
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: asyncio.Queue[av.VideoFrame | None] = asyncio.Queue(100)
+
+    async def recv(self) -> av.VideoFrame:
+        frame = await self.frames.get()
+        if frame is None:
+            raise MediaStreamError
+        return frame
+
+    async def film(self, seconds: float, level: int = 120, fmt: str = "yuv420p") -> None:
+        for _ in range(int(seconds / 0.04)):
+            planes = np.full((120 * 3 // 2, 162), level, np.uint8)
+            self.frames.put_nowait(av.VideoFrame.from_ndarray(planes, format="yuv420p").reformat(format=fmt))
+            await asyncio.sleep(0.04)
+
+
+@pytest.mark.asyncio
+async def test_a_camera_is_relayed(bench: Bench) -> None:
+    publication = bench.publication
+    states: list[str] = []
+    publication.on_state = states.append
+    camera = CameraTrack()
+    publication.attach_video(camera)
+    assert publication.kind == "camera"
+    viewers = [publication.subscribe("a", "VP8"), publication.subscribe("b", "H264"), publication.subscribe("c", "VP8")]
+    viewers[2].set_view(View(yaw=10.0))  # means nothing to a camera, and breaks nothing
+    filming = asyncio.create_task(camera.film(20, fmt="yuvj420p"))
+    first = await asyncio.gather(*(next_packet(viewer.video) for viewer in viewers))
+    assert all(packet.is_keyframe for packet in first)
+    await until(lambda: states == ["live"])
+    filming.cancel()
+    await until(lambda: states == ["live", "lost"])
+    assert bench.model.batches == []
+    for viewer in viewers:
+        viewer.close()
+
+
+@pytest.mark.asyncio
+async def test_views_beyond_the_limit_are_refused_and_the_rest_goes_on(bench: Bench) -> None:
+    publication = bench.publication
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png())
+    viewers = [publication.subscribe(f"v{i}", "VP8", View(yaw=float(i))) for i in range(8)]
+    talking = asyncio.create_task(bench.talk(20))
+    await asyncio.gather(*(next_packet(viewer.video) for viewer in viewers))
+    with pytest.raises(ViewLimitError):
+        publication.subscribe("late", "VP8", View(yaw=30.0))
+    same = publication.subscribe("v8", "VP8", View(yaw=3.2))
+    await next_packet(same.video)
+    with pytest.raises(ViewLimitError):
+        same.set_view(View(yaw=30.0))
+    await next_packet(viewers[0].video)
+    talking.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_resumed_sender_goes_on_with_new_channels(bench: Bench) -> None:
+    publication = bench.publication
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png())
+    subscription = publication.subscribe("v", "VP8")
+    talking = asyncio.create_task(bench.talk(20, 10.0))
+    await next_packet(subscription.video)
+    talking.cancel()
+    old, bench.motion, bench.encoder = bench.motion, FakeChannel(), MotionEncoder(bench.model.statistics)
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    assert old.listeners("message") == []
+    talking = asyncio.create_task(bench.talk(20, -50.0))
+    rendered = sum(bench.model.batches)
+    await until(lambda: sum(bench.model.batches) > rendered + 5)
+    await next_packet(subscription.video)
+    talking.cancel()
+
+
+@pytest.mark.asyncio
+async def test_two_hundred_joins_and_leaves_leave_nothing(bench: Bench) -> None:
+    publication = bench.publication
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png())
+    talking = asyncio.create_task(bench.talk(60))
+    gone: list[weakref.ref[Any]] = []
+    for i in range(200):
+        subscription = publication.subscribe(f"v{i}", "VP8" if i % 2 else "H264", View(yaw=float(i % 5)))
+        if i % 10 == 0:
+            await next_packet(subscription.video)
+        subscription.close()
+        subscription.close()
+        gone.append(weakref.ref(subscription.video))
+        del subscription
+    figures = publication.statistics()
+    assert (figures["viewers"], figures["encoders"]) == (0, 0)
+    rendered = sum(bench.model.batches)
+    await bench.talk(0.2)
+    assert sum(bench.model.batches) <= rendered + 2, "nobody watches: what was asked for ends"
+    talking.cancel()
+    gc.collect()
+    assert sum(track() is not None for track in gone) <= 1
+    # A second participant with the same picture shares its features, and its leaving keeps them for the first.
+    other = Publication("p2", bench.engine, bench.cache)
+    await other.add_source(0, png())
+    assert len(bench.cache) == 1
+    await other.close()
+    assert bench.cache.in_use == 1

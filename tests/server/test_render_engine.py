@@ -147,3 +147,36 @@ def test_device_setting() -> None:
     assert choose_device("auto").type in ("cpu", "cuda")
     with pytest.raises(EngineError):
         choose_device("nonsense")
+
+
+@pytest.mark.asyncio
+async def test_too_much_to_do_starves_nobody() -> None:
+    """Eight streams ask at the same instants, and only half of what they ask can be rendered."""
+    clock = FakeClock()
+    model = PaintingModel()
+    engine = RenderEngine(model, EngineSettings(max_batch=4), clock)
+    await engine.start()
+    state = await engine.enrol(GREY)
+    served = [0] * 8
+    for turn in range(12):
+        model.gate = threading.Event()
+        answers: list[tuple[int, bool]] = []
+        assert engine.submit(state, motion(), View(), clock.now, lambda _: None)
+        await until(lambda n=2 * turn + 1: bool(model.entered == n))  # type: ignore[misc]
+        for stream in range(8):
+
+            def note(rendered: Rendered | None, stream: int = stream, answers: list[Any] = answers) -> None:
+                answers.append((stream, rendered is not None))
+
+            engine.submit(state, motion(), View(), clock.now + 0.05, note)
+        gate, model.gate = model.gate, threading.Event()
+        gate.set()  # the next batch of four is taken now and waits at the new gate
+        await until(lambda n=2 * turn + 2: bool(model.entered == n))  # type: ignore[misc]
+        clock.now += 0.1  # the other four are too late
+        model.gate.set()
+        await until(lambda a=answers: len(a) == 8)  # type: ignore[misc]
+        for stream, rendered in answers:
+            served[stream] += rendered
+    await engine.close()
+    assert sum(served) == 48
+    assert min(served) >= 3
