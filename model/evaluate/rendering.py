@@ -11,19 +11,21 @@ from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
 from model.talking_head import SourceState, TalkingHead
 
+# Frames are copied into tensors: decoders and broadcasting hand out arrays that cannot be written to.
+
 BATCH = 16
 
 
 def enrol(head: TalkingHead, frame: Frames) -> SourceState:
     """Source state of a frame (S, S, 3)."""
-    return head.enrol(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1))
+    return head.enrol(torch.from_numpy(np.array(frame)).permute(2, 0, 1))
 
 
 def extract(head: TalkingHead, frames: Frames) -> Motion:
     """Motion of frames (T, S, S, 3), T >= 1, as NumPy arrays of batch shape (T,)."""
     vectors = []
     for start in range(0, len(frames), BATCH):
-        batch = torch.from_numpy(np.ascontiguousarray(frames[start : start + BATCH])).permute(0, 3, 1, 2)
+        batch = torch.from_numpy(np.array(frames[start : start + BATCH])).permute(0, 3, 1, 2)
         vectors.append(head.extract(batch).to_vector())
     return Motion.from_vector(np.concatenate(vectors))
 

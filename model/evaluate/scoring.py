@@ -128,7 +128,7 @@ def head_angles(points: NDArray[np.float32]) -> Tensor:
 
 def as_tensor(frames: Frames) -> Tensor:
     """uint8 (B, H, W, 3) to float (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 255
 
 
 def as_frames(pictures: Tensor) -> Frames:

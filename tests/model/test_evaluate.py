@@ -1,0 +1,287 @@
+"""Evaluation and rate-distortion on a tiny synthetic clip: a public-domain portrait that moves under the crop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from model.__main__ import main
+from model.codec.rate import Rate
+from model.errors import InputError, WeightsError
+from model.evaluate import identity, perceptual_weights
+from model.evaluate.clips import Clip, find_clips, read_clip
+from model.evaluate.conventional import CODECS, Coded, code
+from model.evaluate.evaluate import evaluate_clip, report, sheet, table
+from model.evaluate.free_view import Turned, summary, sweep
+from model.evaluate.keypoint_warp import keypoint_warp
+from model.evaluate.perceptual import Lpips
+from model.evaluate.plot import plot
+from model.evaluate.rate_distortion import Point, codec_points, matched, mean_points, motion_points, rate_at, send
+from model.evaluate.reenactment import reenact
+from model.evaluate.scoring import Networks, Truth, mean_scores
+from model.evaluate.survey import survey
+from model.motion import View
+from model.talking_head import TalkingHead
+from model.train.decompose import face_shape
+
+
+def moving_portrait(count: int = 5) -> NDArray[np.uint8]:
+    """Frames (T, 256, 256, 3) of a crop that drifts over the portrait."""
+    image = data.astronaut()
+    return np.stack([image[2 * i : 256 + 2 * i, 96 + 3 * i : 352 + 3 * i] for i in range(count)])
+
+
+class DriftingLandmarks:
+    """A landmark source that reports the mean face, never turned; moved by `offset` after the first call."""
+
+    def __init__(self, offset: float = 0.0, absent: int = -1) -> None:
+        self.offset, self.absent = offset, absent
+        self.calls = 0
+
+    def landmarks(
+        self, frames: NDArray[np.uint8], tracking: bool = True
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        points = np.repeat(face_shape()[None] * 0.7, len(frames), 0)
+        points[:, :, 0] += self.offset if self.calls else 0.0
+        present = np.ones(len(frames), np.bool_)
+        if self.calls and self.absent >= 0:
+            present[self.absent] = False
+        self.calls += 1
+        return points.astype(np.float32), present
+
+
+@pytest.fixture(scope="module")
+def lpips() -> Lpips:
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.rand(shape, generator=generator) * 0.02 for name, shape in perceptual_weights.layout().items()
+    }
+    return Lpips(weights=weights)
+
+
+@pytest.fixture(scope="module")
+def head() -> TalkingHead:
+    return TalkingHead.random("small")
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return Clip("portrait", moving_portrait(), 25.0)
+
+
+def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def test_scores_say_what_was_done_to_the_frames(lpips: Lpips, clip: Clip) -> None:
+    landmarks = DriftingLandmarks(offset=4 * 2 / 256, absent=2)
+    truth = Truth(clip.frames, Networks(lpips, landmarks, batch=3))
+    scores = truth.score(np.clip(clip.frames.astype(int) + 10, 0, 255).astype(np.uint8))
+    assert scores["akd"] == pytest.approx(4.0, abs=1e-3)
+    assert scores["pose"] == pytest.approx(0.0, abs=1e-3)
+    assert scores["missing"] == pytest.approx(1 / 5)
+    assert scores["l1"] == pytest.approx(10 / 255, rel=0.05)
+    assert scores["csim"] is None
+    assert scores["flicker"] is not None
+    assert scores["flicker"] < 0.002  # brighter, but steadily so
+    assert truth.score(clip.frames, consecutive=False)["flicker"] is None
+    with pytest.raises(ValueError, match="truth"):
+        truth.score(clip.frames[1:])
+
+
+def test_batches_of_scoring_do_not_change_the_scores(lpips: Lpips, clip: Clip) -> None:
+    other = np.roll(clip.frames, 1, 0)
+    whole, parts = (Truth(clip.frames, Networks(lpips, batch=n)).score(other) for n in (16, 2))
+    whole_numbers, parts_numbers = ([v for v in s.values() if v is not None] for s in (whole, parts))
+    assert len(whole_numbers) == 6
+    # The pair of neighbours at a batch's edge belongs to one batch only.
+    assert parts_numbers == pytest.approx(whole_numbers, rel=1e-4)
+
+
+def test_evaluation_of_a_clip_reports_all_systems(lpips: Lpips, head: TalkingHead, clip: Clip, tmp_path: Path) -> None:
+    result = evaluate_clip(head, clip, Networks(lpips, DriftingLandmarks()))
+    assert set(result.scores) == {"model", "copy", "warp", "x264"}
+    assert {frames.shape for frames in result.systems.values()} == {(4, 256, 256, 3)}
+    assert np.array_equal(result.systems["copy"][3], clip.frames[0])
+    figures = report({"a": result.scores, "b": result.scores})
+    assert figures["copy"] == result.scores["copy"]
+    assert figures["lpips_share"] == pytest.approx(figures["model"]["lpips"] / figures["copy"]["lpips"])
+    json.dumps(figures, allow_nan=False)
+    assert len(table(figures).splitlines()) == 1 + 4 * 3
+    sheet(result).save(tmp_path / "sheet.png")
+    every = evaluate_clip(head, clip, Networks(lpips), every=3)
+    assert every.truth.shape[0] == 2
+    assert every.scores["model"]["flicker"] is None
+    with pytest.raises(ValueError, match="no clips"):
+        report({})
+
+
+def test_keypoint_warp_moves_pixels_with_their_keypoints() -> None:
+    source = torch.zeros(1, 3, 64, 64)
+    source[:, :, 30:34, 30:34] = 1.0
+    at = torch.tensor([[[0.0, 0.0, 0.0], [0.8, 0.8, 0.0]]])
+    moved = at + torch.tensor([[[10 * 2 / 64, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    same = keypoint_warp(source, at, at)
+    assert torch.allclose(same, source, atol=1e-5)
+    warped = keypoint_warp(source, at, torch.cat([at, moved]))
+    column = warped[1, 0].sum(0)
+    centre = float((column * torch.arange(64)).sum() / column.sum())
+    assert centre == pytest.approx(31.5 + 10, abs=1.0)
+
+
+def test_free_view_reads_the_pose_against_the_one_asked_for(lpips: Lpips, head: TalkingHead, clip: Clip) -> None:
+    seen = sweep(head, clip, Networks(lpips, DriftingLandmarks()), yaws=(-20.0, 0.0, 20.0), pitches=(0.0,))
+    assert [one.view.yaw for one in seen] == [-20, 0, 20]
+    assert all(one.frame.shape == (256, 256, 3) and one.csim is None for one in seen)
+    figures = summary(seen)
+    # The landmarks of this source never turn, so the error is the whole of what was asked for.
+    assert figures["yaw_error_20"] == pytest.approx(20.0, abs=0.1)
+    assert figures["csim_20"] is None
+    unread = summary([Turned("a", View(yaw=20.0), seen[0].frame)])
+    assert unread["grid"] == [
+        {"yaw": 20.0, "pitch": 0.0, "yaw_error": None, "pitch_error": None, "csim": None, "read": 0.0}
+    ]
+
+
+def test_reenactment_keeps_the_source_and_takes_the_drivers_frames(lpips: Lpips, head: TalkingHead, clip: Clip) -> None:
+    driving = Clip("other", clip.frames[:, :, ::-1].copy(), 25.0)
+    result = reenact(head, clip, driving, Networks(lpips, DriftingLandmarks()), count=3)
+    assert result.frames.shape == (3, 256, 256, 3)
+    assert np.array_equal(result.driving_frames, driving.frames[[0, 2, 4]])
+    assert result.scores == {"csim": None, "pose": pytest.approx(0.0, abs=1e-3)}
+
+
+@pytest.mark.parametrize("name", list(CODECS))
+def test_codecs_give_back_every_frame_and_count_its_bytes(name: str, clip: Clip) -> None:
+    good = code(clip.frames, CODECS[name], CODECS[name].qualities[0])
+    bad = code(clip.frames, CODECS[name], CODECS[name].qualities[-1])
+    assert good.frames.shape == clip.frames.shape
+    assert len(good.sizes) == len(clip.frames)
+    assert good.sizes[0] > sum(good.sizes[1:]) / 4  # one keyframe, at the start
+    assert bad.kbps() < good.kbps() < good.kbps_wire()
+    error = [np.abs(coded.frames.astype(int) - clip.frames).mean() for coded in (good, bad)]
+    assert error[0] < 6
+    assert error[0] < error[1]
+
+
+def test_rates_count_headers_of_every_packet() -> None:
+    coded = Coded(np.zeros((2, 2, 2, 3), np.uint8), (1201, 100))
+    assert coded.kbps(25) == pytest.approx(1301 * 8 * 25 / 2 / 1000)
+    assert coded.kbps_wire(25) == pytest.approx((1301 + 3 * 55) * 8 * 25 / 2 / 1000)
+
+
+def test_motion_goes_through_the_real_codec(head: TalkingHead) -> None:
+    generator = np.random.default_rng(0)
+    steps = generator.normal(0, 0.3, (40, head.profile.motion_size)).astype(np.float32) * 0.01
+    vectors = steps.cumsum(0).astype(np.float32)
+    vectors[:, 3] += 1
+    fine, coarse = (send(head.statistics, vectors, Rate(step_index=step, frames_per_message=3)) for step in (-12, 12))
+    assert len(fine.messages) == 14
+    assert fine.kbps_wire() - fine.kbps() == pytest.approx(14 * 93 * 8 * 25 / 40 / 1000)
+    assert coarse.kbps() < fine.kbps()
+    errors = [np.abs(sent.vectors - vectors).mean() for sent in (fine, coarse)]
+    assert errors[0] < errors[1]
+    assert errors[0] < 0.01
+
+
+def test_rate_distortion_points_and_what_they_add_up_to(
+    lpips: Lpips, head: TalkingHead, clip: Clip, tmp_path: Path
+) -> None:
+    networks = Networks(lpips)
+    motion, unquantised = motion_points(head, clip, networks, steps=(-8, 8))
+    assert [point.setting for point in motion] == [-8, 8]
+    assert all(point.kbps < point.kbps_wire and point.kbps < point.kbps_total for point in motion)
+    assert motion[0].lpips == pytest.approx(unquantised["lpips"], rel=0.2)
+    codec = codec_points(CODECS["vp9-realtime"], clip, networks)
+    means = mean_points([motion + codec, motion + codec])
+    assert [asdict(point) for point in means] == [pytest.approx(asdict(point)) for point in motion + codec]
+    assert len(matched(means)) == 2
+    pytest.importorskip("matplotlib", reason="matplotlib is an evaluation-only dependency")
+    plot(means, tmp_path / "out" / "rd.png", copy_lpips=0.1)
+    with Image.open(tmp_path / "out" / "rd.png") as picture:
+        assert picture.width > 800
+
+
+def test_equal_quality_is_interpolated_and_never_extrapolated() -> None:
+    def point(system: str, kbps: float, lpips: float) -> Point:
+        return Point(system, 0, kbps, 2 * kbps, kbps, lpips, 30.0, 0.9, None)
+
+    curve = [point("x", 10, 0.3), point("x", 40, 0.1)]
+    assert rate_at(curve, 0.2) == pytest.approx(20.0)
+    assert rate_at(curve, 0.05) is None
+    row = matched([point("visavis", 4, 0.2), *curve])[0]
+    assert row["x"] == {"kbps": pytest.approx(5.0), "kbps_wire": pytest.approx(5.0)}
+
+
+def test_means_leave_out_what_a_clip_lacks() -> None:
+    assert mean_scores([{"a": 1.0, "b": None}, {"a": 3.0, "b": 5.0}, {"c": None}]) == {"a": 2.0, "b": 5.0, "c": None}
+
+
+def test_a_folder_with_a_bad_clip_loses_only_that_clip(lpips: Lpips, head: TalkingHead, tmp_path: Path) -> None:
+    write_video(tmp_path / "good.mp4", moving_portrait(6))
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    write_video(tmp_path / "nobody.mp4", np.full((6, 128, 128, 3), 90, np.uint8))
+    (tmp_path / "notes.txt").write_text("not a clip")
+    paths = find_clips(tmp_path)
+    assert [path.name for path in paths] == ["bad.mp4", "good.mp4", "nobody.mp4"]
+    lines: list[str] = []
+    sheets = tmp_path / "sheets"
+    figures = survey(head, paths, Networks(lpips), max_frames=4, sheets=sheets, say=lines.append)
+    assert set(figures["clips"]) == {"good"}
+    assert set(figures["skipped"]) == {"bad.mp4", "nobody.mp4"}
+    assert len(lines) == 3
+    assert {path.name for path in sheets.iterdir()} == {"good.png", "view_good.png"}
+    with pytest.raises(InputError, match="not a readable video"):
+        survey(head, paths[:1], Networks(lpips))
+    assert read_clip(tmp_path / "good.mp4", 256, 3).frames.shape == (3, 256, 256, 3)
+
+
+def test_bad_arguments_are_one_line_and_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("evaluate", "rd"):
+        assert main([command, "--clips", str(tmp_path)]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert "no clips" in captured.err
+
+
+def test_identity_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "PACKAGE", "visavis_has_no_such_package")
+    with pytest.raises(WeightsError, match=r"requirements-evaluate\.txt"):
+        identity.IdentityNetwork()
+
+
+def test_identity_knows_a_person_again() -> None:
+    try:
+        network = identity.IdentityNetwork()
+    except WeightsError as error:
+        pytest.skip(str(error))
+    portrait = data.astronaut()[:256, 96:352]
+    box = network.find(portrait)
+    assert box is not None
+    same = network.embed(np.clip(portrait.astype(int) + 25, 0, 255).astype(np.uint8), box)
+    spoilt = network.embed(np.roll(portrait, 40, 1), box)
+    reference = network.embed(portrait, box)
+    assert float(identity.similarity(reference, reference)) == pytest.approx(1.0, abs=1e-5)
+    assert float(identity.similarity(same, reference)) > 0.8
+    assert float(identity.similarity(spoilt, reference)) < 0.6
+    assert network.find(np.full((64, 64, 3), 80, np.uint8)) is None
+    assert identity.mean_embedding(network, [portrait]).shape == (128,)
+    with pytest.raises(ValueError, match="no photo"):
+        identity.mean_embedding(network, [])
