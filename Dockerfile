@@ -1,0 +1,40 @@
+# The receiver: `docker build -t visavis .`, then
+#   docker run --network host --env-file deploy/visavis.env visavis
+# With a GPU: docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t visavis:cuda .
+#   docker run --gpus all --network host --env-file deploy/visavis.env visavis:cuda
+FROM python:3.11-slim
+
+# Wheels of torch for CPU by default; those for CUDA bring their own CUDA libraries and need only the host's driver.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+
+WORKDIR /visavis
+
+COPY requirements.txt .
+RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)" \
+ && pip install -r requirements.txt
+
+COPY model model
+COPY server server
+COPY client_web client_web
+RUN python -m compileall -q model server \
+ && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin visavis
+
+USER 10001
+
+# Without a key and a secret the receiver refuses to listen on this address, and says so.
+ENV VISAVIS_HOST=0.0.0.0 \
+    VISAVIS_PORT=8080 \
+    VISAVIS_LOG_FORMAT=json
+EXPOSE 8080
+
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['VISAVIS_PORT'] + '/healthz', timeout=2)"]
+
+# SIGTERM drains: /readyz turns 503, calls go on for VISAVIS_DRAIN_SECONDS. Give `docker stop` more than that.
+STOPSIGNAL SIGTERM
+CMD ["python", "-m", "server", "serve"]
