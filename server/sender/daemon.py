@@ -133,7 +133,7 @@ class Daemon:
 
     async def _attempt(self, http: aiohttp.ClientSession, feed: Feed) -> None:
         """One connection from its first word to its end, then the pause before the next one."""
-        self.reconnect.start(self._clock() / 1000.0)
+        self.reconnect.start()
         try:
             token = await self._access.token(http)
             session = self.session = Session(

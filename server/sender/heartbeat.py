@@ -10,6 +10,10 @@ PING_EVERY_MS = 1000.0
 GONE_AFTER_MS = 5000.0
 """Silence after which the connection counts as lost."""
 
+LONGEST_TICK_MS = 2000.0
+"""Of the time between two looks at most this much counts as silence: when the laptop slept, or this process was held
+up, it is not the receiver that said nothing."""
+
 OPEN_PINGS = 32
 """Pings remembered without an answer; older ones are forgotten."""
 
@@ -18,7 +22,8 @@ class Heartbeat:
     """Times are ms of the own monotonic clock."""
 
     def __init__(self, now_ms: float) -> None:
-        self._heard_ms = now_ms
+        self._looked_ms = now_ms
+        self._silence_ms = 0.0
         self._sent: dict[int, float] = {}
         self._count = 0
         self.round_trip_ms: float | None = None
@@ -40,8 +45,11 @@ class Heartbeat:
 
     def heard(self, now_ms: float) -> None:
         """Anything at all came from the receiver."""
-        self._heard_ms = now_ms
+        self._looked_ms = now_ms
+        self._silence_ms = 0.0
 
     def gone(self, now_ms: float) -> bool:
-        """Whether the receiver has been silent for too long."""
-        return now_ms - self._heard_ms >= GONE_AFTER_MS
+        """Whether the receiver has been silent for too long; to be asked every `PING_EVERY_MS`."""
+        self._silence_ms += min(max(0.0, now_ms - self._looked_ms), LONGEST_TICK_MS)
+        self._looked_ms = now_ms
+        return self._silence_ms >= GONE_AFTER_MS

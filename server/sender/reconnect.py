@@ -31,17 +31,15 @@ class Reconnect:
         self._live_since = 0.0
         self.state: State = "idle"
         self.retry_at: float | None = None
-        """When to connect next; None unless waiting."""
+        """When to connect next, for a person to see; None unless waiting."""
         self.reconnects = 0
         """Connections after the first that went live."""
         self._was_live = False
 
-    def start(self, now: float) -> None:
+    def start(self) -> None:
         """Begin the first attempt, or the one that was waited for."""
         if self.state not in ("idle", "waiting"):
             raise ValueError(f"cannot connect while {self.state}")
-        if self.retry_at is not None and now < self.retry_at:
-            raise ValueError("the waiting time is not over")
         self.retry_at = None
         self.state = "connecting"
 

@@ -34,16 +34,16 @@ from server.sender.status_line import Status, StatusLine, status_json, status_te
 
 def test_a_stable_connection_is_tried_again_at_once_and_then_ever_later() -> None:
     machine = Reconnect(chance=lambda: 0.0)
-    machine.start(0.0)
+    machine.start()
     machine.connected(1.0)
     assert machine.lost(1.0 + STABLE_AFTER) == 0.0
     now, delays = 1.0 + STABLE_AFTER, []
     for _ in range(8):
-        machine.start(now)
+        machine.start()
         delays.append(machine.lost(now))
         now += delays[-1]
     assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
-    machine.start(now)
+    machine.start()
     machine.connected(now)
     assert machine.reconnects == 1
     assert machine.state == "live"
@@ -53,7 +53,7 @@ def test_a_flapping_connection_still_backs_off() -> None:
     machine = Reconnect(chance=lambda: 0.0)
     now, delays = 0.0, []
     for _ in range(4):
-        machine.start(now)
+        machine.start()
         machine.connected(now)
         delays.append(machine.lost(now + 0.1))
         now += 0.1 + delays[-1]
@@ -66,7 +66,7 @@ def test_delays_stay_within_their_bounds(chances: list[float]) -> None:
     machine = Reconnect(chance=lambda: next(rest))
     now = 0.0
     for _ in chances:
-        machine.start(now)
+        machine.start()
         delay = machine.lost(now)
         assert FIRST_DELAY * (1 - JITTER) <= delay <= LONGEST_DELAY
         assert machine.retry_at == now + delay
@@ -77,13 +77,11 @@ def test_reconnect_refuses_what_makes_no_sense() -> None:
     machine = Reconnect(chance=lambda: 0.0)
     with pytest.raises(ValueError, match="while idle"):
         machine.connected(0.0)
-    machine.start(0.0)
+    machine.start()
     machine.lost(0.0)
-    with pytest.raises(ValueError, match="not over"):
-        machine.start(0.1)
     machine.end()
     with pytest.raises(ValueError, match="ended"):
-        machine.start(9.0)
+        machine.start()
 
 
 # Heartbeat
@@ -98,8 +96,20 @@ def test_heartbeat_measures_the_round_trip_and_notices_silence() -> None:
     heartbeat.pong(number, 5000.0)  # a duplicate
     heartbeat.pong(999, 5000.0)  # made up
     assert heartbeat.round_trip_ms == 30.0
-    assert not heartbeat.gone(1030.0 + GONE_AFTER_MS - 1)
-    assert heartbeat.gone(1030.0 + GONE_AFTER_MS)
+    silent = [heartbeat.gone(1000.0 * second) for second in range(2, 8)]
+    assert silent == [False] * 5 + [True]
+    heartbeat.heard(8000.0)
+    assert not heartbeat.gone(8000.0)
+
+
+def test_a_laptop_that_slept_listens_before_it_gives_up() -> None:
+    heartbeat = Heartbeat(0.0)
+    assert not heartbeat.gone(3_600_000.0)
+    assert not heartbeat.gone(3_601_000.0)
+    heartbeat.heard(3_601_500.0)
+    assert not any(heartbeat.gone(3_601_500.0 + 1000.0 * second) for second in range(1, 5))
+    assert heartbeat.gone(3_606_500.0)
+    assert GONE_AFTER_MS == 5000.0
 
 
 def test_heartbeat_forgets_pings_that_are_never_answered() -> None:
