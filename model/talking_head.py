@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
 from model.motion import POSE_SCALARS, CanonicalKeypoints, Motion, View, apply_view
+from model.networks.paper import PaperNetworks
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
+from model.profiles.paper import PAPER_PROFILES
 from model.profiles.small import SMALL
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
@@ -93,9 +95,10 @@ class TalkingHead:
         self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
         networks = networks.eval().requires_grad_(False)
         fold_batch_norm(networks)
-        # Channels-last is the layout in which CPU and GPU convolutions are fastest.
+        # Channels-last is the layout in which 2D convolutions are fastest; the paper's are mostly 3D.
         networks = networks.to(self.device)
-        networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if isinstance(networks, SmallNetworks):
+            networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._networks: Networks = networks  # type: ignore[assignment]
 
     @staticmethod
@@ -114,30 +117,30 @@ class TalkingHead:
             raise WeightsError(f"no weights at {path}") from None
         except (OSError, SafetensorError) as error:
             raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
-        if metadata.get("profile") != "small":
-            raise WeightsError(f"{path} holds the profile {metadata.get('profile')!r}, which this version cannot run")
+        try:
+            networks, profile = _untrained(metadata.get("profile", ""))
+        except InputError as error:
+            raise WeightsError(f"{path}: {error}") from None
         codec = {k.removeprefix("codec."): v.numpy() for k, v in tensors.items() if k.startswith("codec.")}
-        networks = SmallNetworks(SMALL)
         state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items() if not k.startswith("codec.")}
         try:
             networks.load_state_dict(state)
             statistics = MotionStatistics.from_arrays(codec)
         except (RuntimeError, KeyError, ValueError) as error:
-            raise WeightsError(f"{path} does not fit the small profile: {str(error).splitlines()[0]}") from None
-        profile = Profile("small", SMALL.keypoints, SMALL.size)
+            raise WeightsError(
+                f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}"
+            ) from None
         return TalkingHead(profile, networks, statistics, hashlib.sha256(data).hexdigest(), device)
 
     @staticmethod
     def random(name: str = "small", seed: int = 0, device: torch.device | str = "cpu") -> TalkingHead:
         """An untrained model, for tests and timings. Raises InputError for an unknown profile."""
-        if name != "small":
-            raise InputError(f"unknown profile {name!r}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            networks = SmallNetworks(SMALL)
-        statistics = MotionStatistics.default(SMALL.keypoints)
+            networks, profile = _untrained(name)
+        statistics = MotionStatistics.default(profile.keypoints)
         digest = hashlib.sha256(f"random {name} {seed}".encode()).hexdigest()
-        return TalkingHead(Profile(name, SMALL.keypoints, SMALL.size), networks, statistics, digest, device)
+        return TalkingHead(profile, networks, statistics, digest, device)
 
     @torch.inference_mode()
     def enrol(self, image: Tensor) -> SourceState:
@@ -184,6 +187,16 @@ class TalkingHead:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
 
 
+def _untrained(name: str) -> tuple[nn.Module, Profile]:
+    """Networks of a profile as they are before training. Raises InputError for an unknown name."""
+    if name == "small":
+        return SmallNetworks(SMALL), Profile(name, SMALL.keypoints, SMALL.size)
+    if name in PAPER_PROFILES:
+        config = PAPER_PROFILES[name]
+        return PaperNetworks(config), Profile(name, config.keypoints, config.size)
+    raise InputError(f"unknown profile {name!r}; there are small, {', '.join(PAPER_PROFILES)}")
+
+
 def _stack(motions: Sequence[Motion]) -> Motion:
     return Motion(*(torch.cat([getattr(m, field.name) for m in motions]) for field in fields(Motion)))
 
@@ -199,6 +212,7 @@ def _batch(states: Sequence[SourceState]) -> tuple[dict[str, Tensor], CanonicalK
             return parts[0].expand(count, *parts[0].shape[1:])
 
     features = {name: join([s.features[name] for s in states]) for name in first.features}
-    canonical = CanonicalKeypoints(join([s.canonical.points for s in states]))
+    jacobians = [s.canonical.jacobians for s in states if s.canonical.jacobians is not None]
+    canonical = CanonicalKeypoints(join([s.canonical.points for s in states]), join(jacobians) if jacobians else None)
     motion = Motion(*(join([getattr(s.motion, field.name) for s in states]) for field in fields(Motion)))
     return features, canonical, motion

@@ -92,3 +92,18 @@ def test_damaged_weights_are_one_clear_error(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, short, metadata={"profile": "small"})
     with pytest.raises(WeightsError, match="does not fit"):
         TalkingHead.load(short)
+
+
+def test_unknown_profile_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown profile"):
+        TalkingHead.random("huge")
+
+
+@pytest.mark.slow
+def test_the_paper_profile_has_the_same_interface() -> None:
+    head = TalkingHead.random("paper")
+    picture = torch.randint(0, 256, (3, 256, 256), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    state = head.enrol(picture)
+    motion = head.extract(picture[None])
+    assert motion.to_vector().shape == (1, head.profile.motion_size)
+    assert head.render([state], motion, [View(yaw=10)]).shape == (1, 3, 256, 256)

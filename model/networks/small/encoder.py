@@ -6,12 +6,23 @@ regressors do; positions are learned relative to a mean head, so that an untrain
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from model.motion import CanonicalKeypoints, Motion
-from model.networks.small.blocks import ConvBlock, ResidualBlock, exact
+from model.motion import CanonicalKeypoints, Motion, rotation_matrix
+from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, pixel_grid, warp
 from model.profiles.small import SmallConfig
+
+
+def dense(inputs: int, outputs: int) -> nn.Sequential:
+    """Fully connected layer with ReLU: (B, inputs) -> (B, outputs).
+
+    Its thousands of inputs are all positive, so one common step of their weights could switch every unit off for good;
+    the normalisation keeps them alive.
+    """
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True))
 
 
 class Trunk(nn.Module):
@@ -30,7 +41,7 @@ class Trunk(nn.Module):
             ConvBlock(d, e, 3, 2),  # (B, 128, 8, 8)
             ConvBlock(e, 64, 1),  # (B, 64, 8, 8)
         )
-        self.flat = nn.Sequential(nn.Linear(64 * 8 * 8, features), nn.ReLU(inplace=True))
+        self.flat = dense(64 * 8 * 8, features)
 
     def forward(self, image: Tensor) -> Tensor:
         out: Tensor = self.flat(self.body(image * 2 - 1).flatten(1))
@@ -58,6 +69,48 @@ class SmallCanonical(nn.Module):
             return CanonicalKeypoints(self.mean + 0.2 * offset)
 
 
+class CloserLook(nn.Module):
+    """(B, 3, S, S) and where the face is -> (B, 192) description of eyes and mouth.
+
+    Lids and lips span a few pixels of the whole picture, where pose outshouts them; in a crop that follows the face
+    they stay in place and only change.
+    """
+
+    SIDE = 72  # pixels of the crop
+    CENTRE = (0.0, 0.30, 0.0)  # its middle in face units, below the nose
+    HALF = 0.50  # half its side in face units: brows to chin
+
+    def __init__(self, features: int = 192) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ConvBlock(3, 12, 3, 2),  # (B, 12, 36, 36)
+            ConvBlock(12, 24, 3, 2),  # (B, 24, 18, 18)
+            ConvBlock(24, 48),
+            ConvBlock(48, 64, 3, 2),  # (B, 64, 9, 9)
+            ConvBlock(64, 64),
+            ConvBlock(64, 96, 3, 2),  # (B, 96, 5, 5)
+        )
+        self.flat = dense(96 * 5 * 5, features)
+
+    def forward(self, image: Tensor, pose: Motion) -> Tensor:
+        grid = self.grid(pose)  # (B, 72, 72, 2)
+        crop = warp(image, grid)
+        out: Tensor = self.flat(self.body(crop * 2 - 1).flatten(1))
+        return out
+
+    def grid(self, pose: Motion) -> Tensor:
+        """Where each pixel of the crop lies in the picture: turned and sized with the head, no gradient."""
+        rotation = rotation_matrix(pose.yaw, pose.pitch, pose.roll).detach()  # (B, 3, 3)
+        scale, translation = pose.scale.detach(), pose.translation.detach()
+        flat = pixel_grid(self.SIDE, self.SIDE, scale.device, scale.dtype) * self.HALF  # (72, 72, 2)
+        plane = torch.cat([flat, torch.zeros_like(flat[..., :1])], -1).reshape(-1, 3) + torch.tensor(
+            self.CENTRE, device=scale.device, dtype=scale.dtype
+        )
+        points = scale[:, None, None] * (plane @ rotation.mT) + translation[:, None]  # (B, 72 * 72, 3)
+        grid: Tensor = points[..., :2].reshape(-1, self.SIDE, self.SIDE, 2)
+        return grid
+
+
 class SmallMotion(nn.Module):
     """H and Delta: head pose and expression deformation of a frame; the part that runs on the sender's laptop."""
 
@@ -67,12 +120,14 @@ class SmallMotion(nn.Module):
         super().__init__()
         self.trunk = Trunk(config.extractor)
         self.pose = nn.Linear(256, 6)  # yaw, pitch, roll, log scale, t_x, t_y
+        self.closer_look = CloserLook()
         # 48 numbers behind K x 3: faces move together, and the codec's transform finds the same few directions.
-        deformation = nn.Linear(48, config.keypoints * 3)
-        self.expression = nn.Sequential(nn.Linear(256, 48), deformation)
-        for layer in (self.pose, deformation):
-            nn.init.normal_(layer.weight, std=1e-2)
-            nn.init.zeros_(layer.bias)
+        self.bottleneck = nn.Linear(256 + 192, 48)
+        self.deformation = nn.Linear(48, config.keypoints * 3)
+        nn.init.normal_(self.pose.weight, std=1e-2)
+        nn.init.normal_(self.deformation.weight, std=3e-2)
+        nn.init.zeros_(self.pose.bias)
+        nn.init.zeros_(self.deformation.bias)
         self.register_buffer("pose_mean", torch.zeros(6))
 
     def forward(self, image: Tensor) -> Motion:
@@ -80,7 +135,12 @@ class SmallMotion(nn.Module):
         features = self.trunk(image)
         with exact(image.device):
             pose = self.pose_mean + self.pose(features.float())
-            expression = 0.1 * self.expression(features.float()).unflatten(-1, (-1, 3))
         degrees = pose[:, :3] * 30.0
         translation = torch.cat([pose[:, 4:6], torch.zeros_like(pose[:, :1])], 1)
-        return Motion(degrees[:, 0], degrees[:, 1], degrees[:, 2], translation, torch.exp(pose[:, 3]), expression)
+        none = pose.new_zeros(len(pose), 1, 3)
+        rigid = Motion(degrees[:, 0], degrees[:, 1], degrees[:, 2], translation, torch.exp(pose[:, 3]), none)
+        detail = self.closer_look(image, rigid)
+        with exact(image.device):
+            code = self.bottleneck(torch.cat([features, detail], 1).float())
+            expression = 0.1 * self.deformation(code).unflatten(-1, (-1, 3))
+        return replace(rigid, expression=expression)

@@ -1,0 +1,202 @@
+"""Training on a tiny synthetic set: losses fall, runs resume bit by bit, labels stay with their pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.errors import InputError
+from model.motion import CanonicalKeypoints, compose
+from model.networks.discriminator import DiscriminatorConfig
+from model.networks.small import SmallNetworks
+from model.profiles.small import GUIDED, SMALL
+from model.train.adversary import Adversary
+from model.train.data import STILL_SHARE, ClipSet, attention_map
+from model.train.guided import GuidedConfig, GuidedObjective
+from model.train.objective import Outcome, cosine, ramp
+from model.train.published import PublishedConfig, PublishedObjective
+from model.train.trainer import Training, TrainingConfig, run
+from tests.model.training_set import write_training_set
+
+CPU = torch.device("cpu")
+
+
+def blurred_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Stands in for LPIPS, whose weights are not part of the repository."""
+    return (F.avg_pool2d(a, 4) - F.avg_pool2d(b, 4)).abs().mean((1, 2, 3))
+
+
+def pooled_features(x: Tensor) -> list[Tensor]:
+    """Stands in for VGG."""
+    return [F.avg_pool2d(x, 2**i) for i in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("prepared")
+    write_training_set(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clips(folder: Path) -> ClipSet:
+    return ClipSet(folder, CPU)
+
+
+def guided(clips: ClipSet, steps: int, adversary: Adversary | None = None, **config: object) -> Training:
+    torch.manual_seed(0)
+    networks = SmallNetworks()
+    networks.canonical_detector.mean[: len(GUIDED)] = clips.canonical_mean()
+    settings = GuidedConfig(**{"groups": 1, "driving": 1, "keypoint_groups": 2, "warmup": 1} | config)  # type: ignore[arg-type]
+    objective = GuidedObjective(networks, blurred_distance, settings, adversary)
+    return Training(networks, clips, objective, TrainingConfig(steps=steps, report_steps=2))
+
+
+def test_labels_describe_the_pictures(clips: ClipSet) -> None:
+    for augment in (False, True):
+        batch = next(clips.batches(4, 2, seed=3, augment=augment))
+        assert batch.frames.shape == (4, 3, 3, 256, 256)
+        again = compose(CanonicalKeypoints(batch.canonical[:, None]), batch.motion)
+        assert torch.allclose(again, batch.points, atol=1e-5)
+        # The painted chin and mouth are dark discs, wherever zoom, shift and mirror have put them.
+        chin = batch.points[:, :, GUIDED.index(4), :2].flatten(0, 1)[:, None, None]
+        seen = F.grid_sample(batch.frames.flatten(0, 1), chin, align_corners=False)[..., 0, 0].mean(1)
+        assert float((seen - batch.frames.flatten(0, 1).mean((1, 2, 3))).max()) < 0
+
+
+def test_batches_are_a_function_of_the_seed(clips: ClipSet) -> None:
+    one, two = next(clips.batches(2, 1, seed=5)), next(clips.batches(2, 1, seed=5))
+    assert torch.equal(one.frames, two.frames)
+    assert not torch.equal(one.frames, next(clips.batches(2, 1, seed=6)).frames)
+
+
+def test_licence_selects_clips(folder: Path) -> None:
+    assert [clip.person for clip in ClipSet(folder, CPU, licence="open").clips] == ["p1"]
+    assert 0 < STILL_SHARE < 1
+
+
+def test_missing_data_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        ClipSet(tmp_path, CPU)
+
+
+def test_attention_sits_on_eyes_and_mouth(clips: ClipSet) -> None:
+    batch = next(clips.batches(1, 1, seed=0, augment=False))
+    weight = attention_map(batch.points[:, 0], 64)
+    assert weight.shape == (1, 1, 64, 64)
+    mouth = ((batch.points[0, 0, GUIDED.index(13), :2] + 1) * 32).long()
+    assert float(weight[0, 0, mouth[1], mouth[0]]) > 0.8
+    assert float(weight[0, 0, 0, 0]) < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["keypoints", "pictures"])
+def test_guided_training_lowers_every_loss(clips: ClipSet, phase: str) -> None:
+    training = guided(clips, 10, keypoint_steps=10 if phase == "keypoints" else 0, teacher=(10, 11), rate=1e-3)
+    batch = next(clips.batches(2, 1, seed=1, augment=False))
+
+    def losses() -> dict[str, float]:
+        training.networks.train()
+        with torch.no_grad():
+            outcome = training.objective.evaluate(batch, 0, 0.0, 0)
+        return {name: float(value) for name, value in outcome.parts.items()}
+
+    before = losses()
+    for step in range(10):  # always the same batch: every loss must be able to fall on it
+        outcome = training.objective.evaluate(batch, step, 0.0, 0)
+        training.optimiser.zero_grad()
+        torch.autograd.backward(outcome.total)
+        for group in training.optimiser.param_groups:
+            group["lr"] = 1e-3
+        training.optimiser.step()
+    after = losses()
+    small = {name for name, value in before.items() if value < 1e-3}  # nothing to lower where nothing is lost yet
+    assert {name for name in before if after[name] >= before[name]} <= small
+
+
+@pytest.mark.slow
+def test_published_losses_fall(clips: ClipSet) -> None:
+    torch.manual_seed(0)
+    networks = SmallNetworks()
+    adversary = Adversary(DiscriminatorConfig(widths=(8, 8, 8, 8)), CPU)
+    objective = PublishedObjective(networks, pooled_features, adversary, PublishedConfig(groups=2))
+    training = Training(networks, clips, objective, TrainingConfig(steps=2))
+    outcomes = [training.train_step() for _ in range(2)]
+    names = {"perceptual", "gan", "feature_matching", "equivariance", "keypoint_prior", "head_pose", "deformation"}
+    assert set(outcomes[0].parts) == names
+    batch = next(clips.batches(2, 1, seed=1, augment=False))
+    first = training.objective.evaluate(batch, 0, 0.0, 0)
+    for _ in range(5):
+        outcome = training.objective.evaluate(batch, 0, 0.0, 0)
+        training.optimiser.zero_grad()
+        torch.autograd.backward(outcome.total)
+        training.optimiser.step()
+    last = training.objective.evaluate(batch, 0, 0.0, 0)
+    assert float(last.total.detach()) < float(first.total.detach())
+    for name in ("head_pose", "keypoint_prior"):
+        assert float(last.parts[name].detach()) < float(first.parts[name].detach())
+
+
+@pytest.mark.slow
+def test_resumed_run_equals_an_unbroken_one(clips: ClipSet, tmp_path: Path) -> None:
+    def training() -> Training:
+        adversary = Adversary(DiscriminatorConfig(widths=(8, 8, 8, 8)), CPU)
+        return guided(clips, 6, adversary, keypoint_steps=2, teacher=(0, 2), adversary_from=0.5)
+
+    torch.manual_seed(1)
+    unbroken = training()
+    for _ in range(6):
+        unbroken.train_step()
+    torch.manual_seed(1)
+    first = training()
+    for _ in range(4):
+        first.train_step()
+    first.save(tmp_path / "checkpoint.pt")
+    second = training()
+    second.resume(tmp_path / "checkpoint.pt")
+    assert second.step == 4
+    for _ in range(2):
+        second.train_step()
+    for state in ("networks", "average"):
+        one, two = getattr(unbroken, state).state_dict(), getattr(second, state).state_dict()
+        assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_run_keeps_log_and_checkpoint(clips: ClipSet, tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+
+    def report(step: int, row: dict[str, float], outcome: Outcome) -> None:
+        rows.append(row)
+
+    run(guided(clips, 4, keypoint_steps=4), tmp_path, report)
+    assert len(rows) == 2
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
+def test_foreign_checkpoint_is_one_clear_error(clips: ClipSet, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"networks": {}}, path)
+    with pytest.raises(InputError, match="no checkpoint"):
+        guided(clips, 1).resume(path)
+    with pytest.raises(InputError, match="budget"):
+        Training(SmallNetworks(), clips, guided(clips, 1).objective, TrainingConfig())
+
+
+def test_schedules() -> None:
+    assert [ramp(s, 10, 20) for s in (0, 10, 15, 20, 30)] == [0, 0, 0.5, 1, 1]
+    rates = [cosine(p) for p in np.linspace(0, 1, 11)]
+    assert rates[0] == 1
+    assert rates[-1] == pytest.approx(0.03)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_start_is_at_the_mean_face(clips: ClipSet) -> None:
+    assert clips.canonical_mean().shape == (len(GUIDED), 3)
+    assert clips.pose_mean().shape == (6,)
+    assert SMALL.keypoints > len(GUIDED)
