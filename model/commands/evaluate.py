@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these clips, by file name without suffix")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="model weights (default: the embedded ones)")
     parser.add_argument("--device", default="cpu", help="torch device of the model (default: cpu)")
-    parser.add_argument("--every", type=_positive, default=1, metavar="N", help="score only each N-th frame")
-    parser.add_argument("--max-frames", type=_positive, metavar="N", help="read at most N frames of a clip")
+    parser.add_argument("--every", type=positive_count, default=1, metavar="N", help="score only each N-th frame")
+    parser.add_argument("--max-frames", type=positive_count, metavar="N", help="read at most N frames of a clip")
     parser.add_argument(
         "--sheets",
         type=Path,
@@ -69,7 +69,8 @@ def _note(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _positive(text: str) -> int:
+def positive_count(text: str) -> int:
+    """Type of an argument that counts from 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")

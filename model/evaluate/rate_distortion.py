@@ -9,7 +9,6 @@ is compressed as `encode` does; `kbps_total` spreads its bytes over the clip, as
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,15 +18,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.codec.rate import HEADER_BYTES, Rate
+from model.codec.source_image import decode_source, encode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder, MotionEncoder
 from model.evaluate.clips import Clip, read_clip
 from model.evaluate.conventional import CODECS, Codec, code
 from model.evaluate.rendering import enrol, extract, render
-from model.evaluate.scoring import Frames, Networks, Scores, Truth, mean_scores
+from model.evaluate.scoring import Networks, Scores, Truth, mean_scores
 from model.motion import Motion
 from model.talking_head import TalkingHead
 
@@ -40,8 +39,8 @@ ROUND_TRIP_MS = 100
 ANSWER_EVERY_MS = 250
 
 
-SOURCE_QUALITY = 80
-"""AVIF quality of the source image."""
+SHOWN = ("lpips", "psnr", "ssim", "flicker")
+"""Scores of a point."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,6 @@ class Sent:
     def kbps_wire(self) -> float:
         """With the headers of every message, sender to receiver."""
         return (sum(self.messages) + HEADER_BYTES * len(self.messages)) * 8 * FPS / len(self.vectors) / 1000
-
-
-def compress_source(frame: Frames) -> tuple[Frames, int]:
-    """A source image (S, S, 3) as the receiver decodes it, and its bytes as AVIF."""
-    data = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(frame)).save(data, "AVIF", quality=SOURCE_QUALITY)
-    size = data.tell()
-    with Image.open(data) as image:
-        return np.asarray(image.convert("RGB")), size
 
 
 def send(statistics: MotionStatistics, vectors: NDArray[np.float32], rate: Rate) -> Sent:
@@ -120,31 +110,31 @@ class Point:
 
 
 def motion_points(
-    head: TalkingHead, clip: Clip, networks: Networks, steps: Sequence[int] = STEP_INDICES
+    head: TalkingHead, clip: Clip, networks: Networks, every: int = 1, steps: Sequence[int] = STEP_INDICES
 ) -> tuple[list[Point], Scores]:
     """The motion stream at each step index, and the scores without quantisation (from the same compressed source)."""
-    source, source_bytes = compress_source(clip.frames[0])
-    driving = clip.frames[1:]
-    state = enrol(head, source)
-    vectors = extract(head, driving).to_vector()
-    truth = Truth(driving, networks)
-    unquantised = truth.score(render(head, state, Motion.from_vector(vectors)))
+    source = encode_source(clip.frames[0])
+    state = enrol(head, decode_source(source))
+    vectors = extract(head, clip.frames[1:]).to_vector()
+    truth = Truth(clip.frames[1:][::every], networks)
+    unquantised = truth.score(render(head, state, Motion.from_vector(vectors[::every])), consecutive=every == 1)
     points = []
     for step in steps:
         sent = send(head.statistics, vectors, Rate(step_index=step, frames_per_message=FRAMES_PER_MESSAGE))
-        scores = truth.score(render(head, state, Motion.from_vector(sent.vectors)))
-        total = sent.kbps() + source_bytes * 8 * FPS / len(clip.frames) / 1000
+        rendered = render(head, state, Motion.from_vector(sent.vectors[::every]))
+        scores = truth.score(rendered, consecutive=every == 1)
+        total = sent.kbps() + len(source) * 8 * FPS / len(clip.frames) / 1000
         points.append(_point("visavis", step, sent.kbps(), sent.kbps_wire(), total, scores))
     return points, unquantised
 
 
-def codec_points(codec: Codec, clip: Clip, networks: Networks) -> list[Point]:
-    """A conventional codec at each of its qualities; all frames are coded, all but the keyframe are scored."""
-    truth = Truth(clip.frames[1:], networks)
+def codec_points(codec: Codec, clip: Clip, networks: Networks, every: int = 1) -> list[Point]:
+    """A conventional codec at each of its qualities; all frames are coded, each `every`-th is scored."""
+    truth = Truth(clip.frames[1:][::every], networks)
     points = []
     for quality in codec.qualities:
         coded = code(clip.frames, codec, quality, FPS)
-        scores = truth.score(coded.frames[1:])
+        scores = truth.score(coded.frames[1:][::every], consecutive=every == 1)
         kbps = coded.kbps(FPS)
         points.append(_point(codec.name, quality, kbps, coded.kbps_wire(FPS), kbps, scores))
     return points
@@ -162,20 +152,26 @@ class RateDistortion:
     weights: str  # SHA-256
 
 
-def measure(head: TalkingHead, paths: Iterable[Path], networks: Networks, max_frames: int | None) -> RateDistortion:
-    """All systems on all clips. Raises InputError or FaceError for a clip that cannot be used."""
+def measure(
+    head: TalkingHead, paths: Iterable[Path], networks: Networks, *, every: int = 1, max_frames: int | None = None
+) -> RateDistortion:
+    """All systems on all clips; only each `every`-th frame is scored (flicker is None then).
+
+    Raises InputError or FaceError for a clip that cannot be used.
+    """
     clips: dict[str, list[Point]] = {}
     unquantised: list[Scores] = []
     copies: list[Scores] = []
     for path in paths:
         clip = read_clip(path, head.profile.size, max_frames)
-        points, scores = motion_points(head, clip, networks)
+        points, scores = motion_points(head, clip, networks, every)
         for codec in CODECS.values():
-            points += codec_points(codec, clip, networks)
+            points += codec_points(codec, clip, networks, every)
         clips[clip.name] = points
         unquantised.append(scores)
-        driving = clip.frames[1:]
-        copies.append(Truth(driving, networks).score(np.broadcast_to(clip.frames[0], driving.shape)))
+        driving = clip.frames[1:][::every]
+        copy = np.broadcast_to(clip.frames[0], driving.shape)
+        copies.append(Truth(driving, networks).score(copy, consecutive=every == 1))
     means = mean_points(list(clips.values()))
     return RateDistortion(
         means, mean_scores(unquantised), mean_scores(copies), matched(means), clips, head.weights_hash
@@ -184,16 +180,12 @@ def measure(head: TalkingHead, paths: Iterable[Path], networks: Networks, max_fr
 
 def table(result: RateDistortion) -> str:
     """The mean curves as text, and the comparison at equal LPIPS."""
-    lines = [f"{'system':18}{'setting':>8}{'kbit/s':>9}{'wire':>9}{'LPIPS':>9}{'PSNR':>8}{'SSIM':>8}{'flicker':>9}"]
+    lines = [f"{'system':18}{'setting':>8}{'kbit/s':>9}{'wire':>9}" + "".join(f"{n:>9}" for n in SHOWN)]
     for p in result.points:
-        flicker = "-" if p.flicker is None else f"{p.flicker:.4f}"
-        lines.append(
-            f"{p.system:18}{p.setting:8}{p.kbps:9.2f}{p.kbps_wire:9.2f}{p.lpips:9.4f}{p.psnr:8.2f}{p.ssim:8.4f}{flicker:>9}"
-        )
-    for name, scores in (("not quantised", result.unquantised), ("first frame", result.copy)):
-        lines.append(
-            f"{name:44}{scores['lpips']:9.4f}{scores['psnr']:8.2f}{scores['ssim']:8.4f}{scores['flicker']:9.4f}"
-        )
+        rates = f"{p.system:18}{p.setting:8}{p.kbps:9.2f}{p.kbps_wire:9.2f}"
+        lines.append(rates + _cells({name: getattr(p, name) for name in SHOWN}))
+    lines.append(f"{'visavis, motion not quantised':44}" + _cells(result.unquantised))
+    lines.append(f"{'first frame repeated':44}" + _cells(result.copy))
     for row in result.matched:
         times = []
         for codec in CODECS:
@@ -201,6 +193,11 @@ def table(result: RateDistortion) -> str:
             times.append(f"{codec} {'-' if needed is None else f'{needed:.1f}x'}")
         lines.append(f"step {row['setting']:3}, LPIPS {row['lpips']:.4f}: payload of " + ", ".join(times))
     return "\n".join(lines)
+
+
+def _cells(scores: Scores) -> str:
+    values = (scores[name] for name in SHOWN)
+    return "".join(f"{'-':>9}" if value is None else f"{value:9.4f}" for value in values)
 
 
 def mean_points(per_clip: Sequence[Sequence[Point]]) -> list[Point]:
@@ -245,7 +242,7 @@ def matched(points: Sequence[Point]) -> list[dict[str, Any]]:
 
 
 def _point(system: str, setting: int, kbps: float, wire: float, total: float, scores: Scores) -> Point:
-    picture = {name: scores[name] for name in ("lpips", "psnr", "ssim", "flicker")}
+    picture = {name: scores[name] for name in SHOWN}
     return Point(system, setting, kbps, wire, total, **_numbers(picture))
 
 
