@@ -8,7 +8,7 @@ import sys
 
 from model.errors import VisavisError
 
-COMMANDS = ("serve", "send", "token", "doctor", "bench")
+COMMANDS = ("call", "serve", "send", "token", "doctor", "bench")
 
 
 def main(arguments: list[str] | None = None) -> int:
