@@ -98,6 +98,7 @@ class Session:
         self._heartbeat = Heartbeat(clock())
         self._stages: dict[str, float] = {}
         self._joined = False
+        self._placing = 0  # uploads under way
         self.publisher: MotionPublisher | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Result: why the connection is over."""
@@ -220,6 +221,7 @@ class Session:
     async def _place(self, source: SourceImage) -> None:
         """Attach the source from the receiver's cache, or upload it."""
         known = source.sha256 in self._identity.uploaded
+        self._placing += 1
         try:
             if not (known and await self._put(source, attach=True)):
                 await self._put(source, attach=False)
@@ -229,6 +231,8 @@ class Session:
                 raise
             self._on_source(source.index, error)
             return
+        finally:
+            self._placing -= 1
         self._say({"t": "source", "index": source.index, "sha256": source.sha256})
         self._on_source(source.index, None)
 
@@ -260,7 +264,10 @@ class Session:
     async def _ping(self) -> None:
         while not self.lost.done():
             now = self._clock()
-            if self._heartbeat.gone(now):
+            if self._placing:
+                # The upload has a time limit of its own, and the first picture may keep a cold receiver busy.
+                self._heartbeat.heard(now)
+            elif self._heartbeat.gone(now):
                 self._lose("the receiver is silent")
                 return
             self._say({"t": "ping", "n": self._heartbeat.ping(now), "ms": now})
