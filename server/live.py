@@ -11,6 +11,8 @@ import torch
 
 from model.talking_head import TalkingHead
 from server.errors import SettingsError
+from server.media.bitrate import BitrateSettings
+from server.media.broadcast import BroadcastSettings
 from server.metrics import Metrics
 from server.publications import PublicationFactory
 from server.receiver.playout import PlayoutSettings
@@ -48,6 +50,7 @@ async def live_receiver(
         fps=settings.render_fps,
         max_sources=settings.max_sources,
         gone_after_s=settings.gone_seconds,
+        broadcast=BroadcastSettings(bitrate=BitrateSettings(maximum=settings.video_kbps * 1000)),
         playout=PlayoutSettings(
             minimum_depth=settings.playout_min_ms / 1000.0, maximum_depth=settings.playout_max_ms / 1000.0
         ),

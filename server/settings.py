@@ -25,7 +25,7 @@ Urls = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """Settings of one receiver process. Frozen: a running server never changes them."""
 
-    model_config = SettingsConfigDict(env_prefix="VISAVIS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="VISAVIS_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     # Listening
     host: str = Field(
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     playout_min_ms: float = Field(default=0.0, ge=0, description="Least depth of the playout buffer.")
     playout_max_ms: float = Field(default=400.0, gt=0, description="Greatest depth of the playout buffer.")
     video_codecs: Urls = Field(default=("VP8", "H264"), description="Video codecs in the order of preference.")
-    video_kbps: int = Field(default=900, ge=50, le=20_000, description="Bit rate of one encoded face.")
+    video_kbps: int = Field(default=900, ge=100, le=20_000, description="Greatest bit rate of one encoded face.")
 
     @field_validator("stun_urls", "turn_urls", "video_codecs", mode="before")
     @classmethod

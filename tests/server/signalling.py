@@ -28,6 +28,7 @@ from aiortc import (
 from model.errors import InputError, NoFaceError
 from model.motion import View
 from server.app import build_app
+from server.publications import PublicationFactory
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 
@@ -225,10 +226,13 @@ class Call:
 
 
 @asynccontextmanager
-async def running_call(limit: float = 60.0, **settings: Any) -> AsyncIterator[Call]:
-    """A server on a free port with fake publications; nothing may be left of it afterwards."""
+async def running_call(
+    limit: float = 60.0, publications: PublicationFactory = FakePublication, **settings: Any
+) -> AsyncIterator[Call]:
+    """A server on a free port, by default with fake publications; nothing may be left of it afterwards."""
     before = resources()
-    application = build_app(Settings(port=0, **settings), FakePublication)
+    # A client here answers pings only while it reads: nobody is to be thought gone because the machine is busy.
+    application = build_app(Settings(**{"port": 0, "gone_seconds": 60.0} | settings), publications)
     async with asyncio.timeout(limit), TestClient(TestServer(application)) as client:
         yield Call(client, application[PARTS])
     assert not FakePublication.alive
@@ -264,7 +268,7 @@ async def connected(peer: RTCPeerConnection) -> None:
 def resources() -> tuple[int, int, int]:
     """Tasks, decoder threads and file descriptors at present."""
     # The default executor keeps its threads: they are not a call's.
-    decoders = sum("decoder" in thread.name for thread in threading.enumerate())
+    decoders = sum(thread.name.endswith("-decoder") for thread in threading.enumerate())
     return len(asyncio.all_tasks()), decoders, len(os.listdir("/proc/self/fd"))
 
 
@@ -279,4 +283,3 @@ async def assert_released(before: tuple[int, int, int]) -> None:
             gc.collect()
     tasks = [task.get_name() + repr(task.get_coro()) for task in asyncio.all_tasks()]
     raise AssertionError(f"left over: {before} before, {after} after; threads {threading.enumerate()}; tasks {tasks}")
-

@@ -281,8 +281,7 @@ async def come_and_go(call: Call, number: int, target: str) -> None:
 @pytest.mark.slow
 @pytest.mark.asyncio
 async def test_200_joins_and_leaves_leave_nothing_behind() -> None:
-    # Nobody is to be thought gone because this machine is busy.
-    async with running_call(limit=240.0, gone_seconds=120.0) as call:
+    async with running_call(limit=240.0) as call:
         ada, me = await call.join("Ada")
         sending = await publish_motion(ada)
         reader = asyncio.create_task(_read_forever(ada))
