@@ -169,6 +169,11 @@ export class Call {
     }
   }
 
+  /** @returns {string[]} the server's names of what is watched */
+  subscriptions() {
+    return [...this.watched.values()].map(({ subscription }) => subscription).filter((subscription) => subscription !== null);
+  }
+
   /** Closes every connection; nothing is called back afterwards. */
   close() {
     this.closed = true;

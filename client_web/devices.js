@@ -2,38 +2,59 @@
 /** Own camera and microphone: opening them, switching, the level of the microphone, and errors in plain words. */
 
 /**
- * What to tell a person when a device did not open.
- * @param {{name?: string} | null | undefined} error what getUserMedia threw
- * @param {"camera" | "microphone"} device
- * @param {boolean} [secure] whether the page may ask for devices at all
- * @returns {{title: string, advice: string}}
+ * @typedef {"camera" | "microphone" | "camera and microphone"} Named
+ * @typedef {{cause: string, title: string, advice: string}} Problem cause: the name of the browser's error
  */
-export function explainDeviceError(error, device, secure = true) {
-  if (!secure) {
-    return {
-      title: `This address cannot use your ${device}`,
-      advice: "Browsers hand out camera and microphone only on https addresses and on localhost. You can join and watch.",
-    };
-  }
-  switch (error?.name) {
+
+/**
+ * What to tell a person when a device did not open.
+ * @param {string} cause name of what getUserMedia threw; "insecure" where a page may not ask at all
+ * @param {Named} device
+ * @returns {Problem}
+ */
+export function explainDeviceError(cause, device) {
+  const are = device === "camera and microphone" ? "are" : "is";
+  const them = device === "camera and microphone" ? "them" : "it";
+  switch (cause) {
+    case "insecure":
+      return {
+        cause,
+        title: `This address cannot use your ${device}`,
+        advice: "Browsers hand out devices only on https addresses and on localhost. You can join and watch.",
+      };
     case "NotAllowedError":
     case "SecurityError":
       return {
-        title: `Your ${device} is blocked`,
-        advice: `Allow it in the address bar's site settings (the icon left of the address), then try again. You can also join without it.`,
+        cause,
+        title: `Your ${device} ${are} blocked`,
+        advice: `Allow ${them} in the site settings, at the icon left of the address, then try again. You can also join without ${them}.`,
       };
     case "NotFoundError":
     case "OverconstrainedError":
-      return { title: `No ${device} found`, advice: "Plug one in, or pick another device. You can also join without it." };
+      return { cause, title: `No ${device} found`, advice: "Plug one in, or pick another device. You can also join without." };
     case "NotReadableError":
     case "AbortError":
       return {
-        title: `Your ${device} is busy`,
-        advice: "Another program seems to hold it. Close that program, then try again. You can also join without it.",
+        cause,
+        title: `Your ${device} ${are} busy`,
+        advice: `Another program seems to hold ${them}. Close that program, then try again. You can also join without ${them}.`,
       };
+    case "ended":
+      return { cause, title: `Your ${device} went away`, advice: "Plug it in again, or pick another device. You can also join without it." };
     default:
-      return { title: `Your ${device} did not start`, advice: "Try again, or join without it." };
+      return { cause, title: `Your ${device} did not start`, advice: `Try again, or join without ${them}.` };
   }
+}
+
+/**
+ * One notice for each problem, and one for both where both have the same cause.
+ * @param {Problem | null} camera
+ * @param {Problem | null} microphone
+ * @returns {Problem[]}
+ */
+export function deviceNotices(camera, microphone) {
+  if (camera && microphone && camera.cause === microphone.cause) return [explainDeviceError(camera.cause, "camera and microphone")];
+  return [camera, microphone].filter((problem) => problem !== null);
 }
 
 /**
@@ -50,7 +71,6 @@ export function meterLevel(samples) {
 
 /**
  * @typedef {{camera: string | null, microphone: string | null, speaker: string | null}} Chosen device ids; null = the browser's choice
- * @typedef {{title: string, advice: string}} Problem
  */
 
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -159,7 +179,8 @@ export class OwnDevices {
       this.#take(device, stream.getTracks()[0] ?? null);
     } catch (error) {
       this.#take(device, null);
-      this.problems[device] = explainDeviceError(/** @type {any} */ (error), device, Boolean(navigator.mediaDevices));
+      const cause = navigator.mediaDevices ? /** @type {{name?: string}} */ (error).name : "insecure";
+      this.problems[device] = explainDeviceError(cause ?? "", device);
     }
     this.onChange();
   }
@@ -189,7 +210,7 @@ export class OwnDevices {
       track.addEventListener("ended", () => {
         if (this[device] !== track) return;
         this.#take(device, null);
-        this.problems[device] = { title: `Your ${device} was unplugged or taken away`, advice: "Pick another device, or try again." };
+        this.problems[device] = explainDeviceError("ended", device);
         this.onChange();
       });
     }

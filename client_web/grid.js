@@ -32,11 +32,9 @@ export function createGrid({ onView, onBlocked, invitation }) {
     if (shown === null) return;
     const small = stage.clientWidth < PHONE;
     const count = grid.childElementCount;
-    const alone = others(shown).length === 0;
     const style = getComputedStyle(stage);
     const width = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-    const spare = alone && small ? invitation.offsetHeight + 12 : 0;
-    const height = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom) - spare;
+    const height = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
     if (count === 0 || width <= 0 || height <= 0) return;
     const gap = small ? 8 : 12;
     // The head stands in the middle of its crop, so a single face may fill a phone held upright.

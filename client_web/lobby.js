@@ -1,6 +1,7 @@
 // @ts-check
 /** The lobby: name, room, a look at oneself, devices, and what to do when one of them does not open. */
 import { createDevicePickers, createLevelMeter } from "./device_pickers.js";
+import { deviceNotices } from "./devices.js";
 import { element, setAttribute, setText } from "./element.js";
 import { icon, mark } from "./icons.js";
 import { initials, roomName } from "./state.js";
@@ -169,11 +170,11 @@ function toggle(button, on, onIcon, offIcon, label) {
  * @param {() => void} retry
  */
 function drawNotices(target, devices, retry) {
-  const problems = /** @type {const} */ (["camera", "microphone"]).map((device) => (devices.wanted[device] ? devices.problems[device] : null));
-  const key = JSON.stringify(problems);
+  const { wanted, problems } = devices;
+  const told = deviceNotices(wanted.camera ? problems.camera : null, wanted.microphone ? problems.microphone : null);
+  const key = JSON.stringify(told);
   if (target.dataset["key"] === key) return;
   target.dataset["key"] = key;
-  const told = problems.filter((problem) => problem !== null);
   target.replaceChildren(
     ...told.map(({ title, advice }) =>
       element("div", { class: "notice" }, icon("warning"), element("div", {}, element("strong", {}, title), element("p", {}, advice))),

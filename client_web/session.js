@@ -94,7 +94,10 @@ export class Session {
     this.self = answer.participant;
     this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
     if (answer.speaking !== undefined) this.events.dispatch({ type: "speaking", participant: answer.speaking });
+    // The server keeps what a resumed participant watched; all of it is asked for anew.
+    const outlived = answer.resumed ? (this.call?.subscriptions() ?? []) : [];
     this.#closeCall();
+    for (const subscription of outlived) void this.signalling.request("unsubscribe", { subscription }).catch(() => undefined);
     const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], {
       onStream: this.events.onStream,
       onWatched: this.events.onWatched,

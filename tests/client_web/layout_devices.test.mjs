@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explainDeviceError, meterLevel } from "../../client_web/devices.js";
+import { deviceNotices, explainDeviceError, meterLevel } from "../../client_web/devices.js";
 import { arrange } from "../../client_web/layout.js";
 
 test("tiles fill the stage without leaving it, at every count and size", () => {
@@ -38,12 +38,20 @@ test("the meter goes from -60 dB to full scale", () => {
 });
 
 test("every device error names the device and a way out", () => {
-  for (const name of ["NotAllowedError", "NotFoundError", "NotReadableError", "OverconstrainedError", "TypeError", undefined]) {
-    for (const device of ["camera", "microphone"]) {
-      const { title, advice } = explainDeviceError({ name }, device);
+  for (const cause of ["NotAllowedError", "NotFoundError", "NotReadableError", "OverconstrainedError", "TypeError", "ended", ""]) {
+    for (const device of ["camera", "microphone", "camera and microphone"]) {
+      const { title, advice } = explainDeviceError(cause, device);
       assert.match(title, new RegExp(device));
       assert.match(advice, /join/);
     }
   }
-  assert.match(explainDeviceError(null, "camera", false).advice, /https/);
+  assert.match(explainDeviceError("insecure", "camera").advice, /https/);
+});
+
+test("two devices that failed for one reason make one notice", () => {
+  const [camera, microphone] = ["camera", "microphone"].map((device) => explainDeviceError("NotAllowedError", device));
+  assert.deepEqual(deviceNotices(camera, microphone).map(({ title }) => title), ["Your camera and microphone are blocked"]);
+  assert.deepEqual(deviceNotices(camera, explainDeviceError("NotFoundError", "microphone")).length, 2);
+  assert.deepEqual(deviceNotices(null, microphone), [microphone]);
+  assert.deepEqual(deviceNotices(null, null), []);
 });
