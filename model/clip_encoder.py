@@ -56,7 +56,7 @@ def no_progress(frames: Iterable[TimedFrame], what: str, total: int | None) -> I
 class EncodeOptions:
     """What `encode` may be asked for."""
 
-    step_index: int = 0
+    step_index: int = -4  # half the units: under a third of a pixel of 256 on average
     kbps: float | None = None  # motion payload; the finest step that keeps it is taken, none finer than step_index
     audio: bool = True
     source_frame: int = 0  # frame that becomes the source image

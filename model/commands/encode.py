@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("input", type=Path, metavar="IN.mp4", help="video with one person in it")
     parser.add_argument("output", type=Path, metavar="OUT.vav", help="file to write")
-    parser.add_argument("--step", type=_factor, default=1.0, help="quantiser step: 0.5 is finer, 2 coarser (default 1)")
+    parser.add_argument("--step", type=_factor, default=0.5, help="quantiser step; smaller is finer (default 0.5)")
     parser.add_argument("--kbps", type=_factor, metavar="KBPS", help="coarsen the step until motion takes no more")
     parser.add_argument("--no-audio", action="store_true", help="leave the sound out")
     parser.add_argument(

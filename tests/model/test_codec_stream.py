@@ -76,7 +76,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(actions, st.integers(1, 5), st.integers(0, 4), st.randoms(use_true_random=False))
 def test_never_diverges(script: list[tuple[str, str, int | None]], bundle: int, repeat: int, random: Any) -> None:
     channel = Channel(Rate(frames_per_message=bundle, repeat=repeat))
