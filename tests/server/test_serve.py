@@ -1,0 +1,131 @@
+"""`python -m server serve` as a process: it says where it listens, drains on SIGTERM, ends with status 0; and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from server.logs import HumanFormatter, JsonFormatter
+from server.metrics import STAGES, Metrics
+from tests.server.signalling import Peer
+
+
+@asynccontextmanager
+async def running(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[dict[str, Any]], str]]:
+    """Start the receiver with an untrained model on a free port; its log so far, and its address."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "server", "serve", "--port", "0", "--random-weights", "--log-format", "json", "--device", "cpu"),
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+    assert process.stderr is not None
+    log: list[dict[str, Any]] = []
+    try:
+        while not log or "listening on" not in log[-1]["message"]:
+            log.append(json.loads(await process.stderr.readline()))
+        yield process, log, log[-1]["message"].split()[-1]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def stop(process: asyncio.subprocess.Process, number: int) -> list[dict[str, Any]]:
+    process.send_signal(number)
+    assert process.stderr is not None
+    rest = [json.loads(line) for line in (await process.stderr.read()).splitlines()]
+    assert await process.wait() == 0
+    return rest
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.asyncio
+async def test_serve_drains_on_sigterm_and_stops_at_once_on_sigint() -> None:
+    async with (
+        asyncio.timeout(120),
+        aiohttp.ClientSession() as http,
+        running(VISAVIS_DRAIN_SECONDS="60") as (process, log, address),
+    ):
+        assert {"time", "level", "logger", "message"} <= set(log[0])
+        async with http.get(f"{address}/api/config") as answer:
+            token = (await answer.json())["token"]
+        ada = Peer(await http.ws_connect(f"{address}/ws", params={"token": token}))
+        assert (await ada.request("join", room="lobby", name="Ada"))["type"] == "ok"
+        process.send_signal(signal.SIGTERM)
+        async with http.get(f"{address}/healthz") as answer:
+            assert answer.status == 200
+        while True:
+            async with http.get(f"{address}/readyz") as answer:
+                if answer.status == 503:
+                    break
+        assert (await ada.request("ping", t=1))["type"] == "ok"
+        closing = asyncio.create_task(stop(process, signal.SIGINT))
+        assert (await ada.until(lambda m: m["type"] == "closed"))["reason"] == "shutdown"
+        await ada.socket.close()
+        assert (await closing)[-1]["message"] == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.asyncio
+async def test_taken_port_is_one_line_and_status_2() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "server", "serve", "--random-weights", "--port", str(taken.getsockname()[1])),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(120):
+            _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert "cannot listen" in errors.decode().splitlines()[-1]
+    assert "Traceback" not in errors.decode()
+
+
+def record(message: str, **fields: object) -> logging.LogRecord:
+    made = logging.makeLogRecord({"name": "server.test", "levelno": 20, "levelname": "INFO", "msg": message})
+    vars(made).update(fields)
+    return made
+
+
+def test_log_formats() -> None:
+    entry = json.loads(JsonFormatter().format(record("joined", room="a", path=object)))
+    assert (entry["level"], entry["message"], entry["room"]) == ("info", "joined", "a")
+    assert entry["time"].endswith("+00:00")
+    assert HumanFormatter().format(record("joined", room="a")).endswith("info    joined  room=a")
+
+
+def test_metrics_are_exposed() -> None:
+    metrics = Metrics()
+    for stage in STAGES:
+        metrics.stage(stage, 0.01)
+    metrics.frame_rendered(0.02)
+    metrics.frame_dropped("late")
+    metrics.occupancy(1, 2, 1, 3)
+    metrics.joined("page", resumed=True)
+    metrics.left("silent")
+    metrics.refused("protocol")
+    metrics.connection_ended("timeout")
+    metrics.source_enrolled(0.1)
+    metrics.source_cached()
+    metrics.source_refused()
+    with metrics.request("ws ping"):
+        pass
+    text = metrics.exposition().decode()
+    assert 'visavis_stage_seconds_count{stage="total"} 1.0' in text
+    assert 'visavis_frames_total{outcome="late"} 1.0' in text
+    assert "visavis_participants 2.0" in text
+    assert 'visavis_joins_total{client="page",resumed="true"} 1.0' in text
