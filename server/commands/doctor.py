@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import socket
@@ -109,25 +108,19 @@ def check_gpu(device: str) -> tuple[Verdict, str]:
 
 
 def check_weights(path: Path | None) -> tuple[Verdict, str]:
-    """The weights are there, whole, and those of the manifest."""
+    """The weights are there, whole, and those of the manifest beside them, if that lists them."""
     from model.talking_head import WEIGHTS, TalkingHead
+    from model.weights.manifest import read_manifest
 
     path = path or WEIGHTS
     model = TalkingHead.load(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    listed = _listed_hash(path)
+    digest = model.weights_hash
+    manifest = read_manifest(path.with_name("manifest.json"))
+    listed = next((entry["sha256"] for entry in manifest if entry["name"] == path.name), None)
     detail = f"{path.name}, {path.stat().st_size / 1e6:.1f} MB, profile {model.profile.name}, sha256 {digest[:12]}"
     if listed is not None and listed != digest:
         return "fail", f"{detail}: the manifest says {listed[:12]}, so the file is damaged or another one"
     return "ok", detail
-
-
-def _listed_hash(path: Path) -> str | None:
-    """SHA-256 of the manifest beside the weights; None for weights that no manifest lists."""
-    manifest = path.with_name("manifest.json")
-    if not manifest.is_file():
-        return None
-    return next((str(e["sha256"]) for e in json.loads(manifest.read_text()) if e["name"] == path.name), None)
 
 
 def check_encoders() -> tuple[Verdict, str]:

@@ -90,12 +90,13 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
     """The daemon, ready to run on the current event loop. Raises WeightsError, InputError and FaceError."""
     # One thread: at 256 pixels a second one waits more than it works, and a laptop has other things to do.
     torch.set_num_threads(1)
+    avatar = read_picture(choices.avatar) if choices.avatar is not None else None
     model = TalkingHead.random() if settings.random_weights else TalkingHead.load(settings.weights)
     fps = choices.rate.frames_per_second or DEFAULT_FPS
     return Daemon(
         Destination(choices.server, choices.room, choices.name, avatar=choices.avatar is not None),
         Access(choices.server, choices.room, choices.token, settings),
-        _feed_factory(choices, model, fps),
+        _feed_factory(choices, model, avatar, fps),
         lambda: MotionEncoder(model.statistics, choices.rate),
         clock=monotonic_ms,
         status_line=StatusLine(screen, "json" if choices.json else "human"),
@@ -107,7 +108,9 @@ def monotonic_ms() -> float:
     return time.monotonic() * 1000.0
 
 
-def _feed_factory(choices: Choices, model: TalkingHead, fps: float) -> Callable[[FeedListener], Feed]:
+def _feed_factory(
+    choices: Choices, model: TalkingHead, picture: NDArray[np.uint8] | None, fps: float
+) -> Callable[[FeedListener], Feed]:
     source = choices.source
     if source.kind == "recording":
         recording = read_recording(Path(source.place), model.statistics, model.weights_hash)
@@ -117,8 +120,7 @@ def _feed_factory(choices: Choices, model: TalkingHead, fps: float) -> Callable[
     extractor = ModelExtractor(model)
     finder = HeadFinder()
     avatar = None
-    if choices.avatar is not None:
-        picture = read_picture(choices.avatar)
+    if picture is not None:
         avatar = Avatar(still_crop(picture, finder).cut(picture, extractor.size), extractor)
     return lambda listener: LiveFeed(
         source,

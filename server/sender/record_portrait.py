@@ -28,6 +28,7 @@ from model.expression import eye_openness, mouth_opening
 from model.face.finder import HeadFinder, clip_crop, still_crop
 from model.motion import CanonicalKeypoints, Motion, interpolate, transfer
 from model.talking_head import TalkingHead
+from model.video import OPUS_PRE_SKIP
 from server.sender.extraction import ModelExtractor
 from server.sender.inputs import PORTRAIT, open_file
 from server.sender.sound import PACKET_SAMPLES, RATE, OpusWriter
@@ -39,7 +40,6 @@ LOOP_SECONDS = 0.8
 
 VOICE_BITS_PER_SECOND = 20_000
 SOURCE_QUALITY = 85
-OPUS_PRE_SKIP = 312  # samples by which libopus delays the sound at 48 kHz (RFC 7845, section 4.2)
 MOTION = Rate(step_index=-4, frames_per_message=10, header_bytes=0)
 
 

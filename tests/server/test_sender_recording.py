@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +17,12 @@ from PIL import Image
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionEncoder
-from model.codec.vav import AudioPacket, VavHeader, VavWriter
+from model.codec.vav import AudioPacket, VavHeader, VavWriter, read_vav
 from model.errors import BitstreamError, InputError, VisavisError, WeightsError
 from model.motion import Motion
+from model.talking_head import WEIGHTS as WEIGHTS_FILE
 from server.sender.extraction import SourceImage, StageTimes
+from server.sender.inputs import PORTRAIT
 from server.sender.motion_publisher import MotionSample
 from server.sender.record_portrait import close_loop, portrait_picture
 from server.sender.recording import RecordingFeed, read_recording
@@ -201,6 +204,16 @@ def test_a_closed_loop_ends_where_it_begins(frames: int, data: st.DataObject) ->
 def test_a_glide_longer_than_the_recording_is_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
         close_loop(np.zeros((3, STATISTICS.size), np.float32), 3)
+
+
+@pytest.mark.skipif(not WEIGHTS_FILE.exists(), reason="no trained weights yet")
+def test_the_built_in_talker_fits_the_weights_that_ship() -> None:
+    vav = read_vav(PORTRAIT)
+    assert vav.header.weights.hex() == hashlib.sha256(WEIGHTS_FILE.read_bytes()).hexdigest(), "run make portrait"
+    assert vav.complete
+    assert vav.seconds >= 8.0
+    assert vav.file_bytes < 100_000
+    assert sum(packet.duration for packet in vav.audio) / 48_000 >= vav.seconds - 0.1
 
 
 def test_the_portrait_is_there_without_a_download() -> None:
