@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from tests.e2e.staged import Stage
 
 OUT = Path(__file__).resolve().parents[2] / "out" / "e2e"
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 """A bound against hanging, not a measure: conditions are polled, and two slow cores may take their time."""
 
 ARGUMENTS = [
@@ -26,7 +26,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--use-fake-device-for-media-stream",
+    "--use-fake-device-for-media-stream=fps=5",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 ]

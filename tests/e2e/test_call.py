@@ -1,0 +1,196 @@
+"""The whole product: the receiver, the built-in talker through the real sender, and one or two browser pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import OUT, PATIENCE_MS, Visit, Visitor
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 180.0
+TALKER = "Built-in talker"
+
+RECEIVED = """async (name) => {
+  const totals = { streams: 0, framesDecoded: 0, freezeCount: 0, fps: 0 };
+  Object.assign(totals, { audioPackets: 0, totalAudioEnergy: 0, audioLevel: 0 });
+  for (const connection of window.recorded.connections) {
+    if (connection.connectionState !== "connected") continue;
+    for (const entry of (await connection.getStats()).values()) {
+      if (entry.type !== "inbound-rtp") continue;
+      if (entry.kind === "video") {
+        totals.streams += entry.framesDecoded > 0;
+        totals.framesDecoded += entry.framesDecoded;
+        totals.freezeCount += entry.freezeCount;
+        totals.fps = Math.max(totals.fps, entry.framesPerSecond ?? 0);
+      } else {
+        totals.audioPackets += entry.packetsReceived;
+        totals.totalAudioEnergy += entry.totalAudioEnergy;
+        totals.audioLevel = Math.max(totals.audioLevel, entry.audioLevel);
+      }
+    }
+  }
+  return totals;
+}"""
+
+PICTURE = """async (name) => {
+  const tile = [...document.querySelectorAll(".tile")].find((tile) => tile.ariaLabel.startsWith(name));
+  const video = tile.querySelector("video");
+  const canvas = new OffscreenCanvas(48, 48);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const sum = new Float64Array(48 * 48);
+  const frames = 12;
+  for (let i = 0; i < frames; i++) {
+    await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+    context.drawImage(video, 0, 0, 48, 48);
+    const { data } = context.getImageData(0, 0, 48, 48);
+    for (let p = 0; p < sum.length; p++) sum[p] += (data[4 * p] + data[4 * p + 1] + data[4 * p + 2]) / 3 / frames;
+  }
+  return [...sum];
+}"""
+"""The mean of twelve pictures, 48 x 48 grey values: talking averages out, a turned head stays."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """`python -m server call` as a child process, on a free port; gives the page's address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "VISAVIS_RANDOM_WEIGHTS": "true",  # only where the trained ones are missing
+        "VISAVIS_GONE_SECONDS": "60",  # a slow machine is no vanished peer
+        "VISAVIS_RENDER_FPS": "10",  # two browser pages share two cores with everything else
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "server", "call", "--port", str(port), "--room", "test"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        lines: list[str] = []
+        joined = threading.Event()
+
+        def read() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if re.search(r"Open http", line):
+                    joined.set()
+            joined.set()
+
+        reader = threading.Thread(target=read, name="log of the call")
+        reader.start()
+        try:
+            assert joined.wait(START_SECONDS), "".join(lines)
+            assert process.poll() is None, "".join(lines)
+            yield f"http://localhost:{port}/?room=test"
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            reader.join(60)
+            OUT.mkdir(parents=True, exist_ok=True)
+            (OUT / "call.log").write_text("".join(lines))
+
+
+def sees(visitor: Visitor, name: str) -> None:
+    """Wait until the picture of somebody is there."""
+    visitor.wait_for(
+        "(name) => [...document.querySelectorAll('.tile.has-picture')].some((tile) => tile.ariaLabel.startsWith(name))",
+        name,
+    )
+
+
+def received(visitor: Visitor) -> dict[str, Any]:
+    """Totals of getStats over all connections."""
+    totals: dict[str, Any] = visitor.evaluate(RECEIVED)
+    return totals
+
+
+def reaches(visitor: Visitor, key: str, value: float) -> dict[str, Any]:
+    """Poll the totals until one of them is at least `value`."""
+    for _ in range(PATIENCE_MS // 250):
+        totals = received(visitor)
+        if totals[key] >= value:
+            return totals
+        visitor.page.wait_for_timeout(250)
+    raise AssertionError(f"{key} stays under {value}: {received(visitor)}")
+
+
+def test_the_talker_is_seen_and_heard(visit: Visit, address: str) -> None:
+    visitor = visit(address)
+    visitor.join("Ada")
+    sees(visitor, TALKER)
+    reaches(visitor, "framesDecoded", 50)
+    totals = reaches(visitor, "totalAudioEnergy", 1e-4)
+    visitor.page.get_by_role("button", name="Numbers").click()
+    visitor.wait_for("() => document.querySelector('.latency-stage.is-sender, .latency-stage.is-receiver')")
+    visitor.wait_for("() => parseFloat(document.querySelector('.figure-value').textContent) > 0")
+    visitor.screenshot("real-call")
+    (OUT / "real-call.json").write_text(json.dumps(totals, indent=1))
+    assert visitor.page.get_by_role("slider", name=f"Turn the head of {TALKER}").is_visible()
+    visitor.check_quiet()
+
+
+def test_two_pages_and_a_daemon_meet(visit: Visit, address: str) -> None:
+    ada, grace = visit(address, width=900, height=640), visit(address, width=640, height=640)
+    ada.join("Ada")
+    grace.join("Grace")
+    for visitor, other in ((ada, "Grace"), (grace, "Ada")):
+        sees(visitor, TALKER)
+        sees(visitor, other)
+        reaches(visitor, "streams", 2)
+        reaches(visitor, "totalAudioEnergy", 1e-4)
+    ada.screenshot("real-three")
+    grace.page.get_by_role("button", name="Leave").click()
+    ada.wait_for("() => document.getElementById('announcements').textContent.includes('Grace left.')")
+    ada.wait_for("() => document.querySelectorAll('.tile').length === 2")
+    before = received(ada)["framesDecoded"]
+    reaches(ada, "framesDecoded", before + 10)
+    for visitor in (ada, grace):
+        visitor.check_quiet()
+
+
+def test_the_free_view_turns_the_head(visit: Visit, address: str) -> None:
+    visitor = visit(address, width=900, height=640)
+    visitor.join("Ada")
+    sees(visitor, TALKER)
+    pad = visitor.page.get_by_role("slider", name=f"Turn the head of {TALKER}")
+    pad.wait_for()
+
+    def picture() -> list[float]:
+        grey: list[float] = visitor.evaluate(PICTURE, TALKER)
+        return grey
+
+    def difference(a: list[float], b: list[float]) -> float:
+        return sum(abs(x - y) for x, y in zip(a, b, strict=True)) / len(a)
+
+    front = picture()
+    by_itself = difference(front, picture())
+    pad.focus()
+    for _ in range(3):
+        visitor.page.keyboard.press("Shift+ArrowRight")
+    assert pad.get_attribute("aria-valuetext") == "30° right"
+    for _ in range(40):
+        turned = picture()
+        if difference(front, turned) > 2 * by_itself + 1:
+            break
+    else:
+        raise AssertionError(f"the picture did not change: {difference(front, turned)}, by itself {by_itself}")
+    visitor.screenshot("real-turned")
+    visitor.check_quiet()
