@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from model.weights.export import read_manifest
+    from model.weights.manifest import read_manifest
 
     entries = read_manifest()
     if options.json:
@@ -45,7 +45,7 @@ def _list(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from model.errors import WeightsError
     from model.talking_head import WEIGHTS
-    from model.weights.export import describe, read_manifest
+    from model.weights.manifest import describe, read_manifest
 
     for entry in read_manifest():
         path = WEIGHTS.with_name(entry["name"])
@@ -69,7 +69,8 @@ def _export(options: argparse.Namespace) -> int:
     import torch
 
     from model.train.data import ClipSet
-    from model.weights.export import export, write_manifest
+    from model.weights.export import export
+    from model.weights.manifest import write_manifest
 
     entry = export(options.checkpoint, ClipSet(options.data, torch.device("cpu"), options.licence), options.out)
     write_manifest(entry | {"licence": options.licence_note})

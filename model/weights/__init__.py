@@ -2,5 +2,5 @@
 
 small.safetensors   half-precision networks and the codec's statistics (`codec.*`)
 small.md            model card
-manifest.json       name, size, sha256 and licence of every file
+manifest.json       name, size, sha256 and licence of every file; read and written by manifest.py
 """

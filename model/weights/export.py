@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from model.atomic_file import complete_file
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError
 from model.networks.small import SmallNetworks
 from model.profiles.small import EYES, MOUTH
 from model.train.data import ClipSet
-
-MANIFEST = Path(__file__).with_name("manifest.json")
+from model.weights.manifest import describe
 
 
 def read_checkpoint(path: Path) -> tuple[SmallNetworks, dict[str, Any]]:
@@ -61,7 +59,7 @@ def importance(keypoints: int) -> NDArray[np.float32]:
 
 
 def export(checkpoint: Path, clips: ClipSet, out: Path) -> dict[str, Any]:
-    """Write `out` and its manifest entry; returns the entry."""
+    """Write `out`; returns its manifest entry."""
     networks, about = read_checkpoint(checkpoint)
     statistics = fit_statistics(networks, clips)
     tensors: dict[str, Tensor] = {
@@ -70,27 +68,6 @@ def export(checkpoint: Path, clips: ClipSet, out: Path) -> dict[str, Any]:
         if not name.endswith("num_batches_tracked")
     }
     tensors |= {f"codec.{name}": torch.from_numpy(array) for name, array in statistics.to_arrays().items()}
-    part = out.with_suffix(".part")
-    save_file(tensors, part, metadata={"profile": "small", "steps": str(about["step"])})
-    part.replace(out)
+    with complete_file(out) as partial:
+        save_file(tensors, partial, metadata={"profile": "small", "steps": str(about["step"])})
     return describe(out)
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """Manifest entry of a weights file."""
-    data = path.read_bytes()
-    return {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def write_manifest(entry: dict[str, Any]) -> None:
-    """Put `entry` in place of the one with its name."""
-    entries = [e for e in read_manifest() if e["name"] != entry["name"]]
-    MANIFEST.write_text(json.dumps([*entries, entry], indent=1) + "\n")
-
-
-def read_manifest() -> list[dict[str, Any]]:
-    """Entries of the manifest; empty when there is none."""
-    if not MANIFEST.exists():
-        return []
-    entries: list[dict[str, Any]] = json.loads(MANIFEST.read_text())
-    return entries

@@ -1,0 +1,33 @@
+"""The manifest of weights files: name, size, sha256 and licence of each. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from model.atomic_file import complete_file
+
+MANIFEST = Path(__file__).with_name("manifest.json")
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Manifest entry of a weights file, but for its licence."""
+    data = path.read_bytes()
+    return {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def read_manifest(path: Path = MANIFEST) -> list[dict[str, Any]]:
+    """Entries of a manifest; empty when there is none."""
+    if not path.exists():
+        return []
+    entries: list[dict[str, Any]] = json.loads(path.read_text())
+    return entries
+
+
+def write_manifest(entry: dict[str, Any], path: Path = MANIFEST) -> None:
+    """Put `entry` in place of the one with its name."""
+    entries = [e for e in read_manifest(path) if e["name"] != entry["name"]]
+    with complete_file(path) as partial:
+        partial.write_text(json.dumps([*entries, entry], indent=1) + "\n")
