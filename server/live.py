@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import torch
-
+from model.device import choose_device
+from model.errors import InputError
 from model.talking_head import TalkingHead
 from server.errors import SettingsError
 from server.media.bitrate import BitrateSettings
@@ -68,13 +68,10 @@ async def live_receiver(
 
 def load_model(settings: Settings) -> TalkingHead:
     """The model that the settings name, on their device."""
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"VISAVIS_DEVICE: {device!r} cannot be used ({str(error).splitlines()[0]})") from None
+        device = choose_device(settings.device)
+    except InputError as error:
+        raise SettingsError(f"VISAVIS_DEVICE: {error}") from None
     if settings.random_weights:
         logger.warning("untrained weights: faces will not look like faces")
         return TalkingHead.random(device=device)

@@ -19,13 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one line a figure, or JSON."""
-    import torch
-
     from model.bench import measure
+    from model.device import choose_device
     from model.talking_head import TalkingHead
 
-    device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    result = measure(TalkingHead.load(options.weights, device), options.repeats)
+    result = measure(TalkingHead.load(options.weights, choose_device(options.device)), options.repeats)
     if options.json:
         print(json.dumps(result))
     else:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of clips, one person each")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these clips, by file name without suffix")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="model weights (default: the embedded ones)")
-    parser.add_argument("--device", default="cpu", help="torch device of the model (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="device of the model: auto, cpu or cuda (default: cpu)")
     parser.add_argument("--every", type=positive_count, default=1, metavar="N", help="score only each N-th frame")
     parser.add_argument("--max-frames", type=positive_count, metavar="N", help="read at most N frames of a clip")
     parser.add_argument(
@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from model.device import choose_device
     from model.evaluate.clips import find_clips
     from model.evaluate.evaluate import table
     from model.evaluate.survey import load_networks, survey
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from model.train.teacher import Teacher
 
     paths = find_clips(options.clips, options.only)
-    head = TalkingHead.load(options.weights, options.device)
+    head = TalkingHead.load(options.weights, choose_device(options.device))
     with Teacher() as teacher, torch.inference_mode():
         networks = load_networks(teacher, _note)
         progress = tqdm(paths, unit="clip", file=sys.stderr, disable=None)

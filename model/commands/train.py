@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Train until the budget is spent; continue when the folder holds a checkpoint."""
     import torch
 
+    from model.device import choose_device
     from model.train.data import ClipSet
     from model.train.reports import Reports
     from model.train.runs import networks_of, objective_of
@@ -54,8 +55,7 @@ def run(options: argparse.Namespace) -> int:
         torch.distributed.init_process_group()
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    name = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    device = choose_device(options.device)
     torch.backends.cudnn.benchmark = True
     options.out.mkdir(parents=True, exist_ok=True)
 

@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
 
 async def _measure(options: argparse.Namespace) -> dict[str, Any]:
     # Imported late: `--help` and wrong arguments answer without loading torch.
+    from model.device import choose_device
     from server.benchmark import fanout_cost, latency
-    from server.receiver.render_engine import choose_device
 
     def progress(what: str) -> None:
         print(f"measuring: {what} ...", file=sys.stderr)

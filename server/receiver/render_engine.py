@@ -305,16 +305,3 @@ class RenderEngine:
         except RuntimeError:
             # The loop was closed under the engine (interpreter shutdown): nobody is left to answer.
             _log.debug("answer dropped: the event loop is closed")
-
-
-def choose_device(setting: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:N` to a device; auto takes the GPU when there is one. Raises EngineError."""
-    if setting == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(setting)
-    except RuntimeError:
-        raise EngineError(f"unknown device {setting!r}: auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError("device cuda is asked for, but no GPU can be used here")
-    return device

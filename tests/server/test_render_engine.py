@@ -11,7 +11,7 @@ import pytest
 
 from model.errors import InputError
 from model.motion import View
-from server.receiver.render_engine import EngineError, EngineSettings, Rendered, RenderEngine, choose_device
+from server.receiver.render_engine import EngineError, EngineSettings, Rendered, RenderEngine
 from tests.server.fakes import SIZE, FakeClock, PaintingModel, motion, until
 
 GREY = np.full((SIZE, SIZE, 3), 100, np.uint8)
@@ -140,13 +140,6 @@ async def test_closing_is_idempotent_and_leaves_no_thread() -> None:
     assert not engine.submit(None, motion(), View(), 0.0, lambda _: None)  # type: ignore[arg-type]
     with pytest.raises(EngineError):
         await engine.enrol(GREY)
-
-
-def test_device_setting() -> None:
-    assert choose_device("cpu").type == "cpu"
-    assert choose_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(EngineError):
-        choose_device("nonsense")
 
 
 @pytest.mark.asyncio
