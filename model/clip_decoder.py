@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 from model.atomic_file import complete_file
 from model.codec.source_image import decode_source
@@ -19,12 +18,11 @@ from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
 from model.errors import BitstreamError, InputError, WeightsError
 from model.face.finder import still_crop
 from model.motion import Motion, View, transfer
+from model.picture import read_picture
 from model.talking_head import SourceState, TalkingHead
 from model.video import VideoWriter
 
 BATCH = 16
-MAX_PIXELS = 64_000_000
-"""Largest picture that is taken as another face."""
 
 ProgressCount = Callable[[int, int], None]
 """Told how many more frames are done, and of how many."""
@@ -146,12 +144,6 @@ def _picture(data: bytes, size: int, path: Path) -> torch.Tensor:
 
 def _enrol_still(head: TalkingHead, path: Path) -> SourceState:
     """Source state of the one face in an image file."""
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{path}: {image.width} x {image.height} pixels are too many")
-            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(f"{path}: not a readable image") from None
+    picture = read_picture(path)
     crop = still_crop(picture).cut(picture, head.profile.size)
     return head.enrol(torch.from_numpy(crop.copy()).permute(2, 0, 1))
