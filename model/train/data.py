@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from model.atomic_file import complete_file
 from model.errors import InputError
 from model.motion import Motion, rotation_matrix
-from model.networks.small.blocks import pixel_grid
+from model.networks.grid import pixel_grid
 from model.profiles.small import EYES, GUIDED, MIRROR, MOUTH
 from model.train.decompose import decompose
 
@@ -167,7 +168,7 @@ def _augment(
 
     zoom = torch.from_numpy(np.exp(rng.uniform(-0.2, 0.15, groups)).astype(np.float32)).to(device)
     shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (groups, 2)).astype(np.float32)).to(device)
-    grid = pixel_grid(size, size, device, torch.float32)
+    grid = pixel_grid(size, size, shift)
     # p' = zoom p + shift in the new picture, so a new pixel reads the old one at (p' - shift) / zoom.
     reads = (grid - shift[:, None, None]) / zoom[:, None, None, None]
     reads = torch.cat([torch.where(mirrored[:, None, None, None], -reads[..., :1], reads[..., :1]), reads[..., 1:]], -1)
@@ -198,7 +199,7 @@ def _augment(
 
 def attention_map(points: Tensor, size: int) -> Tensor:
     """(B, 1, size, size) in [0, 1]: 1 around eyes and mouth of guided keypoints (B, J, 3), 0 far from them."""
-    grid = pixel_grid(size, size, points.device, points.dtype)
+    grid = pixel_grid(size, size, points)
     chosen = points[:, list(EYES + MOUTH), :2]
     gap = ((grid[None, None] - chosen[:, :, None, None]) ** 2).sum(-1)  # (B, P, size, size)
     return torch.exp(-gap.amin(1, keepdim=True) / (2 * 0.06**2))
@@ -247,17 +248,16 @@ def _frame_store(folder: Path, entries: list[dict[str, object]], device: torch.d
     path = folder / f"frames-{hashlib.sha256(listing.encode()).hexdigest()[:12]}.u8"
     shape = (total, size, size, 3)
     if not path.exists() or path.stat().st_size != total * size * size * 3:
-        part = path.with_suffix(".part")
-        store = np.memmap(part, np.uint8, "w+", shape=shape)
-        row = 0
-        for entry in tqdm(entries, desc="decoding clips", unit="clip"):
-            with av.open(str(folder / f"{entry['name']}.mp4")) as container:
-                for frame in container.decode(video=0):
-                    store[row] = frame.to_ndarray(format="rgb24")
-                    row += 1
-        if row != total:
-            raise InputError(f"{folder} holds {row} frames but its manifest says {total}; prepare it again")
-        store.flush()
-        part.rename(path)
+        with complete_file(path) as partial:
+            store = np.memmap(partial, np.uint8, "w+", shape=shape)
+            row = 0
+            for entry in tqdm(entries, desc="decoding clips", unit="clip"):
+                with av.open(str(folder / f"{entry['name']}.mp4")) as container:
+                    for frame in container.decode(video=0):
+                        store[row] = frame.to_ndarray(format="rgb24")
+                        row += 1
+            if row != total:
+                raise InputError(f"{folder} holds {row} frames but its manifest says {total}; prepare it again")
+            store.flush()
     frames = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=shape))
     return frames.to(device) if device.type == "cuda" else frames

@@ -23,7 +23,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from model.atomic_file import complete_file
 from model.errors import InputError
+from model.picture import read_picture
 from model.train.clips import TARGET_FPS, Frames, read_clip, shot_crops, to_crop_units, to_pixels, write_clip
 from model.train.decompose import FACE_SHAPE, Floats, decompose, fit_face_shape
 from model.train.pseudo_motion import pseudo_clip
@@ -118,11 +120,7 @@ def prepare_clip(
 
 def prepare_still(source: Source, out: Path, teacher: LandmarkSource, size: int) -> list[dict[str, Any]]:
     """Prepare one photo as a pseudo-clip of `STILL_FRAMES` frames; returns its one record."""
-    try:
-        with Image.open(source.path) as image:
-            photo = np.asarray(image.convert("RGB"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{source.path}: not a readable picture ({error})") from error
+    photo = read_picture(source.path)
     height, width = photo.shape[:2]
     points, present = teacher.landmarks(photo[None], tracking=False)
     if not present[0]:
@@ -150,10 +148,8 @@ def write_labels(path: Path, points: Floats, present: np.ndarray[Any, np.dtype[n
     pose = np.zeros((len(points), 6), np.float32)
     if FACE_SHAPE.exists() and present.any():
         pose[present] = decompose(points[present]).to_array()
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with complete_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, points=points.astype(np.float16), present=present, pose=pose)
-    partial.replace(path)
 
 
 def _record(
@@ -237,9 +233,8 @@ def _record_path(out: Path, name: str) -> Path:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON in one step, so that no reader sees half a file."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1))
-    partial.replace(path)
+    with complete_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=1))
 
 
 def write_manifest(out: Path, records: list[dict[str, Any]]) -> tuple[int, int]:
@@ -260,7 +255,7 @@ def fit_shape(out: Path, records: list[dict[str, Any]], frames_per_person: int =
             points, present = data["points"].astype(np.float32), data["present"]
         people.setdefault(record["person"], []).append(points[present][:: max(1, len(points) // 40)])
     shape = fit_face_shape([np.concatenate(p)[:frames_per_person] for p in people.values()])
-    with FACE_SHAPE.open("wb") as file:
+    with complete_file(FACE_SHAPE) as partial, partial.open("wb") as file:
         np.savez(file, points=shape)
     for record in kept:
         path = out / f"{record['name']}.npz"

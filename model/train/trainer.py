@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from model.atomic_file import complete_file
 from model.errors import InputError
 from model.train.data import ClipSet
 from model.train.objective import Objective, Outcome
@@ -108,9 +109,8 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
         }
-        part = path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(path)
+        with complete_file(path) as partial:
+            torch.save(state, partial)
 
     def resume(self, path: Path) -> None:
         """Continue a run. Raises InputError when the file is not a checkpoint of these networks."""
