@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.networks.grid import pixel_grid
+
 RADIUS = 0.12
 """Standard deviation in crop units of each keypoint's Gaussian, about half the distance of the eyes."""
 
@@ -30,20 +32,14 @@ def keypoint_warp(source: Tensor, source_points: Tensor, driving_points: Tensor)
     """
     batch = driving_points.shape[0]
     height, width = source.shape[-2:]
-    axis = (torch.arange(_GRID, device=source.device, dtype=source.dtype) * 2 + 1) / _GRID - 1
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)  # (G, G, 2) as x, y
+    grid = pixel_grid(_GRID, _GRID, source)  # (G, G, 2)
     driving = driving_points[..., :2]  # (B, K, 2)
     displacement = source_points[..., :2] - driving  # (B, K, 2)
     squared = ((grid[None, :, :, None] - driving[:, None, None]) ** 2).sum(-1)  # (B, G, G, K)
     weight = torch.exp(-squared / (2 * RADIUS**2))
     flow = torch.einsum("bijk,bkc->bijc", weight, displacement) / (weight.sum(-1, keepdim=True) + BACKGROUND)
     fine = F.interpolate(flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
-    identity = F.affine_grid(
-        torch.eye(2, 3, device=source.device, dtype=source.dtype).expand(batch, 2, 3),
-        [batch, 3, height, width],
-        align_corners=False,
-    )
-    at = identity + fine.permute(0, 2, 3, 1)
+    at = pixel_grid(height, width, source) + fine.permute(0, 2, 3, 1)
     return F.grid_sample(
         source.expand(batch, -1, -1, -1), at, mode="bilinear", padding_mode="border", align_corners=False
     )

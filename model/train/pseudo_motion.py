@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from model.motion import rotation_matrix
+from model.networks.grid import pixel_grid
 from model.train.decompose import EYE_DISTANCE, Floats, decompose
 
 UPPER_LIP = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415, 185, 40, 39, 37, 0, 267, 269, 270, 409])
@@ -160,8 +161,7 @@ def backward_map(points: Floats, moved: Floats, outline: Floats, moved_outline: 
     source, target = np.concatenate([source, border]), np.concatenate([target, border])
     # Smoothing lets points that come to lie upon each other share a place instead of tearing the picture.
     spline = RBFInterpolator(target, source - target, kernel="thin_plate_spline", smoothing=1e-3, degree=1)
-    axis = (2 * np.arange(_GRID) + 1) / _GRID - 1
-    places = np.stack(np.meshgrid(axis, axis), -1)
+    places = pixel_grid(_GRID, _GRID, torch.empty(0, dtype=torch.float64)).numpy()
     return np.asarray(places + spline(places.reshape(-1, 2)).reshape(places.shape), np.float32)
 
 
@@ -202,15 +202,13 @@ def _least_area(flow: Floats) -> float:
 
 
 def _warp(pixels: torch.Tensor, flow: Floats) -> torch.Tensor:
-    grid = torch.from_numpy(flow).permute(2, 0, 1)[None]
+    places = torch.from_numpy(flow)
     height, width = pixels.shape[2:]
     # The grid's outermost cells are extended along the slope, not clamped: no band along the border stands still.
-    axis = (2 * torch.arange(width, dtype=torch.float32) + 1) / width - 1
-    identity = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))[None]
-    coarse = (2 * torch.arange(_GRID, dtype=torch.float32) + 1) / _GRID - 1
-    offset = grid - torch.stack(torch.meshgrid(coarse, coarse, indexing="xy"))[None]
-    fine = identity + F.interpolate(offset, (height, width), mode="bicubic", align_corners=False)
-    return F.grid_sample(pixels, fine.permute(0, 2, 3, 1), mode="bicubic", padding_mode="border", align_corners=False)
+    offset = (places - pixel_grid(_GRID, _GRID, places)).permute(2, 0, 1)[None]
+    fine = F.interpolate(offset, (height, width), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    at = pixel_grid(height, width, places) + fine
+    return F.grid_sample(pixels, at, mode="bicubic", padding_mode="border", align_corners=False)
 
 
 def _resize(pixels: torch.Tensor, size: int) -> NDArray[np.uint8]:

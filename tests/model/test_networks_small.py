@@ -7,8 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.motion import CanonicalKeypoints, Motion
+from model.networks.grid import pixel_grid
 from model.networks.small import SmallNetworks
-from model.networks.small.blocks import fold_batch_norm, pixel_grid, warp
+from model.networks.small.blocks import fold_batch_norm, warp
 from model.profiles.small import FREE, GUIDED, MIRROR, SMALL
 
 
@@ -78,7 +79,7 @@ def test_flow_follows_a_moved_head(networks: SmallNetworks) -> None:
     moved = Motion(zero, zero, zero, torch.tensor([[0.2, -0.1, 0.0]]), one, still.expression)
     features = networks.appearance(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
     flow = networks.dense_motion(features, CanonicalKeypoints(points), still, moved).flow
-    grid = pixel_grid(64, 64, flow.device, flow.dtype)
+    grid = pixel_grid(64, 64, flow)
     gap = (flow[0] - grid)[32 - 3, 32 + 6]  # the pixel at the cloud's new centre
     assert gap.tolist() == pytest.approx([-0.2, 0.1], abs=0.02)
     corner = (flow[0] - grid)[63, 0]
@@ -112,7 +113,7 @@ def test_folding_batch_norm_changes_nothing(image: torch.Tensor) -> None:
 
 
 def test_warp_with_the_identity_flow(image: torch.Tensor) -> None:
-    flow = pixel_grid(256, 256, image.device, image.dtype).expand(2, -1, -1, -1)
+    flow = pixel_grid(256, 256, image).expand(2, -1, -1, -1)
     assert torch.allclose(warp(image, flow), image, atol=1e-4)
 
 

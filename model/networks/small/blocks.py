@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.networks.grid import pixel_grid
+
 
 class ConvBlock(nn.Sequential):
     """Convolution, batch normalisation, ReLU: (B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
@@ -42,22 +44,14 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
-def pixel_grid(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(H, W, 2) crop coordinates (x, y) of the pixel centres."""
-    ys = (torch.arange(height, device=device, dtype=dtype) * 2 + 1) / height - 1
-    xs = (torch.arange(width, device=device, dtype=dtype) * 2 + 1) / width - 1
-    y, x = torch.meshgrid(ys, xs, indexing="ij")
-    return torch.stack([x, y], -1)
-
-
 def resize_flow(flow: Tensor, factor: int) -> Tensor:
     """Flow (B, H, W, 2) at `factor` times the size.
 
     Displacements are enlarged, not coordinates: bilinear enlargement repeats the border, where coordinates go on.
     """
     _, h, w, _ = flow.shape
-    displacement = (flow - pixel_grid(h, w, flow.device, flow.dtype)).permute(0, 3, 1, 2)
-    grid = pixel_grid(h * factor, w * factor, flow.device, flow.dtype)
+    displacement = (flow - pixel_grid(h, w, flow)).permute(0, 3, 1, 2)
+    grid = pixel_grid(h * factor, w * factor, flow)
     return upsample(displacement, factor).permute(0, 2, 3, 1) + grid
 
 

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
-from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, pixel_grid, upsample, warp
+from model.networks.grid import pixel_grid
+from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, upsample, warp
 from model.profiles.small import SmallConfig
 
 
@@ -69,8 +70,8 @@ class SmallDenseMotion(nn.Module):
         with exact(features["eighth"].device):
             keypoints = _Keypoints.of(canonical, source, driving)
             x_s, x_d = keypoints.source, keypoints.driving
-            grid = pixel_grid(size, size, x_d.device, x_d.dtype)  # (G, G, 2)
-            fine_grid = pixel_grid(2 * size, 2 * size, x_d.device, x_d.dtype)
+            grid = pixel_grid(size, size, x_d)  # (G, G, 2)
+            fine_grid = pixel_grid(2 * size, 2 * size, x_d)
             prior = self._prior(fine_grid, x_d)  # (B, K + 1, 2G, 2G)
             prior_flow = _surface_flow(prior.softmax(1), fine_grid, keypoints)  # (B, 2G, 2G, 2)
             coarse_flow = F.avg_pool2d(prior_flow.permute(0, 3, 1, 2), 2)  # (B, 2, G, G)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion, rotation_matrix
-from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, pixel_grid, warp
+from model.networks.grid import pixel_grid
+from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, warp
 from model.profiles.small import SmallConfig
 
 
@@ -102,7 +103,7 @@ class CloserLook(nn.Module):
         """Where each pixel of the crop lies in the picture: turned and sized with the head, no gradient."""
         rotation = rotation_matrix(pose.yaw, pose.pitch, pose.roll).detach()  # (B, 3, 3)
         scale, translation = pose.scale.detach(), pose.translation.detach()
-        flat = pixel_grid(self.SIDE, self.SIDE, scale.device, scale.dtype) * self.HALF  # (72, 72, 2)
+        flat = pixel_grid(self.SIDE, self.SIDE, scale) * self.HALF  # (72, 72, 2)
         plane = torch.cat([flat, torch.zeros_like(flat[..., :1])], -1).reshape(-1, 3) + torch.tensor(
             self.CENTRE, device=scale.device, dtype=scale.dtype
         )
