@@ -2,9 +2,9 @@
 
 Axes       Image space: x to the right, y down, z away from the viewer (right-handed), in units where the square
            crop spans [-1, 1] in x and y. Pixel i of n lies at (2 i + 1) / n - 1 (grid_sample's align_corners=False).
-Angles     Degrees. yaw > 0 turns the face to the right of the image, pitch > 0 looks up, roll > 0 tilts clockwise as seen.
+Angles     Degrees. yaw > 0 turns the face to the right of the image, pitch > 0 looks up, roll > 0 tilts clockwise.
 Rotation   R = Z(roll) Y(yaw) X(pitch), applied to column vectors.
-Keypoints  x = s (R x_c + delta) + t   (arXiv 2011.15126 eq. 2-3 with LivePortrait's scale); orthographic projection drops z.
+Keypoints  x = s (R x_c + delta) + t   (arXiv 2011.15126 eq. 2-3 with LivePortrait's scale); projection drops z.
 Free view  R <- R_u R and t <- t_u + t (arXiv 2011.15126, section 3.3).
 
 Every function accepts NumPy arrays (the wire side) or torch tensors (the networks), with any leading batch shape.
@@ -142,7 +142,7 @@ def compose(canonical: CanonicalKeypoints, motion: Motion) -> Array:
 
 
 def relative_jacobians(canonical: CanonicalKeypoints, motion: Motion) -> Array:
-    """Local map at each keypoint, (..., K, 3, 3): J = R J_c with learned Jacobians, R without (arXiv 2011.15126 v1, v3)."""
+    """Local map at each keypoint, (..., K, 3, 3): R J_c with learned Jacobians (arXiv 2011.15126 v1), else R (v3)."""
     rotation = rotation_matrix(motion.yaw, motion.pitch, motion.roll)[..., None, :, :]
     if canonical.jacobians is None:
         xp = _namespace(rotation)

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from model.errors import VisavisError
+from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.errors import ProtocolError, TooLargeError, code_of
 from server.rooms import Participant
 
 MAX_SDP_CHARACTERS = 60_000
-MAX_YAW, MAX_PITCH, MAX_ROLL = 45.0, 30.0, 30.0
 """Bounds of the free view, degrees."""
 
 RoomName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

@@ -1,9 +1,8 @@
-"""Rate: from a budget in kbit/s to step, frame rate and bundling; and the count of what really goes over the wire."""
+"""Rate: from a budget in kbit/s to step, frame rate and bundling."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 from model.codec.packet import MAX_FRAMES, MOTION_HEADER_BYTES
@@ -11,9 +10,6 @@ from model.codec.quantise import MAX_STEP_INDEX, MIN_STEP_INDEX
 
 HEADER_BYTES = 93
 """IPv4, UDP, DTLS 1.2 and SCTP around one data channel message (measured with aiortc 1.16)."""
-
-ANSWER_BYTES = 93
-"""The SACK that answers each message, the other way."""
 
 # From generous to frugal: frames a second, frames a message, earlier frames repeated, step index. Down the list the
 # headers go first (a bundle of two costs 40 ms, headers of 25 single messages 21 kbit/s), then precision, then frames.
@@ -113,28 +109,3 @@ class StepControl:
         if coarser or finer:
             self.step_index += 1 if coarser else -1
             self._since_change_ms = 0.0
-
-
-class WireCounter:
-    """Payload and on-the-wire rate of a motion channel over a sliding window."""
-
-    def __init__(self, window_ms: float = 2000.0, limit: int = 1000) -> None:
-        self._window_ms = window_ms
-        self._messages: deque[tuple[float, int]] = deque(maxlen=limit)
-        self.total_messages = 0
-        self.total_payload_bytes = 0
-
-    def add(self, now_ms: float, payload_bytes: int) -> None:
-        """A message of `payload_bytes` passed at `now_ms`."""
-        self._messages.append((now_ms, payload_bytes))
-        self.total_messages += 1
-        self.total_payload_bytes += payload_bytes
-
-    def kbps(self, now_ms: float) -> tuple[float, float, float]:
-        """(payload, wire, wire with the answering SACKs) in kbit/s over the window that ends at `now_ms`."""
-        while self._messages and self._messages[0][0] <= now_ms - self._window_ms:
-            self._messages.popleft()
-        payload = sum(size for _, size in self._messages)
-        wire = payload + HEADER_BYTES * len(self._messages)
-        answered = wire + ANSWER_BYTES * len(self._messages)
-        return (8 * payload / self._window_ms, 8 * wire / self._window_ms, 8 * answered / self._window_ms)

@@ -10,6 +10,7 @@ import numpy as np
 from aiortc import RTCDataChannel
 
 from model.codec.packet import MAX_MESSAGE_BYTES
+from model.codec.rate import HEADER_BYTES
 from model.codec.stream import DecodedFrame
 from model.errors import BitstreamError
 from model.motion import Motion
@@ -20,9 +21,6 @@ from server.receiver.observer import Observer
 from server.receiver.playout import PlayoutBuffer
 
 _log = logging.getLogger(__name__)
-
-WIRE_OVERHEAD = 93
-"""Bytes that IPv4, UDP, DTLS 1.2 and SCTP add to one message (measured)."""
 
 _MAX_BUFFERED = 4096
 """Bytes of acknowledgements that may wait; beyond it a newer one follows soon anyway."""
@@ -89,7 +87,7 @@ class MotionInlet:
         messages = self._messages.per_second(now)
         return {
             "kbps_payload": round(payload * 8 / 1000, 2),
-            "kbps_wire": round((payload + messages * WIRE_OVERHEAD) * 8 / 1000, 2),
+            "kbps_wire": round((payload + messages * HEADER_BYTES) * 8 / 1000, 2),
             "fps_motion": round(self._frames.per_second(now), 1),
             "loss_percent": round(self._loss.percent, 2),
             "malformed": self.malformed,

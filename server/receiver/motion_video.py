@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.motion import Motion, View
+from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.media.broadcast import Broadcast
 from server.receiver.lost_mark import draw_held
 from server.receiver.playout import PlayoutBuffer, PlayoutFrame
@@ -25,8 +26,6 @@ ViewKey = tuple[int, int, int]
 """A free view in whole degrees: yaw, pitch, roll."""
 
 FRONT: ViewKey = (0, 0, 0)
-
-MAX_YAW, MAX_PITCH, MAX_ROLL = 45, 30, 30
 
 _HELD_INTERVAL = 0.2
 """Seconds between pictures while nothing moves: enough for a new viewer's keyframe, next to nothing to encode."""

@@ -1,11 +1,11 @@
-"""Rate: the ladder from a budget, the step that holds it, the count on the wire."""
+"""Rate: the ladder from a budget, and the step that holds it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from model.codec.rate import ANSWER_BYTES, HEADER_BYTES, Rate, StepControl, WireCounter
+from model.codec.rate import HEADER_BYTES, Rate, StepControl
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionEncoder
 from tests.model.test_codec_statistics import walk
@@ -51,18 +51,6 @@ def test_without_a_budget_the_step_stays() -> None:
     for _ in range(100):
         control.sent(1, 1000)
     assert control.step_index == 3
-
-
-def test_wire_counter() -> None:
-    counter = WireCounter(window_ms=1000)
-    for index in range(25):
-        counter.add(index * 40.0, 20)
-    payload, wire, answered = counter.kbps(999)
-    assert payload == pytest.approx(25 * 20 * 8 / 1000)
-    assert wire == pytest.approx(25 * (20 + HEADER_BYTES) * 8 / 1000)
-    assert answered == pytest.approx(25 * (20 + HEADER_BYTES + ANSWER_BYTES) * 8 / 1000)
-    assert counter.kbps(10_000) == (0, 0, 0)
-    assert (counter.total_messages, counter.total_payload_bytes) == (25, 500)
 
 
 @pytest.mark.parametrize(
