@@ -70,11 +70,11 @@ async def measure(seconds: float, fps: float, device: str) -> dict[str, Any]:
             def released(packet: Packet) -> None:
                 sound.add(clock() - (origin + float(packet.pts or 0) / 48_000))
 
-            publication._audio.released = released
-            publication._stages.clear()
+            publication.audio.released = released
+            publication.stages.clear()
             await asyncio.sleep(seconds)
             figures = publication.statistics()
-            total = publication._stages.get("total")
+            total = publication.stages.get("total")
             subscription.close()
     finally:
         await asyncio.gather(*(peer.close() for peer in (receiving, watching) if peer is not None))

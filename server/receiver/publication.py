@@ -112,7 +112,7 @@ class Publication:
         self._metrics: Observer = metrics or SilentObserver()
         self._sources: dict[int, str] = {}
         self._broadcast = Broadcast(replace(self._settings.broadcast, fps=self._settings.fps), clock)
-        self._audio = AudioRelay(clock, self._settings.audio_bit_rate)
+        self.audio = AudioRelay(clock, self._settings.audio_bit_rate)
         self._playout = PlayoutBuffer(self._settings.playout)
         self._control = ControlSession(clock, self._announced, self._peer_gone, self._settings.gone_after_s)
         self._inlet = MotionInlet(self._playout, self._control, clock, self._metrics, self._settings.acknowledge_every)
@@ -129,7 +129,7 @@ class Publication:
         self._camera: CameraVideo | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._state: State = "waiting"
-        self._stages: dict[str, Percentiles] = {}
+        self.stages: dict[str, Percentiles] = {}  # seconds of the last pictures in each stage of this side
         self._picture_rate = RateWindow()
         self._has_audio = False
         self._closed = False
@@ -149,7 +149,7 @@ class Publication:
     @property
     def audio_level(self) -> float:
         """Loudness of the last 100 ms of sound, dBov (-127 silent .. 0 loudest)."""
-        return self._audio.level
+        return self.audio.level
 
     # The publishing peer's side
 
@@ -167,7 +167,7 @@ class Publication:
     def attach_audio(self, track: MediaStreamTrack) -> None:
         """Relay sound from `track`."""
         self._has_audio = True
-        self._audio.attach(track)
+        self.audio.attach(track)
         self._start("watch", self._watch)
 
     def attach_video(self, track: MediaStreamTrack) -> None:
@@ -203,7 +203,7 @@ class Publication:
         `viewer` must be unique among the present ones. Raises ViewLimitError.
         """
         key: ViewKey = FRONT if view is None else quantise_view(view)
-        audio = self._audio.add()
+        audio = self.audio.add()
         try:
             video = self._broadcast.add(viewer, codec, key, lambda: None)
         except Exception:
@@ -216,9 +216,9 @@ class Publication:
         now = self._clock()
         stages = {name: round(ms, 1) for name, ms in self._control.sender_stages.items()}
         stages |= {
-            name: round(1000 * value.median, 1) for name, value in self._stages.items() if value.median is not None
+            name: round(1000 * value.median, 1) for name, value in self.stages.items() if value.median is not None
         }
-        total = self._stages["total"].at(0.95) if "total" in self._stages else None
+        total = self.stages["total"].at(0.95) if "total" in self.stages else None
         round_trip = self._control.sync.round_trip_ms
         offset = self._control.sync.offset_ms
         statistics: dict[str, Any] = {
@@ -230,7 +230,7 @@ class Publication:
             "encoders": self._broadcast.streams,
             "round_trip_ms": None if round_trip is None else round(round_trip, 1),
             "clock_offset_ms": None if offset is None else round(offset, 1),
-            "audio_delay_ms": round(1000 * self._audio.delay, 1),
+            "audio_delay_ms": round(1000 * self.audio.delay, 1),
             "stages": stages,
             "latency_ms_p95": None if total is None else round(1000 * total, 1),
             "shown_capture_ms": None if self._video.last is None else self._video.last.capture_ms % (1 << 32),
@@ -255,7 +255,7 @@ class Publication:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._broadcast.close()
-        await self._audio.close()
+        await self.audio.close()
         for sha256 in self._sources.values():
             self._cache.release(sha256)
         self._sources.clear()
@@ -312,7 +312,7 @@ class Publication:
 
     def _synchronise(self) -> None:
         """Delay sound by what the picture takes longer, or the picture by what sound does."""
-        total = self._stages.get("total")
+        total = self.stages.get("total")
         picture = total.median if total is not None else None
         if picture is None or not self._has_audio or self.kind != "motion":
             return
@@ -323,7 +323,7 @@ class Publication:
         waits = self._playout.required_depth
         sync = lip_sync(picture - max(waits - self._playout.natural_depth, 0.0), sound)
         self._playout.require_depth(self._playout.natural_depth + sync.picture_delay if sync.picture_delay else 0.0)
-        self._audio.set_delay(sync.sound_delay)
+        self.audio.set_delay(sync.sound_delay)
 
     def _picture_done(self, times: PictureTimes) -> None:
         now = self._clock()
@@ -341,7 +341,7 @@ class Publication:
             self._measure("total", due / 1000 + now - times.playout_at)
 
     def _measure(self, stage: str, seconds: float) -> None:
-        self._stages.setdefault(stage, Percentiles()).add(seconds)
+        self.stages.setdefault(stage, Percentiles()).add(seconds)
         self._metrics.stage(stage, seconds)
 
     def _source_state(self, index: int) -> SourceState | None:

@@ -1,0 +1,164 @@
+"""Who may know what: the import rules of the folders, read from the source of every module.
+
+Imports inside functions and under TYPE_CHECKING count like all others: a rule is about knowing, not about loading.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(p.relative_to(ROOT) for folder in ("model", "server") for p in (ROOT / folder).rglob("*.py"))
+LONGEST = 450
+"""Lines of a module that can still be read in one sitting."""
+
+PRIVATE = Path("server/media/aiortc_private.py")
+
+MAY_IMPORT = {
+    "model/codec": {"model.codec", "model.errors"},
+    "model/face": {"model.face", "model.errors", "model.motion"},
+    "model/networks": {"model.networks", "model.motion", "model.profiles.small"},
+    "server/media": {"server.media", "model.errors"},
+}
+"""All of the project that a folder may know."""
+
+MAY_NOT_IMPORT = {
+    "model": {"server"},
+    "server/receiver": {
+        *("aiohttp", "server.app", "server.auth", "server.conference", "server.connections", "server.protocol"),
+        *("server.rooms", "server.routes", "server.sender", "server.settings", "server.viewing"),
+    },
+    "server/sender": {"server.media", "server.receiver", "server.rooms", "server.conference", "server.protocol"},
+    "server/rooms.py": {"aiohttp", "aiortc", "asyncio", "av", "time"},
+    "server/routes": {"aiortc", "av", "server.media", "server.receiver"},
+    "server/receiver/playout.py": {"aiortc", "asyncio", "av", "time"},
+    "server/media/audio_delay.py": {"aiortc", "asyncio", "av", "time"},
+    "server/media/bitrate.py": {"aiortc", "asyncio", "av", "time"},
+    "server/media/streams.py": {"aiortc", "asyncio", "av", "time"},
+}
+"""Modules and packages that a folder or module may not know. Pure cores are told the time and know no socket."""
+
+TRAINING = ("model.train", "model.evaluate", "model.weights.export")
+TRAINING_MAY_BE_KNOWN_BY = ("model/train", "model/evaluate", "model/weights/export.py", "model/commands")
+
+
+@cache
+def tree(module: Path) -> ast.Module:
+    """Syntax tree of a module, given relative to the project."""
+    return ast.parse((ROOT / module).read_text(), str(module))
+
+
+@cache
+def imports(module: Path) -> frozenset[str]:
+    """Dotted names of all that a module imports; of `from a import b` both `a` and `a.b`."""
+    names = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"{module} imports relative to itself"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(names)
+
+
+def within(name: str, package: str) -> bool:
+    """Whether a dotted name is `package` or lies in it."""
+    return name == package or name.startswith(package + ".")
+
+
+def modules_of(place: str) -> Iterator[Path]:
+    """The module, or every module in the folder, of that name."""
+    found = [m for m in MODULES if m.as_posix() == place or m.as_posix().startswith(place + "/")]
+    assert found, f"{place} is gone: adapt the rule"
+    yield from found
+
+
+def closure(start: Path) -> set[Path]:
+    """A module and all modules of the project that it loads, directly or not."""
+    known = {".".join(m.with_suffix("").parts).removesuffix(".__init__"): m for m in MODULES}
+    found, todo = {start}, [start]
+    while todo:
+        for name in imports(todo.pop()):
+            module = known.get(name)
+            if module is not None and module not in found:
+                found.add(module)
+                todo.append(module)
+    return found
+
+
+@pytest.mark.parametrize("place", MAY_IMPORT)
+def test_a_closed_folder_knows_nothing_else_of_the_project(place: str) -> None:
+    for module in modules_of(place):
+        # `from a import b` gives `a` as well, the folder of what is allowed.
+        strange = [
+            name
+            for name in imports(module)
+            if name.split(".")[0] in ("model", "server")
+            and not any(within(name, allowed) or within(allowed, name) for allowed in MAY_IMPORT[place])
+        ]
+        assert not strange, f"{module} imports {strange}"
+
+
+@pytest.mark.parametrize("place", MAY_NOT_IMPORT)
+def test_a_folder_does_not_know_what_it_must_not(place: str) -> None:
+    for module in modules_of(place):
+        strange = [n for n in imports(module) if any(within(n, forbidden) for forbidden in MAY_NOT_IMPORT[place])]
+        assert not strange, f"{module} imports {strange}"
+
+
+def test_training_and_evaluation_are_not_known_to_a_call() -> None:
+    free = {m for place in TRAINING_MAY_BE_KNOWN_BY for m in modules_of(place)}
+    for module in set(MODULES) - free:
+        strange = [name for name in imports(module) if any(within(name, part) for part in TRAINING)]
+        assert not strange, f"{module} imports {strange}"
+
+
+def test_the_codec_needs_no_torch() -> None:
+    for module in {m for start in modules_of("model/codec") for m in closure(start)}:
+        assert not any(within(name, "torch") for name in imports(module)), f"the codec loads torch by {module}"
+
+
+def test_one_module_touches_what_is_private_to_others() -> None:
+    """Elsewhere an underscore name belongs to `self`, and where aiortc is known the module itself defines it."""
+    for module in set(MODULES) - {PRIVATE}:
+        names = imports(module)
+        hidden = [name for name in names if name.startswith("aio") and "._" in name]
+        assert not hidden, f"{module} imports {hidden}"
+        inherits = any(within(name, package) for name in names for package in ("aiortc", "aioice"))
+        own = _defined(tree(module))
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+                place = f"{module}:{node.lineno} touches {node.attr}"
+                assert _is_self(node.value), place
+                assert node.attr in own or not inherits, place
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and inherits:
+                assert not node.value.startswith("_RTC"), f"{module}:{node.lineno} names {node.value}"
+
+
+def _defined(module: ast.Module) -> set[str]:
+    """Names that a module defines: functions, variables, fields, and attributes set on `self`."""
+    names = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_self(node.value):
+            names.add(node.attr)
+    return names
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_says_what_it_is_and_is_short(module: Path) -> None:
+    assert (ast.get_docstring(tree(module)) or "").strip(), f"{module} has no docstring"
+    lines = len((ROOT / module).read_text().splitlines())
+    assert lines <= LONGEST, f"{module} has {lines} lines"
