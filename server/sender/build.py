@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.codec.rate import Rate
 from model.codec.stream import MotionEncoder
 from model.errors import InputError
 from model.face.finder import HeadFinder, still_crop
 from model.face.tracker import HeadTracker
+from model.picture import read_picture
 from model.talking_head import TalkingHead
 from server.sender.access import Access
 from server.sender.daemon import Daemon, Destination
@@ -33,8 +33,6 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 DEFAULT_FPS = 25.0
-
-MAX_AVATAR_PIXELS = 40_000_000
 
 
 @dataclass(frozen=True)
@@ -133,16 +131,3 @@ def _feed_factory(
         loop=choices.loop,
         avatar=avatar,
     )
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture file as uint8 (H, W, 3) RGB, upright. Raises InputError."""
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_AVATAR_PIXELS:
-                raise InputError(f"{path} has more than {MAX_AVATAR_PIXELS // 1_000_000} million pixels")
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
-    except FileNotFoundError:
-        raise InputError(f"no such picture: {path}") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a picture that can be read: {error}") from None
