@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from model.codec.stream import MotionEncoder
 from model.codec.vav import AudioPacket, VavHeader, VavWriter
 from model.errors import InputError, VisavisError
 from model.expression import eye_openness, mouth_opening
+from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop, still_crop
 from model.motion import CanonicalKeypoints, Motion, interpolate, transfer
 from model.talking_head import TalkingHead
@@ -37,6 +39,9 @@ from server.sender.speech import speak
 FPS = 25
 LOOP_SECONDS = 0.8
 """The end glides into the beginning over this time."""
+
+ROOM = 1.15
+"""Side of the portrait's crop in sides of the usual one: this portrait's hair fills that to the rim."""
 
 VOICE_BITS_PER_SECOND = 20_000
 SOURCE_QUALITY = 85
@@ -69,6 +74,29 @@ def calm_frame(motions: Motion, canonical: CanonicalKeypoints) -> int:
     return int(np.argmin(cost))
 
 
+def onto_portrait(motions: Motion, driver: CanonicalKeypoints, still: Motion) -> NDArray[np.float32]:
+    """Motion vectors (T, 7 + 3K) that move the portrait, at rest in `still`, as the driver moves: `motions` (T,).
+
+    The driver's usual pose becomes the portrait's own, so that the picture is turned no further than needed; the
+    expression is relative to the driver's calmest frame.
+    """
+    usual = Motion(*(np.median(field, 0) for field in vars(motions).values()))
+    reference = replace(usual, expression=motions[calm_frame(motions, driver)].expression)
+    turned = replace(
+        motions,
+        yaw=motions.yaw - usual.yaw + still.yaw,
+        pitch=motions.pitch - usual.pitch + still.pitch,
+        roll=motions.roll - usual.roll + still.roll,
+    )
+    return np.stack([transfer(turned[i], reference, still).to_vector() for i in range(len(motions))])
+
+
+def roomier(crop: Crop, height: int) -> Crop:
+    """The crop with more room above the portrait's hair, within the picture's `height` as far as it goes."""
+    side = ROOM * crop.side
+    return Crop(crop.x, float(np.clip(crop.y - 0.04 * side, side / 2, max(side / 2, height - side / 2))), side)
+
+
 def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHead) -> None:
     """Write the recording. Raises InputError and FaceError for a clip that does not serve."""
     extractor = ModelExtractor(model)
@@ -81,13 +109,10 @@ def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHe
     driver, _ = extractor.enrol(crop.cut(frames[0], extractor.size))
 
     picture = portrait_picture()
-    portrait = still_crop(picture, finder)
+    portrait = roomier(still_crop(picture, finder), picture.shape[0])
     image = portrait.cut(picture, extractor.size)
     canonical, still = extractor.enrol(image)
-    motions = Motion.from_vector(vectors)
-    reference = motions[calm_frame(motions, driver)]
-    transferred = np.stack([transfer(motions[i], reference, still).to_vector() for i in range(len(frames))])
-    closed = close_loop(transferred, round(LOOP_SECONDS * FPS))
+    closed = close_loop(onto_portrait(Motion.from_vector(vectors), driver, still), round(LOOP_SECONDS * FPS))
     voice = speak(mouth_opening(canonical, Motion.from_vector(closed)), float(FPS))
 
     header = VavHeader(

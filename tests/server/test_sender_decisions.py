@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.motion import CanonicalKeypoints, Motion
@@ -60,6 +60,7 @@ def test_a_flapping_connection_still_backs_off() -> None:
     assert delays == [0.5, 1.0, 2.0, 4.0]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 0.999), min_size=1, max_size=40))
 def test_delays_stay_within_their_bounds(chances: list[float]) -> None:
     rest = iter(chances)
@@ -124,6 +125,7 @@ def test_heartbeat_forgets_pings_that_are_never_answered() -> None:
 # Pacing
 
 
+@settings(deadline=None)
 @given(st.floats(5.0, 60.0), st.floats(5.0, 60.0), st.randoms(use_true_random=False))
 def test_pacer_keeps_the_lower_of_both_rates(camera_fps: float, wanted_fps: float, chance: object) -> None:
     pacer = FramePacer(wanted_fps)

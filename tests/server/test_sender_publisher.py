@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -136,6 +136,7 @@ def test_wire_rate_counts_the_headers(channel: FakeChannel) -> None:
     assert publisher.wire.kbps(now) == pytest.approx(25 * (1 + HEADER_BYTES) * 8 / 1000)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.0, 500.0), st.integers(0, 1500)), max_size=60))
 def test_the_meter_counts_exactly_what_lies_in_its_window(steps: list[tuple[float, int]]) -> None:
     meter = RateMeter()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -188,6 +188,7 @@ async def test_a_refused_source_ends_it(tmp_path: Path) -> None:
     await feed.close()
 
 
+@settings(deadline=None)
 @given(st.integers(2, 30), st.data())
 def test_a_closed_loop_ends_where_it_begins(frames: int, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
