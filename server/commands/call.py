@@ -59,24 +59,27 @@ async def _call(options: argparse.Namespace) -> None:
             loop.add_signal_handler(number, stop.set)
     address = f"http://localhost:{options.port}"
     talker = options.name or {"portrait": "Built-in talker", "camera": "Camera"}.get(options.source, "Talker")
-    processes: list[Process] = []
+    # Each with the signal that ends it. SIGTERM ends a process that is still loading without a traceback; a receiver
+    # that runs takes it as a wish to drain, while SIGINT closes its calls at once.
+    processes: list[tuple[Process, signal.Signals]] = []
     try:
         receiver = await _start("serve", "--host", "127.0.0.1", "--port", str(options.port))
-        processes.append(receiver)
+        processes.append((receiver, signal.SIGTERM))
         await _ready(address, receiver, stop)
+        processes[0] = (receiver, signal.SIGTERM if stop.is_set() else signal.SIGINT)
         if not stop.is_set():
             arguments = ("--room", options.room, "--source", options.source, "--name", talker, "--loop")
             sender = await _start("send", "--server", address, *arguments)
-            processes.append(sender)
+            processes.append((sender, signal.SIGTERM))
             print(f"\n  Open {address}/?{urlencode({'room': options.room})}   (Ctrl-C ends the call)\n", flush=True)
             await _first(stop, receiver, sender)
         if not stop.is_set():
-            ended = next(process for process in processes if process.returncode is not None)
+            ended = next(process for process, _ in processes if process.returncode is not None)
             raise CallError(f"the {'receiver' if ended is receiver else 'sender'} stopped", ended.returncode or 1)
     finally:
         # The sender first: it says goodbye, and the receiver has nobody left to wait for.
-        for process in reversed(processes):
-            await _end(process)
+        for process, number in reversed(processes):
+            await _end(process, number)
 
 
 async def _start(*arguments: str) -> Process:
@@ -112,11 +115,11 @@ async def _first(stop: asyncio.Event, *processes: Process) -> None:
     await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, number: signal.Signals) -> None:
     if process.returncode is not None:
         return
     with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
     try:
         await asyncio.wait_for(process.wait(), STOP_SECONDS)
     except TimeoutError:

@@ -38,7 +38,7 @@ SENDER = """
 import signal, sys, time
 def stop(*arguments):
     open(sys.argv[1], "a").write("sender stopped\\n"); sys.exit(0)
-signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
 open(sys.argv[1], "a").write("sender started\\n")
 while True: time.sleep(60)
 """
