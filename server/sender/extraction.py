@@ -35,6 +35,7 @@ PATIENCE_SECONDS = 1.0
 """For the head tracker: without a face for that long, the sender pauses."""
 
 NO_FACE = "no face in the picture"
+SEVERAL_FACES = "several faces in the picture; the one seen first is sent"
 
 LONGEST_STEP = 0.5
 """Seconds between frames that the tracker is told of at most; after a longer gap nothing is known anyway."""
@@ -70,12 +71,17 @@ class ExtractionListener(Protocol):
     def on_presence(self, problem: str | None) -> None:
         """The face is not there, or gone; or, with None, there (again)."""
 
+    def on_notice(self, text: str) -> None:
+        """Something a person should know."""
+
     def on_failure(self, error: BaseException) -> None:
         """The worker ended by an error."""
 
 
 class Tracker(Protocol):
     """What is used of `model.face` HeadTracker."""
+
+    several: bool
 
     def update(self, frame: NDArray[np.uint8], elapsed: float) -> Crop | None: ...
     def hint(self, face: Box) -> None: ...
@@ -143,7 +149,8 @@ class Extraction(threading.Thread):
         self._lock = threading.Lock()
         self._answers: list[tuple[int, VisavisError | None]] = []
         self._last_ms: float | None = None
-        self._present = False
+        self._present: bool | None = None  # unknown before the first frame
+        self._several = False
         self._capture_times: deque[float] = deque(maxlen=50)
         self._extract_times: deque[float] = deque(maxlen=50)
 
@@ -198,6 +205,9 @@ class Extraction(threading.Thread):
         if (crop is not None) != self._present:
             self._present = crop is not None
             self._listener.on_presence(None if self._present else NO_FACE)
+        if self._tracker.several and not self._several:
+            self._listener.on_notice(SEVERAL_FACES)
+        self._several = self._tracker.several
         return crop
 
     def _sources(self, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> tuple[Motion, int] | None:

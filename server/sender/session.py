@@ -23,6 +23,7 @@ from aiortc import (
 )
 
 from model.errors import VisavisError
+from server.media.aiortc_private import close_peer
 from server.sender.capture import Clock
 from server.sender.extraction import SourceImage, StageTimes
 from server.sender.heartbeat import PING_EVERY_MS, Heartbeat
@@ -165,7 +166,7 @@ class Session:
         peer.on("connectionstatechange", on_state)
         if self._sound is not None:
             self._track = OpusTrack(self._sound, self._clock)
-            peer.addTrack(self._track)
+            peer.addTransceiver(self._track, direction="sendonly")
         await peer.setLocalDescription(await peer.createOffer())
         answer = await self._signalling.request("publish", sdp=peer.localDescription.sdp)
         try:
@@ -335,7 +336,7 @@ class Session:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._signalling.close(BROKEN_OFF if coming_back else WSCloseCode.OK)
         if self._peer is not None:
-            await self._peer.close()
+            await close_peer(self._peer)
 
 
 def _task_name(source: SourceImage) -> str:

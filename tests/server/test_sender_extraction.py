@@ -17,7 +17,7 @@ from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion
 from model.profiles.small import GUIDED, SMALL
 from server.sender.capture import CapturedFrame, FrameMailbox
-from server.sender.extraction import NO_FACE, Avatar, Extraction, SourceImage, StageTimes
+from server.sender.extraction import NO_FACE, SEVERAL_FACES, Avatar, Extraction, SourceImage, StageTimes
 from server.sender.motion_publisher import MotionSample
 from server.sender.source_choice import FIRST_WINDOW_MS, SETTLE_MS
 
@@ -69,6 +69,7 @@ class FakeTracker:
     """Sees a face wherever the picture is not black."""
 
     def __init__(self) -> None:
+        self.several = False
         self.elapsed: list[float] = []
         self.hints: list[Box] = []
 
@@ -85,6 +86,7 @@ class Listener:
         self.sources: list[SourceImage] = []
         self.motions: list[tuple[MotionSample, StageTimes]] = []
         self.presence: list[str | None] = []
+        self.notices: list[str] = []
         self.failures: list[BaseException] = []
 
     def on_source(self, source: SourceImage) -> None:
@@ -95,6 +97,9 @@ class Listener:
 
     def on_presence(self, problem: str | None) -> None:
         self.presence.append(problem)
+
+    def on_notice(self, text: str) -> None:
+        self.notices.append(text)
 
     def on_failure(self, error: BaseException) -> None:
         self.failures.append(error)
@@ -202,8 +207,16 @@ def test_a_lost_face_is_told_once_and_so_is_its_return() -> None:
     bench.choose()
     bench.show(None, 3)
     bench.show(0, 2)
-    assert bench.heard.presence == [None, NO_FACE, None]
+    assert bench.heard.presence == [NO_FACE, None, NO_FACE, None]
     assert len(bench.heard.motions) == 2
+
+
+def test_somebody_else_in_the_picture_is_told_once() -> None:
+    bench = Bench()
+    for several in (False, True, True, False, True):
+        bench.tracker.several = several
+        bench.show(0)
+    assert bench.heard.notices == [SEVERAL_FACES] * 2
 
 
 def test_the_tracker_hears_of_time_and_of_the_models_own_view() -> None:
