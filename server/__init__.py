@@ -3,7 +3,7 @@
 settings.py      every knob, one typed object
 app.py           the aiohttp application, built from settings and injected parts
 routes/          HTTP and WebSocket requests, translated to calls on the conference
-conference.py    joins rooms, publications and peer connections
+conference.py    joins rooms, publications and peer connections; viewing.py is its viewers' side
 rooms.py         who is in which room: a state machine without I/O, told the time
 protocol.py      the messages on the WebSocket
 connections.py   peer connections: offers checked and answered, closed exactly once

@@ -9,25 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from aiortc import MediaStreamTrack, RTCDataChannel
 
-from model.motion import View
 from server import protocol
 from server.auth import Claims
-from server.connections import Connection, Offer, Outcome, choose_codec, parse_offer
-from server.errors import CapacityError, ConflictError, DrainingError, NotFoundError, SdpError
+from server.connections import Connection, Offer, Outcome, parse_offer
+from server.errors import ConflictError, DrainingError, NotFoundError, SdpError
 from server.metrics import Metrics
-from server.publications import PublicationFactory, PublicationPort, SubscriptionPort
+from server.publications import PublicationFactory, PublicationPort
 from server.rooms import Client, Event, Gone, Kind, Participant, Reason, Resumed, RoomLimits, Rooms
 from server.settings import Settings
 from server.speaker import SpeakerDetector
+from server.viewing import Viewing, Watching
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.2
+SHUTDOWN_SECONDS = 30.0
+"""Time that closing everything may take before the process goes on to end."""
 
 
 class Listener(Protocol):
@@ -50,18 +52,6 @@ class Seat:
     connection: Connection | None = None  # on which it publishes
     published: bool = False  # the roster told of this publication
     lost_at: float | None = None  # when the connection ended by itself; the publication waits for another
-
-
-@dataclass
-class Watching:
-    """One viewer's connection to one participant."""
-
-    id: str
-    viewer: str | None  # participant; None when it came by WHEP
-    target: str
-    subscription: SubscriptionPort
-    connection: Connection
-    report: dict[str, Any] = field(default_factory=dict)  # what the viewer measured last
 
 
 class Conference:
@@ -91,7 +81,7 @@ class Conference:
         self._clock = clock
         self._new_secret = new_secret
         self._seats: dict[str, Seat] = {}
-        self._watching: dict[str, Watching] = {}
+        self.viewing = Viewing(settings, new_secret, self._connect, self._watching_ended)
         self._speakers: dict[str, SpeakerDetector] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
@@ -113,15 +103,18 @@ class Conference:
             if seat.listener is not None:
                 seat.listener.close("shutdown")
             self._act(self.rooms.leave(self._clock(), seat.participant, "closed"))
-        for watching in list(self._watching.values()):
-            self._end_watching(watching, None)
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.viewing.end_all()
+        try:
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                while self._tasks:
+                    await asyncio.gather(*self._tasks, return_exceptions=True)
+        except TimeoutError:
+            logger.error("some connections did not close")
 
     @property
     def busy(self) -> bool:
         """Whether anybody is here."""
-        return bool(self._seats or self._watching)
+        return bool(self._seats or self.viewing)
 
     # Participants
 
@@ -190,7 +183,7 @@ class Conference:
             await self._end_publication(seat, "unpublished")
         # Of the same kind it goes on, and its viewers with it: they see a pause and need not subscribe anew.
         publication = self._publication(seat)
-        connection = self._connect(lambda outcome: self._publish_ended(participant, connection, outcome))
+        connection = self._connect(lambda _outcome: self._publish_ended(participant, connection))
         seat.connection, seat.lost_at = connection, None
         connection.on_channel(lambda channel: _attach_channel(publication, channel))
         connection.on_track(lambda track: _attach_track(publication, track))
@@ -237,44 +230,10 @@ class Conference:
         self.rooms.find(room, target)
         if viewer is not None:
             self._seat(viewer)
-        self._check_subscriptions(viewer)
-        offer = parse_offer(sdp)
-        chosen = choose_codec(offer, self.settings.video_codecs, codec)
         seat = self._seat(target)
         if seat.publication is None or not seat.published:
             raise NotFoundError("the participant does not publish")
-        publication = seat.publication
-        identifier = self._new_secret()[:16]
-        subscription = publication.subscribe(identifier, chosen)
-        connection = self._connect(lambda outcome: self._watching_ended(identifier, outcome))
-        watching = Watching(identifier, viewer, target, subscription, connection)
-        self._watching[identifier] = watching
-        try:
-            sender = connection.send_track(subscription.video, chosen)
-            if offer.has_audio and subscription.audio is not None:
-                connection.send_track(subscription.audio)
-            subscription.bind(sender)
-            answer = await connection.answer(offer)
-        except BaseException:
-            self._end_watching(watching, None)
-            raise
-        if identifier not in self._watching:
-            raise ConflictError("the participant stopped publishing meanwhile")
-        return identifier, answer
-
-    def unsubscribe(self, viewer: str | None, subscription: str) -> None:
-        """End one of the viewer's subscriptions; NotFoundError when it has none of that name."""
-        self._end_watching(self._watching_of(viewer, subscription), None)
-
-    def set_view(self, viewer: str, message: protocol.SetView) -> None:
-        """Another free view on one subscription."""
-        view = View() if message.reset else View(yaw=message.yaw, pitch=message.pitch, roll=message.roll)
-        self._watching_of(viewer, message.subscription).subscription.set_view(view)
-
-    def report(self, viewer: str, message: protocol.Report) -> None:
-        """Keep what a viewer measured."""
-        watching = self._watching_of(viewer, message.subscription)
-        watching.report = message.model_dump(exclude={"id", "type", "subscription"}, exclude_none=True)
+        return await self.viewing.subscribe(viewer, target, seat.publication, sdp, codec)
 
     def statistics(self, room: str) -> dict[str, dict[str, Any]]:
         """Numbers of everybody who publishes in the room."""
@@ -282,7 +241,7 @@ class Conference:
         for participant in self.rooms.roster(room):
             publication = self._seats[participant.id].publication
             if publication is not None:
-                watchers = [w for w in self._watching.values() if w.target == participant.id]
+                watchers = self.viewing.of_target(participant.id)
                 result[participant.id] = publication.statistics() | {
                     "viewers": len(watchers),
                     "reports": [w.report for w in watchers if w.report],
@@ -317,9 +276,7 @@ class Conference:
     def _vacate(self, seat: Seat, reason: Reason) -> None:
         if seat.listener is not None and reason != "left":
             seat.listener.close(reason)
-        for watching in list(self._watching.values()):
-            if watching.viewer == seat.participant:
-                self._end_watching(watching, None)
+        self.viewing.end_viewer(seat.participant)
         self._spawn(self._end_publication(seat, "gone"))
 
     async def _end_publication(self, seat: Seat, reason: Literal["unpublished", "gone", "failed"]) -> None:
@@ -328,26 +285,20 @@ class Conference:
         seat.published, seat.lost_at = False, None
         if publication is not None:
             publication.on_gone = publication.on_state = None
-            for watching in list(self._watching.values()):
-                if watching.target == seat.participant:
-                    self._end_watching(watching, reason)
+            self.viewing.end_target(seat.participant, reason)
         if connection is not None:
             await connection.close()
         if publication is not None:
             await publication.close()
 
-    def _end_watching(self, watching: Watching, reason: str | None) -> None:
-        """Close one subscription; with a reason its viewer is told."""
-        if self._watching.pop(watching.id, None) is None:
-            return
-        watching.subscription.close()
+    def _watching_ended(self, watching: Watching, reason: str | None) -> None:
+        """Close the connection of a subscription that ended; with a reason its viewer is told."""
         self._spawn(watching.connection.close())
         seat = self._seats.get(watching.viewer or "")
         if reason is not None and seat is not None and seat.listener is not None:
             seat.listener.send(protocol.ended(watching.id, reason))
 
-    def _publish_ended(self, participant: str, connection: Connection, outcome: Outcome) -> None:
-        self._metrics.connection_ended(outcome)
+    def _publish_ended(self, participant: str, connection: Connection) -> None:
         seat = self._seats.get(participant)
         if seat is None or seat.connection is not connection:
             return
@@ -356,12 +307,6 @@ class Conference:
         else:
             seat.connection, seat.lost_at = None, self._clock()
             self._act(self.rooms.update(participant, media="lost"))
-
-    def _watching_ended(self, identifier: str, outcome: Outcome) -> None:
-        self._metrics.connection_ended(outcome)
-        watching = self._watching.get(identifier)
-        if watching is not None:
-            self._end_watching(watching, "failed")
 
     def _lose_publication(self, seat: Seat) -> None:
         """The peer of a publication was silent for too long, or its connection ended and no other came."""
@@ -399,7 +344,7 @@ class Conference:
             rooms=len(self.rooms.names()),
             participants=len(self.rooms),
             publications=sum(seat.connection is not None for seat in self._seats.values()),
-            subscriptions=len(self._watching),
+            subscriptions=len(self.viewing),
         )
 
     def _detect_speaker(self, room: str) -> None:
@@ -432,17 +377,6 @@ class Conference:
         if self.draining:
             raise DrainingError("the server is shutting down")
 
-    def _check_subscriptions(self, viewer: str | None) -> None:
-        bound = self.settings.max_whep_viewers if viewer is None else self.settings.max_subscriptions
-        if sum(w.viewer == viewer for w in self._watching.values()) >= bound:
-            raise CapacityError(f"at most {bound} subscriptions")
-
-    def _watching_of(self, viewer: str | None, subscription: str) -> Watching:
-        watching = self._watching.get(subscription)
-        if watching is None or watching.viewer != viewer:
-            raise NotFoundError("no such subscription")
-        return watching
-
     def _remember_source(self, participant: str, index: int, sha256: str) -> None:
         if participant in self._seats:
             self.rooms.get(participant).sources[index] = sha256
@@ -460,10 +394,14 @@ class Conference:
             self._act(self.rooms.update(participant, media=state))  # type: ignore[arg-type]  # narrowed by `in`
 
     def _connect(self, on_end: Callable[[Outcome], None]) -> Connection:
+        def ended(outcome: Outcome) -> None:
+            self._metrics.connection_ended(outcome)
+            on_end(outcome)
+
         return Connection(
             connect_seconds=self.settings.connect_seconds,
             public_address=self.settings.public_address,
-            on_end=on_end,
+            on_end=ended,
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -177,13 +177,13 @@ class Socket:
         if isinstance(request, protocol.GetStatistics):
             return {"participants": conference.statistics(conference.rooms.get(me).room)}
         if isinstance(request, protocol.Unsubscribe):
-            conference.unsubscribe(me, request.subscription)
+            conference.viewing.end(conference.viewing.get(me, request.subscription), None)
         elif isinstance(request, protocol.SetView):
-            conference.set_view(me, request)
+            conference.viewing.set_view(me, request)
         elif isinstance(request, protocol.SetState):
             conference.set_state(me, request)
         elif isinstance(request, protocol.Report):
-            conference.report(me, request)
+            conference.viewing.report(me, request)
         else:
             conference.leave(me, self)
             self._left = True

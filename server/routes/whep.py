@@ -26,7 +26,8 @@ async def delete(request: web.Request) -> web.Response:
     """End the session. Its name is a secret that its viewer alone was told."""
     parts = parts_of(request)
     bearer_claims(request).may_join(parse_room(request.match_info["room"]))
-    parts.conference.unsubscribe(None, request.match_info["session"])
+    viewing = parts.conference.viewing
+    viewing.end(viewing.get(None, request.match_info["session"]), None)
     return web.Response(status=200, headers=sdp.CORS)
 
 
