@@ -20,7 +20,7 @@ from model.codec.source_image import DEFAULT_QUALITY, encode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionEncoder
 from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, read_vav
-from model.errors import InputError
+from model.errors import InputError, NoFaceError
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
 from model.talking_head import TalkingHead
@@ -59,7 +59,7 @@ class EncodeOptions:
     step_index: int = -4  # half the units: under a third of a pixel of 256 on average
     kbps: float | None = None  # motion payload; the finest step that keeps it is taken, none finer than step_index
     audio: bool = True
-    source_frame: int = 0  # frame that becomes the source image
+    source_frame: int | None = None  # frame that becomes the source image; None: the first in which a face is found
     source_quality: int = DEFAULT_QUALITY
     reference: Path | None = None  # where to write the coded crops losslessly
 
@@ -151,8 +151,9 @@ def _extract(
 ) -> _Extracted:
     """Second pass: the motion of every frame; writes the reference."""
     size = head.profile.size
-    if not 0 <= options.source_frame < count:
+    if options.source_frame is not None and not 0 <= options.source_frame < count:
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
+    finder = HeadFinder()
     source: NDArray[np.uint8] | None = None
     vectors: list[NDArray[np.float32]] = []
     times: list[Fraction] = []
@@ -167,16 +168,21 @@ def _extract(
             crops = np.stack([crop.cut(timed.rgb(), size) for timed in batch])
             vectors.append(head.extract(torch.from_numpy(crops).permute(0, 3, 1, 2)).to_vector())
             for timed, picture in zip(batch, crops, strict=True):
-                if len(times) == options.source_frame:
+                if source is None and _is_source(picture, len(times), options.source_frame, finder):
                     source = picture
                 if reference is not None:
                     reference.frame(picture, timed.time, timed.duration)
                 times.append(timed.time)
                 end = timed.time + timed.duration
     if source is None:
-        raise InputError(f"{path}: changed while it was read")
+        raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
     duration = len(times) / rate if rate else end
     return _Extracted(np.concatenate(vectors), times, Fraction(duration), source)
+
+
+def _is_source(picture: NDArray[np.uint8], index: int, wanted: int | None, finder: HeadFinder) -> bool:
+    """A clip may begin with a hand before the lens: unless one is asked for, the first frame with a face is taken."""
+    return bool(finder.find(picture)) if wanted is None else index == wanted
 
 
 def _encode_motion(

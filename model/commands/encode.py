@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kbps", type=_factor, metavar="KBPS", help="coarsen the step until motion takes no more")
     parser.add_argument("--no-audio", action="store_true", help="leave the sound out")
     parser.add_argument(
-        "--source-frame", type=int, default=0, metavar="N", help="frame to take the source image from (0)"
+        "--source-frame", type=int, metavar="N", help="frame to take the source image from (the first with a face)"
     )
     parser.add_argument("--source-quality", type=int, default=75, choices=range(101), metavar="0-100", help="AVIF (75)")
     parser.add_argument("--reference", type=Path, metavar="REF.mkv", help="also write the coded crops, losslessly")

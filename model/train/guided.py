@@ -35,9 +35,9 @@ class Weights:
     """Weight of each loss. Position losses are in crop units, which are small: hence the large numbers."""
 
     perceptual: float = 1.0  # LPIPS of the whole picture
-    face: float = 0.5  # LPIPS of the face alone, enlarged
+    face: float = 1.0  # LPIPS of the face alone, enlarged
     pixel: float = 2.0  # L1
-    attention: float = 2.0  # L1 around eyes and mouth
+    attention: float = 3.0  # L1 around eyes and mouth
     keypoint: float = 10.0  # composed guided keypoints against the teacher's
     expression: float = 300.0  # expression deformation against the teacher's: hundredths of a unit, drowned by pose
     canonical: float = 20.0  # canonical keypoints against the teacher's
