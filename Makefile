@@ -9,7 +9,7 @@ PORT ?= 8080
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser call test lint types unit web bench teacher clean
+.PHONY: help setup browser call test lint types unit web bench teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,8 +43,9 @@ types: setup
 web: setup
 	node --test tests/client_web/*.test.mjs
 
+# One thread a process: the tests' small batches gain nothing from more, and lose much when cores are shared.
 unit: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 bench: setup  ## performance of this machine, as JSON
 	$(BIN)/python -m model bench --json
@@ -54,6 +55,9 @@ teacher:  ## the training teacher's own environment, .venv-teacher
 	test -x .venv-teacher/bin/python || $(PYTHON) -m venv .venv-teacher
 	.venv-teacher/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-teacher.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-train.txt
+
+portrait: setup  ## record the built-in talker anew from CLIP, a film of somebody talking; after each change of weights
+	$(BIN)/python -m server.sender.record_portrait "$(CLIP)"
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) .venv-teacher out .pytest_cache .mypy_cache .ruff_cache .hypothesis
