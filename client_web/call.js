@@ -3,7 +3,7 @@
  * Peer connections of one call: one that publishes camera and microphone, one per participant that is watched. None is ever
  * renegotiated; a change is a new connection. All candidates travel inside the offer and the answer.
  */
-import { backoffMs } from "./signalling.js";
+import { backoffMs, RequestError } from "./signalling.js";
 import { watchPlan } from "./state.js";
 
 /**
@@ -78,6 +78,7 @@ export class Call {
     this.publishing = null;
     /** @type {{audio: RTCRtpSender, video: RTCRtpSender} | null} */
     this.senders = null;
+    this.republishing = false;
     /** @type {Map<string, Watched>} */
     this.watched = new Map();
     /** @type {Map<string, number>} failed attempts in a row, by participant; "" is one's own publishing */
@@ -102,9 +103,8 @@ export class Call {
         sendEncodings: [{ maxBitrate: CAMERA_BITS_PER_SECOND }],
       }).sender,
     };
-    const senders = this.senders;
     this.#whenFailed(connection, () => {
-      if (this.publishing === connection) this.#again("", () => this.publish(senders.audio.track, senders.video.track));
+      if (this.publishing === connection) this.republish();
     });
     try {
       await negotiate(connection, (sdp) => this.request("publish", { sdp }));
@@ -113,8 +113,20 @@ export class Call {
       if (this.closed || this.publishing !== connection) return;
       connection.close();
       this.publishing = null;
-      this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
+      if (error instanceof RequestError && error.code === "timeout") this.republish();
+      else this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
     }
+  }
+
+  /** Publishes again what was published, after a while: the server lost it, or never answered. */
+  republish() {
+    const senders = this.senders;
+    if (senders === null || this.republishing) return;
+    this.republishing = true;
+    this.#again("", async () => {
+      this.republishing = false;
+      await this.publish(senders.audio.track, senders.video.track);
+    });
   }
 
   /**

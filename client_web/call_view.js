@@ -62,13 +62,18 @@ export function createCallView(devices, actions) {
   const closeDialog = element("button", { type: "button", class: "primary", on: { click: () => dialog.close() } }, "Done");
   const dialog = element("dialog", { class: "dialog", "aria-labelledby": "dialog-title" }, element("h2", { id: "dialog-title" }, "Devices"), pickers.element, closeDialog);
 
+  function openDialog() {
+    pickers.update();
+    dialog.showModal();
+  }
+
   const controls = {
     microphone: control("microphone", "Mute", actions.toggleMicrophone, "m"),
     camera: control("camera", "Camera", actions.toggleCamera, "v"),
     numbers: control("numbers", "Numbers", actions.toggleNumbers, "n"),
     pictureInPicture: control("pictureInPicture", "Pop out", actions.pictureInPicture, "p"),
     share: control("share", "Share", actions.share),
-    devices: control("devices", "Devices", () => dialog.showModal()),
+    devices: control("devices", "Devices", openDialog),
     leave: control("leave", "Leave", actions.leave),
   };
   setAttribute(controls.pictureInPicture.button, "aria-label", "Picture in picture");
@@ -76,13 +81,13 @@ export function createCallView(devices, actions) {
   setAttribute(controls.numbers.button, "aria-controls", "numbers");
   controls.pictureInPicture.button.hidden = !document.pictureInPictureEnabled;
   controls.leave.button.classList.add("is-leave");
-  const toolbar = element("div", { class: "controls", role: "toolbar", "aria-label": "Call controls" }, ...Object.values(controls).map(({ button }) => button));
-  const titleOf = element("h1", { class: "visually-hidden" }, "Call");
+  const toolbar = element("div", { class: "controls", role: "group", "aria-label": "Call controls" }, ...Object.values(controls).map(({ button }) => button));
+  const heading = element("h1", { class: "visually-hidden", tabindex: -1 }, "Call");
 
   const view = element(
     "main",
     { class: "call" },
-    titleOf,
+    heading,
     element("header", { class: "call-header" }, element("span", { class: "brand" }, mark(), element("span", { class: "brand-word" }, "visavis")), element("div", { class: "call-where" }, room, people)),
     banner,
     element("div", { class: "call-body" }, grid.element, numbers.element),
@@ -95,8 +100,8 @@ export function createCallView(devices, actions) {
     element: view,
     grid,
     numbers,
-    pickers,
-    toolbar,
+    /** Puts the focus where a person goes on. */
+    begin: () => heading.focus(),
     focusNumbersControl: () => controls.numbers.button.focus(),
     /** @param {State} state */
     update(state) {

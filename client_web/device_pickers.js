@@ -55,6 +55,7 @@ export function createLevelMeter() {
     ...bars,
   );
   let heard = false;
+  let told = 0;
   return {
     element: element("div", { class: "meter-row" }, meter, text),
     /**
@@ -65,7 +66,11 @@ export function createLevelMeter() {
       heard ||= level > 0.35;
       const lit = Math.round(level * bars.length);
       bars.forEach((bar, i) => bar.classList.toggle("is-lit", i < lit));
-      meter.setAttribute("aria-valuenow", String(Math.round(level * 100)));
+      // In steps, or assistive technology would be told sixty times a second.
+      if (Math.abs(level - told) >= 0.05 || (level === 0 && told > 0)) {
+        told = level;
+        meter.setAttribute("aria-valuenow", String(Math.round(level * 100)));
+      }
       const words = { on: heard ? "Microphone works" : "Say something", off: "Microphone off", none: "No microphone" };
       setText(text, words[microphone]);
     },

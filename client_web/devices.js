@@ -94,6 +94,7 @@ export class OwnDevices {
     this.wanted = { camera: true, microphone: true };
     /** @type {{context: AudioContext, source: MediaStreamAudioSourceNode, analyser: AnalyserNode, samples: Float32Array<ArrayBuffer>} | null} */
     this.meter = null;
+    this.measuring = true;
     navigator.mediaDevices?.addEventListener("devicechange", () => void this.#list());
   }
 
@@ -165,18 +166,22 @@ export class OwnDevices {
     return meterLevel(this.meter.samples);
   }
 
-  /** Lets go of every device. */
-  close() {
-    this.#take("camera", null);
-    this.#take("microphone", null);
-    this.onChange();
+  /**
+   * Whether anybody looks at the level; measuring costs a little all the time.
+   * @param {boolean} measuring
+   */
+  measureLevel(measuring) {
+    this.measuring = measuring;
+    void (measuring ? this.meter?.context.resume() : this.meter?.context.suspend());
   }
 
   /** @param {"camera" | "microphone"} device */
   async #openOne(device) {
     try {
       const stream = await this.#ask(device === "camera" ? { video: this.#video() } : { audio: this.#audio() });
-      this.#take(device, stream.getTracks()[0] ?? null);
+      const track = stream.getTracks()[0] ?? null;
+      if (this.wanted[device]) this.#take(device, track);
+      else track?.stop(); // turned off while it was opening
     } catch (error) {
       this.#take(device, null);
       const cause = navigator.mediaDevices ? /** @type {{name?: string}} */ (error).name : "insecure";
@@ -231,7 +236,8 @@ export class OwnDevices {
     source.connect(analyser);
     this.meter = { context, source, analyser, samples: new Float32Array(analyser.fftSize) };
     // A browser may hold sound back until the first click.
-    if (context.state === "suspended") void context.resume();
+    if (this.measuring) void context.resume();
+    else void context.suspend();
   }
 
   async #list() {

@@ -25,6 +25,7 @@ export function createGrid({ onView, onBlocked, invitation }) {
   const stage = element("section", { class: "stage", "aria-label": "Participants" }, grid, corner, invitation);
   /** @type {State | null} */
   let shown = null;
+  let speaker = "";
 
   new ResizeObserver(() => place()).observe(stage);
 
@@ -43,9 +44,16 @@ export function createGrid({ onView, onBlocked, invitation }) {
     corner.style.setProperty("--from-side", `${Math.max(0, (width - tile.width) / 2)}px`);
     corner.style.setProperty("--from-bottom", `${Math.max(0, (height - tile.height) / 2)}px`);
     grid.style.setProperty("--gap", `${gap}px`);
+    stage.classList.toggle("scrolls", tile.rows * (tile.height + gap) - gap > height + 1);
     grid.style.setProperty("--columns", String(tile.columns));
     grid.style.setProperty("--tile-width", `${tile.width}px`);
     grid.style.setProperty("--tile-height", `${tile.height}px`);
+  }
+
+  /** @param {HTMLVideoElement} video */
+  async function speakThrough(video) {
+    // A device that was unplugged meanwhile leaves the browser's own choice in place.
+    if ("setSinkId" in video) await video.setSinkId(speaker).catch(() => undefined);
   }
 
   return {
@@ -65,6 +73,7 @@ export function createGrid({ onView, onBlocked, invitation }) {
         if (tile === undefined) {
           tile = createTile({ own: false, onBlocked, onView: (view) => onView(participant.id, view) });
           tiles.set(participant.id, tile);
+          if (speaker) void speakThrough(tile.video);
         }
         tile.update({ participant, speaking: state.speaking === participant.id, statistics: state.statistics[participant.id] });
       }
@@ -85,7 +94,8 @@ export function createGrid({ onView, onBlocked, invitation }) {
     own,
     /** @param {string} deviceId */
     async speakThrough(deviceId) {
-      for (const { video } of tiles.values()) if ("setSinkId" in video) await video.setSinkId(deviceId);
+      speaker = deviceId;
+      await Promise.all([...tiles.values()].map(({ video }) => speakThrough(video)));
     },
     /** Plays what the browser held back, after a click. */
     unblock() {

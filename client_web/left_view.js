@@ -19,7 +19,7 @@ export function createLeftView(actions) {
   );
   return {
     element: view,
-    again,
+    begin: () => again.focus(),
     /** @param {import("./state.js").State} state */
     update(state) {
       setText(words, state.problem ?? `The room ${state.room} stays open for the others.`);

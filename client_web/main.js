@@ -8,13 +8,17 @@ import { Measurement } from "./measurement.js";
 import { Session } from "./session.js";
 import { announcements, initialState, others, reduce, roomName } from "./state.js";
 import { announce, toast } from "./toasts.js";
+import { keepAwake } from "./wake_lock.js";
 
 /** @typedef {import("./state.js").Action} Action */
 
 const NAME_KEY = "visavis.name";
 
 /** @type {{room?: string, token?: string}} */
-const config = await fetch("/api/config").then((response) => (response.ok ? response.json() : {}));
+const config = await fetch("/api/config").then(
+  (response) => (response.ok ? response.json() : {}),
+  () => ({}), // joining will tell that the server cannot be reached
+);
 const address = new URL(window.location.href);
 const fragment = new URLSearchParams(address.hash.slice(1));
 
@@ -63,11 +67,14 @@ function onPhase(before) {
     history.replaceState(null, "", address);
     if (before === "joining") measurement.start();
   }
+  const inCall = state.phase === "call" || state.phase === "reconnecting";
+  keepAwake(inCall);
+  devices.measureLevel(!inCall);
   if (state.phase === "left" || state.phase === "lobby") {
     measurement.stop();
     for (const participant of others(state)) call.grid.tile(participant.id)?.show(null);
   }
-  document.title = state.phase === "call" || state.phase === "reconnecting" ? `${state.room} · visavis` : "visavis";
+  document.title = inCall ? `${state.room} · visavis` : "visavis";
 }
 
 function render() {
@@ -75,7 +82,7 @@ function render() {
   const shown = inCall ? call : state.phase === "left" ? left : lobby;
   if (page.firstElementChild !== shown.element) {
     page.replaceChildren(shown.element);
-    if (shown === left) left.again.focus();
+    shown.begin();
   }
   shown.update(state);
   if (inCall) call.grid.own.show(ownStream());
@@ -222,5 +229,4 @@ function meter() {
 
 render();
 meter();
-lobby.begin();
 await devices.open();

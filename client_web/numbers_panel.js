@@ -89,7 +89,15 @@ function createSection() {
   const total = element("span", { class: "latency-total" });
   const strip = element("div", { class: "latency-strip", "aria-hidden": "true" });
   const stages = element("dl", { class: "latency-stages" });
-  const latency = element("section", { class: "latency", "aria-label": "Latency" }, element("h4", {}, "From capture to screen", total), strip, stages);
+  const remark = element("p", { class: "fine" });
+  const latency = element(
+    "section",
+    { class: "latency", "aria-label": "Latency" },
+    element("h4", {}, "From capture to screen", total),
+    strip,
+    stages,
+    remark,
+  );
   const series = new Series();
   const curve = vector("polyline", { class: "curve-line", points: "" });
   const curveBox = element("div", { class: "curve" });
@@ -132,6 +140,13 @@ function createSection() {
         series.add(wire);
         setAttribute(curve, "points", series.points(300, 44));
       }
+      const percentile = neural ? number(server?.latency_ms_p95) : null;
+      const delay = neural ? number(server?.audio_delay_ms) : null;
+      const remarks = [
+        percentile !== null && `95 of 100 pictures are encoded within ${percentile.toFixed(0)} ms of capture.`,
+        delay !== null && `The sound waits ${delay.toFixed(0)} ms for the lips.`,
+      ];
+      setText(remark, remarks.filter(Boolean).join(" "));
       drawLatency(latency, total, strip, stages, latencyStages(neural ? server?.stages : undefined, received, displayMs));
     },
   };

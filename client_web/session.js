@@ -2,6 +2,7 @@
 /** One stay in a room: the socket, the call over it, and coming back after a loss with the resume token. */
 import { Call } from "./call.js";
 import { backoffMs, RequestError, Signalling, socketAddress } from "./signalling.js";
+import { signalLost } from "./state.js";
 
 /**
  * @typedef {import("./state.js").Action} Action
@@ -16,6 +17,7 @@ import { backoffMs, RequestError, Signalling, socketAddress } from "./signalling
 
 /** Losing the line for longer than this ends the call; the server forgets a resume token in about the same time. */
 const GIVE_UP_AFTER_MS = 120_000;
+const REPUBLISH_AFTER_MS = 4000;
 /** Errors that another attempt may cure. */
 const PASSING = ["unreachable", "disconnected", "timeout", "draining"];
 /** So often the server must answer and yet refuse before a new token is taken: it may have been starting up. */
@@ -43,6 +45,8 @@ export class Session {
     this.self = null;
     /** What the others were last told of our devices. @type {string | null} */
     this.told = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.lostTimer = undefined;
     /** @type {Call | null} */
     this.call = null;
     this.signalling = new Signalling({
@@ -142,6 +146,16 @@ export class Session {
   /** @param {import("./state.js").Participant[]} roster */
   #follow(roster) {
     this.call?.follow(roster.filter((participant) => participant.id !== this.self));
+    const own = roster.find((participant) => participant.id === this.self);
+    // The line to the server is there, so it is our media that it lost; a camera just turned on needs a moment, though.
+    const lost = own !== undefined && own.kind !== "none" && signalLost(own);
+    if (lost) this.lostTimer ??= setTimeout(() => this.call?.republish(), REPUBLISH_AFTER_MS);
+    else this.#forgetLoss();
+  }
+
+  #forgetLoss() {
+    clearTimeout(this.lostTimer);
+    this.lostTimer = undefined;
   }
 
   async #comeBack() {
@@ -195,6 +209,7 @@ export class Session {
   }
 
   #closeCall() {
+    this.#forgetLoss();
     this.call?.close();
     this.call = null;
   }

@@ -109,6 +109,14 @@ export function others(state) {
 }
 
 /**
+ * Whether somebody's signal is lost. A camera that was turned off sends no pictures either, and that is no loss.
+ * @param {Participant} participant
+ */
+export function signalLost({ state, kind, camera_off: cameraOff }) {
+  return state === "lost" && !(kind === "camera" && cameraOff);
+}
+
+/**
  * Which participants to start and to stop watching so that exactly the present publications are watched. One that published
  * anew is in `start` alone: its old picture stands until the new one comes. One whose connection is lost keeps what is watched,
  * and nothing new is started until it is back.
@@ -120,7 +128,7 @@ export function watchPlan(watched, remote) {
   const publishing = remote.filter((participant) => participant.kind !== "none");
   const wanted = new Set(publishing.map((participant) => participant.id));
   return {
-    start: publishing.filter(({ id, publication, state }) => state !== "lost" && watched.get(id) !== publication),
+    start: publishing.filter((participant) => !signalLost(participant) && watched.get(participant.id) !== participant.publication),
     stop: [...watched.keys()].filter((id) => !wanted.has(id)),
   };
 }
@@ -147,8 +155,8 @@ export function announcements(before, after) {
       continue;
     }
     if (known.name !== participant.name) sentences.push(`${known.name} is now called ${participant.name}.`);
-    if (participant.state === "lost" && known.state !== "lost") sentences.push(`The signal of ${participant.name} is lost.`);
-    if (participant.state === "live" && known.state === "lost") sentences.push(`${participant.name} is back.`);
+    if (signalLost(participant) && !signalLost(known)) sentences.push(`The signal of ${participant.name} is lost.`);
+    if (participant.state === "live" && signalLost(known)) sentences.push(`${participant.name} is back.`);
     if (participant.avatar && !known.avatar) sentences.push(`${participant.name} is now shown as an avatar.`);
   }
   return sentences;

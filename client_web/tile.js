@@ -4,7 +4,7 @@ import { element, setAttribute, setText } from "./element.js";
 import { createFreeViewPad } from "./free_view_pad.js";
 import { icon } from "./icons.js";
 import { DisplayDelay, shortNumber } from "./media_statistics.js";
-import { initials } from "./state.js";
+import { initials, signalLost } from "./state.js";
 
 /**
  * @typedef {import("./state.js").Participant} Participant
@@ -67,7 +67,7 @@ export function createTile({ own, onView, onBlocked }) {
     const told = stateOf(participant, pictured, own);
     tile.classList.toggle("is-speaking", speaking && !participant.muted);
     tile.classList.toggle("has-picture", pictured);
-    tile.classList.toggle("is-lost", participant.state === "lost");
+    tile.classList.toggle("is-lost", signalLost(participant));
     setAttribute(tile, "aria-label", describe(participant, own, told?.text, speaking));
     setAttribute(tile, "data-participant", participant.id);
     tile.style.setProperty("--hue", String(HUES[hash(participant.id) % HUES.length]));
@@ -124,7 +124,7 @@ export function createTile({ own, onView, onBlocked }) {
  * @returns {{text: string, icon: import("./icons.js").IconName} | null} what stands over the picture
  */
 function stateOf(participant, pictured, own) {
-  if (participant.state === "lost") return { text: "Signal lost", icon: "signalLost" };
+  if (signalLost(participant)) return { text: "Signal lost", icon: "signalLost" };
   if (participant.camera_off) return { text: "Camera off", icon: "cameraOff" };
   if (pictured || own) return null;
   return participant.kind === "none" ? { text: "Watching only", icon: "people" } : { text: "Waiting for the picture", icon: "waiting" };

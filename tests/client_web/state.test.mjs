@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { announcements, initialState, initials, others, reduce, roomName, watchPlan } from "../../client_web/state.js";
+import { announcements, initialState, initials, others, reduce, roomName, signalLost, watchPlan } from "../../client_web/state.js";
 
 const person = (id, more = {}) => ({
   id,
@@ -98,6 +98,16 @@ test("a screen reader hears who comes, goes, is lost and comes back", () => {
     "B is now called Bea.",
     "C is now shown as an avatar.",
   ]);
+});
+
+test("a camera turned off is not a lost signal, but a lost face is", () => {
+  const off = { state: "lost", camera_off: true };
+  assert.equal(signalLost(person("b", { ...off, kind: "camera" })), false);
+  assert.equal(signalLost(person("b", { ...off, kind: "motion" })), true);
+  const one = inCall([person("b", { kind: "camera" })]);
+  const turnedOff = reduce(one, { type: "roster", participants: [person("me"), person("b", { ...off, kind: "camera" })] });
+  assert.deepEqual(announcements(one, turnedOff), []);
+  assert.deepEqual(watchPlan(new Map(), others(turnedOff)).start.length, 1);
 });
 
 test("muting, speaking and statistics are not announced", () => {

@@ -59,7 +59,7 @@ class Visitor:
             self.page.get_by_label("Room").fill(room)
         self.page.get_by_label("Your name").fill(name)
         self.page.get_by_role("button", name="Join the call").click()
-        self.page.get_by_role("toolbar", name="Call controls").wait_for()
+        self.page.get_by_role("group", name="Call controls").wait_for()
 
     def evaluate(self, script: str, argument: Any = None) -> Any:
         """Run a script in the page."""

@@ -21,6 +21,8 @@ NUMBERS = {
     "fps": 25.0,
     "loss_percent": 0.4,
     "freezes": 0,
+    "latency_ms_p95": 96.4,
+    "audio_delay_ms": 72.0,
     "state": "live",
     "stages": {
         "capture": 4.0,
@@ -187,7 +189,7 @@ def test_controls_and_leaving(visit: Visit, stage: Stage) -> None:
     visitor.screenshot("left")
     assert stage.names() == []
     page.get_by_role("button", name="Join again").click()
-    page.get_by_role("toolbar", name="Call controls").wait_for()
+    page.get_by_role("group", name="Call controls").wait_for()
     assert stage.names() == ["Ada"]
     visitor.check_quiet()
 
