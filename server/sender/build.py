@@ -27,10 +27,8 @@ from server.sender.feed import Feed, FeedListener, LiveFeed
 from server.sender.inputs import Source, parse_source
 from server.sender.recording import RecordingFeed, read_recording
 from server.sender.signalling import server_address
-from server.sender.status_line import Screen, StatusLine
+from server.sender.status_line import LineFilter, Screen, StatusLine
 from server.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_FPS = 25.0
 
@@ -91,13 +89,17 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
     avatar = read_picture(choices.avatar) if choices.avatar is not None else None
     model = TalkingHead.random() if settings.random_weights else TalkingHead.load(settings.weights)
     fps = choices.rate.frames_per_second or DEFAULT_FPS
+    line = StatusLine(screen, "json" if choices.json else "human")
+    if line.live:
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(LineFilter(line))
     return Daemon(
         Destination(choices.server, choices.room, choices.name, avatar=choices.avatar is not None),
         Access(choices.server, choices.room, choices.token, settings),
         _feed_factory(choices, model, avatar, fps),
         lambda: MotionEncoder(model.statistics, choices.rate),
         clock=monotonic_ms,
-        status_line=StatusLine(screen, "json" if choices.json else "human"),
+        status_line=line,
     )
 
 

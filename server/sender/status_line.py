@@ -95,3 +95,16 @@ class StatusLine:
             self._screen.write("\r" + " " * self._width + "\r")
             self._screen.flush()
             self._width = 0
+
+
+class LineFilter(logging.Filter):
+    """On a log handler of the same terminal: wipes the live line before a record is written over it."""
+
+    def __init__(self, line: StatusLine) -> None:
+        super().__init__()
+        self._line = line
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let everything pass."""
+        self._line.clear()
+        return True

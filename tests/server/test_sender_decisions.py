@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from server.sender.source_choice import (
     quality,
     sharpness,
 )
-from server.sender.status_line import Status, StatusLine, status_json, status_text
+from server.sender.status_line import LineFilter, Status, StatusLine, status_json, status_text
 
 # Reconnecting
 
@@ -281,6 +282,17 @@ def test_a_terminal_gets_one_line_drawn_over() -> None:
     assert screen.getvalue().count("\r") == 4
     shown = screen.getvalue().split("\r")
     assert len(shown[2]) == len(shown[1]), "the shorter line wipes the longer one"
+
+
+def test_a_log_record_starts_on_a_clean_line() -> None:
+    screen = Terminal()
+    line = StatusLine(screen, "human")
+    handler = logging.StreamHandler(screen)
+    handler.addFilter(LineFilter(line))
+    line.show(LIVE, 0.0)
+    handler.handle(logging.makeLogRecord({"msg": "joined"}))
+    width = len(status_text(LIVE))
+    assert screen.getvalue().endswith("\r" + " " * width + "\rjoined\n")
 
 
 def test_elsewhere_a_line_is_logged_when_the_state_changes_and_every_ten_seconds() -> None:
