@@ -7,6 +7,9 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import numpy as np
+import torch
+
 from model.device import choose_device
 from model.errors import InputError
 from model.talking_head import TalkingHead
@@ -31,6 +34,7 @@ async def live_receiver(
 ) -> AsyncIterator[PublicationFactory]:
     """Load the model and run the engine as long as the context is open. Raises WeightsError, SettingsError."""
     model = await asyncio.to_thread(load_model, settings)
+    await asyncio.to_thread(warm_up, model)
     logger.info("model loaded", extra={"device": str(model.device), "weights": model.weights_hash[:12]})
     engine = RenderEngine(
         model,
@@ -64,6 +68,17 @@ async def live_receiver(
     finally:
         await sources.close()
         await engine.close()
+
+
+def warm_up(model: TalkingHead) -> None:
+    """Load the face detector and run the model once, so that the first caller does not wait for either."""
+    from model.face.finder import HeadFinder
+
+    size = model.profile.size
+    blank = torch.zeros(3, size, size, dtype=torch.uint8)
+    state = model.enrol(blank)
+    model.render([state], model.extract(blank[None]))
+    HeadFinder().find(np.zeros((size, size, 3), np.uint8))
 
 
 def load_model(settings: Settings) -> TalkingHead:

@@ -15,6 +15,7 @@ from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
 from model.codec.stream import MotionDecoder
 from model.errors import InputError
 from model.motion import View
+from server.errors import ConflictError
 from server.media.aiortc_private import AUDIO_HOLD_PACKETS, route_feedback
 from server.media.audio_delay import lip_sync
 from server.media.audio_relay import PACKET_SAMPLES, SAMPLE_RATE, AudioRelay, AudioTrack
@@ -363,7 +364,7 @@ class Publication:
         """Use an acquired source image under this index."""
         if self._closed:
             self._cache.release(sha256)
-            raise InputError("the publication has ended")
+            raise ConflictError("the publication has ended")
         before, self._sources[index] = self._sources.get(index), sha256
         if before is not None:
             self._cache.release(before)
