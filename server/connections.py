@@ -147,6 +147,7 @@ class Connection:
         self._on_end = on_end
         self._closing: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._negotiation = asyncio.Lock()
         self.peer.on("connectionstatechange", self._state_changed)
 
     def on_channel(self, attach: Callable[[RTCDataChannel], None]) -> None:
@@ -171,9 +172,11 @@ class Connection:
         """The SDP answer, with candidates. Raises SdpError, and the connection is closed then."""
         self._deadline = asyncio.get_running_loop().call_later(self._connect_seconds, self._too_late)
         try:
-            await self.peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-            await self.peer.setLocalDescription(await self.peer.createAnswer())
-            sdp = str(self.peer.localDescription.sdp)
+            # Closing waits for this: sockets opened after a close would never be closed.
+            async with self._negotiation:
+                await self.peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+                await self.peer.setLocalDescription(await self.peer.createAnswer())
+                sdp = str(self.peer.localDescription.sdp)
         except Exception as error:
             # As in `parse_offer`: what a strange offer raises is not limited to aiortc's own errors.
             await self.close()
@@ -198,7 +201,7 @@ class Connection:
         if self._deadline is not None:
             self._deadline.cancel()
         self.peer.remove_all_listeners()
-        closing = asyncio.create_task(close_peer(self.peer))
+        closing = asyncio.create_task(self._close_peer())
         try:
             _, late = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
             if late:
@@ -209,6 +212,10 @@ class Connection:
             if self._on_end is not None:
                 self._on_end(outcome)
                 self._on_end = None
+
+    async def _close_peer(self) -> None:
+        async with self._negotiation:
+            await close_peer(self.peer)
 
     def _state_changed(self) -> None:
         state = self.peer.connectionState

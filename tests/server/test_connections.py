@@ -173,6 +173,22 @@ async def test_closing_at_any_moment_of_connecting_leaves_nothing() -> None:
 
 
 @pytest.mark.asyncio
+async def test_closing_at_any_moment_of_answering_leaves_nothing() -> None:
+    async with asyncio.timeout(60):
+        wanted = parse_offer(await make_offer(video="sendonly"))
+        before = resources()
+        for step in range(24):
+            connection = Connection(connect_seconds=10.0)
+            answering = asyncio.create_task(connection.answer(wanted))
+            for _ in range(step):
+                await asyncio.sleep(0)
+            await connection.close()
+            outcome = (await asyncio.gather(answering, return_exceptions=True))[0]
+            assert isinstance(outcome, str | SdpError)
+        await assert_released(before)
+
+
+@pytest.mark.asyncio
 async def test_client_that_never_connects_times_out() -> None:
     async with asyncio.timeout(30):
         before = resources()
