@@ -69,6 +69,14 @@ class Visitor:
         """Until the script gives something true."""
         self.page.wait_for_function(script, arg=argument, timeout=PATIENCE_MS)
 
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Poll a condition of the test's own; the page goes on meanwhile."""
+        for _ in range(PATIENCE_MS // 100):
+            if condition():
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError("the condition never came true")
+
     def screenshot(self, name: str) -> Path:
         """Keep a picture of the page in the ignored folder out/."""
         OUT.mkdir(parents=True, exist_ok=True)

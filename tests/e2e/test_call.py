@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import OUT, PATIENCE_MS, Visit, Visitor
+from tests.e2e.conftest import OUT, Visit, Visitor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -124,12 +124,8 @@ def received(visitor: Visitor) -> dict[str, Any]:
 
 def reaches(visitor: Visitor, key: str, value: float) -> dict[str, Any]:
     """Poll the totals until one of them is at least `value`."""
-    for _ in range(PATIENCE_MS // 250):
-        totals = received(visitor)
-        if totals[key] >= value:
-            return totals
-        visitor.page.wait_for_timeout(250)
-    raise AssertionError(f"{key} stays under {value}: {received(visitor)}")
+    visitor.until(lambda: received(visitor)[key] >= value)
+    return received(visitor)
 
 
 def test_the_talker_is_seen_and_heard(visit: Visit, address: str) -> None:
