@@ -60,14 +60,6 @@ class RandomTransform:
         slope = 2 * gap * (_log(self._square(points)) + 1).unsqueeze(-1)  # (B, N, P, 2): dU/dp
         return self.affine[:, None, :, :2] + torch.einsum("bpi,bnpj->bnij", self.weights, slope)
 
-    def inverse(self, points: Tensor, iterations: int = 20) -> Tensor:
-        """T^-1 of `points` (B, N, 2), by Newton's method from the affine part's inverse."""
-        linear, offset = self.affine[..., :2], self.affine[..., 2]
-        x: Tensor = torch.linalg.solve(linear, (points - offset[:, None]).mT).mT  # (B, N, 2)
-        for _ in range(iterations):
-            x = x - torch.linalg.solve(self.jacobian(x), (self(x) - points).unsqueeze(-1)).squeeze(-1)
-        return x
-
     def frame(self, frame: Tensor) -> Tensor:
         """Warp `frame` (B, 3, H, W): the result at p shows the frame at T(p), so what was at x is now at T^-1(x)."""
         height, width = frame.shape[-2:]

@@ -21,6 +21,15 @@ def transform(seed: int, batch: int = 2, sigma: float = 1.0) -> RandomTransform:
     return RandomTransform.sample(batch, generator, sigma_affine=0.05 * sigma, sigma_spline=0.005 * sigma)
 
 
+def inverse(warp: RandomTransform, points: Tensor, iterations: int = 20) -> Tensor:
+    """T^-1 of `points` (B, N, 2), by Newton's method from the affine part's inverse; they must be within T's reach."""
+    linear, offset = warp.affine[..., :2], warp.affine[..., 2]
+    x: Tensor = torch.linalg.solve(linear, (points - offset[:, None]).mT).mT  # (B, N, 2)
+    for _ in range(iterations):
+        x = x - torch.linalg.solve(warp.jacobian(x), (warp(x) - points).unsqueeze(-1)).squeeze(-1)
+    return x
+
+
 def pose(yaw: float, pitch: float, roll: float) -> Motion:
     one = torch.ones(2)
     return Motion(yaw * one, pitch * one, roll * one, torch.zeros(2, 3), one, torch.zeros(2, 4, 3))
@@ -124,11 +133,10 @@ def test_deformation_prior_by_hand() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
-def test_warp_inverse(seed: int) -> None:
+def test_within_the_picture_the_warp_does_not_fold(seed: int) -> None:
     warp = transform(seed)
     points = torch.rand(2, 30, 2, generator=torch.Generator().manual_seed(seed + 1)) * 1.8 - 0.9
-    torch.testing.assert_close(warp(warp.inverse(points)), points, atol=1e-5, rtol=0)
-    torch.testing.assert_close(warp.inverse(warp(points)), points, atol=1e-5, rtol=0)
+    torch.testing.assert_close(inverse(warp, warp(points)), points, atol=1e-5, rtol=0)
 
 
 def test_warp_jacobian_is_the_derivative() -> None:
@@ -161,7 +169,7 @@ def test_a_dot_in_the_frame_moves_to_the_inverse() -> None:
     warped = warp.frame(torch.exp(-square / 0.005).expand(1, 3, -1, -1))[0, 0]
     mass = warped / warped.sum()
     found = torch.stack([(mass.sum(0) * axis).sum(), (mass.sum(1) * axis).sum()])
-    expected = warp.inverse(centre)[0, 0]
+    expected = inverse(warp, centre)[0, 0]
     assert float((expected - centre[0, 0]).norm()) > 0.01  # the warp does something
     torch.testing.assert_close(found, expected, atol=3e-3, rtol=0)
 
@@ -169,7 +177,7 @@ def test_a_dot_in_the_frame_moves_to_the_inverse() -> None:
 def test_equivariance_is_zero_for_points_that_move_with_the_frame() -> None:
     warp = transform(7)
     points = torch.rand(2, 20, 3) - 0.5
-    moved = torch.cat([warp.inverse(points[..., :2]), torch.rand(2, 20, 1)], -1)  # depth does not matter
+    moved = torch.cat([inverse(warp, points[..., :2]), torch.rand(2, 20, 1)], -1)  # depth does not matter
     assert float(losses.equivariance_loss(points, moved, warp)) < 1e-5
     assert float(losses.equivariance_loss(points, points, warp)) > 1e-3
 
