@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from model.face.finder import clip_crop
+from model.face.finder import HeadFinder, clip_crop
 from model.video import constant_rate, read_frames
 
 CROP_EVERY = 5
@@ -47,16 +47,21 @@ def find_clips(folder: Path, only: Collection[str] | None = None) -> list[Path]:
 def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:
     """The first `max_frames` frames of a video, cropped to the head and resized to `size` pixels.
 
-    Raises InputError for an unreadable file or under two frames, FaceError when no single head can be followed.
+    Frames before the first in which a face is found are left out, because that frame becomes the source image: a clip
+    may begin with a hand before the lens. Raises InputError for an unreadable file or under two frames, FaceError when
+    no single head can be followed.
     """
     # Two passes, so that only crops are held in memory and not a thousand frames of a phone's camera.
     crop = clip_crop((timed.rgb() for timed in islice(read_frames(path), 0, max_frames, CROP_EVERY)), every=1)
+    finder = HeadFinder()
     frames: list[NDArray[np.uint8]] = []
     times: list[Fraction] = []
     for timed in islice(read_frames(path), max_frames):
-        frames.append(crop.cut(timed.rgb(), size))
-        times.append(timed.time)
+        frame = crop.cut(timed.rgb(), size)
+        if frames or finder.find(frame):
+            frames.append(frame)
+            times.append(timed.time)
     if len(frames) < 2:
-        raise InputError(f"{path}: needs at least two frames, has {len(frames)}")
+        raise InputError(f"{path}: needs at least two frames from the first with a face on, has {len(frames)}")
     mean = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else Fraction(25)
     return Clip(path.stem, np.stack(frames), float(constant_rate(times) or mean))

@@ -1,7 +1,7 @@
 """`python -m model evaluate`: a model on a folder of clips, against baselines that need no model.
 
-Same-identity reconstruction as the field measures it: the first frame is the source, the rest drive (arXiv 2011.15126,
-section 4.1). Systems:
+Same-identity reconstruction as the field measures it (arXiv 2011.15126, section 4.1): the first frame, or the first in
+which a face is found, is the source, and the rest drive. Systems:
 
     model   the talking head
     copy    the source frame repeated

@@ -125,8 +125,8 @@ def test_evaluation_of_a_clip_reports_all_systems(lpips: Lpips, head: TalkingHea
     json.dumps(figures, allow_nan=False)
     assert len(table(figures).splitlines()) == 1 + 4 * 3
     sheet(result).save(tmp_path / "sheet.png")
-    every = evaluate_clip(head, clip, Networks(lpips), every=3)
-    assert every.truth.shape[0] == 2
+    every = evaluate_clip(head, Clip("short", clip.frames[:3], 25.0), Networks(lpips), every=2)
+    assert every.truth.shape[0] == 1
     assert every.scores["model"]["flicker"] is None
     with pytest.raises(ValueError, match="no clips"):
         report({})
@@ -250,6 +250,16 @@ def test_a_folder_with_a_bad_clip_loses_only_that_clip(lpips: Lpips, head: Talki
     with pytest.raises(InputError, match="not a readable video"):
         survey(head, paths[:1], Networks(lpips))
     assert read_clip(tmp_path / "good.mp4", 256, 3).frames.shape == (3, 256, 256, 3)
+
+
+def test_a_clip_begins_where_its_face_is_first_seen(tmp_path: Path) -> None:
+    frames = moving_portrait(5)
+    covered = np.concatenate([np.full_like(frames[:2], 120), frames])
+    write_video(tmp_path / "covered.mp4", covered)
+    clip = read_clip(tmp_path / "covered.mp4", 256)
+    assert clip.frames.shape == (5, 256, 256, 3)
+    assert clip.frames[0].std() > 30
+    assert clip.fps == pytest.approx(25.0)
 
 
 def test_bad_arguments_are_one_line_and_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
