@@ -227,7 +227,6 @@ class VideoWriter:
             self._container = av.open(str(path), "w")
         except (av.error.FFmpegError, ValueError, OSError):
             raise InputError(f"{path}: cannot be written as a video; give a name that ends in .mp4 or .mkv") from None
-        self._path = path
         self._time_base = 1 / rate if rate else Fraction(1, 1000)
         try:
             video = self._container.add_stream("ffv1" if lossless else "libx264", rate=rate or 25)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
@@ -18,9 +17,6 @@ from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.turn import IceServers
-
-Receiver = Callable[[Settings, Metrics, Callable[[], float]], AbstractAsyncContextManager[PublicationFactory]]
-"""Opens what renders and encodes, and gives a factory of publications."""
 
 
 def build_app(

@@ -26,7 +26,6 @@ FILES = {
     "shape_predictor_5_face_landmarks.dat": "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
 }
 MEAN = Path(__file__).with_name("identity_mean.npy")
-DIMENSIONS = 128
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""

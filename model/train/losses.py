@@ -1,4 +1,4 @@
-"""The six losses of face-vid2vid with the paper's weights, and two for the `small` profile.
+"""The six losses of face-vid2vid with the paper's weights.
 
 Pure functions of tensors; each returns one scalar, the mean over the batch. Source: arXiv 2011.15126, section 3.3 and
 its appendix on losses. Frames are (B, 3, S, S) RGB in [0, 1].
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from model.motion import Motion
 from model.networks.discriminator import Judgement
-from model.networks.grid import gaussian_heatmaps, pixel_grid
 from model.train.transform import RandomTransform
 
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -137,29 +136,3 @@ def head_pose_loss(motion: Motion, teacher: Motion) -> Tensor:
 def deformation_prior(expression: Tensor) -> Tensor:
     """L_Delta = || delta ||_1 of each keypoint, mean over keypoints; `expression` (B, K, 3)."""
     return expression.abs().sum(-1).mean()
-
-
-@dataclass(frozen=True)
-class Region:
-    """Part of the face that weighs more: around these keypoints."""
-
-    keypoints: tuple[int, ...]  # indices into K
-    gain: float  # extra weight at a keypoint
-    radius: float  # standard deviation of the bump around it, crop units
-
-
-def region_weights(points: Tensor, regions: Sequence[Region], size: int) -> Tensor:
-    """Weight map (B, 1, S, S): 1 plus each region's gain times its nearest bump; `points` (B, K, 3), no gradient."""
-    flat = points.detach()[..., :2]  # (B, K, 2)
-    grid = pixel_grid(size, size, flat)  # (S, S, 2)
-    weight = flat.new_ones(len(flat), 1, size, size)
-    for region in regions:
-        bumps = gaussian_heatmaps(flat[:, list(region.keypoints)], grid, region.radius**2)  # (B, n, S, S)
-        weight = weight + region.gain * bumps.amax(1, keepdim=True)  # (B, 1, S, S)
-    return weight
-
-
-def weighted_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean of |prediction - target| under `weight` (B, 1, S, S) >= 0, normalised to a mean of 1 within each frame."""
-    gap = (prediction - target).abs().mean(1, keepdim=True)  # (B, 1, S, S)
-    return ((gap * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)).mean()

@@ -53,10 +53,6 @@ class ViewerQueue:
         """Go over to another stream at its next keyframe."""
         self._next = None if stream == self._stream else stream
 
-    def wait_for_keyframe(self) -> None:
-        """The viewer lost pictures: nothing but a keyframe helps it."""
-        self._needs_keyframe = True
-
     def offer(self, stream: Hashable, frame: EncodedFrame) -> bool:
         """One encoded frame of a stream; False when the viewer does not take it."""
         if self._next is not None and stream == self._next and frame.keyframe:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class _Sample:
-    at_ms: float
     round_trip_ms: float
     offset_ms: float
 
@@ -30,7 +29,7 @@ class ClockSync:
         round_trip = received_ms - sent_ms
         if not 0.0 <= round_trip <= 10_000.0:
             return
-        self._samples.append(_Sample(received_ms, round_trip, peer_ms - (sent_ms + received_ms) / 2))
+        self._samples.append(_Sample(round_trip, peer_ms - (sent_ms + received_ms) / 2))
 
     @property
     def offset_ms(self) -> float | None:

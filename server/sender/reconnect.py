@@ -30,8 +30,6 @@ class Reconnect:
         self._failures = 0
         self._live_since = 0.0
         self.state: State = "idle"
-        self.retry_at: float | None = None
-        """When to connect next, for a person to see; None unless waiting."""
         self.reconnects = 0
         """Connections after the first that went live."""
         self._was_live = False
@@ -40,7 +38,6 @@ class Reconnect:
         """Begin the first attempt, or the one that was waited for."""
         if self.state not in ("idle", "waiting"):
             raise ValueError(f"cannot connect while {self.state}")
-        self.retry_at = None
         self.state = "connecting"
 
     def connected(self, now: float) -> None:
@@ -63,10 +60,8 @@ class Reconnect:
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 16)) * (1.0 - JITTER * self._chance())
             self._failures += 1
         self.state = "waiting"
-        self.retry_at = now + delay
         return delay
 
     def end(self) -> None:
         """No more attempts: closed by the user, or an error that another attempt cannot cure."""
         self.state = "ended"
-        self.retry_at = None

@@ -197,35 +197,3 @@ def test_jacobian_equivariance_is_zero_when_maps_follow_the_warp() -> None:
     there[..., :2, :2] = torch.linalg.solve(warp.jacobian(moved[..., :2]), local[..., :2, :2])
     assert float(losses.jacobian_equivariance_loss(local, there, moved, warp)) < 1e-5
     assert float(losses.jacobian_equivariance_loss(local, 2 * there, moved, warp)) == pytest.approx(0.5, abs=1e-5)
-
-
-# Weight maps
-
-
-def test_region_weights_peak_at_their_keypoints() -> None:
-    points = torch.tensor([[[-0.5 + 1 / 64, 0.5 + 1 / 64, 9.0], [0.9, 0.9, 0.0]]])
-    weight = losses.region_weights(points, [losses.Region((0,), gain=4.0, radius=0.1)], 64)
-    assert weight.shape == (1, 1, 64, 64)
-    assert float(weight[0, 0, 48, 16]) == pytest.approx(5.0)
-    assert float(weight.amax()) == pytest.approx(5.0)
-    assert float(weight[0, 0, 0, 63]) == pytest.approx(1.0)
-
-
-def test_regions_add_but_their_own_keypoints_do_not() -> None:
-    points = torch.zeros(1, 3, 3)
-    eyes = losses.Region((0, 1), gain=2.0, radius=0.2)
-    mouth = losses.Region((2,), gain=3.0, radius=0.2)
-    assert float(losses.region_weights(points, [eyes, mouth], 65).amax()) == pytest.approx(6.0)
-
-
-def test_weighted_l1_by_hand() -> None:
-    prediction, target = torch.zeros(1, 3, 1, 2), torch.tensor([0.4, 0.1]).expand(1, 3, 1, 2)
-    even, left = torch.ones(1, 1, 1, 2), torch.tensor([3.0, 1.0]).reshape(1, 1, 1, 2)
-    assert float(losses.weighted_l1(prediction, target, even)) == pytest.approx(0.25)
-    assert float(losses.weighted_l1(prediction, target, left)) == pytest.approx((1.2 + 0.1) / 4)
-    assert float(losses.weighted_l1(target, target, left)) == 0
-
-
-def test_masked_frame_without_weight_is_finite() -> None:
-    frame = torch.rand(1, 3, 4, 4)
-    assert float(losses.weighted_l1(frame, 1 - frame, torch.zeros(1, 1, 4, 4))) == 0
