@@ -17,13 +17,15 @@ MODULES = sorted(p.relative_to(ROOT) for folder in ("model", "server") for p in 
 LONGEST = 450
 """Lines of a module that can still be read in one sitting."""
 
-PRIVATE = Path("server/media/aiortc_private.py")
+PRIVATE_MODULE = "server.media.aiortc_private"
+PRIVATE = Path(PRIVATE_MODULE.replace(".", "/")).with_suffix(".py")
 
 MAY_IMPORT = {
     "model/codec": {"model.codec", "model.errors"},
     "model/face": {"model.face", "model.errors", "model.motion"},
     "model/networks": {"model.networks", "model.motion", "model.profiles.small"},
     "server/media": {"server.media", "model.errors"},
+    "server/sender": {"server.sender", "server.auth", "server.errors", "server.settings", PRIVATE_MODULE, "model"},
 }
 """All of the project that a folder may know."""
 
