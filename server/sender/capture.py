@@ -13,17 +13,12 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from model.errors import InputError, VisavisError
+from server.sender.reader import Clock, ContainerReader, Timeline, Wait, media_time_ms
 
 logger = logging.getLogger(__name__)
 
 LONGEST_SIDE = 1280
 """Pixels; larger frames are scaled down while they are converted, so that a 4K camera costs no more than a 720p one."""
-
-Clock = Callable[[], float]
-"""Milliseconds of a monotonic clock."""
-
-Wait = Callable[[float], bool]
-"""Waits that many seconds, or less when asked to stop; returns whether it was asked to."""
 
 
 @dataclass(frozen=True)
@@ -89,25 +84,9 @@ class FramePacer:
         return True
 
 
-class Timeline:
-    """When the media times of a file are due, shared by its picture and its sound so that they stay together.
-
-    Loops repeat the file after `duration_ms`, the length of its longer stream.
-    """
-
-    def __init__(self, start_ms: float, duration_ms: float) -> None:
-        self.start_ms = start_ms
-        self.duration_ms = duration_ms
-
-    def due(self, lap: int, media_ms: float) -> float:
-        """Clock time in ms of media time `media_ms` in repetition `lap` (from 0)."""
-        return self.start_ms + lap * self.duration_ms + media_ms
-
-
-class VideoCapture(threading.Thread):
+class VideoCapture(ContainerReader):
     """Reads one video stream and puts RGB frames into the mailbox until closed or at the end.
 
-    `open_container` is called once per lap; with a `timeline` frames wait until they are due and `loop` starts over.
     `on_end` is called once from this thread: with None at the end of a file, with the error otherwise.
     """
 
@@ -123,68 +102,49 @@ class VideoCapture(threading.Thread):
         on_end: Callable[[VisavisError | None], None],
         wait: Wait | None = None,
     ) -> None:
-        super().__init__(name="visavis-capture", daemon=True)
-        self._open = open_container
+        super().__init__("visavis-capture", open_container, clock=clock, timeline=timeline, loop=loop, wait=wait)
         self._mailbox = mailbox
         self._pacer = FramePacer(fps)
-        self._clock = clock
-        self._timeline = timeline
-        self._loop = loop
         self._on_end = on_end
-        self._stop_event = threading.Event()
-        self._wait = wait or self._stop_event.wait
 
     def close(self) -> None:
-        """Stop and join the thread; may be called twice. A camera's pending read ends with its next frame."""
-        self._stop_event.set()
-        if self.ident is not None and self is not threading.current_thread():
-            self.join()
+        """As of every reader; whoever takes from the mailbox is let go as well."""
+        super().close()
         self._mailbox.close()
 
     def run(self) -> None:
         error: VisavisError | None = None
         try:
-            lap = 0
-            while self._read(lap) and self._loop:
-                lap += 1
+            self.play()
         except VisavisError as reason:
             error = reason
         except (av.FFmpegError, OSError) as reason:
             error = InputError(f"the source stopped: {reason.strerror or reason}")
         self._mailbox.close()
-        if not self._stop_event.is_set():
+        if not self.stopping:
             self._on_end(error)
 
-    def _read(self, lap: int) -> bool:
-        """Play the stream once; False when asked to stop."""
-        with self._open() as container:
-            if not container.streams.video:
-                raise InputError("the source has no picture")
-            container.streams.video[0].thread_type = "AUTO" if self._timeline else "SLICE"
-            shown = 0
-            for frame, media_ms in _frames(container):
-                if self._stop_event.is_set():
-                    return False
-                captured = self._clock()
-                if self._timeline is not None:
-                    captured = self._timeline.due(lap, media_ms)
-                if not self._pacer.accept(captured):
-                    continue
-                if self._timeline is not None and self._wait(max(0.0, captured - self._clock()) / 1000.0):
-                    return False
-                image = _rgb(frame)
-                self._mailbox.put(CapturedFrame(image, captured, self._clock() - captured))
-                shown += 1
-            if not shown:
-                raise InputError("the source has no frames")
+    def play_lap(self, container: InputContainer, lap: int) -> bool:
+        """Every frame that the pacer wants, into the mailbox. Raises InputError without a picture."""
+        if not container.streams.video:
+            raise InputError("the source has no picture")
+        container.streams.video[0].thread_type = "AUTO" if self.timeline else "SLICE"
+        shown = 0
+        for frame, media_ms in _frames(container):
+            if self.stopping:
+                return False
+            due = self.due(lap, media_ms)
+            captured = self.clock() if due is None else due
+            if not self._pacer.accept(captured):
+                continue
+            if self.wait(due):
+                return False
+            image = _rgb(frame)
+            self._mailbox.put(CapturedFrame(image, captured, self.clock() - captured))
+            shown += 1
+        if not shown:
+            raise InputError("the source has no frames")
         return True
-
-
-def media_time_ms(container: InputContainer, frame: av.VideoFrame | av.AudioFrame) -> float | None:
-    """Media time of a frame in ms since the start of the container, the origin that picture and sound share."""
-    if frame.time is None:
-        return None
-    return frame.time * 1000.0 - (container.start_time or 0) / 1000.0  # container times are microseconds
 
 
 def _frames(container: InputContainer) -> Iterator[tuple[av.VideoFrame, float]]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import aiohttp
 
 from server.sender.access import Access
-from server.sender.capture import Clock
 from server.sender.extraction import SourceImage, StageTimes
 from server.sender.feed import Feed, FeedListener
 from server.sender.motion_publisher import Encoder, MotionSample
+from server.sender.reader import Clock
 from server.sender.reconnect import Reconnect
 from server.sender.session import Identity, Session
 from server.sender.signalling import ConnectionLostError, RefusedError

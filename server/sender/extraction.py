@@ -25,8 +25,9 @@ from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion, transfer
 from model.talking_head import TalkingHead
-from server.sender.capture import CapturedFrame, Clock, FrameMailbox
+from server.sender.capture import CapturedFrame, FrameMailbox
 from server.sender.motion_publisher import MotionSample
+from server.sender.reader import Clock
 from server.sender.source_choice import Candidate, FirstChoice, PresentSource, SourceCover, quality
 
 logger = logging.getLogger(__name__)

@@ -8,16 +8,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from model.errors import VisavisError
-from server.sender.capture import (
-    Clock,
-    FrameMailbox,
-    Timeline,
-    VideoCapture,
-    file_duration_ms,
-)
+from server.sender.capture import FrameMailbox, VideoCapture, file_duration_ms
 from server.sender.extraction import Avatar, Extraction, Extractor, SourceImage, StageTimes, Tracker
 from server.sender.inputs import Source, open_camera, open_file, open_microphone
 from server.sender.motion_publisher import MotionSample
+from server.sender.reader import Clock, Timeline
 from server.sender.sound import SoundCapture, SoundQueue
 
 FILE_START_MS = 300.0

@@ -21,10 +21,11 @@ from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder
 from model.codec.vav import AUDIO_RATE, read_vav
 from model.errors import InputError, VisavisError, WeightsError
-from server.sender.capture import Clock, FramePacer, Timeline
+from server.sender.capture import FramePacer
 from server.sender.extraction import SourceImage, StageTimes
 from server.sender.feed import FeedListener
 from server.sender.motion_publisher import MotionSample
+from server.sender.reader import Clock, Timeline
 from server.sender.sound import PACKET_MS, PACKET_SAMPLES, SoundQueue
 
 logger = logging.getLogger(__name__)

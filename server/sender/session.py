@@ -24,10 +24,10 @@ from aiortc import (
 
 from model.errors import VisavisError
 from server.media.aiortc_private import close_peer
-from server.sender.capture import Clock
 from server.sender.extraction import SourceImage, StageTimes
 from server.sender.heartbeat import PING_EVERY_MS, Heartbeat
 from server.sender.motion_publisher import Encoder, MotionPublisher, MotionSample
+from server.sender.reader import Clock
 from server.sender.signalling import ConnectionLostError, RefusedError, Signalling
 from server.sender.sound import PACKET_MS, OpusTrack, SoundQueue
 

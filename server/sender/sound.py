@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from server.sender.capture import Clock, Timeline, Wait, media_time_ms
 from server.sender.motion_publisher import RateMeter
+from server.sender.reader import Clock, ContainerReader, Timeline, Wait, media_time_ms
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ class OpusTrack(MediaStreamTrack):
         return packet
 
 
-class SoundCapture(threading.Thread):
+class SoundCapture(ContainerReader):
     """Reads one audio stream, from a microphone or in real time from a file, and queues Opus packets.
 
     Sound is never worth ending a call for: an error goes to `on_problem`, once, and the call stays silent.
@@ -151,47 +150,29 @@ class SoundCapture(threading.Thread):
         on_problem: Callable[[str], None],
         wait: Wait | None = None,
     ) -> None:
-        super().__init__(name="visavis-sound", daemon=True)
-        self._open = open_container
+        super().__init__("visavis-sound", open_container, clock=clock, timeline=timeline, loop=loop, wait=wait)
         self._queue = queue
-        self._clock = clock
-        self._timeline = timeline
-        self._loop = loop
+        self._writer = OpusWriter()
         self._on_problem = on_problem
-        self._stop_event = threading.Event()
-        self._wait = wait or self._stop_event.wait
-
-    def close(self) -> None:
-        """Stop and join the thread; may be called twice."""
-        self._stop_event.set()
-        if self.ident is not None and self is not threading.current_thread():
-            self.join()
 
     def run(self) -> None:
         try:
-            writer = OpusWriter()
-            lap = 0
-            while self._read(writer, lap) and self._loop:
-                lap += 1
+            self.play()
         except InputError as error:
             self._on_problem(str(error))
         except (av.FFmpegError, OSError) as error:
             self._on_problem(f"the sound stopped: {error.strerror or error}")
 
-    def _read(self, writer: OpusWriter, lap: int) -> bool:
-        """Play the stream once; False when asked to stop or when there is no sound in it."""
-        with self._open() as container:
-            if not container.streams.audio:
+    def play_lap(self, container: InputContainer, lap: int) -> bool:
+        """Every 20 ms as a packet, into the queue."""
+        if not container.streams.audio:
+            return False
+        for media_ms, samples in _pieces(container):
+            # A packet is whole at its end.
+            if self.stopping or self.wait(self.due(lap, media_ms + PACKET_MS)):
                 return False
-            for media_ms, samples in _pieces(container):
-                if self._stop_event.is_set():
-                    return False
-                if self._timeline is not None:
-                    due = self._timeline.due(lap, media_ms + PACKET_MS)  # a packet is whole at its end
-                    if self._wait(max(0.0, due - self._clock()) / 1000.0):
-                        return False
-                for packet in writer.write(samples):
-                    self._queue.put(packet)
+            for packet in self._writer.write(samples):
+                self._queue.put(packet)
         return True
 
 

@@ -13,8 +13,9 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from model.errors import InputError, VisavisError
-from server.sender.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, Timeline, VideoCapture, file_duration_ms
+from server.sender.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration_ms
 from server.sender.inputs import PORTRAIT, camera_address, open_camera, open_file, parse_source
+from server.sender.reader import Timeline
 from server.sender.sound import (
     BITS_PER_SECOND,
     PACKET_SAMPLES,

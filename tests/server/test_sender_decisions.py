@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.motion import CanonicalKeypoints, Motion
-from server.sender.capture import CapturedFrame, FrameMailbox, FramePacer, Timeline
+from server.sender.capture import CapturedFrame, FrameMailbox, FramePacer
 from server.sender.heartbeat import GONE_AFTER_MS, OPEN_PINGS, Heartbeat
+from server.sender.reader import Timeline
 from server.sender.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
 from server.sender.source_choice import (
     FIRST_WINDOW_MS,
