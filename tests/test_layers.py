@@ -25,7 +25,15 @@ MAY_IMPORT = {
     "model/face": {"model.face", "model.errors", "model.motion"},
     "model/networks": {"model.networks", "model.motion", "model.profiles.small"},
     "server/media": {"server.media", "model.errors"},
-    "server/sender": {"server.sender", "server.auth", "server.errors", "server.settings", PRIVATE_MODULE, "model"},
+    "server/sender": {
+        "server.sender",
+        "server.auth",
+        "server.errors",
+        "server.settings",
+        "server.rate_window",
+        PRIVATE_MODULE,
+        "model",
+    },
 }
 """All of the project that a folder may know."""
 

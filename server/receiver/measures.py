@@ -1,32 +1,8 @@
-"""Sliding-window measures: rates, medians and loss. Pure: told the time."""
+"""Sliding-window measures: medians, percentiles and loss. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
-
-
-class RateWindow:
-    """Sum of amounts per second over the last `seconds`."""
-
-    def __init__(self, seconds: float = 3.0, capacity: int = 2048) -> None:
-        self._seconds = seconds
-        self._events: deque[tuple[float, float]] = deque(maxlen=capacity)
-        self._start: float | None = None
-
-    def add(self, amount: float, now: float) -> None:
-        """An amount at `now` (seconds, rising)."""
-        if self._start is None:
-            self._start = now
-        self._events.append((now, amount))
-
-    def per_second(self, now: float) -> float:
-        """Amount per second; over a shorter time just after the start."""
-        while self._events and self._events[0][0] <= now - self._seconds:
-            self._events.popleft()
-        if self._start is None or not self._events:
-            return 0.0
-        span = min(self._seconds, max(now - self._start, 1.0))
-        return sum(amount for _, amount in self._events) / span
 
 
 class Percentiles:

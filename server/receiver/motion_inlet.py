@@ -15,12 +15,16 @@ from model.codec.stream import DecodedFrame
 from model.errors import BitstreamError
 from model.motion import Motion
 from server.rate_limit import RateLimit
+from server.rate_window import RateWindow
 from server.receiver.control_session import ControlSession
-from server.receiver.measures import LossMeter, Percentiles, RateWindow
+from server.receiver.measures import LossMeter, Percentiles
 from server.receiver.observer import Observer
 from server.receiver.playout import PlayoutBuffer
 
 _log = logging.getLogger(__name__)
+
+RATE_SECONDS = 3.0
+"""Window of all rates that are shown, seconds."""
 
 _MAX_BUFFERED = 4096
 """Bytes of acknowledgements that may wait; beyond it a newer one follows soon anyway."""
@@ -55,9 +59,9 @@ class MotionInlet:
         self._decoder: Decoder | None = None
         # Twice the highest frame rate a camera has, one frame a message.
         self._limit = RateLimit(120.0, 240.0)
-        self._bytes = RateWindow()
-        self._messages = RateWindow()
-        self._frames = RateWindow()
+        self._bytes = RateWindow(RATE_SECONDS, 1.0)
+        self._messages = RateWindow(RATE_SECONDS, 1.0)
+        self._frames = RateWindow(RATE_SECONDS, 1.0)
         self._loss = LossMeter()
         self.arrival_age = Percentiles()  # seconds from capture to arrival of frames
         self.last_message: float | None = None
@@ -83,12 +87,12 @@ class MotionInlet:
 
     def statistics(self, now: float) -> dict[str, Any]:
         """Rates of the last seconds: payload alone, and with the headers of every message."""
-        payload = self._bytes.per_second(now)
-        messages = self._messages.per_second(now)
+        payload = self._bytes.rate(now)
+        messages = self._messages.rate(now)
         return {
             "kbps_payload": round(payload * 8 / 1000, 2),
             "kbps_wire": round((payload + messages * HEADER_BYTES) * 8 / 1000, 2),
-            "fps_motion": round(self._frames.per_second(now), 1),
+            "fps_motion": round(self._frames.rate(now), 1),
             "loss_percent": round(self._loss.percent, 2),
             "malformed": self.malformed,
         }

@@ -22,10 +22,11 @@ from server.media.audio_relay import PACKET_SAMPLES, SAMPLE_RATE, AudioRelay, Au
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec
 from server.media.fanout import PacketTrack
+from server.rate_window import RateWindow
 from server.receiver.camera_video import CameraVideo
 from server.receiver.control_session import ControlSession
-from server.receiver.measures import Percentiles, RateWindow
-from server.receiver.motion_inlet import MotionInlet
+from server.receiver.measures import Percentiles
+from server.receiver.motion_inlet import RATE_SECONDS, MotionInlet
 from server.receiver.motion_video import FRONT, MotionVideo, PictureTimes, ViewKey, quantise_view
 from server.receiver.observer import Observer, SilentObserver
 from server.receiver.playout import PlayoutBuffer, PlayoutSettings, State
@@ -131,7 +132,7 @@ class Publication:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._state: State = "waiting"
         self.stages: dict[str, Percentiles] = {}  # seconds of the last pictures in each stage of this side
-        self._picture_rate = RateWindow()
+        self._picture_rate = RateWindow(RATE_SECONDS, 1.0)
         self._has_audio = False
         self._closed = False
 
@@ -226,7 +227,7 @@ class Publication:
             "kind": self.kind,
             "state": self._state,
             "paused": self._video.paused,
-            "fps": round(self._picture_rate.per_second(now), 1),
+            "fps": round(self._picture_rate.rate(now), 1),
             "viewers": self._broadcast.viewers,
             "encoders": self._broadcast.streams,
             "round_trip_ms": None if round_trip is None else round(round_trip, 1),

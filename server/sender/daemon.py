@@ -238,9 +238,9 @@ class Daemon:
         return Status(
             state="paused" if self._problem else "live",
             problem=self._problem,
-            fps=publisher.rate.per_second(now),
-            motion_kbps=publisher.payload.kbps(now),
-            wire_kbps=publisher.wire.kbps(now),
+            fps=1000 * publisher.pace.rate(now),
+            motion_kbps=8 * publisher.payload.rate(now),  # bytes a millisecond
+            wire_kbps=8 * publisher.wire.rate(now),
             sound_kbps=session.sound_kbps,
             round_trip_ms=session.round_trip_ms,
             dropped=dropped + publisher.dropped,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 
 from model.codec.rate import HEADER_BYTES
 from model.errors import BitstreamError
+from server.rate_window import RateWindow
 
 logger = logging.getLogger(__name__)
 
-RATE_WINDOW_MS = 2000.0
+RATE_WINDOW_MS, LEAST_WINDOW_MS = 2000.0, 500.0
 
 STILL_BUFFERED = 0
 """Bytes that the channel may hold when a frame is encoded. More, and the frame waits: what is encoded goes out now."""
@@ -48,40 +48,6 @@ class MotionSample:
     source: int = 0  # index of the source image
 
 
-class RateMeter:
-    """Bits per second over the last `RATE_WINDOW_MS`; told the time."""
-
-    def __init__(self) -> None:
-        self._entries: deque[tuple[float, int]] = deque()
-        self._sum = 0
-        self._first: float | None = None
-
-    def add(self, size: int, now_ms: float) -> None:
-        """Note `size` bytes."""
-        self._first = now_ms if self._first is None else self._first
-        self._entries.append((now_ms, size))
-        self._sum += size
-        self._forget(now_ms)
-
-    def kbps(self, now_ms: float) -> float:
-        """kbit/s of the window, or of the time since the first entry while that is shorter (at least half a second)."""
-        self._forget(now_ms)
-        if self._first is None:
-            return 0.0
-        return self._sum * 8.0 / min(RATE_WINDOW_MS, max(500.0, now_ms - self._first))
-
-    def per_second(self, now_ms: float) -> float:
-        """Entries per second of the window."""
-        self._forget(now_ms)
-        if self._first is None:
-            return 0.0
-        return len(self._entries) * 1000.0 / min(RATE_WINDOW_MS, max(500.0, now_ms - self._first))
-
-    def _forget(self, now_ms: float) -> None:
-        while self._entries and self._entries[0][0] <= now_ms - RATE_WINDOW_MS:
-            self._sum -= self._entries.popleft()[1]
-
-
 class MotionPublisher:
     """One connection's motion stream. The encoder is fresh: a new connection's decoder knows no references.
 
@@ -97,11 +63,12 @@ class MotionPublisher:
         self.dropped = 0
         self.malformed = 0
         """Messages from the receiver that were no acknowledgement."""
-        self.payload = RateMeter()
-        self.wire = RateMeter()
+        self.payload = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        """Bytes."""
+        self.wire = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
         """With the headers of each message; what comes back (SACKs, acknowledgements) is not in it."""
-        self.rate = RateMeter()
-        """Its `per_second` is the frame rate sent."""
+        self.pace = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        """Frames."""
 
     def publish(self, sample: MotionSample, now_ms: float) -> None:
         """Send a frame now, or keep it while the channel is behind."""
@@ -139,7 +106,7 @@ class MotionPublisher:
 
     def _send(self, sample: MotionSample, now_ms: float) -> None:
         self.frames += 1
-        self.rate.add(1, now_ms)
+        self.pace.add(1, now_ms)
         capture_ms = int(sample.capture_ms) & 0xFFFFFFFF  # uint32 on the wire, wraps after 49 days
         self._transmit(self._encoder.encode(sample.vector, capture_ms, sample.source), now_ms)
 

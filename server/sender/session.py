@@ -116,7 +116,7 @@ class Session:
     @property
     def sound_kbps(self) -> float:
         """Opus payload sent."""
-        return self._track.rate.kbps(self._clock()) if self._track is not None else 0.0
+        return 8 * self._track.payload.rate(self._clock()) if self._track is not None else 0.0
 
     async def open(self) -> None:
         """Join, connect, and put every known source in place. Raises ConnectionLostError or RefusedError."""

@@ -20,7 +20,8 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from server.sender.motion_publisher import RateMeter
+from server.rate_window import RateWindow
+from server.sender.motion_publisher import LEAST_WINDOW_MS, RATE_WINDOW_MS
 from server.sender.reader import Clock, ContainerReader, Timeline, Wait, media_time_ms
 
 logger = logging.getLogger(__name__)
@@ -115,8 +116,8 @@ class OpusTrack(MediaStreamTrack):
         super().__init__()
         self._queue = queue
         self._clock = clock
-        self.rate = RateMeter()
-        """Opus payload."""
+        self.payload = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        """Bytes."""
         self._first: int | None = None
         queue.clear()
 
@@ -126,7 +127,7 @@ class OpusTrack(MediaStreamTrack):
             raise MediaStreamError
         sound = await self._queue.take()
         self._first = sound.index if self._first is None else self._first
-        self.rate.add(len(sound.data), self._clock())
+        self.payload.add(len(sound.data), self._clock())
         packet = av.Packet(sound.data)
         packet.pts = (sound.index - self._first) * PACKET_SAMPLES
         packet.time_base = TIME_BASE

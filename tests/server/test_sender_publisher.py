@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.codec.rate import HEADER_BYTES
 from model.errors import BitstreamError
-from server.sender.motion_publisher import RATE_WINDOW_MS, MotionPublisher, MotionSample, RateMeter
+from server.sender.motion_publisher import MotionPublisher, MotionSample
 
 
 class FakeChannel:
@@ -131,21 +129,6 @@ def test_wire_rate_counts_the_headers(channel: FakeChannel) -> None:
     for i in range(100):
         publisher.publish(sample(i), 40.0 * i)
     now = 99 * 40.0
-    assert publisher.rate.per_second(now) == pytest.approx(25.0)
-    assert publisher.payload.kbps(now) == pytest.approx(25 * 8 / 1000)
-    assert publisher.wire.kbps(now) == pytest.approx(25 * (1 + HEADER_BYTES) * 8 / 1000)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(0.0, 500.0), st.integers(0, 1500)), max_size=60))
-def test_the_meter_counts_exactly_what_lies_in_its_window(steps: list[tuple[float, int]]) -> None:
-    meter = RateMeter()
-    now, entries = 0.0, []
-    for pause, size in steps:
-        now += pause
-        meter.add(size, now)
-        entries.append((now, size))
-    inside = sum(size for time, size in entries if time > now - RATE_WINDOW_MS)
-    first = entries[0][0] if entries else 0.0
-    assert meter.kbps(now) == pytest.approx(inside * 8 / min(RATE_WINDOW_MS, max(500.0, now - first)))
-    assert meter.kbps(now + 2 * RATE_WINDOW_MS) == 0.0
+    assert 1000 * publisher.pace.rate(now) == pytest.approx(25.0)
+    assert 8 * publisher.payload.rate(now) == pytest.approx(25 * 8 / 1000)
+    assert 8 * publisher.wire.rate(now) == pytest.approx(25 * (1 + HEADER_BYTES) * 8 / 1000)
