@@ -16,7 +16,7 @@ from model.errors import WeightsError
 from model.talking_head import TalkingHead
 from server.benchmark.portrait import SIZE, still_png
 from server.benchmark.processes import answer, answer_viewer, peer_process
-from server.media.fanout import Packet
+from server.media.queued_track import Packet
 from server.receiver.measures import Percentiles
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import EngineSettings, RenderEngine

@@ -16,7 +16,7 @@ from aiortc.mediastreams import MediaStreamError
 from av.audio.codeccontext import AudioCodecContext
 
 from server.media.audio_delay import DelayLine
-from server.media.fanout import Packet
+from server.media.queued_track import Packet, QueuedTrack
 
 SAMPLE_RATE = 48_000
 PACKET_SAMPLES = 960
@@ -66,41 +66,26 @@ class OpusEncoder:
         return packets
 
 
-class AudioTrack(MediaStreamTrack):
-    """One viewer's sound: yields Opus packets; a viewer that falls behind loses the oldest."""
+class AudioTrack(QueuedTrack):
+    """One viewer's sound: Opus packets; a viewer that falls behind loses the oldest."""
 
     kind = "audio"
 
     def __init__(self, on_stop: Callable[[AudioTrack], None], capacity: int = 10) -> None:
-        super().__init__()
+        super().__init__(lambda: on_stop(self))
         self._packets: deque[Packet] = deque(maxlen=capacity)
-        self._ready = asyncio.Event()
         self._reading = False
-        self._on_stop: Callable[[AudioTrack], None] | None = on_stop
 
     def offer(self, packet: Packet) -> None:
         """One more packet to send; ignored until the track is read for the first time."""
         if self._reading:
             self._packets.append(packet)
-            self._ready.set()
+            self.wake()
 
-    async def recv(self) -> Packet:
-        """The next packet; raises MediaStreamError when the track has ended."""
+    def take(self) -> Packet | None:
+        """The oldest packet."""
         self._reading = True
-        while self.readyState == "live":
-            if self._packets:
-                return self._packets.popleft()
-            self._ready.clear()
-            await self._ready.wait()
-        raise MediaStreamError
-
-    def stop(self) -> None:
-        """End the track; idempotent."""
-        super().stop()
-        self._ready.set()
-        stop, self._on_stop = self._on_stop, None
-        if stop is not None:
-            stop(self)
+        return self._packets.popleft() if self._packets else None
 
 
 class AudioRelay:

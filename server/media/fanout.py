@@ -6,20 +6,14 @@ view): it goes on with the old one until the new one brings a keyframe, so the p
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Any, TypeAlias
 
 import av
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
 
 from server.media.encoder import TIME_BASE, EncodedFrame
-
-Packet: TypeAlias = "av.Packet[Any]"
-"""An encoded packet that belongs to no container."""
+from server.media.queued_track import Packet, QueuedTrack
 
 
 class ViewerQueue:
@@ -86,21 +80,19 @@ class ViewerQueue:
         return len(self._frames)
 
 
-class PacketTrack(MediaStreamTrack):
-    """A track that yields encoded packets of a viewer's queue: aiortc sends them without encoding again.
+class PacketTrack(QueuedTrack):
+    """A viewer's picture: the encoded frames of its queue.
 
     `join` is called when the track is first read, which aiortc does once the connection stands: a viewer that never
-    arrives costs nothing. `on_stop` is called once when the track ends, whoever ends it.
+    arrives costs nothing.
     """
 
     kind = "video"
 
     def __init__(self, join: Callable[[], ViewerQueue], on_stop: Callable[[], None]) -> None:
-        super().__init__()
+        super().__init__(on_stop)
         self._join = join
-        self._on_stop: Callable[[], None] | None = on_stop
         self._queue: ViewerQueue | None = None
-        self._ready = asyncio.Event()
 
     @property
     def queue(self) -> ViewerQueue | None:
@@ -111,28 +103,17 @@ class PacketTrack(MediaStreamTrack):
         """As `ViewerQueue.offer`, and wake the reader."""
         taken = self._queue is not None and self._queue.offer(stream, frame)
         if taken:
-            self._ready.set()
+            self.wake()
         return taken
 
-    async def recv(self) -> Packet:
-        """The next packet; raises MediaStreamError when the track has ended."""
-        if self._queue is None and self.readyState == "live":
+    def take(self) -> Packet | None:
+        """The next frame as a packet."""
+        if self._queue is None:
             self._queue = self._join()
-        while self._queue is not None and self.readyState == "live":
-            frame = self._queue.take()
-            if frame is not None:
-                packet = av.Packet(frame.data)
-                packet.pts, packet.time_base = frame.pts, TIME_BASE
-                packet.is_keyframe = frame.keyframe
-                return packet
-            self._ready.clear()
-            await self._ready.wait()
-        raise MediaStreamError
-
-    def stop(self) -> None:
-        """End the track; idempotent."""
-        super().stop()
-        self._ready.set()
-        stop, self._on_stop = self._on_stop, None
-        if stop is not None:
-            stop()
+        frame = self._queue.take()
+        if frame is None:
+            return None
+        packet = av.Packet(frame.data)
+        packet.pts, packet.time_base = frame.pts, TIME_BASE
+        packet.is_keyframe = frame.keyframe
+        return packet
