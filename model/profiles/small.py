@@ -5,7 +5,7 @@ Budget at 256x256: extract at most 0.15 GMAC, render at most 2.0 GMAC a frame; e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 # MediaPipe face-mesh indices of the keypoints that the landmark teacher guides. "Left" is the left of the image.
 GUIDED: tuple[int, ...] = (
@@ -49,17 +49,12 @@ class SmallConfig:
 
     size: int = 256  # picture side, pixels
     keypoints: int = len(GUIDED) + len(FREE)  # K
-    grid: int = 32  # side of the appearance volume
     depth: int = 8  # D, depth planes of the volume
     volume: int = 12  # C, channels of the volume
-    depth_range: tuple[float, float] = (
-        -0.5,
-        0.9,
-    )  # crop units of the first and the last plane (z away from the viewer)
+    depth_range: tuple[float, float] = (-0.5, 0.9)  # first and last plane, crop units (z away from the viewer)
     skips: tuple[int, int, int] = (16, 32, 64)  # channels of the 2D features at 1/2, 1/4 and 1/8 of the picture
     generator: tuple[int, int, int] = (20, 40, 80)  # channels of the generator at 1/2, 1/4 and 1/8
     extractor: tuple[int, ...] = (16, 32, 48, 96, 128)  # channels of the motion extractor, each at half the size before
-    mirror: tuple[int, ...] = field(default=MIRROR, repr=False)
 
 
 SMALL = SmallConfig()
