@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.e2e.conftest import Visit, Visitor
@@ -11,9 +9,7 @@ from tests.e2e.staged import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SIZES = {"phone": (390, 844, "dark"), "laptop": (1366, 768, "light"), "wide": (1920, 1080, "light")}
-EVERY_SHADE = bool(os.environ.get("VISAVIS_EVERY_SHADE"))
-"""Screenshots in light and dark at every size, for whoever works on the looks; slow."""
+SIZES = {"phone": (390, 844), "laptop": (1366, 768), "wide": (1920, 1080)}
 
 NUMBERS = {
     "kbps_payload": 3.1,
@@ -50,12 +46,13 @@ CONTROLS = """() => [...document.querySelectorAll(".controls button")].filter((b
 
 
 def look(visitor: Visitor, name: str) -> None:
-    """Keep a screenshot at every size, and check that nothing leaves the page at the side."""
+    """Keep screenshots at every size in light and dark, and check that nothing leaves the page at the side."""
     page = visitor.page
-    for size, (width, height, usual) in SIZES.items():
+    for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
-        for shade in ("light", "dark") if EVERY_SHADE else (usual,):
+        for shade in ("light", "dark"):
             page.emulate_media(color_scheme="dark" if shade == "dark" else "light", reduced_motion="reduce")
+            visitor.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 200))")
             visitor.screenshot(f"{name}-{size}-{shade}")
         assert visitor.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
         for left, right, bottom in visitor.evaluate(CONTROLS):
