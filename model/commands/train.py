@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="guided: steps between which the teacher fades out (default 200 1500)")  # fmt: skip
     parser.add_argument("--adversary", type=float, metavar="SHARE",
                         help="guided: a discriminator joins at this share of the budget (default: never)")  # fmt: skip
-    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with the weights of another run")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="begin with a checkpoint or with exported weights")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--limit", type=int, help="use only the first LIMIT clips")
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from model.device import choose_device
     from model.train.data import ClipSet
     from model.train.reports import Reports
-    from model.train.runs import networks_of, objective_of
+    from model.train.runs import networks_of, objective_of, start_from_weights
     from model.train.trainer import Training, TrainingConfig
     from model.train.trainer import run as train
 
@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"{len(clips.clips)} clips of {len(clips.names)} people, {sum(len(c.rows) for c in clips.clips)} frames")
     torch.manual_seed(options.seed)
     networks = networks_of(options.profile, clips)
+    if options.start and options.start.suffix == ".safetensors":
+        start_from_weights(networks, options.start)
     objective = objective_of(options, networks, device)
     config = TrainingConfig(minutes=options.minutes, steps=options.steps, seed=options.seed)
     training = Training(networks, clips, objective, config)
@@ -70,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     if checkpoint.exists():
         training.resume(checkpoint)
         print(f"resumed at step {training.step}, {training.seconds / 60:.1f} minutes spent")
-    elif options.start:
+    elif options.start and options.start.suffix != ".safetensors":
         training.resume(options.start)
         training.restart()
     try:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
+from model.errors import InputError
 from model.evaluate.perceptual import Lpips, VggFeatures
 from model.networks.discriminator import DiscriminatorConfig
 from model.networks.paper import PaperNetworks
@@ -34,6 +38,19 @@ def networks_of(profile: str, clips: ClipSet) -> SmallNetworks | PaperNetworks:
     if profile == "small":
         nn.Module.to(networks, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return networks
+
+
+def start_from_weights(networks: nn.Module, path: Path) -> None:
+    """Continue from exported weights. Raises InputError when the file is missing, damaged or of other networks."""
+    try:
+        tensors = load_file(path)
+        counters = {
+            name: value for name, value in networks.state_dict().items() if name.endswith("num_batches_tracked")
+        }
+        state = {name: value.float() for name, value in tensors.items() if not name.startswith("codec.")}
+        networks.load_state_dict(counters | state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(f"{path} holds no weights of these networks: {str(error).splitlines()[0]}") from None
 
 
 def objective_of(

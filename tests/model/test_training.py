@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from model.errors import InputError
@@ -15,11 +16,13 @@ from model.motion import CanonicalKeypoints, compose
 from model.networks.discriminator import DiscriminatorConfig
 from model.networks.small import SmallNetworks
 from model.profiles.small import GUIDED, SMALL
+from model.talking_head import WEIGHTS
 from model.train.adversary import Adversary
 from model.train.data import STILL_SHARE, ClipSet, attention_map
 from model.train.guided import GuidedConfig, GuidedObjective
 from model.train.objective import Outcome, cosine, ramp
 from model.train.published import PublishedConfig, PublishedObjective
+from model.train.runs import start_from_weights
 from model.train.trainer import Training, TrainingConfig, run
 from tests.model.training_set import write_training_set
 
@@ -201,3 +204,12 @@ def test_start_is_at_the_mean_face(clips: ClipSet) -> None:
     assert clips.canonical_mean().shape == (len(GUIDED), 3)
     assert clips.pose_mean().shape == (6,)
     assert SMALL.keypoints > len(GUIDED)
+
+
+def test_weights_that_ship_can_be_trained_on(tmp_path: Path) -> None:
+    networks = SmallNetworks()
+    start_from_weights(networks, WEIGHTS)
+    shipped = load_file(WEIGHTS)
+    assert torch.equal(networks.motion_extractor.pose.weight, shipped["motion_extractor.pose.weight"].float())
+    with pytest.raises(InputError, match="no weights"):
+        start_from_weights(networks, tmp_path / "missing.safetensors")
