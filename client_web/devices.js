@@ -104,8 +104,8 @@ export class OwnDevices {
     if (both) {
       try {
         const stream = await this.#ask({ video: this.#video(), audio: this.#audio() });
-        this.#take("camera", stream.getVideoTracks()[0] ?? null);
-        this.#take("microphone", stream.getAudioTracks()[0] ?? null);
+        this.#opened("camera", stream.getVideoTracks()[0] ?? null);
+        this.#opened("microphone", stream.getAudioTracks()[0] ?? null);
       } catch {
         // asked again below, one by one, to name the one that failed
       }
@@ -113,6 +113,14 @@ export class OwnDevices {
     if (this.wanted.microphone && !this.microphone) await this.#openOne("microphone");
     if (this.wanted.camera && !this.camera) await this.#openOne("camera");
     await this.#list();
+  }
+
+  /**
+   * Whether a device is on, or about to be.
+   * @param {"camera" | "microphone"} device
+   */
+  on(device) {
+    return this.wanted[device] && this.problems[device] === null;
   }
 
   /**
@@ -133,7 +141,7 @@ export class OwnDevices {
   async setMicrophone(on) {
     this.wanted.microphone = on;
     if (on && !this.microphone) await this.#openOne("microphone");
-    if (this.microphone) this.microphone.enabled = on;
+    if (this.microphone) this.microphone.enabled = this.wanted.microphone;
     this.onChange();
   }
 
@@ -143,9 +151,9 @@ export class OwnDevices {
    */
   async choose(device, id) {
     this.chosen[device] = id || null;
-    if (device !== "speaker" && this.wanted[device]) {
+    if (device !== "speaker") {
       this.#take(device, null);
-      await this.#openOne(device);
+      if (this.wanted[device]) await this.#openOne(device);
     }
     this.onChange();
   }
@@ -179,15 +187,22 @@ export class OwnDevices {
   async #openOne(device) {
     try {
       const stream = await this.#ask(device === "camera" ? { video: this.#video() } : { audio: this.#audio() });
-      const track = stream.getTracks()[0] ?? null;
-      if (this.wanted[device]) this.#take(device, track);
-      else track?.stop(); // turned off while it was opening
+      this.#opened(device, stream.getTracks()[0] ?? null);
     } catch (error) {
       this.#take(device, null);
       const cause = navigator.mediaDevices ? /** @type {{name?: string}} */ (error).name : "insecure";
       this.problems[device] = explainDeviceError(cause ?? "", device);
     }
     this.onChange();
+  }
+
+  /**
+   * @param {"camera" | "microphone"} device
+   * @param {MediaStreamTrack | null} track
+   */
+  #opened(device, track) {
+    if (this.wanted[device]) this.#take(device, track);
+    else track?.stop(); // turned off while it was opening
   }
 
   /** @param {MediaStreamConstraints} constraints */

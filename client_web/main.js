@@ -137,11 +137,11 @@ function onDevices() {
 }
 
 function toggleMicrophone() {
-  void devices.setMicrophone(!devices.microphone?.enabled).then(() => tellProblem("microphone"));
+  void devices.setMicrophone(!devices.on("microphone")).then(() => tellProblem("microphone"));
 }
 
 function toggleCamera() {
-  void devices.setCamera(devices.camera === null).then(() => tellProblem("camera"));
+  void devices.setCamera(!devices.on("camera")).then(() => tellProblem("camera"));
 }
 
 /**
