@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `evaluate`."""
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of clips, one person each")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these clips, by file name without suffix")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="model weights (default: the embedded ones)")
+    parser.add_argument("--weights", type=Path, metavar="FILE",
+                        help="weights or the checkpoint of a training run (default: the embedded ones)")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="device of the model: auto, cpu or cuda (default: cpu)")
     parser.add_argument("--every", type=positive_count, default=1, metavar="N", help="score only each N-th frame")
     parser.add_argument("--max-frames", type=positive_count, metavar="N", help="read at most N frames of a clip")
@@ -40,9 +41,14 @@ def run(options: argparse.Namespace) -> int:
     from model.evaluate.survey import load_networks, survey
     from model.talking_head import TalkingHead
     from model.train.teacher import Teacher
+    from model.weights.export import head_of_checkpoint
 
     paths = find_clips(options.clips, options.only)
-    head = TalkingHead.load(options.weights, choose_device(options.device))
+    device = choose_device(options.device)
+    if options.weights and options.weights.suffix == ".pt":
+        head = head_of_checkpoint(options.weights, device)
+    else:
+        head = TalkingHead.load(options.weights, device)
     with Teacher() as teacher, torch.inference_mode():
         networks = load_networks(teacher, _note)
         progress = tqdm(paths, unit="clip", file=sys.stderr, disable=None)

@@ -21,7 +21,7 @@ from model.evaluate.clips import Clip
 from model.evaluate.conventional import CODECS, code
 from model.evaluate.keypoint_warp import keypoint_warp
 from model.evaluate.rendering import BATCH, enrol, extract, render
-from model.evaluate.scoring import Frames, Networks, Scores, Truth, as_frames, as_tensor, mean_scores
+from model.evaluate.scoring import Frames, Networks, Scores, Truth, as_frames, as_tensor, flicker_of_pairs, mean_scores
 from model.evaluate.sheets import contact_sheet
 from model.motion import Motion, compose
 from model.talking_head import SourceState, TalkingHead
@@ -41,21 +41,33 @@ class ClipResult:
 
 
 def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int = 1) -> ClipResult:
-    """Scores of each system on one clip; only each `every`-th frame drives and counts (flicker is None then)."""
-    source, driving = clip.frames[0], clip.frames[1:][::every]
-    state = enrol(head, source)
-    motions = extract(head, driving)
+    """Scores of each system on one clip; only each `every`-th frame counts, for flicker with the frame before it."""
+    state = enrol(head, clip.frames[0])
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
+    driving, systems = _pictures(head, state, clip, x264.frames, slice(1, None, every))
+    truth = Truth(driving, networks)
+    scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
+    if every > 1:
+        driving_before, before = _pictures(head, state, clip, x264.frames, slice(0, -1, every))
+        for name, frames in systems.items():
+            scores[name]["flicker"] = flicker_of_pairs((before[name], frames), (driving_before, driving))
+    scores["x264"]["kbps"] = x264.kbps()
+    return ClipResult(clip.name, scores, driving, systems)
+
+
+def _pictures(
+    head: TalkingHead, state: SourceState, clip: Clip, x264: Frames, which: slice
+) -> tuple[Frames, dict[str, Frames]]:
+    """The driving frames that `which` picks, and what each system makes of them."""
+    source, driving = clip.frames[0], clip.frames[which]
+    motions = extract(head, driving)
     systems = {
         "model": render(head, state, motions),
         "copy": np.broadcast_to(source, driving.shape),
         "warp": _warp(state, source, motions),
-        "x264": x264.frames[1:][::every],
+        "x264": x264[which],
     }
-    truth = Truth(driving, networks)
-    scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
-    scores["x264"]["kbps"] = x264.kbps()
-    return ClipResult(clip.name, scores, driving, systems)
+    return driving, systems
 
 
 def report(per_clip: dict[str, dict[str, Scores]]) -> dict[str, Any]:

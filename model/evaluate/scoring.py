@@ -110,6 +110,16 @@ class Truth:
         return float(similarity(embeddings, np.stack([truth for _, _, truth in self._faces])).mean())
 
 
+def flicker_of_pairs(frames: tuple[Frames, Frames], truth: tuple[Frames, Frames]) -> float:
+    """Flicker of frames that are not neighbours; each tuple: the frames before, uint8 (T, S, S, 3), and those after.
+
+    Mean of `metrics.flicker` over the T pairs.
+    """
+    pairs = zip(*frames, *truth, strict=True)
+    values = [metrics.flicker(as_tensor(np.stack([a, b])), as_tensor(np.stack([c, d]))) for a, b, c, d in pairs]
+    return float(torch.cat(values).mean())
+
+
 def mean_scores(scores: list[Scores]) -> Scores:
     """Mean over clips, each counting the same; a score that a clip lacks is left out of its mean."""
     names = {name: None for row in scores for name in row}  # in order of appearance

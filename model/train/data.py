@@ -28,7 +28,7 @@ from model.errors import InputError
 from model.motion import Motion, rotation_matrix
 from model.networks.grid import pixel_grid
 from model.profiles.small import EYES, GUIDED, MIRROR, MOUTH
-from model.train.decompose import decompose
+from model.train.decompose import decompose, face_shape, mirror_pairs
 
 Floats = NDArray[np.float32]
 
@@ -45,7 +45,8 @@ class Clip:
     kind: str  # "clip" or "still" (a photo moved by its own landmarks)
     frame_rate: float  # frames a second
     rows: NDArray[np.int64]  # (T,) rows of the frame store with a face
-    points: Floats  # (T, J, 3) guided landmarks, crop units, t_z taken off
+    mesh: NDArray[np.float16]  # (T, 478, 3) all landmarks, crop units, t_z taken off
+    points: Floats  # (T, J, 3) the guided ones
     pose: Floats  # (T, 6) yaw, pitch, roll, scale, t_x, t_y
     canonical: Floats  # (J, 3) median over the clip of the landmarks with pose and size taken off
 
@@ -58,6 +59,7 @@ class Batch:
     motion: Motion  # batch shape (G, 1 + N); expression of the guided keypoints (G, 1 + N, J, 3)
     canonical: Tensor  # (G, J, 3)
     points: Tensor  # (G, 1 + N, J, 3) guided keypoints in crop units
+    mesh: Tensor  # (G, 1 + N, 478, 3) all landmarks in crop units
 
 
 class ClipSet:
@@ -101,35 +103,39 @@ class ClipSet:
         means = [np.mean([self.clips[i].canonical for i in members], 0) for members in self.people.values()]
         return torch.from_numpy(np.mean(means, 0).astype(np.float32))
 
-    def batches(self, groups: int, driving: int, seed: int, augment: bool = True) -> Iterator[Batch]:
-        """Endless random batches, the same for the same seed."""
+    def batches(
+        self, groups: int, driving: int, seed: int, augment: bool = True, stills: float = STILL_SHARE
+    ) -> Iterator[Batch]:
+        """Endless random batches, the same for the same seed; `stills` is the share of moved photos in them."""
         rng = np.random.default_rng(seed)
         while True:
-            yield self._batch(rng, groups, driving, augment)
+            yield self._batch(rng, groups, driving, augment, stills)
 
-    def _draw(self, rng: np.random.Generator) -> Clip:
+    def _draw(self, rng: np.random.Generator, stills: float) -> Clip:
         """A clip: moved photos with a fixed share, then people evenly, however many clips each has."""
-        moving = self.names if not self.photographed or rng.random() > STILL_SHARE else self.photographed
+        moving = self.names if not self.photographed or rng.random() >= stills else self.photographed
         person = moving[rng.integers(len(moving))]
         return self.clips[int(rng.choice(self.people[person]))]
 
-    def _batch(self, rng: np.random.Generator, groups: int, driving: int, augment: bool) -> Batch:
-        rows, motions, canonicals, points = [], [], [], []
+    def _batch(self, rng: np.random.Generator, groups: int, driving: int, augment: bool, stills: float) -> Batch:
+        rows, motions, canonicals, points, meshes = [], [], [], [], []
         for _ in range(groups):
-            clip = self._draw(rng)
+            clip = self._draw(rng, stills)
             chosen = _choose(rng, clip, driving)
             rows.append(clip.rows[chosen])
             canonicals.append(clip.canonical)
             points.append(clip.points[chosen])
+            meshes.append(clip.mesh[chosen].astype(np.float32))
             motions.append(clip.pose[chosen])
         index = torch.from_numpy(np.stack(rows)).to(self.frames.device)
         frames = self.frames[index].to(self.device).permute(0, 1, 4, 2, 3).float() / 255  # (G, 1 + N, 3, S, S)
         pose = torch.from_numpy(np.stack(motions)).to(self.device)
         point = torch.from_numpy(np.stack(points)).to(self.device)
         canonical = torch.from_numpy(np.stack(canonicals)).to(self.device)
+        mesh = torch.from_numpy(np.stack(meshes)).to(self.device)
         if augment:
-            frames, pose, point, canonical = _augment(rng, frames, pose, point, canonical)
-        return Batch(frames, _motion(pose, point, canonical), canonical, point)
+            frames, pose, point, canonical, mesh = _augment(rng, frames, pose, point, canonical, mesh)
+        return Batch(frames, _motion(pose, point, canonical), canonical, point, mesh)
 
 
 def _motion(pose: Tensor, points: Tensor, canonical: Tensor) -> Motion:
@@ -152,8 +158,8 @@ def _choose(rng: np.random.Generator, clip: Clip, driving: int) -> NDArray[np.in
 
 
 def _augment(
-    rng: np.random.Generator, frames: Tensor, pose: Tensor, points: Tensor, canonical: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rng: np.random.Generator, frames: Tensor, pose: Tensor, points: Tensor, canonical: Tensor, mesh: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One mirror, crop and colour change per group, the same for its source and its driving frames."""
     groups, size = frames.shape[0], frames.shape[-1]
     device = frames.device
@@ -164,6 +170,8 @@ def _augment(
     m = mirrored[:, None, None]
     pose = torch.where(m, pose * sign, pose)
     points = torch.where(m[..., None], points[:, :, order] * flip, points)
+    partners = torch.from_numpy(mirror_pairs(face_shape())).to(device)
+    mesh = torch.where(m[..., None], mesh[:, :, partners] * flip, mesh)
     canonical = torch.where(m, canonical[:, order] * flip, canonical)
 
     zoom = torch.from_numpy(np.exp(rng.uniform(-0.2, 0.15, groups)).astype(np.float32)).to(device)
@@ -176,7 +184,7 @@ def _augment(
     frames = F.grid_sample(flat, reads, padding_mode="reflection", align_corners=False)
     frames = frames.reshape(groups, -1, 3, size, size)
     zeros = torch.zeros_like(shift[:, :1])
-    points = points * zoom[:, None, None, None] + torch.cat([shift, zeros], 1)[:, None, None]
+    points, mesh = (x * zoom[:, None, None, None] + torch.cat([shift, zeros], 1)[:, None, None] for x in (points, mesh))
     pose = torch.cat(
         [
             pose[..., :3],
@@ -194,7 +202,7 @@ def _augment(
     frames = grey + (frames - grey) * saturation
     mean = frames.mean((1, 2, 3, 4), keepdim=True)
     frames = ((frames - mean) * contrast + mean) * gain
-    return frames.clamp(0, 1), pose, points, canonical
+    return frames.clamp(0, 1), pose, points, canonical, mesh
 
 
 def attention_map(points: Tensor, size: int) -> Tensor:
@@ -217,8 +225,9 @@ def _labels(folder: Path, entries: list[dict[str, object]]) -> list[Clip]:
         if len(keep) < 2:
             continue
         pose = decompose(all_points[keep])
-        points = all_points[keep][:, list(GUIDED)]
-        points[..., 2] -= pose.translation[:, None, 2]
+        mesh = all_points[keep]
+        mesh[..., 2] -= pose.translation[:, None, 2]
+        points = mesh[:, list(GUIDED)]
         t = pose.translation.copy()
         t[:, 2] = 0
         rotation = rotation_matrix(pose.yaw, pose.pitch, pose.roll)
@@ -231,6 +240,7 @@ def _labels(folder: Path, entries: list[dict[str, object]]) -> list[Clip]:
                 kind=str(entry.get("kind", "clip")),
                 frame_rate=float(str(entry["fps"])),
                 rows=rows.astype(np.int64),
+                mesh=mesh.astype(np.float16),
                 points=points.astype(np.float32),
                 pose=pose.to_array(),
                 canonical=canonical.astype(np.float32),

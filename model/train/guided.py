@@ -1,7 +1,8 @@
 """What the small profile is trained for: the picture, and keypoints that a landmark teacher guides.
 
-The teacher's keypoints drive the renderer first and fade out (`teacher_share`), so that the renderer sees meaningful
-motion from its first step and the extractor learns positions in minutes; then both train through the picture.
+Three phases. Keypoints alone, on many people at once. Then dense motion alone, against correspondences of landmarks and
+of optical flow, without the cost of a picture. Then pictures: the teacher's keypoints drive the renderer first and fade
+out (`teacher_share`), so that it sees meaningful motion from its first step; at last all trains through the picture.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.motion import CanonicalKeypoints, Motion, compose
+from model.motion import CanonicalKeypoints, Motion, angles, compose, rotation_matrix
 from model.networks.grid import pixel_grid
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
-from model.networks.small.blocks import warp
+from model.networks.small.blocks import resize_flow, warp
+from model.networks.small.dense_motion import DenseMotion
 from model.profiles.small import EYES, GUIDED, MOUTH
 from model.train.adversary import Adversary
-from model.train.data import Batch, attention_map
-from model.train.objective import Outcome, cosine, ramp
+from model.train.correspondence import landmark_flow_error, seen, turned
+from model.train.data import STILL_SHARE, Batch, attention_map
+from model.train.objective import BatchShape, Outcome, cosine, ramp
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Perceptual distance of two pictures (B, 3, H, W) in [0, 1]: (B,)."""
+
+FlowLabels = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Optical flow from driving to source pictures and where it can be trusted: `correspondence.optical_flow`."""
 
 J = len(GUIDED)
 
@@ -40,12 +46,16 @@ class Weights:
     attention: float = 3.0  # L1 around eyes and mouth
     keypoint: float = 10.0  # composed guided keypoints against the teacher's
     expression: float = 300.0  # expression deformation against the teacher's: hundredths of a unit, drowned by pose
+    expression_level: float = 0.3  # of that, how much its level counts beside its change since the source frame
     canonical: float = 20.0  # canonical keypoints against the teacher's
     pose: float = 0.4  # yaw, pitch, roll (10 degrees = 1), size, place
     free: float = 2.0  # deformation prior of the free keypoints (L1)
     gan: float = 0.03  # hinge, with a discriminator
     feature_matching: float = 0.3
     warp: float = 0.5  # L1 of the warped source pixels, so that the flow learns even where the painting could do it
+    landmark_flow: float = 5.0  # where dense motion takes all landmarks from, in the driving frame
+    view_flow: float = 3.0  # the same, seen from a random free view
+    optical_flow: float = 5.0  # dense motion against optical flow, where that can be trusted
 
 
 @dataclass(frozen=True)
@@ -58,14 +68,17 @@ class GuidedConfig:
     keypoint_steps: int = 1200  # first steps, of keypoint losses alone: cheap, on many people at once
     keypoint_groups: int = 16  # people in each of those steps, two frames of each
     keypoint_rate: float = 1e-3  # their learning rate
+    flow_steps: int = 1000  # then steps of dense motion alone
+    flow_groups: int = 6  # source images in each of those steps
+    view: tuple[float, float] = (35.0, 18.0)  # largest yaw and pitch of the random free views, degrees
     warmup: int = 100  # steps
-    teacher: tuple[int, int] = (200, 1500)  # steps of picture losses between which the teacher fades out
+    teacher: tuple[int, int] = (200, 1500)  # steps of pictures between which the teacher fades out
     adversary_from: float = 0.6  # share of the budget after which a discriminator, where there is one, joins
     weights: Weights = Weights()
 
 
 class GuidedObjective:
-    """First keypoints alone, then pictures, at first of the teacher's keypoints, at last with a discriminator."""
+    """First keypoints, then dense motion, then pictures, at last with a discriminator."""
 
     def __init__(
         self,
@@ -73,16 +86,26 @@ class GuidedObjective:
         perceptual: Distance,
         config: GuidedConfig = GuidedConfig(),
         adversary: Adversary | None = None,
+        flow_labels: FlowLabels | None = None,
     ) -> None:
+        """Without `flow_labels` dense motion learns from landmarks and pictures alone."""
         self._networks, self._perceptual, self._config, self._adversary = networks, perceptual, config, adversary
+        self._flow_labels = flow_labels
 
-    def shape(self, step: int) -> tuple[int, int]:
+    def shape(self, step: int) -> BatchShape:
         config = self._config
-        return (config.keypoint_groups, 1) if step < config.keypoint_steps else (config.groups, config.driving)
+        if step < config.keypoint_steps:
+            return BatchShape(config.keypoint_groups, 1, STILL_SHARE)
+        # A photo is moved by one smooth warp, which would teach that hair, shoulders and background bend with the face.
+        groups = config.flow_groups if step < config.keypoint_steps + config.flow_steps else config.groups
+        return BatchShape(groups, config.driving, 0.0)
 
     def rate(self, step: int, progress: float) -> float:
         config = self._config
-        rate = config.keypoint_rate if step < config.keypoint_steps else config.rate * cosine(progress)
+        if step < config.keypoint_steps:
+            rate = config.keypoint_rate * cosine(step / config.keypoint_steps, final=0.2)
+        else:
+            rate = config.rate * cosine(progress)
         return rate * min(1.0, (step + 1) / config.warmup)
 
     def evaluate(self, batch: Batch, step: int, progress: float, seed: int) -> Outcome:
@@ -92,8 +115,15 @@ class GuidedObjective:
         # A dozen frames of four people are too few to normalise by: keypoints would come out differently than in use.
         for network in (self._networks.motion_extractor, self._networks.canonical_detector):
             network.eval()
-        share = 1 - ramp(step - config.keypoint_steps, *config.teacher)
-        outcome = evaluate(self._networks, batch, self._perceptual, config.weights, share, seed)
+        pictures = step - config.keypoint_steps - config.flow_steps
+        share = 1 - ramp(pictures, *config.teacher)
+        scene = _Scene.of(self._networks, batch, config.weights, share, seed)
+        parts = scene.parts | _flow_losses(self._networks, scene, batch, config, self._flow_labels, seed)
+        if pictures < 0:
+            return Outcome(torch.stack(list(parts.values())).sum(), parts, scene.target)
+        rendered = self._networks.generator(scene.repeated, scene.motion)
+        parts |= _picture_losses(rendered, batch, self._perceptual, config.weights, seed)
+        outcome = Outcome(torch.stack(list(parts.values())).sum(), parts, scene.target, rendered)
         if self._adversary is None or progress < config.adversary_from or outcome.rendered is None:
             return outcome
         weights = {"gan": config.weights.gan, "feature_matching": config.weights.feature_matching}
@@ -132,36 +162,94 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def evaluate(
-    networks: SmallNetworks, batch: Batch, perceptual: Distance, weights: Weights, teacher_share: float, seed: int
-) -> Outcome:
-    """Losses of one batch; `teacher_share` in [0, 1] is the share of frames that the teacher's keypoints drive."""
-    groups, count = batch.frames.shape[:2]
-    source_image = _channels_last(batch.frames[:, 0])
-    features = networks.appearance(source_image)
-    canonical, predicted = _keypoints(networks, batch)
-    parts = _keypoint_losses(batch, canonical.points, predicted, weights)
+@dataclass(frozen=True)
+class _Scene:
+    """A batch as the renderer sees it: who drives it, and the dense motion that comes of it."""
 
-    # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
-    generator = torch.Generator().manual_seed(seed)
-    taught = (torch.rand(groups, generator=generator) < teacher_share).to(source_image.device)
-    points, driven = _teach(taught, batch, canonical.points, predicted)
+    parts: dict[str, Tensor]  # keypoint losses
+    features: dict[str, Tensor]  # of the G source images
+    repeated: dict[str, Tensor]  # the same for each of the G * N driving frames
+    points: Tensor  # (G, K, 3) canonical keypoints
+    driven: Motion  # (G, 1 + N)
+    motion: DenseMotion  # of the G * N driving frames
+    source: Tensor  # (G * N, 3, S, S) source pictures
+    target: Tensor  # (G * N, 3, S, S) driving frames
 
-    n = count - 1
+    @staticmethod
+    def of(networks: SmallNetworks, batch: Batch, weights: Weights, teacher_share: float, seed: int) -> _Scene:
+        """`teacher_share` in [0, 1] is the share of groups that the teacher's keypoints drive."""
+        groups, count = batch.frames.shape[:2]
+        source_image = _channels_last(batch.frames[:, 0])
+        features = networks.appearance(source_image)
+        canonical, predicted = _keypoints(networks, batch)
+        parts = _keypoint_losses(batch, canonical.points, predicted, weights)
 
-    def repeat(x: Tensor) -> Tensor:
-        return x.repeat_interleave(n, 0)
+        # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
+        generator = torch.Generator().manual_seed(seed)
+        taught = (torch.rand(groups, generator=generator) < teacher_share).to(source_image.device)
+        points, driven = _teach(taught, batch, canonical.points, predicted)
 
-    rendered = networks.synthesise(
-        {name: repeat(f) for name, f in features.items()},
-        CanonicalKeypoints(repeat(points)),
-        _map(driven, lambda x: repeat(x[:, 0])),
-        _map(driven, lambda x: x[:, 1:].flatten(0, 1)),
-    )
-    target = batch.frames[:, 1:].flatten(0, 1)
-    parts |= _picture_losses(rendered, target, batch, perceptual, weights, repeat(source_image))
-    total = torch.stack(list(parts.values())).sum()
-    return Outcome(total, parts, target, rendered)
+        def repeat(x: Tensor) -> Tensor:
+            return x.repeat_interleave(count - 1, 0)
+
+        repeated = {name: repeat(f) for name, f in features.items()}
+        motion = networks.dense_motion(
+            repeated,
+            CanonicalKeypoints(repeat(points)),
+            _map(driven, lambda x: repeat(x[:, 0])),
+            _map(driven, lambda x: x[:, 1:].flatten(0, 1)),
+        )
+        target = batch.frames[:, 1:].flatten(0, 1)
+        return _Scene(parts, features, repeated, points, driven, motion, repeat(source_image), target)
+
+
+def _flow_losses(
+    networks: SmallNetworks,
+    scene: _Scene,
+    batch: Batch,
+    config: GuidedConfig,
+    flow_labels: FlowLabels | None,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Dense motion against pixels, landmarks and optical flow of filmed frames, and against turned landmarks."""
+    weights, n = config.weights, batch.frames.shape[1] - 1
+    full = resize_flow(scene.motion.flow, 4)  # (G * N, S, S, 2)
+    pose = _map(batch.motion, lambda x: x[:, 1:].flatten(0, 1))
+    start, end = batch.mesh[:, :1].expand(-1, n, -1, -1).flatten(0, 1), batch.mesh[:, 1:].flatten(0, 1)
+    still = _map(batch.motion, lambda x: x[:, 0])
+    there = seen(batch.mesh[:, 0], still.yaw, still.pitch, still.roll)  # (G, 478)
+    both = torch.minimum(there.repeat_interleave(n, 0), seen(end, pose.yaw, pose.pitch, pose.roll))
+    parts = {
+        "warp": weights.warp * (warp(scene.source, full) - scene.target).abs().mean(),
+        "landmark_flow": weights.landmark_flow * landmark_flow_error(full, end, start, both),
+    }
+    if flow_labels is not None:
+        label, trusted = flow_labels(scene.source, scene.target)
+        gap = (full - label).abs().sum(-1).clamp(max=0.3)
+        parts["optical_flow"] = weights.optical_flow * (gap * trusted).sum() / trusted.sum().clamp(min=1)
+
+    # Free views have no picture to be held against, but landmarks turn as geometry says.
+    turn = _random_turns(len(there), config.view, seed).to(full.device)  # (G, 3, 3)
+    looked = turned(batch.mesh[:, 0], still.translation, turn)
+    shown = torch.minimum(there, seen(batch.mesh[:, 0], *angles(turn @ _rotation(still))))
+    source = _map(scene.driven, lambda x: x[:, 0])
+    yaw, pitch, roll = angles(turn @ _rotation(source))
+    view = replace(source, yaw=yaw, pitch=pitch, roll=roll)
+    motion = networks.dense_motion(scene.features, CanonicalKeypoints(scene.points), source, view)
+    error = landmark_flow_error(resize_flow(motion.flow, 4), looked, batch.mesh[:, 0], shown)
+    return parts | {"view_flow": weights.view_flow * error}
+
+
+def _random_turns(count: int, most: tuple[float, float], seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed + 1)
+    yaw, pitch = ((torch.rand(count, generator=generator) * 2 - 1) * bound for bound in most)
+    turns: Tensor = rotation_matrix(yaw, pitch, torch.zeros(count))
+    return turns
+
+
+def _rotation(motion: Motion) -> Tensor:
+    rotation: Tensor = rotation_matrix(motion.yaw, motion.pitch, motion.roll)
+    return rotation
 
 
 def _keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights: Weights) -> dict[str, Tensor]:
@@ -178,10 +266,16 @@ def _keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights
     pose = pose + 5 * (predicted.scale.log() - teacher.scale.log()).abs().mean()
     pose = pose + 10 * (predicted.translation - teacher.translation).abs().mean()
     deformation = predicted.expression[..., :J, :] - teacher.expression
+
+    def misses(gap: Tensor) -> Tensor:
+        # Beyond L1, whose best guess for a mouth that is mostly shut is shut, an open mouth counts by its square.
+        return ((gap.abs() + 25 * gap**2) * axes * important).mean()
+
+    # What moves a picture is the change since the source frame; a face's own level could as well be canonical.
+    change = misses(deformation[:, 1:] - deformation[:, :1]) + weights.expression_level * misses(deformation)
     return {
         "keypoint": weights.keypoint * ((composed - batch.points).abs() * axes * important).mean(),
-        # Beyond L1, whose best guess for a mouth that is mostly shut is shut, an open mouth counts by its square.
-        "expression": weights.expression * ((deformation.abs() + 25 * deformation**2) * axes * important).mean(),
+        "expression": weights.expression * change,
         "canonical": weights.canonical * ((canonical[:, :J] - batch.canonical).abs() * axes).mean(),
         "pose": weights.pose * pose,
         "free": weights.free * predicted.expression[..., J:, :].abs().mean(),
@@ -201,9 +295,9 @@ def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -
 
 
 def _picture_losses(
-    rendered: Rendered, target: Tensor, batch: Batch, perceptual: Distance, weights: Weights, source: Tensor
+    rendered: Rendered, batch: Batch, perceptual: Distance, weights: Weights, seed: int
 ) -> dict[str, Tensor]:
-    frame = rendered.frame
+    frame, target = rendered.frame, batch.frames[:, 1:].flatten(0, 1)
     error = (frame - target).abs()
     points = batch.points[:, 1:].flatten(0, 1)
     attention = attention_map(points, frame.shape[-1] // 4)
@@ -211,14 +305,20 @@ def _picture_losses(
     parts = {
         "pixel": weights.pixel * error.mean(),
         "attention": weights.attention * (error * attention).sum() / (3 * attention.sum()).clamp(min=1.0),
-        "perceptual": weights.perceptual * perceptual(frame, target).mean(),
+        "perceptual": weights.perceptual * perceptual(_window(frame, seed), _window(target, seed)).mean(),
     }
     if weights.face:
         boxes = face_grid(points, 144)
         parts["face"] = weights.face * perceptual(warp(frame, boxes), warp(target, boxes)).mean()
-    if weights.warp and rendered.flow is not None:
-        parts["warp"] = weights.warp * (warp(source, rendered.flow) - target).abs().mean()
     return parts
+
+
+def _window(pictures: Tensor, seed: int) -> Tensor:
+    """A random square of three quarters of the side: LPIPS is half of a step's cost, and a mean over places."""
+    size = pictures.shape[-1]
+    side = size * 3 // 4
+    x, y = torch.randint(0, size - side + 1, (2,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return pictures[..., y : y + side, x : x + side]
 
 
 def face_grid(points: Tensor, size: int) -> Tensor:

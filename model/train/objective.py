@@ -22,11 +22,20 @@ class Outcome:
     rendered: Rendered | None = None  # of the driving frames
 
 
+@dataclass(frozen=True)
+class BatchShape:
+    """What a step's batch is made of."""
+
+    groups: int  # source images
+    driving: int  # driving frames of each
+    stills: float  # share of groups that are photos moved by their own landmarks
+
+
 class Objective(Protocol):
     """Losses of a profile's networks, as a function of the step, so that a resumed run goes on unchanged."""
 
-    def shape(self, step: int) -> tuple[int, int]:
-        """Groups and driving frames per group of the step's batch."""
+    def shape(self, step: int) -> BatchShape:
+        """What the step's batch is made of."""
 
     def rate(self, step: int, progress: float) -> float:
         """Learning rate at a step and a share of the budget in [0, 1]."""

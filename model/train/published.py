@@ -13,7 +13,7 @@ import torch
 from model.motion import CanonicalKeypoints, Motion, compose, relative_jacobians
 from model.talking_head import Networks
 from model.train.adversary import Adversary
-from model.train.data import Batch
+from model.train.data import STILL_SHARE, Batch
 from model.train.losses import (
     Features,
     LossWeights,
@@ -24,7 +24,7 @@ from model.train.losses import (
     keypoint_prior,
     perceptual_loss,
 )
-from model.train.objective import Outcome, cosine
+from model.train.objective import BatchShape, Outcome, cosine
 from model.train.transform import RandomTransform
 
 
@@ -46,8 +46,8 @@ class PublishedObjective:
     ) -> None:
         self._networks, self._features, self._adversary, self._config = networks, features, adversary, config
 
-    def shape(self, step: int) -> tuple[int, int]:
-        return self._config.groups, 1
+    def shape(self, step: int) -> BatchShape:
+        return BatchShape(self._config.groups, 1, STILL_SHARE)
 
     def rate(self, step: int, progress: float) -> float:
         return self._config.rate * cosine(progress)

@@ -18,6 +18,7 @@ from model.networks.small import SmallNetworks
 from model.profiles.paper import PAPER
 from model.profiles.small import FREE
 from model.train.adversary import Adversary
+from model.train.correspondence import optical_flow
 from model.train.data import ClipSet
 from model.train.guided import GuidedConfig, GuidedObjective
 from model.train.objective import Objective
@@ -63,12 +64,13 @@ def objective_of(
             driving=options.driving,
             rate=options.rate or GuidedConfig.rate,
             keypoint_steps=options.keypoint_steps,
+            flow_steps=options.flow_steps,
             teacher=tuple(options.teacher),
             adversary_from=1.0 if options.adversary is None else options.adversary,
         )
         adversary = (
             None if options.adversary is None else Adversary(DiscriminatorConfig(widths=(32, 64, 128, 256)), device)
         )
-        return GuidedObjective(networks, Lpips().to(device), guided, adversary)
+        return GuidedObjective(networks, Lpips().to(device), guided, adversary, optical_flow)
     published = PublishedConfig(groups=options.groups, rate=options.rate or PublishedConfig.rate)
     return PublishedObjective(networks, VggFeatures().to(device), Adversary(DiscriminatorConfig(), device), published)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from model.codec.statistics import MotionStatistics
 from model.errors import InputError
 from model.networks.small import SmallNetworks
 from model.profiles.small import EYES, MOUTH
+from model.talking_head import Profile, TalkingHead
 from model.train.data import ClipSet
 from model.weights.manifest import describe
 
@@ -30,6 +32,17 @@ def read_checkpoint(path: Path) -> tuple[SmallNetworks, dict[str, Any]]:
     except (OSError, KeyError, RuntimeError, ValueError, EOFError) as error:
         raise InputError(f"{path} is no training checkpoint: {str(error).splitlines()[0]}") from None
     return networks.eval(), {"step": state["step"], "seconds": round(state["seconds"], 1)}
+
+
+def head_of_checkpoint(path: Path, device: torch.device) -> TalkingHead:
+    """A model of a running training's moving average, to be looked at; its codec statistics are not fitted yet.
+
+    Raises InputError when the file is no training checkpoint.
+    """
+    networks, _ = read_checkpoint(path)
+    profile = Profile("small", networks.config.keypoints, networks.config.size)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return TalkingHead(profile, networks, MotionStatistics.default(profile.keypoints), digest, device)
 
 
 @torch.inference_mode()

@@ -127,7 +127,10 @@ def test_evaluation_of_a_clip_reports_all_systems(lpips: Lpips, head: TalkingHea
     sheet(result).save(tmp_path / "sheet.png")
     every = evaluate_clip(head, Clip("short", clip.frames[:3], 25.0), Networks(lpips), every=2)
     assert every.truth.shape[0] == 1
-    assert every.scores["model"]["flicker"] is None
+    # The one scored frame and the one before it: what scoring all frames finds for that pair.
+    assert every.scores["copy"]["flicker"] == pytest.approx(
+        float(np.abs(np.diff(clip.frames[:2].astype(np.float32), axis=0)).mean() / 255), rel=1e-4
+    )
     with pytest.raises(ValueError, match="no clips"):
         report({})
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.networks.grid import pixel_grid
+from model.networks.small.volume import gather_volume
 
 
 class ConvBlock(nn.Sequential):
@@ -58,6 +59,14 @@ def resize_flow(flow: Tensor, factor: int) -> Tensor:
 def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     """Sample `x` (B, C, h, w) at source coordinates `flow` (B, H, W, 2): (B, C, H, W)."""
     return F.grid_sample(x, flow.to(x.dtype), mode=mode, padding_mode="border", align_corners=False)
+
+
+def sample_volume(volume: Tensor, flow: Tensor) -> Tensor:
+    """Sample a volume (B, C, D, h, w) at source coordinates (B, D', H, W, 3): (B, C, D', H, W), zero outside."""
+    if torch.jit.is_tracing():
+        # torch's own operation is faster and trains; the engine that runs a traced graph has none.
+        return gather_volume(volume, flow.to(volume.dtype))
+    return F.grid_sample(volume, flow.to(volume.dtype), padding_mode="zeros", align_corners=False)
 
 
 def fold_batch_norm(module: nn.Module) -> None:

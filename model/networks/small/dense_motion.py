@@ -46,17 +46,18 @@ class SmallDenseMotion(nn.Module):
         self.kernel = nn.Parameter(torch.full((k,), -2.0 * math.log(0.12)))  # log 1 / sigma^2
         self.background = nn.Parameter(torch.tensor([-6.0, -6.0]))  # logit of the identity flow, in 3D and in 2D
         self.compress = nn.Conv2d(eighth, 24, 1)
-        self.enter = ConvBlock(k + 24 + 2, 64)  # G
+        self.enter = ConvBlock(k + 24 + 2 + 24, 64)  # G
         self.down1 = nn.Sequential(ConvBlock(64, 96, 3, 2), ResidualBlock(96))  # G/2
         self.down2 = nn.Sequential(ConvBlock(96, 128, 3, 2), ConvBlock(128, 128))  # G/4
         self.up1 = ConvBlock(128 + 96, 64)  # G/2
         self.up2 = ConvBlock(64 + 64, 64)  # G
         self.mask3d = nn.Conv2d(64, (k + 1) * d, 1)
-        self.fine = nn.Sequential(ConvBlock(64 + quarter, 32), ConvBlock(32, 32))  # 2G
+        self.fine = nn.Sequential(ConvBlock(64 + 2 * quarter, 32), ConvBlock(32, 32))  # 2G
         self.mask2d = nn.Conv2d(32, k + 1, 1)
         self.residual = nn.Conv2d(32, 2, 3, 1, 1)
+        self.relief = nn.Conv2d(32, 1, 3, 1, 1)
         self.occlusion = nn.Conv2d(32, 2, 3, 1, 1)
-        for head in (self.mask3d, self.mask2d, self.residual, self.occlusion):
+        for head in (self.mask3d, self.mask2d, self.residual, self.relief, self.occlusion):
             nn.init.zeros_(head.weight)
             assert head.bias is not None
             nn.init.zeros_(head.bias)
@@ -79,18 +80,22 @@ class SmallDenseMotion(nn.Module):
             heat = _heat(grid, x_d) - _heat(grid, x_s)  # (B, K, G, G)
             displacement = coarse_flow - grid.permute(2, 0, 1)
 
-        warped = warp(self.compress(features["eighth"]), coarse_flow.permute(0, 2, 3, 1))  # (B, 24, G, G)
-        x0 = self.enter(torch.cat([heat, warped, displacement], 1))  # (B, 64, G, G)
+        # What the source shows where the head came from, and what it shows here: whether something stays or moves.
+        still = self.compress(features["eighth"])  # (B, 24, G, G)
+        warped = warp(still, coarse_flow.permute(0, 2, 3, 1))
+        x0 = self.enter(torch.cat([heat, warped, displacement, still], 1))  # (B, 64, G, G)
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         x1 = self.up1(torch.cat([upsample(x2), x1], 1))
         hidden = self.up2(torch.cat([upsample(x1), x0], 1))  # (B, 64, G, G)
         warped_fine = warp(features["quarter"], prior_flow)  # (B, 32, 2G, 2G)
-        fine = self.fine(torch.cat([upsample(hidden), warped_fine], 1))  # (B, 32, 2G, 2G)
+        fine = self.fine(torch.cat([upsample(hidden), warped_fine, features["quarter"]], 1))  # (B, 32, 2G, 2G)
         logits3d, logits2d, residual = self.mask3d(hidden), self.mask2d(fine), self.residual(fine)
+        relief = self.relief(fine)
         with exact(hidden.device):
             volume_flow = self._volume_flow(logits3d.float(), grid, keypoints)
-            flow = _surface_flow((prior + logits2d.float()).softmax(1), fine_grid, keypoints)
+            masks = (prior + logits2d.float()).softmax(1)
+            flow = _surface_flow(masks, fine_grid, keypoints, 0.5 * relief.float())
             flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
         return DenseMotion(volume_flow, flow, torch.sigmoid(self.occlusion(fine)), hidden, fine)
 
@@ -142,10 +147,12 @@ class _Keypoints:
         return _Keypoints(x_s, x_d, local, x_s - x_d @ local.mT)
 
 
-def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints) -> Tensor:
+def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints, relief: Tensor | None = None) -> Tensor:
     """Flow (B, H, W, 2) of the visible surface, whose depth the keypoints' own depth interpolates.
 
     masks   (B, K + 1, H, W), background first
+    relief  (B, 1, H, W) how much deeper the surface is than the smooth interpolation, crop units: what is learned of
+            it from small turns holds for large ones
     """
     x_d, local, offset = keypoints.driving, keypoints.local, keypoints.offset
     b, _, h, w = masks.shape
@@ -153,6 +160,8 @@ def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints) -> Tensor:
     still, moving = m[..., :1], m[..., 1:]
     share = 1 - still  # what belongs to any keypoint
     surface = (moving @ x_d[..., 2:]) / share.clamp(min=1e-4)  # (B, HW, 1)
+    if relief is not None:
+        surface = surface + relief.flatten(2).mT
     p = grid.reshape(1, -1, 2)
     turned = p @ local[:, :2, :2].mT + surface @ local[:, :2, 2:].mT  # (B, HW, 2)
     flow = share * turned + moving @ offset[..., :2] + still * p

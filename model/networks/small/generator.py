@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.networks.rendered import Rendered
-from model.networks.small.blocks import ConvBlock, ResidualBlock, resize_flow, upsample, warp
+from model.networks.small.blocks import ConvBlock, ResidualBlock, resize_flow, sample_volume, upsample, warp
 from model.networks.small.dense_motion import DenseMotion
 from model.profiles.small import SmallConfig
 
@@ -37,12 +37,7 @@ class SmallGenerator(nn.Module):
 
     def forward(self, features: dict[str, Tensor], motion: DenseMotion) -> Rendered:
         """Features as `SmallAppearance` returns them; the frame is (B, 3, S, S) in [0, 1]."""
-        volume = F.grid_sample(
-            features["volume"],
-            motion.volume_flow.to(features["volume"].dtype),
-            padding_mode="zeros",
-            align_corners=False,
-        )  # (B, C, D, S/8, S/8)
+        volume = sample_volume(features["volume"], motion.volume_flow)  # (B, C, D, S/8, S/8)
         x = self.body(self.enter(torch.cat([volume.flatten(1, 2), motion.hidden], 1)))  # (B, 80, S/8, S/8)
 
         trust = motion.occlusion[:, :1]  # (B, 1, S/4, S/4)

@@ -1,0 +1,89 @@
+"""Where the pixels of one frame come from in another: labels for dense motion that need no renderer.
+
+Two sources, each right where the other is not: the teacher's landmarks know the face through any turn, and also what it
+would look like from a view that nobody filmed; optical flow knows hair, shoulders and a background that stands still.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.motion import rotation_matrix
+from model.train.decompose import face_shape
+
+_BACK = 0.55
+"""Depth in face units of the point that the face bulges away from; normals point from there."""
+_EDGE = 0.15
+"""Cosine of the angle to the viewer at which a landmark begins to count as seen."""
+_CONSISTENT = 2.0 * 1.2 / 256
+"""Crop units (1.2 pixels of 256) within which flow there and back must close."""
+
+
+def seen(mesh: Tensor, yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
+    """How surely each landmark faces the viewer, (..., 478) in [0, 1], of a head turned by angles of shape (...)."""
+    normals = torch.from_numpy(_normals()).to(mesh)  # (478, 3)
+    toward = -(normals @ rotation_matrix(yaw, pitch, roll).mT)[..., 2]  # z grows away from the viewer
+    out: Tensor = ((toward - _EDGE) / 0.3).clamp(0, 1)
+    return out
+
+
+def turned(mesh: Tensor, translation: Tensor, rotation: Tensor) -> Tensor:
+    """Landmarks (B, 478, 3) of heads at `translation` (B, 3), turned by `rotation` (B, 3, 3) about it."""
+    return (mesh - translation[:, None]) @ rotation.mT + translation[:, None]
+
+
+def landmark_flow_error(flow: Tensor, driving: Tensor, source: Tensor, weight: Tensor) -> Tensor:
+    """Mean distance, crop units, by which `flow` misses the source landmarks at the driving ones.
+
+    flow             (B, H, W, 2) source coordinates of each driving pixel
+    driving, source  (B, N, 3) landmarks in crop units
+    weight           (B, N); those outside the picture count nothing
+    """
+    at = driving[..., :2]
+    read = F.grid_sample(flow.permute(0, 3, 1, 2), at[:, None], padding_mode="border", align_corners=False)
+    gap = (read[:, :, 0].mT - source[..., :2]).abs().sum(-1)  # (B, N)
+    weight = weight * ((at.abs() < 0.98) & (source[..., :2].abs() < 0.98)).all(-1)
+    return (gap * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def optical_flow(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+    """Flow (B, S, S, 2) from driving to source pictures (B, 3, S, S) in [0, 1], as source coordinates, by dense inverse
+    search (Kroeger et al. 2016), and (B, S, S) whether flow the other way leads back.
+
+    Needs OpenCV, a training dependency.
+    """
+    import cv2
+
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flows, closed = [], []
+    for s, d in zip(_grey(source), _grey(driving), strict=True):
+        there, back = search.calc(d, s, None), search.calc(s, d, None)  # (S, S, 2) pixels
+        size = s.shape[0]
+        y, x = np.mgrid[:size, :size].astype(np.float32)
+        at = np.stack([x, y], -1) + there  # (S, S, 2) pixels of the source
+        landed = cv2.remap(back, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        flow = (at + 0.5) * 2 / size - 1
+        gap = np.linalg.norm(there + landed, axis=-1) * 2 / size
+        closed.append((gap < _CONSISTENT) & (np.abs(flow) < 0.99).all(-1))
+        flows.append(flow)
+    device = source.device
+    return torch.from_numpy(np.stack(flows)).to(device), torch.from_numpy(np.stack(closed)).to(device)
+
+
+def _grey(pictures: Tensor) -> NDArray[np.uint8]:
+    weights = torch.tensor([0.299, 0.587, 0.114], device=pictures.device)[:, None, None]
+    grey = ((pictures.detach() * weights).sum(1) * 255).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(grey.cpu().numpy())
+
+
+@lru_cache(maxsize=1)
+def _normals() -> NDArray[np.float32]:
+    """Outward directions (478, 3) of the mean face, taken for an ellipsoid: wide and deep as it is, taller."""
+    away = (face_shape() - np.array([0, 0.15, _BACK], np.float32)) / np.array([1.0, 1.5, 1.0], np.float32) ** 2
+    return np.asarray(away / np.linalg.norm(away, axis=-1, keepdims=True), np.float32)
