@@ -118,11 +118,10 @@ class Lpips(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """a, b (B, 3, H, W) in [0, 1] -> distance (B,), 0 for equal images; symmetric, differentiable in both."""
         total = a.new_zeros(a.shape[0], dtype=torch.float32)
-        features = self.features(torch.cat([a, b]))
-        for maps, linear in zip(features, self.linear, strict=True):
-            unit = _unit(maps.float())  # the sum over channels overflows in half precision
-            fa, fb = unit.chunk(2)
-            total = total + ((fa - fb) ** 2 * linear).sum(1).mean((1, 2))
+        # One by one: where only one of the two is to be trained, the other costs no way back.
+        for of_a, of_b, linear in zip(self.features(a), self.features(b), self.linear, strict=True):
+            gap = _unit(of_a.float()) - _unit(of_b.float())  # the sum over channels overflows in half precision
+            total = total + (gap**2 * linear).sum(1).mean((1, 2))
         return total
 
 

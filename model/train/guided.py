@@ -72,6 +72,7 @@ class GuidedConfig:
     flow_groups: int = 6  # source images in each of those steps
     view: tuple[float, float] = (35.0, 18.0)  # largest yaw and pitch of the random free views, degrees
     warmup: int = 100  # steps
+    settled: bool = False  # appearance features keep the normalisation of the weights that training began with
     teacher: tuple[int, int] = (200, 1500)  # steps of pictures between which the teacher fades out
     adversary_from: float = 0.6  # share of the budget after which a discriminator, where there is one, joins
     weights: Weights = Weights()
@@ -115,6 +116,8 @@ class GuidedObjective:
         # A dozen frames of four people are too few to normalise by: keypoints would come out differently than in use.
         for network in (self._networks.motion_extractor, self._networks.canonical_detector):
             network.eval()
+        if config.settled:
+            self._networks.appearance_extractor.eval()
         pictures = step - config.keypoint_steps - config.flow_steps
         share = 1 - ramp(pictures, *config.teacher)
         scene = _Scene.of(self._networks, batch, config.weights, share, seed)

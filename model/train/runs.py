@@ -65,6 +65,7 @@ def objective_of(
             rate=options.rate or GuidedConfig.rate,
             keypoint_steps=options.keypoint_steps,
             flow_steps=options.flow_steps,
+            settled=options.start is not None,
             teacher=tuple(options.teacher),
             adversary_from=1.0 if options.adversary is None else options.adversary,
         )

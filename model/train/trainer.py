@@ -85,7 +85,7 @@ class Training:
             self.objective.finish(outcome)
         self._average()
         self.step += 1
-        self.seconds += time.monotonic() - began
+        self.seconds = _first_says(self.seconds + time.monotonic() - began)
         return outcome
 
     def _average(self) -> None:
@@ -165,6 +165,17 @@ def world_size() -> int:
 
 def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _first_says(value: float) -> float:
+    """The first process's value in all of them: a budget in minutes must end for all after the same step."""
+    if world_size() == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64)
+    if dist.get_backend() == "nccl":
+        shared = shared.cuda()
+    dist.broadcast(shared, 0)
+    return float(shared)
 
 
 def average_gradients(networks: nn.Module) -> None:

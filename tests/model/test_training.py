@@ -98,10 +98,11 @@ def test_attention_sits_on_eyes_and_mouth(clips: ClipSet) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["keypoints", "pictures"])
+@pytest.mark.parametrize("phase", ["keypoints", "flow", "pictures"])
 def test_guided_training_lowers_every_loss(clips: ClipSet, phase: str) -> None:
     steps = 12
-    training = guided(clips, steps, keypoint_steps=steps if phase == "keypoints" else 0, teacher=(steps, steps + 1))
+    keypoint_steps, flow_steps = (steps if phase == name else 0 for name in ("keypoints", "flow"))
+    training = guided(clips, steps, teacher=(steps, steps + 1), keypoint_steps=keypoint_steps, flow_steps=flow_steps)
     batch = next(clips.batches(2, 1, seed=1, augment=False))
 
     def losses() -> dict[str, float]:
@@ -150,7 +151,7 @@ def test_published_losses_fall(clips: ClipSet) -> None:
 def test_resumed_run_equals_an_unbroken_one(clips: ClipSet, tmp_path: Path) -> None:
     def training() -> Training:
         adversary = Adversary(DiscriminatorConfig(widths=(8, 8, 8, 8)), CPU)
-        return guided(clips, 6, adversary, keypoint_steps=2, teacher=(0, 2), adversary_from=0.5)
+        return guided(clips, 6, adversary, keypoint_steps=1, flow_steps=1, teacher=(0, 2), adversary_from=0.5)
 
     torch.manual_seed(1)
     unbroken = training()

@@ -45,7 +45,8 @@ class SmallGenerator(nn.Module):
         x = self.to_quarter(torch.cat([upsample(x), skip, motion.hidden_fine], 1))  # (B, 40, S/4, S/4)
 
         full, middle = resize_flow(motion.flow, 4), resize_flow(motion.flow, 2)
-        pixels = warp(features["image"], full)  # (B, 3, S, S)
+        # A flow lands between pixels: bilinear sampling would blur what bicubic keeps.
+        pixels = warp(features["image"], full, "bicubic")  # (B, 3, S, S)
         skip = warp(features["half"], middle) * upsample(trust)  # (B, 16, S/2, S/2)
         x = self.to_half(torch.cat([upsample(x), skip, F.pixel_unshuffle(pixels, 2) - 0.5], 1))  # (B, 20, S/2, S/2)
 
