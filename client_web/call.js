@@ -113,8 +113,10 @@ export class Call {
       if (this.closed || this.publishing !== connection) return;
       connection.close();
       this.publishing = null;
-      if (error instanceof RequestError && error.code === "timeout") this.republish();
-      else this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
+      const code = error instanceof RequestError ? error.code : "";
+      if (code === "timeout") this.republish();
+      // Without a line to the server another call takes this one's place as soon as there is one, and publishes anew.
+      else if (code !== "disconnected") this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
     }
   }
 

@@ -5,6 +5,7 @@ import { element, setAttribute, setText } from "./element.js";
 import { createGrid } from "./grid.js";
 import { icon, mark } from "./icons.js";
 import { createNumbersPanel } from "./numbers_panel.js";
+import { SHORTCUTS } from "./shortcuts.js";
 
 /**
  * @typedef {import("./state.js").State} State
@@ -17,6 +18,7 @@ import { createNumbersPanel } from "./numbers_panel.js";
  * @property {() => void} share
  * @property {() => void} pictureInPicture
  * @property {() => void} leave
+ * @property {(on: boolean) => void} useShortcuts
  * @property {(device: "camera" | "microphone" | "speaker", id: string) => void} choose
  * @property {(participant: string, view: {yaw: number, pitch: number}) => void} onView
  */
@@ -60,7 +62,27 @@ export function createCallView(devices, actions) {
 
   const pickers = createDevicePickers(devices, actions.choose);
   const closeDialog = element("button", { type: "button", class: "primary", on: { click: () => dialog.close() } }, "Done");
-  const dialog = element("dialog", { class: "dialog", "aria-labelledby": "dialog-title" }, element("h2", { id: "dialog-title" }, "Devices"), pickers.element, closeDialog);
+  const shortcuts = element("input", {
+    type: "checkbox",
+    role: "switch",
+    id: "use-shortcuts",
+    "aria-describedby": "shortcut-words",
+    on: { change: () => actions.useShortcuts(shortcuts.checked) },
+  });
+  const dialog = element(
+    "dialog",
+    { class: "dialog", "aria-labelledby": "dialog-title" },
+    element("h2", { id: "dialog-title" }, "Settings"),
+    pickers.element,
+    element(
+      "div",
+      { class: "switch" },
+      element("label", { for: "use-shortcuts" }, "Keyboard shortcuts"),
+      shortcuts,
+      element("p", { class: "hint keys", id: "shortcut-words" }, ...Object.values(SHORTCUTS).map(({ key, words }) => element("span", {}, element("kbd", {}, key.toUpperCase()), ` ${words} `))),
+    ),
+    closeDialog,
+  );
 
   function openDialog() {
     pickers.update();
@@ -68,12 +90,12 @@ export function createCallView(devices, actions) {
   }
 
   const controls = {
-    microphone: control("microphone", "Mute", actions.toggleMicrophone, "m"),
-    camera: control("camera", "Camera", actions.toggleCamera, "v"),
-    numbers: control("numbers", "Numbers", actions.toggleNumbers, "n"),
-    pictureInPicture: control("pictureInPicture", "Pop out", actions.pictureInPicture, "p"),
+    microphone: control("microphone", "Mute", actions.toggleMicrophone),
+    camera: control("camera", "Camera", actions.toggleCamera),
+    numbers: control("numbers", "Numbers", actions.toggleNumbers),
+    pictureInPicture: control("pictureInPicture", "Pop out", actions.pictureInPicture),
     share: control("share", "Share", actions.share),
-    devices: control("devices", "Devices", openDialog),
+    settings: control("settings", "Settings", openDialog),
     leave: control("leave", "Leave", actions.leave),
   };
   setAttribute(controls.pictureInPicture.button, "aria-label", "Picture in picture");
@@ -112,6 +134,8 @@ export function createCallView(devices, actions) {
       press(controls.microphone, !state.muted, state.muted ? "microphoneOff" : "microphone", state.muted ? "Unmute" : "Mute");
       press(controls.camera, !state.cameraOff, state.cameraOff ? "cameraOff" : "camera", state.cameraOff ? "Start camera" : "Stop camera");
       setText(controls.camera.label, "Camera");
+      shortcuts.checked = state.shortcuts;
+      for (const [name, { key }] of Object.entries(SHORTCUTS)) showKey(controls[/** @type {keyof typeof SHORTCUTS} */ (name)], state.shortcuts ? key : null);
       setAttribute(controls.numbers.button, "aria-expanded", String(state.numbers));
       view.classList.toggle("shows-numbers", state.numbers);
       numbers.element.hidden = !state.numbers;
@@ -125,13 +149,23 @@ export function createCallView(devices, actions) {
  * @param {IconName} picture
  * @param {string} label
  * @param {() => void} click
- * @param {string} [key]
  */
-function control(picture, label, click, key) {
+function control(picture, label, click) {
   const holder = element("span", { class: "control-icon" }, icon(picture));
   const text = element("span", { class: "control-label" }, label);
-  const button = element("button", { type: "button", class: "control", "aria-keyshortcuts": key, title: key ? `${label} (${key.toUpperCase()})` : label, on: { click } }, holder, text);
+  const button = element("button", { type: "button", class: "control", title: label, on: { click } }, holder, text);
   return { button, holder, label: text, picture };
+}
+
+/**
+ * Names the key that does the same, where there is one.
+ * @param {ReturnType<typeof control>} target
+ * @param {string | null} key
+ */
+function showKey({ button, label }, key) {
+  const name = button.getAttribute("aria-label") ?? label.textContent ?? "";
+  setAttribute(button, "aria-keyshortcuts", key);
+  setAttribute(button, "title", key === null ? name : `${name} (${key.toUpperCase()})`);
 }
 
 /**

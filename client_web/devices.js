@@ -31,7 +31,7 @@ export function explainDeviceError(cause, device) {
       };
     case "NotFoundError":
     case "OverconstrainedError":
-      return { cause, title: `No ${device} found`, advice: "Plug one in, or pick another device. You can also join without." };
+      return { cause, title: `No ${device.replace(" and ", " or ")} found`, advice: "Plug one in, or pick another device. You can also join without." };
     case "NotReadableError":
     case "AbortError":
       return {

@@ -77,14 +77,15 @@ export function createGrid({ onView, onBlocked, invitation }) {
         }
         tile.update({ participant, speaking: state.speaking === participant.id, statistics: state.statistics[participant.id] });
       }
-      own.update({ participant: oneself(state), speaking: state.speaking === state.self, statistics: undefined });
       const aside = remote.length === 1;
+      own.update({ participant: oneself(state), speaking: state.speaking === state.self, statistics: undefined, small: aside });
       const wanted = remote.map((participant) => /** @type {Tile} */ (tiles.get(participant.id)).element);
       if (!aside) wanted.push(own.element);
       reorder(grid, wanted);
       reorder(corner, aside ? [own.element] : []);
       corner.hidden = !aside;
-      invitation.hidden = remote.length > 0;
+      // While the line is down nobody can tell who is there.
+      invitation.hidden = remote.length > 0 || state.phase === "reconnecting";
       setAttribute(stage, "data-count", remote.length);
       shown = state;
       place();

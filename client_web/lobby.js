@@ -90,7 +90,7 @@ export function createLobby(devices, actions, given) {
       room,
       element("p", { class: "hint", id: "room-hint" }, "Everybody who opens this room meets in it."),
     ),
-    element("details", { class: "devices" }, element("summary", {}, icon("devices"), "Camera, microphone, speaker"), pickers.element),
+    element("details", { class: "devices" }, element("summary", {}, icon("settings"), "Camera, microphone, speaker"), pickers.element),
     problem,
     joinButton,
   );
@@ -128,6 +128,7 @@ export function createLobby(devices, actions, given) {
         video.srcObject = new MediaStream([devices.camera]);
       } else if (!devices.camera) video.srcObject = null;
       preview.classList.toggle("has-picture", cameraOn);
+      lobby.classList.toggle("has-microphone", devices.microphone !== null);
       setText(letters, initials(name.value));
       setText(off, cameraOn ? "" : devices.wanted.camera && !devices.problems.camera ? "Starting the camera" : "You join without a picture");
       toggle(microphone, microphoneOn, "microphone", "microphoneOff", "Microphone");
@@ -176,9 +177,9 @@ function drawNotices(target, devices, retry) {
   if (target.dataset["key"] === key) return;
   target.dataset["key"] = key;
   target.replaceChildren(
-    ...told.map(({ title, advice }) =>
-      element("div", { class: "notice" }, icon("warning"), element("div", {}, element("strong", {}, title), element("p", {}, advice))),
-    ),
+    ...told.map(({ title, advice }, i) => {
+      const again = i === told.length - 1 && element("button", { type: "button", class: "secondary", on: { click: retry } }, "Try again");
+      return element("div", { class: "notice" }, icon("warning"), element("div", {}, element("strong", {}, title), element("p", {}, advice), again));
+    }),
   );
-  if (told.length > 0) target.append(element("button", { type: "button", class: "secondary", on: { click: retry } }, "Try again"));
 }

@@ -5,14 +5,15 @@ import { OwnDevices } from "./devices.js";
 import { createLeftView } from "./left_view.js";
 import { createLobby } from "./lobby.js";
 import { Measurement } from "./measurement.js";
+import { remember, remembered } from "./remembered.js";
 import { Session } from "./session.js";
+import { shortcutOf } from "./shortcuts.js";
+import { RequestError } from "./signalling.js";
 import { announcements, initialState, others, reduce, roomName } from "./state.js";
 import { announce, toast } from "./toasts.js";
 import { keepAwake } from "./wake_lock.js";
 
 /** @typedef {import("./state.js").Action} Action */
-
-const NAME_KEY = "visavis.name";
 
 /** @type {{room?: string, token?: string}} */
 const config = await fetch("/api/config").then(
@@ -24,7 +25,8 @@ const fragment = new URLSearchParams(address.hash.slice(1));
 
 let state = initialState({
   room: roomName(address.searchParams.get("room") ?? config.room ?? ""),
-  name: remembered(),
+  name: remembered("name") ?? "",
+  shortcuts: remembered("shortcuts") !== "off",
 });
 /** @type {Session | null} */
 let session = null;
@@ -44,6 +46,7 @@ const call = createCallView(devices, {
   share: () => void share(),
   pictureInPicture: () => void pictureInPicture(),
   leave: () => session?.leave(),
+  useShortcuts,
   onView: (participant, view) => void session?.call?.turn(participant, view).catch(() => undefined),
 });
 const left = createLeftView({ again: () => join(state.name, state.room), lobby: () => dispatch({ type: "lobby" }) });
@@ -102,11 +105,7 @@ function ownStream() {
  * @param {string} room
  */
 function join(name, room) {
-  try {
-    localStorage.setItem(NAME_KEY, name);
-  } catch {
-    // storage may be forbidden; the name is then asked for again
-  }
+  remember("name", name);
   dispatch({ type: "join", name, room });
   session = new Session({ name, room }, token, devices, {
     dispatch,
@@ -124,7 +123,9 @@ function join(name, room) {
  * @returns {Promise<string | null>}
  */
 async function token(room) {
-  const response = await fetch(`/api/config?room=${encodeURIComponent(room)}`);
+  const response = await fetch(`/api/config?room=${encodeURIComponent(room)}`).catch(() => {
+    throw new RequestError("unreachable", "The server cannot be reached. Are you online?");
+  });
   const fresh = response.ok ? (await response.json()).token : null;
   return fragment.get("token") ?? address.searchParams.get("token") ?? fresh ?? null;
 }
@@ -199,26 +200,20 @@ async function pictureInPicture() {
   }
 }
 
-/** @returns {string} */
-function remembered() {
-  try {
-    return localStorage.getItem(NAME_KEY) ?? "";
-  } catch {
-    return "";
-  }
+/** @param {boolean} on */
+function useShortcuts(on) {
+  remember("shortcuts", on ? "on" : "off");
+  dispatch({ type: "shortcuts", on });
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || state.phase !== "call") return;
-  const target = event.target instanceof Element ? event.target : null;
-  if (target?.closest("input, select, textarea, dialog")) return;
-  const action = /** @type {{[key: string]: () => void}} */ ({
-    m: toggleMicrophone,
-    v: toggleCamera,
-    n: toggleNumbers,
-    p: () => void pictureInPicture(),
-  })[event.key.toLowerCase()];
-  action?.();
+  if (!state.shortcuts || state.phase !== "call") return;
+  const typing = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
+  const meant = shortcutOf(event, typing);
+  if (meant === "microphone") toggleMicrophone();
+  else if (meant === "camera") toggleCamera();
+  else if (meant === "numbers") toggleNumbers();
+  else if (meant === "pictureInPicture") void pictureInPicture();
 });
 window.addEventListener("pagehide", () => session?.leave());
 

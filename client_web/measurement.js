@@ -55,6 +55,8 @@ export class Measurement {
       server: state.statistics[participant.id],
       received: this.received.get(participant.id) ?? null,
       displayMs: this.view.grid.tile(participant.id)?.display.median() ?? null,
+      toScreen: this.view.grid.tile(participant.id)?.toScreen.figure(performance.now()) ?? null,
+      framesAreNamed: this.view.grid.tile(participant.id)?.toScreen.possible ?? "not yet",
     }));
     this.view.numbers.update(measured, session.signalling.clock.best());
   }
@@ -66,12 +68,15 @@ export class Measurement {
     this.busy = true;
     try {
       const watched = [...session.call.watched.values()];
+      const reports = ++this.rounds % REPORT_EVERY === 0;
       const answer = await session.signalling.request("statistics");
       await Promise.all(watched.map(({ participant, connection }) => this.#measure(participant, connection)));
+      // Times of single frames are much to send: only while somebody looks, and for the reports.
+      if (this.state().numbers || reports) await this.#followFrames(session);
       this.#forget(watched.map(({ connection }) => connection));
       this.onStatistics(answer.participants ?? {});
       this.now();
-      if (++this.rounds % REPORT_EVERY === 0) await this.#report(session);
+      if (reports) await this.#report(session);
     } catch {
       // the line broke in between; the session tells it
     } finally {
@@ -91,6 +96,19 @@ export class Measurement {
     if (before) this.received.set(participant, between(before, now));
   }
 
+  /**
+   * Asks which frames were sent when, and lets each tile find those that it showed.
+   * @param {Session} session
+   */
+  async #followFrames(session) {
+    const { subscriptions } = await session.signalling.request("frames");
+    const offset = session.signalling.clock.best()?.offset ?? null;
+    for (const { participant, subscription } of session.call?.watched.values() ?? []) {
+      const frames = subscription === null ? undefined : subscriptions?.[subscription];
+      if (frames) this.view.grid.tile(participant)?.toScreen.onTold(frames, offset);
+    }
+  }
+
   /** @param {RTCPeerConnection[]} present */
   #forget(present) {
     for (const connection of this.earlier.keys()) if (!present.includes(connection)) this.earlier.delete(connection);
@@ -104,14 +122,14 @@ export class Measurement {
       const received = this.received.get(participant);
       const counters = this.earlier.get(connection);
       if (!subscription || !received || !counters) continue;
-      const latency = received.networkMs === null ? null : received.networkMs + (this.view.grid.tile(participant)?.display.median() ?? 0);
+      const latency = this.view.grid.tile(participant)?.toScreen.figure(performance.now()) ?? null;
       await session.signalling.request("report", {
         subscription,
         fps: received.fps,
         freezes: received.freezes,
         lost: Math.max(0, counters.lost),
         ...(received.bufferMs === null ? {} : { jitter_ms: received.bufferMs }),
-        ...(latency === null ? {} : { latency_ms: latency }),
+        ...(latency === null ? {} : { latency_ms: Math.max(0, latency.median) }),
       });
     }
   }

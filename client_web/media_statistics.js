@@ -181,6 +181,33 @@ export function totalMs(stages) {
   return stages.reduce((sum, stage) => sum + stage.ms, 0);
 }
 
+/** Of fewer frames than this no 95 of 100 are told. */
+const ENOUGH_FOR_A_SHARE = 20;
+
+/**
+ * What stands for the way from capture to screen, and how it was found.
+ * @param {object} known
+ * @param {readonly Stage[]} known.stages
+ * @param {boolean} known.neural whether the capture time is known at all; a camera's is not
+ * @param {import("./capture_to_screen.js").CaptureToScreen | null} known.toScreen measured frame by frame
+ * @param {import("./capture_to_screen.js").Possible} known.framesAreNamed
+ * @param {number} known.clockErrorMs by which the clocks of sender and page may differ at most
+ * @returns {{title: string, ms: number, measured: boolean, words: string}}
+ */
+export function wayToScreen({ stages, neural, toScreen, framesAreNamed, clockErrorMs }) {
+  const sum = totalMs(stages);
+  if (!neural) return { title: "From the server to the screen", ms: sum, measured: false, words: "Sum of the stages." };
+  const title = "From capture to screen";
+  if (toScreen !== null) {
+    const { frames, p95 } = toScreen;
+    const share = frames < ENOUGH_FOR_A_SHARE ? "" : `: 95 of 100 within ${p95.toFixed(0)} ms`;
+    const words = `Measured on ${frames === 1 ? "the last frame" : `each of the last ${frames} frames`}${share}. The clocks agree to ${Math.max(1, clockErrorMs).toFixed(0)} ms.`;
+    return { title, ms: Math.max(0, toScreen.median), measured: true, words };
+  }
+  const words = framesAreNamed === "no" ? "Sum of the stages: this browser does not tell which frame it shows." : "Sum of the stages, until single frames are measured.";
+  return { title, ms: sum, measured: false, words };
+}
+
 /**
  * What H.264 takes for a talking face of this size: x264 medium, CRF 36, 256x256, 25 fps, mean of seven talking clips
  * (LPIPS 0.080); on the wire with one RTP packet a frame.

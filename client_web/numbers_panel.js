@@ -2,7 +2,7 @@
 /** The numbers panel: what each face costs and how long it takes, measured, beside what H.264 would take. */
 import { element, setAttribute, setText, vector } from "./element.js";
 import { icon } from "./icons.js";
-import { comparison, H264, latencyStages, Series, shortNumber, totalMs } from "./media_statistics.js";
+import { comparison, H264, latencyStages, Series, shortNumber, totalMs, wayToScreen } from "./media_statistics.js";
 
 /**
  * @typedef {import("./media_statistics.js").Received} Received
@@ -13,6 +13,8 @@ import { comparison, H264, latencyStages, Series, shortNumber, totalMs } from ".
  * @property {any} server the server's statistics of this participant, if any
  * @property {Received | null} received what this page's own connection did
  * @property {number | null} displayMs from the last packet of a frame to the screen
+ * @property {import("./capture_to_screen.js").CaptureToScreen | null} toScreen from capture to screen, frame by frame
+ * @property {import("./capture_to_screen.js").Possible} framesAreNamed whether the browser allows such a measurement
  */
 
 /** @param {() => void} onClose */
@@ -53,7 +55,7 @@ export function createNumbersPanel(onClose) {
           sections.set(one.participant.id, section);
           list.append(section.element);
         }
-        section.update(one);
+        section.update(one, serverClock);
       }
       empty.hidden = measured.length > 0;
       clock.hidden = serverClock === null;
@@ -86,14 +88,17 @@ function createSection() {
   );
   bars.h264.row.classList.add("is-other");
   bars.h264Wire.row.classList.add("is-other");
+  const title = element("span");
   const total = element("span", { class: "latency-total" });
   const strip = element("div", { class: "latency-strip", "aria-hidden": "true" });
   const stages = element("dl", { class: "latency-stages" });
+  const how = element("p", { class: "fine latency-how" });
   const remark = element("p", { class: "fine" });
   const latency = element(
     "section",
     { class: "latency", "aria-label": "Latency" },
-    element("h4", {}, "From capture to screen", total),
+    element("h4", {}, title, total),
+    how,
     strip,
     stages,
     remark,
@@ -116,8 +121,11 @@ function createSection() {
       compare,
       latency,
     ),
-    /** @param {Measured} measured */
-    update({ participant, server, received, displayMs }) {
+    /**
+     * @param {Measured} measured
+     * @param {{roundTrip: number, offset: number} | null} serverClock
+     */
+    update({ participant, server, received, displayMs, toScreen, framesAreNamed }, serverClock) {
       const neural = participant.kind === "motion";
       const payload = number(server?.kbps_payload);
       const wire = number(server?.kbps_wire);
@@ -147,35 +155,49 @@ function createSection() {
         delay !== null && `The sound waits ${delay.toFixed(0)} ms for the lips.`,
       ];
       setText(remark, remarks.filter(Boolean).join(" "));
-      drawLatency(latency, total, strip, stages, latencyStages(neural ? server?.stages : undefined, received, displayMs));
+      const measured = latencyStages(neural ? server?.stages : undefined, received, displayMs);
+      // Each clock is known to half of a round trip: the page's to the server, the sender's to the server.
+      const clockErrorMs = ((serverClock?.roundTrip ?? 0) + (number(server?.round_trip_ms) ?? 0)) / 2;
+      const way = wayToScreen({ stages: measured, neural, toScreen, framesAreNamed, clockErrorMs });
+      latency.hidden = measured.length === 0;
+      setText(title, way.title);
+      setText(total, `${way.ms.toFixed(0)} ms`);
+      setText(how, way.words);
+      setAttribute(latency, "data-measured", way.measured);
+      drawStages(strip, stages, measured, way.measured);
     },
   };
 }
 
 /**
- * @param {HTMLElement} box
- * @param {HTMLElement} total
  * @param {HTMLElement} strip
  * @param {HTMLElement} list
  * @param {import("./media_statistics.js").Stage[]} stages
+ * @param {boolean} sums whether their sum stands below them
  */
-function drawLatency(box, total, strip, list, stages) {
-  box.hidden = stages.length === 0;
+function drawStages(strip, list, stages, sums) {
   const sum = totalMs(stages);
-  setText(total, `${sum.toFixed(0)} ms`);
-  if (list.dataset["stages"] !== stages.map(({ name }) => name).join()) {
-    list.dataset["stages"] = stages.map(({ name }) => name).join();
+  const key = [...stages.map(({ name }) => name), sums].join();
+  if (list.dataset["stages"] !== key) {
+    list.dataset["stages"] = key;
     strip.replaceChildren(...stages.map(({ place }) => element("span", { class: `latency-part is-${place}` })));
-    list.replaceChildren(
-      ...stages.map(({ label, place }) => element("div", { class: `latency-stage is-${place}` }, element("dt", {}, label), element("dd"))),
-    );
+    list.replaceChildren(...stages.map(({ label, place }) => row(label, `is-${place}`)));
+    if (sums) list.append(row("Sum of the stages", "is-sum"));
   }
-  stages.forEach(({ ms }, i) => {
+  [...stages.map(({ ms }) => ms), sum].forEach((ms, i) => {
     const part = /** @type {HTMLElement | undefined} */ (strip.children[i]);
     part?.style.setProperty("flex-grow", String(Math.max(ms, sum * 0.004)));
     const value = list.children[i]?.querySelector("dd");
     if (value) setText(value, `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`);
   });
+}
+
+/**
+ * @param {string} label
+ * @param {string} place
+ */
+function row(label, place) {
+  return element("div", { class: `latency-stage ${place}` }, element("dt", {}, label), element("dd"));
 }
 
 /**

@@ -60,10 +60,13 @@ export class Session {
     try {
       await this.#join();
     } catch (error) {
+      // A browser does not tell why a socket did not open; where the server answers, it was the token that it refused.
+      const refused = error instanceof RequestError && error.code === "unreachable" && (await this.#refused());
       if (this.ended) return;
       this.ended = true;
       this.signalling.close();
-      this.events.dispatch({ type: "refused", problem: error instanceof Error ? error.message : String(error) });
+      const problem = refused ? "The server does not accept this link. Ask for a new one." : error instanceof Error ? error.message : String(error);
+      this.events.dispatch({ type: "refused", problem });
     }
   }
 

@@ -166,6 +166,8 @@ export class Signalling {
     this.close();
     const socket = this.openSocket(address);
     this.socket = socket;
+    // It may be another server than before, or the same one with another clock.
+    this.clock = new ServerClock();
     return new Promise((resolve, reject) => {
       let open = false;
       socket.onopen = () => {
@@ -178,7 +180,7 @@ export class Signalling {
       socket.onclose = (event) => {
         if (this.socket === socket) this.#drop();
         if (open) this.events.onLost(event.reason || "The connection to the server was lost.");
-        else reject(new RequestError("unreachable", "The server cannot be reached, or does not accept this link."));
+        else reject(new RequestError("unreachable", "The connection to the server does not open."));
       };
     });
   }

@@ -26,6 +26,7 @@
  * @property {boolean} muted
  * @property {boolean} cameraOff
  * @property {boolean} numbers whether the numbers panel is open
+ * @property {boolean} shortcuts whether single keys act during a call
  * @property {{[participant: string]: any}} statistics the server's, by participant
  * @property {string | null} problem why joining failed or the call ended, in words
  *
@@ -39,14 +40,15 @@
  *   | {type: "lobby"}
  *   | {type: "own", muted: boolean, cameraOff: boolean}
  *   | {type: "numbers", open: boolean}
+ *   | {type: "shortcuts", on: boolean}
  *   | {type: "statistics", participants: {[participant: string]: any}}} Action
  */
 
 /**
- * @param {{room?: string, name?: string}} [given]
+ * @param {{room?: string, name?: string, shortcuts?: boolean}} [given]
  * @returns {State}
  */
-export function initialState({ room = "", name = "" } = {}) {
+export function initialState({ room = "", name = "", shortcuts = true } = {}) {
   return {
     phase: "lobby",
     room,
@@ -58,6 +60,7 @@ export function initialState({ room = "", name = "" } = {}) {
     muted: false,
     cameraOff: false,
     numbers: false,
+    shortcuts,
     statistics: {},
     problem: null,
   };
@@ -94,6 +97,8 @@ export function reduce(state, action) {
       return { ...state, muted: action.muted, cameraOff: action.cameraOff };
     case "numbers":
       return { ...state, numbers: action.open };
+    case "shortcuts":
+      return { ...state, shortcuts: action.on };
     case "statistics":
       return inCall ? { ...state, statistics: action.participants } : state;
   }

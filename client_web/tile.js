@@ -1,5 +1,6 @@
 // @ts-check
 /** One participant's tile: picture and sound, name, marks and, for a neural face, the free-view pad. */
+import { CaptureToScreenMeter } from "./capture_to_screen.js";
 import { element, setAttribute, setText } from "./element.js";
 import { createFreeViewPad } from "./free_view_pad.js";
 import { icon } from "./icons.js";
@@ -14,6 +15,7 @@ import { initials, signalLost } from "./state.js";
  * @property {Participant} participant
  * @property {boolean} speaking
  * @property {any} statistics the server's, of this participant
+ * @property {boolean} [small] whether there is little room for words
  */
 
 /** Hues of tiles without a picture, all of one lightness; picked by the participant's id. */
@@ -39,16 +41,20 @@ export function createTile({ own, onView, onBlocked }) {
   const tile = element("article", { class: own ? "tile is-own" : "tile" }, video, letters, state, marks, plate);
 
   const display = new DisplayDelay();
+  const toScreen = new CaptureToScreenMeter();
   let hasPicture = false;
   /** @type {TileProperties | null} */
   let drawn = null;
   /** @type {ReturnType<typeof createFreeViewPad> | null} */
   let pad = null;
 
-  if ("requestVideoFrameCallback" in video) {
+  if (!("requestVideoFrameCallback" in video)) {
+    toScreen.possible = "no";
+  } else {
     /** @type {VideoFrameRequestCallback} */
     const onFrame = (_now, metadata) => {
       display.add(metadata);
+      toScreen.onShown(metadata);
       video.requestVideoFrameCallback(onFrame);
     };
     video.requestVideoFrameCallback(onFrame);
@@ -72,7 +78,7 @@ export function createTile({ own, onView, onBlocked }) {
     setAttribute(tile, "data-participant", participant.id);
     tile.style.setProperty("--hue", String(HUES[hash(participant.id) % HUES.length]));
     setText(letters, initials(participant.name));
-    setText(name, own ? `${participant.name} (you)` : participant.name);
+    setText(name, own ? (properties.small ? "You" : `${participant.name} (you)`) : participant.name);
     mutedIcon.hidden = !participant.muted;
     avatar.hidden = !participant.avatar;
     const kbps = neural && participant.state === "live" ? statistics?.kbps_payload : undefined;
@@ -97,6 +103,7 @@ export function createTile({ own, onView, onBlocked }) {
     element: tile,
     video,
     display,
+    toScreen,
     update,
     get pad() {
       return pad;
@@ -104,6 +111,7 @@ export function createTile({ own, onView, onBlocked }) {
     /** @param {MediaStream | null} stream */
     show(stream) {
       if (video.srcObject === stream) return;
+      toScreen.reset();
       video.srcObject = stream;
       if (stream === null) {
         hasPicture = false;

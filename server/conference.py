@@ -1,7 +1,8 @@
 """The conference: joins rooms, publications and peer connections, and tells clients what changed.
 
-It drives `server.rooms` and acts on its events. One event loop; every method that does not say `async` returns at
-once, and what takes time runs in tasks that `close` waits for.
+It drives `server.rooms` and acts on its events; `server.publishing` holds who publishes, `server.viewing` who watches.
+One event loop; every method that does not say `async` returns at once, and what takes time runs in tasks that `close`
+waits for.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-from aiortc import MediaStreamTrack, RTCDataChannel
+from typing import Any, Protocol
 
 from server import protocol
 from server.auth import Claims
-from server.connections import Connection, Offer, Outcome, parse_offer
-from server.errors import ConflictError, DrainingError, NotFoundError, SdpError
+from server.connections import Connection, Outcome
+from server.errors import DrainingError, NotFoundError
 from server.metrics import Metrics
-from server.publications import PublicationFactory, PublicationPort
-from server.rooms import Client, Event, Gone, Kind, Participant, Reason, Resumed, RoomLimits, Rooms
+from server.publications import PublicationFactory
+from server.publishing import Publishing
+from server.rooms import Client, Event, Gone, Participant, Reason, Resumed, RoomLimits, Rooms
 from server.settings import Settings
 from server.speaker import SpeakerDetector
 from server.viewing import Viewing, Watching
@@ -44,14 +44,10 @@ class Listener(Protocol):
 
 @dataclass
 class Seat:
-    """What one participant holds, while it is in the roster."""
+    """A participant's place, while it is in the roster."""
 
     participant: str
     listener: Listener | None
-    publication: PublicationPort | None = None
-    connection: Connection | None = None  # on which it publishes
-    published: bool = False  # the roster told of this publication
-    lost_at: float | None = None  # when the connection ended by itself; the publication waits for another
 
 
 class Conference:
@@ -76,12 +72,20 @@ class Conference:
             new_secret,
         )
         self.draining = False
-        self._publications = publications
         self._metrics = metrics
         self._clock = clock
-        self._new_secret = new_secret
         self._seats: dict[str, Seat] = {}
         self.viewing = Viewing(settings, new_secret, self._connect, self._watching_ended)
+        self.publishing = Publishing(
+            self.rooms,
+            publications,
+            clock,
+            settings.gone_seconds,
+            connect=self._connect,
+            act=self.act,
+            ended=self.viewing.end_target,
+            spawn=self._spawn,
+        )
         self._speakers: dict[str, SpeakerDetector] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
@@ -102,7 +106,7 @@ class Conference:
         for seat in list(self._seats.values()):
             if seat.listener is not None:
                 seat.listener.close("shutdown")
-            self._act(self.rooms.leave(self._clock(), seat.participant, "closed"))
+            self.act(self.rooms.leave(self._clock(), seat.participant, "closed"))
         self.viewing.end_all()
         try:
             async with asyncio.timeout(SHUTDOWN_SECONDS):
@@ -135,7 +139,7 @@ class Conference:
         resumed = any(isinstance(event, Resumed) for event in events) or participant.publication > 0
         self._metrics.joined(client, resumed)
         logger.info("joined", extra={"room": room, "participant": participant.id, "client": client, "resumed": resumed})
-        self._act(events)
+        self.act(events)
         return participant, resumed
 
     def heard(self, participant: str, listener: Listener) -> None:
@@ -147,16 +151,16 @@ class Conference:
         """The signalling connection broke. Nothing when another took its place meanwhile."""
         if self._holds(participant, listener):
             self._seats[participant].listener = None
-            self._act(self.rooms.disconnected(self._clock(), participant))
+            self.act(self.rooms.disconnected(self._clock(), participant))
 
     def leave(self, participant: str, listener: Listener | None = None, reason: Reason = "left") -> None:
         """The participant goes. With `listener`: nothing when another took its place meanwhile."""
         if participant in self._seats and (listener is None or self._holds(participant, listener)):
-            self._act(self.rooms.leave(self._clock(), participant, reason))
+            self.act(self.rooms.leave(self._clock(), participant, reason))
 
     def set_state(self, participant: str, message: protocol.SetState) -> None:
         """What the others are shown of the participant."""
-        self._act(
+        self.act(
             self.rooms.update(
                 participant,
                 muted=message.muted,
@@ -171,51 +175,15 @@ class Conference:
     async def publish(self, participant: str, sdp: str) -> str:
         """Answer the offer of the connection on which the participant sends. Raises SdpError."""
         self._check_open()
-        seat = self._seat(participant)
-        offer = parse_offer(sdp)
-        if not (offer.has_data or offer.sends):
-            raise SdpError("the offer sends neither motion nor sound nor pictures")
-        kind = _expected_kind(offer)
-        previous, seat.connection = seat.connection, None
-        if previous is not None:
-            await previous.close()
-        if seat.publication is not None and seat.publication.kind not in ("none", kind):
-            await self._end_publication(seat, "unpublished")
-        # Of the same kind it goes on, and its viewers with it: they see a pause and need not subscribe anew.
-        publication = self._publication(seat)
-        connection = self._connect(lambda _outcome: self._publish_ended(participant, connection))
-        seat.connection, seat.lost_at = connection, None
-        connection.on_channel(lambda channel: _attach_channel(publication, channel))
-        connection.on_track(lambda track: _attach_track(publication, track))
-        try:
-            if not seat.published:
-                for index, sha256 in self.rooms.get(participant).sources.items():
-                    await publication.attach_cached_source(index, sha256)
-            answer = await connection.answer(offer)
-        except BaseException:
-            await connection.close()
-            raise
-        if self._seats.get(participant) is not seat or seat.connection is not connection:
-            await connection.close()
-            raise ConflictError("the participant left or published again meanwhile")
-        if not seat.published:
-            seat.published = True
-            self._act(self.rooms.published(participant, kind))
-        return answer
+        return await self.publishing.publish(self._seat(participant).participant, sdp)
 
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
-        publication = self._publication(self._seat(participant))
-        sha256 = await publication.add_source(index, image)
-        self._remember_source(participant, index, sha256)
-        return sha256
+        return await self.publishing.add_source(self._seat(participant).participant, index, image)
 
     async def attach_source(self, participant: str, index: int, sha256: str) -> None:
         """Use a source image that is still cached; NotFoundError when it must be uploaded."""
-        publication = self._publication(self._seat(participant))
-        if not await publication.attach_cached_source(index, sha256):
-            raise NotFoundError("no source image with that SHA-256 is cached: upload it")
-        self._remember_source(participant, index, sha256)
+        await self.publishing.attach_source(self._seat(participant).participant, index, sha256)
 
     # Watching
 
@@ -230,16 +198,13 @@ class Conference:
         self.rooms.find(room, target)
         if viewer is not None:
             self._seat(viewer)
-        seat = self._seat(target)
-        if seat.publication is None or not seat.published:
-            raise NotFoundError("the participant does not publish")
-        return await self.viewing.subscribe(viewer, target, seat.publication, sdp, codec)
+        return await self.viewing.subscribe(viewer, target, self.publishing.watchable(target), sdp, codec)
 
     def statistics(self, room: str) -> dict[str, dict[str, Any]]:
         """Numbers of everybody who publishes in the room."""
         result: dict[str, dict[str, Any]] = {}
         for participant in self.rooms.roster(room):
-            publication = self._seats[participant.id].publication
+            publication = self.publishing.of(participant.id)
             if publication is not None:
                 watchers = self.viewing.of_target(participant.id)
                 result[participant.id] = publication.statistics() | {
@@ -253,9 +218,10 @@ class Conference:
         detector = self._speakers.get(room)
         return detector.active if detector is not None else None
 
-    # Inside: acting on events
+    # Acting on events
 
-    def _act(self, events: list[Event]) -> None:
+    def act(self, events: list[Event]) -> None:
+        """Carry out what changed in the rooms, and tell everybody in them."""
         changed: dict[str, None] = {}
         for event in events:
             changed[event.room] = None
@@ -277,19 +243,7 @@ class Conference:
         if seat.listener is not None and reason != "left":
             seat.listener.close(reason)
         self.viewing.end_viewer(seat.participant)
-        self._spawn(self._end_publication(seat, "gone"))
-
-    async def _end_publication(self, seat: Seat, reason: Literal["unpublished", "gone", "failed"]) -> None:
-        publication, seat.publication = seat.publication, None
-        connection, seat.connection = seat.connection, None
-        seat.published, seat.lost_at = False, None
-        if publication is not None:
-            publication.on_gone = publication.on_state = None
-            self.viewing.end_target(seat.participant, reason)
-        if connection is not None:
-            await connection.close()
-        if publication is not None:
-            await publication.close()
+        self.publishing.end(seat.participant)
 
     def _watching_ended(self, watching: Watching, reason: str | None) -> None:
         """Close the connection of a subscription that ended; with a reason its viewer is told."""
@@ -297,27 +251,6 @@ class Conference:
         seat = self._seats.get(watching.viewer or "")
         if reason is not None and seat is not None and seat.listener is not None:
             seat.listener.send(protocol.ended(watching.id, reason))
-
-    def _publish_ended(self, participant: str, connection: Connection) -> None:
-        seat = self._seats.get(participant)
-        if seat is None or seat.connection is not connection:
-            return
-        if self.rooms.get(participant).client == "whip":
-            self._lose_publication(seat)
-        else:
-            seat.connection, seat.lost_at = None, self._clock()
-            self._act(self.rooms.update(participant, media="lost"))
-
-    def _lose_publication(self, seat: Seat) -> None:
-        """The peer of a publication was silent for too long, or its connection ended and no other came."""
-        if self._seats.get(seat.participant) is not seat:
-            return
-        if self.rooms.get(seat.participant).client == "whip":
-            # Its media is all that a WHIP client has.
-            self._act(self.rooms.leave(self._clock(), seat.participant, "silent"))
-        else:
-            self._spawn(self._end_publication(seat, "failed"))
-            self._act(self.rooms.update(seat.participant, media="lost"))
 
     # Inside: time
 
@@ -332,18 +265,14 @@ class Conference:
 
     def tick(self) -> None:
         """Let the time that passed take effect: silent participants, kinds, speakers, occupancy."""
-        self._act(self.rooms.tick(self._clock()))
-        for seat in list(self._seats.values()):
-            if seat.lost_at is not None and self._clock() - seat.lost_at >= self.settings.gone_seconds:
-                self._lose_publication(seat)
-            elif seat.publication is not None and seat.published and seat.publication.kind != "none":
-                self._act(self.rooms.update(seat.participant, kind=seat.publication.kind))
+        self.act(self.rooms.tick(self._clock()))
+        self.publishing.tick()
         for room in self.rooms.names():
             self._detect_speaker(room)
         self._metrics.occupancy(
             rooms=len(self.rooms.names()),
             participants=len(self.rooms),
-            publications=sum(seat.connection is not None for seat in self._seats.values()),
+            publications=self.publishing.connections,
             subscriptions=len(self.viewing),
         )
 
@@ -351,7 +280,7 @@ class Conference:
         roster = self.rooms.roster(room)
         levels: dict[str, float] = {}
         for participant in roster:
-            publication = self._seats[participant.id].publication
+            publication = self.publishing.of(participant.id)
             if publication is not None and not participant.muted:
                 levels[participant.id] = publication.audio_level
         detector = self._speakers.setdefault(room, SpeakerDetector())
@@ -377,22 +306,6 @@ class Conference:
         if self.draining:
             raise DrainingError("the server is shutting down")
 
-    def _remember_source(self, participant: str, index: int, sha256: str) -> None:
-        if participant in self._seats:
-            self.rooms.get(participant).sources[index] = sha256
-
-    def _publication(self, seat: Seat) -> PublicationPort:
-        """The seat's publication, made on first need: a source may be uploaded before the offer comes."""
-        if seat.publication is None:
-            seat.publication = self._publications(seat.participant)
-            seat.publication.on_gone = lambda: self._lose_publication(seat)
-            seat.publication.on_state = lambda state: self._media_state(seat.participant, state)
-        return seat.publication
-
-    def _media_state(self, participant: str, state: str) -> None:
-        if participant in self._seats and state in ("live", "lost", "waiting"):
-            self._act(self.rooms.update(participant, media=state))  # type: ignore[arg-type]  # narrowed by `in`
-
     def _connect(self, on_end: Callable[[Outcome], None]) -> Connection:
         def ended(outcome: Outcome) -> None:
             self._metrics.connection_ended(outcome)
@@ -413,26 +326,3 @@ class Conference:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.error("closing failed", exc_info=task.exception())
-
-
-def _expected_kind(offer: Offer) -> Kind:
-    """What the offer promises; the publication corrects it once media arrives."""
-    if offer.has_video:
-        return "camera"
-    return "motion" if offer.has_data else "none"
-
-
-def _attach_channel(publication: PublicationPort, channel: RTCDataChannel) -> None:
-    if channel.label == "motion":
-        publication.attach_motion_channel(channel)
-    elif channel.label == "control":
-        publication.attach_control_channel(channel)
-    else:
-        channel.close()
-
-
-def _attach_track(publication: PublicationPort, track: MediaStreamTrack) -> None:
-    if track.kind == "audio":
-        publication.attach_audio(track)
-    else:
-        publication.attach_video(track)

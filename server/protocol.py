@@ -99,6 +99,12 @@ class GetStatistics(_Request):
     type: Literal["statistics"]
 
 
+class GetFrames(_Request):
+    """Ask which pictures were sent, and when what they show was captured; since this was asked last."""
+
+    type: Literal["frames"]
+
+
 class Report(_Request):
     """What a viewer measured of one subscription; kept for the statistics of its sender."""
 
@@ -124,9 +130,14 @@ class Ping(_Request):
     t: Number
 
 
-ClientMessage = Join | Publish | Subscribe | Unsubscribe | SetView | SetState | GetStatistics | Report | Leave | Ping
+ClientMessage = (
+    Join | Publish | Subscribe | Unsubscribe | SetView | SetState | GetStatistics | GetFrames | Report | Leave | Ping
+)
 _CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
-_TYPES = ("join", "publish", "subscribe", "unsubscribe", "view", "state", "statistics", "report", "leave", "ping")
+_TYPES = (
+    *("join", "publish", "subscribe", "unsubscribe", "view", "state"),
+    *("statistics", "frames", "report", "leave", "ping"),
+)
 
 
 def parse_room(name: str) -> str:

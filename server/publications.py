@@ -27,6 +27,9 @@ class SubscriptionPort(Protocol):
     def bind(self, video_sender: RTCRtpSender) -> None:
         """Route keyframe requests and bandwidth estimates of this viewer's connection."""
 
+    def sent_frames(self) -> list[tuple[int, float]]:
+        """Pictures sent since this was asked last: RTP timestamp, capture time in seconds of the server's clock."""
+
     def close(self) -> None:
         """Leave; idempotent."""
 

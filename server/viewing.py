@@ -99,6 +99,17 @@ class Viewing:
         watching = self.get(viewer, message.subscription)
         watching.report = message.model_dump(exclude={"id", "type", "subscription"}, exclude_none=True)
 
+    def sent_frames(self, viewer: str) -> dict[str, list[list[float]]]:
+        """By subscription of a participant: pictures sent since it asked last.
+
+        Each is [RTP timestamp, capture time in milliseconds of the server's clock].
+        """
+        return {
+            watching.id: [[timestamp, round(1000 * at, 1)] for timestamp, at in watching.subscription.sent_frames()]
+            for watching in self._all.values()
+            if watching.viewer == viewer
+        }
+
     def end(self, watching: Watching, reason: str | None) -> None:
         """End one subscription; idempotent."""
         if self._all.pop(watching.id, None) is not None:

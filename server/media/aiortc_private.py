@@ -44,6 +44,14 @@ def route_feedback(
     sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
 
 
+def rtp_timestamp(sender: RTCRtpSender) -> int:
+    """RTP timestamp of the packet that this sender sent last; 0 before the first.
+
+    aiortc adds an origin of its own to the times of a track's packets and tells it nobody.
+    """
+    return int(sender._RTCRtpSender__rtp_timestamp)  # type: ignore[attr-defined]
+
+
 async def close_peer(peer: RTCPeerConnection) -> None:
     """Close a peer connection, also while it still connects.
 

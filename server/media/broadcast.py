@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import av
 import numpy as np
@@ -49,6 +49,16 @@ class BroadcastCounters:
     failed: int = 0
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """One picture on its way into an encoder, as `Broadcast.show` was given it."""
+
+    picture: Picture
+    pts: int
+    captured: float | None
+    encoded: Encoded | None
+
+
 @dataclass(eq=False)
 class _Worker:
     """The encoder of one stream and what it is doing."""
@@ -56,7 +66,7 @@ class _Worker:
     encoder: VideoEncoder
     gate: KeyframeGate
     steering: BitrateSteering
-    waiting: tuple[Picture, int, Encoded | None] | None = None
+    waiting: _Shown | None = None
     task: asyncio.Task[None] | None = None
     last_pts: int = -1
 
@@ -155,10 +165,18 @@ class Broadcast:
         self._workers = {stream: worker for stream, worker in self._workers.items() if stream in self._table.streams}
         track.stop()
 
-    def show(self, view: Hashable, picture: Picture, pts: int, encoded: Encoded | None = None) -> None:
+    def show(
+        self,
+        view: Hashable,
+        picture: Picture,
+        pts: int,
+        encoded: Encoded | None = None,
+        captured: float | None = None,
+    ) -> None:
         """Give the newest picture of a view to its streams; a stream whose encoder is busy keeps only the newest.
 
         pts: 90 kHz ticks of one clock for all views. `encoded` hears of the first stream that has it.
+        captured: when what it shows was captured, where known; each encoded frame carries it on.
         """
         if self._closed:
             return
@@ -170,11 +188,12 @@ class Broadcast:
             if pts <= worker.last_pts:
                 continue
             worker.last_pts = pts
+            shown = _Shown(picture, pts, captured, encoded)
             if worker.task is not None:
                 self.counters.skipped += worker.waiting is not None
-                worker.waiting = (picture, pts, encoded)
+                worker.waiting = shown
             else:
-                worker.task = asyncio.ensure_future(self._encode(stream, worker, picture, pts, encoded))
+                worker.task = asyncio.ensure_future(self._encode(stream, worker, shown))
                 self._tasks.add(worker.task)
                 worker.task.add_done_callback(self._tasks.discard)
             encoded = None
@@ -206,9 +225,7 @@ class Broadcast:
         stream = track.queue.stream if track is not None and track.queue is not None else None
         return self._workers.get(stream) if isinstance(stream, Stream) else None
 
-    async def _encode(
-        self, stream: Stream, worker: _Worker, picture: Picture, pts: int, encoded: Encoded | None
-    ) -> None:
+    async def _encode(self, stream: Stream, worker: _Worker, shown: _Shown) -> None:
         loop = asyncio.get_running_loop()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="video-encoder")
@@ -220,16 +237,16 @@ class Broadcast:
                 keyframe = worker.gate.take(begin)
                 worker.steering.update(begin)
                 frame = await loop.run_in_executor(
-                    self._pool, _encode, worker.encoder, worker.steering.target, picture, pts, keyframe
+                    self._pool, _encode, worker.encoder, worker.steering.target, shown, keyframe
                 )
                 now = self._clock()
                 if frame is not None:
                     self._deliver(stream, worker, frame, now)
-                if encoded is not None:
-                    encoded(now - begin)
+                if shown.encoded is not None:
+                    shown.encoded(now - begin)
                 if worker.waiting is None:
                     return
-                (picture, pts, encoded), worker.waiting = worker.waiting, None
+                shown, worker.waiting = worker.waiting, None
         except av.FFmpegError:
             # One picture is missing; the next one tries again with a fresh encoder.
             _log.exception("a picture could not be encoded")
@@ -247,6 +264,7 @@ class Broadcast:
             track.offer(stream, frame)
 
 
-def _encode(encoder: VideoEncoder, bit_rate: int, picture: Picture, pts: int, keyframe: bool) -> EncodedFrame | None:
+def _encode(encoder: VideoEncoder, bit_rate: int, shown: _Shown, keyframe: bool) -> EncodedFrame | None:
     encoder.set_bit_rate(bit_rate)
-    return encoder.encode(picture, pts, keyframe)
+    frame = encoder.encode(shown.picture, shown.pts, keyframe)
+    return None if frame is None else replace(frame, captured=shown.captured)

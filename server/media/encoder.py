@@ -31,6 +31,7 @@ class EncodedFrame:
     data: bytes
     pts: int  # 90 kHz
     keyframe: bool
+    captured: float | None = None  # when what it shows was captured, seconds of the receiver's clock, where known
 
 
 class VideoEncoder:

@@ -93,6 +93,9 @@ class PacketTrack(QueuedTrack):
         super().__init__(on_stop)
         self._join = join
         self._queue: ViewerQueue | None = None
+        self._sending: EncodedFrame | None = None
+        self.on_sent: Callable[[EncodedFrame], None] | None = None
+        """Called with each frame once all of its packets were handed to the network."""
 
     @property
     def queue(self) -> ViewerQueue | None:
@@ -110,7 +113,11 @@ class PacketTrack(QueuedTrack):
         """The next frame as a packet."""
         if self._queue is None:
             self._queue = self._join()
-        frame = self._queue.take()
+        # Whoever reads a track comes back for more when the frame before has been sent.
+        sent, self._sending = self._sending, None
+        if sent is not None and self.on_sent is not None:
+            self.on_sent(sent)
+        frame = self._sending = self._queue.take()
         if frame is None:
             return None
         packet = av.Packet(frame.data)

@@ -47,7 +47,7 @@ def quantise_view(view: View) -> ViewKey:
 class PictureTimes:
     """How long one picture took, seconds."""
 
-    capture_ms: int  # what it shows, sender's clock
+    captured: float | None  # what it shows, receiver's clock; None before the sender's clock is known
     playout_at: float  # when it was due, receiver's clock
     queue: float
     render: float
@@ -74,6 +74,7 @@ class MotionVideo:
         engine: RenderEngine,
         broadcast: Broadcast,
         source: Callable[[int], SourceState | None],
+        captured: Callable[[int, float], float | None],
         clock: Callable[[], float],
         fps: float,
         report: Callable[[PictureTimes], None],
@@ -83,6 +84,7 @@ class MotionVideo:
         self._engine = engine
         self._broadcast = broadcast
         self._source = source
+        self._captured = captured  # (sender's capture time in ms, now) to the receiver's clock
         self._clock = clock
         self._interval = 1.0 / fps
         self._report = report
@@ -141,14 +143,18 @@ class MotionVideo:
                 return
             self.pictures += 1
             self._shown[view] = _Shown(played.motion, played.source, rendered.planes, now, look)
-            times = PictureTimes(played.capture_ms, now, rendered.queued, rendered.rendering)
+            captured = self._captured(played.capture_ms, now)
+            times = PictureTimes(captured, now, rendered.queued, rendered.rendering)
 
             def encoded(seconds: float) -> None:
                 times.video_encode = seconds
                 self._report(times)
 
             # Only pictures of frames that came in time tell the latency of the way.
-            self._show(view, rendered.planes, look, now, None if played.held else encoded)
+            if played.held:
+                self._show(view, rendered.planes, look, now)
+            else:
+                self._show(view, rendered.planes, look, now, encoded, captured)
 
         # A picture that has not begun two intervals after its time is overtaken by later ones.
         deadline = now + 2 * self._interval
@@ -164,7 +170,8 @@ class MotionVideo:
         look: tuple[bool, bool],
         now: float,
         encoded: Callable[[float], None] | None = None,
+        captured: float | None = None,
     ) -> None:
         held, lost = look
         picture = draw_held(planes, lost) if held else planes
-        self._broadcast.show(view, picture, round((now - self._origin) * 90_000), encoded)
+        self._broadcast.show(view, picture, round((now - self._origin) * 90_000), encoded, captured)

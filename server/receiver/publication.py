@@ -16,12 +16,13 @@ from model.codec.stream import MotionDecoder
 from model.errors import InputError
 from model.motion import View
 from server.errors import ConflictError
-from server.media.aiortc_private import AUDIO_HOLD_PACKETS, route_feedback
+from server.media.aiortc_private import AUDIO_HOLD_PACKETS, route_feedback, rtp_timestamp
 from server.media.audio_delay import lip_sync
 from server.media.audio_relay import PACKET_SAMPLES, SAMPLE_RATE, AudioRelay, AudioTrack
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec
 from server.media.fanout import PacketTrack
+from server.media.sent_frames import SentFrames
 from server.rate_window import RateWindow
 from server.receiver.camera_video import CameraVideo
 from server.receiver.control_session import ControlSession
@@ -61,10 +62,11 @@ class Subscription:
     """One viewer's share of a publication. Made by `Publication.subscribe`."""
 
     def __init__(self, broadcast: Broadcast, viewer: str, video: PacketTrack, audio: AudioTrack) -> None:
-        self.video: MediaStreamTrack = video  # yields av.Packet
+        self.video: PacketTrack = video  # yields av.Packet
         self.audio: MediaStreamTrack = audio  # yields av.Packet (Opus); nothing while the publisher sends no sound
         self._broadcast = broadcast
         self._viewer = viewer
+        self._sent = SentFrames()
 
     def set_view(self, view: View) -> None:
         """Show another free view; clamped to |yaw| <= 45, |pitch| <= 30, |roll| <= 30 and whole degrees.
@@ -74,13 +76,20 @@ class Subscription:
         self._broadcast.turn(self._viewer, quantise_view(view))
 
     def bind(self, video_sender: RTCRtpSender) -> None:
-        """Route the sender's keyframe requests (PLI, FIR) and bandwidth estimates (REMB) to the shared encoder."""
-        broadcast, viewer = self._broadcast, self._viewer
+        """Route the sender's keyframe requests (PLI, FIR) and bandwidth estimates (REMB) to the shared encoder, and
+        note under which RTP timestamp each picture goes out.
+        """
+        broadcast, viewer, sent = self._broadcast, self._viewer, self._sent
+        self.video.on_sent = lambda frame: sent.add(rtp_timestamp(video_sender), frame.captured)
         route_feedback(
             video_sender,
             lambda: broadcast.request_keyframe(viewer),
             lambda bits_per_second: broadcast.estimate(viewer, bits_per_second),
         )
+
+    def sent_frames(self) -> list[tuple[int, float]]:
+        """Pictures sent since this was asked last: RTP timestamp, capture time in seconds of the receiver's clock."""
+        return self._sent.take()
 
     def close(self) -> None:
         """Leave; idempotent."""
@@ -123,6 +132,7 @@ class Publication:
             engine,
             self._broadcast,
             self._source_state,
+            self._captured,
             clock,
             self._settings.fps,
             self._picture_done,
@@ -333,14 +343,18 @@ class Publication:
         self._measure("queue", times.queue)
         self._measure("render", times.render)
         self._measure("video_encode", times.video_encode)
-        due = self._control.sync.age_ms(times.capture_ms % (1 << 32), 1000 * times.playout_at)
-        if due is not None:
+        if times.captured is not None:
             arrival = self._inlet.arrival_age.median
             if arrival is not None:
                 sent = sum(self._control.sender_stages.get(name, 0.0) for name in ("capture", "extract", "encode"))
                 self._measure("network", max(arrival - sent / 1000, 0.0))
-                self._measure("playout", max(due / 1000 - arrival, 0.0))
-            self._measure("total", due / 1000 + now - times.playout_at)
+                self._measure("playout", max(times.playout_at - times.captured - arrival, 0.0))
+            self._measure("total", now - times.captured)
+
+    def _captured(self, capture_ms: int, now: float) -> float | None:
+        """A capture time of the sender's clock in seconds of this clock; None before the two are related."""
+        age = self._control.sync.age_ms(capture_ms % (1 << 32), 1000 * now)
+        return None if age is None else now - age / 1000
 
     def _measure(self, stage: str, seconds: float) -> None:
         self.stages.setdefault(stage, Percentiles()).add(seconds)

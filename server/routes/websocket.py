@@ -176,6 +176,8 @@ class Socket:
             return {"sdp": sdp, "subscription": subscription}
         if isinstance(request, protocol.GetStatistics):
             return {"participants": conference.statistics(conference.rooms.get(me).room)}
+        if isinstance(request, protocol.GetFrames):
+            return {"subscriptions": conference.viewing.sent_frames(me)}
         if isinstance(request, protocol.Unsubscribe):
             conference.viewing.end(conference.viewing.get(me, request.subscription), None)
         elif isinstance(request, protocol.SetView):

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { between, comparison, DisplayDelay, latencyStages, Series, shortNumber, snapshot, totalMs } from "../../client_web/media_statistics.js";
+import { between, comparison, DisplayDelay, latencyStages, Series, shortNumber, snapshot, totalMs, wayToScreen } from "../../client_web/media_statistics.js";
 
 const video = (more) => ({
   type: "inbound-rtp",
@@ -62,6 +62,19 @@ test("display delay is the median and leaves out what cannot be", () => {
   delay.add({ receiveTime: 1000 });
   delay.add({ receiveTime: 1000, expectedDisplayTime: 900 });
   assert.equal(delay.median(), 60);
+});
+
+test("the way to the screen says how it was found", () => {
+  const stages = [{ name: "render", label: "Rendering", place: "receiver", ms: 30 }, { name: "jitter", label: "Jitter buffer", place: "viewer", ms: 70 }];
+  const known = { stages, neural: true, toScreen: null, framesAreNamed: "not yet", clockErrorMs: 0.2 };
+  assert.deepEqual([wayToScreen(known).ms, wayToScreen(known).measured], [100, false]);
+  assert.match(wayToScreen({ ...known, framesAreNamed: "no" }).words, /^Sum of the stages: this browser/);
+  const measured = wayToScreen({ ...known, framesAreNamed: "yes", toScreen: { median: 131.4, p95: 180, frames: 90 } });
+  assert.deepEqual([measured.title, measured.ms, measured.measured], ["From capture to screen", 131.4, true]);
+  assert.match(measured.words, /last 90 frames: 95 of 100 within 180 ms\. The clocks agree to 1 ms/);
+  const first = wayToScreen({ ...known, framesAreNamed: "yes", toScreen: { median: 131.4, p95: 131.4, frames: 1 } });
+  assert.equal(first.words, "Measured on the last frame. The clocks agree to 1 ms.");
+  assert.equal(wayToScreen({ ...known, neural: false }).title, "From the server to the screen");
 });
 
 test("numbers are as short as they are exact", () => {

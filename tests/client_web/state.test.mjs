@@ -138,3 +138,10 @@ test("rooms are named as links can carry them", () => {
 test("initials", () => {
   assert.deepEqual(["Ada Lovelace", "grace", "Jean  van der Berg", "", "🦊 fox"].map(initials), ["AL", "G", "JB", "?", "🦊F"]);
 });
+
+test("the choice to do without shortcuts outlives the call", () => {
+  const off = reduce(initialState(), { type: "shortcuts", on: false });
+  const joining = reduce(off, { type: "join", name: "Ada", room: "r" });
+  const left = reduce(joining, { type: "left", problem: null });
+  assert.deepEqual([initialState().shortcuts, off.shortcuts, left.shortcuts, reduce(left, { type: "lobby" }).shortcuts], [true, false, false, false]);
+});

@@ -113,6 +113,10 @@ class StagedSubscription:
     def bind(self, video_sender: RTCRtpSender) -> None:
         """Nothing to do: aiortc's own encoder hears keyframe requests by itself."""
 
+    def sent_frames(self) -> list[tuple[int, float]]:
+        """Nothing painted was ever captured."""
+        return []
+
     def close(self) -> None:
         """Stop painting."""
         self.video.stop()
@@ -218,11 +222,10 @@ class Stage:
                 publication = StagedPublication(participant.id)
                 publication.kind, publication.audio_level, publication.numbers = kind, loudness, numbers or {}
                 self.publications[participant.id] = publication
-                seat = conference._seats[participant.id]
-                seat.publication = publication
-                seat.published = True
-                conference._act(conference.rooms.published(participant.id, kind))
-            conference._act(
+                published = conference.publishing._of(participant.id)
+                published.publication, published.announced = publication, True
+                conference.act(conference.rooms.published(participant.id, kind))
+            conference.act(
                 conference.rooms.update(participant.id, avatar=avatar, muted=muted, camera_off=camera_off, media="live")
             )
             return participant.id
@@ -233,7 +236,7 @@ class Stage:
         """Change what the roster tells of somebody (`media="lost"`, `muted=True`, `name=...`)."""
 
         async def change() -> None:
-            self._room()._act(self._room().rooms.update(participant, **changes))
+            self._room().act(self._room().rooms.update(participant, **changes))
 
         self._run(change())
 
@@ -244,6 +247,10 @@ class Stage:
             self._room().leave(participant)
 
         self._run(leave())
+
+    def stop(self) -> None:
+        """The server goes away."""
+        self._run(self._stop())
 
     def restart(self) -> None:
         """The server goes away and comes back on the same port, forgetting everything."""

@@ -105,7 +105,9 @@ def test_look_of_a_call(visit: Visit, stage: Stage) -> None:
     page.get_by_role("button", name="Numbers").click()
     visitor.wait_for("() => document.querySelector('.latency-stage.is-viewer')")
     assert "11 times the payload" in page.get_by_role("region", name="Beside H.264").inner_text()
-    assert "Rendering" in page.get_by_role("region", name="Latency").inner_text()
+    latency = page.get_by_role("region", name="Latency").inner_text()
+    assert "Rendering" in latency
+    assert "Sum of the stages" in latency, "nobody tells when staged pictures were captured"
     look(visitor, "call-numbers")
     page.keyboard.press("Escape")
     assert not page.get_by_role("complementary", name="Numbers").is_visible()
@@ -176,8 +178,8 @@ def test_controls_and_leaving(visit: Visit, stage: Stage) -> None:
     page.get_by_role("button", name="Unmute").wait_for()
     page.get_by_role("button", name="Stop camera").click()
     page.get_by_role("button", name="Start camera").wait_for()
-    page.get_by_role("button", name="Devices").click()
-    page.get_by_role("dialog", name="Devices").wait_for()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("dialog", name="Settings").wait_for()
     page.get_by_role("button", name="Done").click()
     page.get_by_role("button", name="Leave").click()
     page.get_by_role("heading", name="You left the call").wait_for()
@@ -189,6 +191,60 @@ def test_controls_and_leaving(visit: Visit, stage: Stage) -> None:
     visitor.check_quiet()
 
 
+def test_single_keys_can_be_turned_off_and_stay_off(visit: Visit, stage: Stage) -> None:
+    visitor = visit(stage.url)
+    visitor.join("Ada")
+    page = visitor.page
+    mute = page.get_by_role("button", name="Mute")
+    assert mute.get_attribute("aria-keyshortcuts") == "m"
+    page.keyboard.press("n")
+    page.get_by_role("complementary", name="Numbers").wait_for()
+    page.keyboard.press("n")
+    # By keyboard alone: to the button, into the dialog, to the switch, out again.
+    page.get_by_role("button", name="Settings").focus()
+    page.keyboard.press("Enter")
+    switch = page.get_by_role("switch", name="Keyboard shortcuts")
+    for _ in range(12):
+        if switch.evaluate("(input) => input === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    assert switch.is_checked()
+    page.keyboard.press("m")
+    page.keyboard.press("Space")
+    assert not switch.is_checked()
+    visitor.screenshot("settings")
+    page.keyboard.press("Escape")
+    for key in "mvnp":
+        page.keyboard.press(key)
+    assert mute.get_attribute("aria-keyshortcuts") is None
+    assert mute.get_attribute("title") == "Mute"
+    page.reload()
+    visitor.join("Ada")
+    for key in "mvnp":
+        page.keyboard.press(key)
+    # What a key does is in the page before the next request to it is answered.
+    assert mute.is_visible()
+    assert not page.get_by_role("complementary", name="Numbers").is_visible()
+    assert page.get_by_role("button", name="Stop camera").is_visible()
+    visitor.check_quiet()
+
+
+def test_picture_in_picture(visit: Visit, stage: Stage) -> None:
+    stage.enter("Grace", "motion")
+    visitor = visit(stage.url)
+    visitor.join("Ada")
+    page = visitor.page
+    pop_out = page.get_by_role("button", name="Picture in picture")
+    visitor.wait_for("() => document.querySelector('.grid .tile.has-picture')")
+    pop_out.click()
+    visitor.wait_for("() => document.pictureInPictureElement?.closest('.tile')?.ariaLabel.startsWith('Grace')")
+    pop_out.click()
+    visitor.wait_for("() => document.pictureInPictureElement === null")
+    page.keyboard.press("p")
+    visitor.wait_for("() => document.pictureInPictureElement !== null")
+    visitor.check_quiet()
+
+
 def test_the_page_comes_back_after_a_restart(visit: Visit, stage: Stage) -> None:
     visitor = visit(stage.url)
     visitor.join("Ada")
@@ -197,6 +253,21 @@ def test_the_page_comes_back_after_a_restart(visit: Visit, stage: Stage) -> None
     visitor.until(lambda: stage.names() == ["Ada"])
     visitor.wait_for("() => document.querySelector('.banner').hidden")
     assert visitor.evaluate("window.recorded.violations") == []
+
+
+def test_a_server_that_is_gone_is_told(visit: Visit, stage: Stage) -> None:
+    visitor, late = visit(stage.url), visit(stage.url)
+    visitor.join("Ada")
+    visitor.page.get_by_role("heading", name="Nobody else is here yet").wait_for()
+    stage.stop()
+    visitor.page.get_by_text("Connection lost. Reconnecting…").wait_for()
+    # Whether anybody is there cannot be told now.
+    assert not visitor.page.get_by_role("heading", name="Nobody else is here yet").is_visible()
+    look(visitor, "call-gone")
+    late.page.get_by_label("Your name").fill("Grace")
+    late.page.get_by_role("button", name="Join the call").click()
+    late.page.get_by_role("alert").get_by_text("The server cannot be reached").wait_for()
+    look(late, "lobby-gone")
 
 
 def test_a_refusal_is_told_in_the_lobby(visit: Visit, stage: Stage) -> None:

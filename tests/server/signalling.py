@@ -91,6 +91,9 @@ class FakeSubscription:
     def bind(self, video_sender: RTCRtpSender) -> None:
         self.bound = video_sender
 
+    def sent_frames(self) -> list[tuple[int, float]]:
+        return [(90_000, 12.25)]
+
     def close(self) -> None:
         self.closed = True
         self.video.stop()

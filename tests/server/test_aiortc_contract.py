@@ -11,7 +11,7 @@ from aiortc import RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RTCP_PSFB_APP, RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPacket, RtpPacket, pack_remb_fci
 
-from server.media.aiortc_private import AUDIO_HOLD_PACKETS, route_feedback
+from server.media.aiortc_private import AUDIO_HOLD_PACKETS, route_feedback, rtp_timestamp
 from server.media.broadcast import Broadcast, BroadcastSettings
 from tests.server.loopback import connect, nothing_leaks, peers
 from tests.server.test_fanout import feed
@@ -75,6 +75,10 @@ async def test_packets_reach_a_decoder_and_keyframe_requests_come_back(codec: An
             broadcast.request_keyframe("v")
 
         route_feedback(transceiver.sender, requested, lambda rate: broadcast.estimate("v", rate))
+        told: list[int] = []
+        track.on_sent = lambda _frame: told.append(rtp_timestamp(transceiver.sender))
+        arrived: set[int] = set()
+        _watch_packets(viewer.getReceivers()[0], arrived)
         remote: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         viewer.on("track", remote.set_result)
         feeding = asyncio.create_task(feed(broadcast))
@@ -88,5 +92,19 @@ async def test_packets_reach_a_decoder_and_keyframe_requests_come_back(codec: An
         while broadcast.counters.keyframes == before:
             await received.recv()
         assert requests
+        assert len(told) > 5
+        assert len(set(told)) == len(told), "each picture has its own"
+        assert arrived <= {*told, rtp_timestamp(transceiver.sender)}, "and it is what the other end sees"
         feeding.cancel()
         await broadcast.close()
+
+
+def _watch_packets(receiver: RTCRtpReceiver, timestamps: set[int]) -> None:
+    """Note the timestamps of the packets that arrive; retransmissions repeat theirs (RFC 4588, section 4)."""
+    handle = receiver._handle_rtp_packet
+
+    async def noted(packet: RtpPacket, arrival_time_ms: int) -> None:
+        timestamps.add(packet.timestamp)
+        await handle(packet, arrival_time_ms)
+
+    receiver._handle_rtp_packet = noted  # type: ignore[method-assign]

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from aiortc import RTCPeerConnection
 
+from model.errors import VisavisError
 from model.motion import View
 from server.media.aiortc_private import close_peer
 from tests.server.signalling import (
@@ -86,6 +87,8 @@ async def test_motion_arrives_and_pictures_come_back() -> None:
         numbers = (await viewer.request("statistics"))["participants"][me["participant"]]
         assert numbers["viewers"] == 1
         assert numbers["reports"] == [{"fps": 25.0, "freezes": 1}]
+        assert (await viewer.request("frames"))["subscriptions"] == {subscription: [[90_000, 12_250.0]]}
+        assert (await sender.request("frames"))["subscriptions"] == {}
         assert (await sender.request("view", subscription=subscription))["code"] == "not_found"
         assert (await viewer.request("unsubscribe", subscription=subscription))["type"] == "ok"
         assert held.closed
@@ -107,6 +110,25 @@ async def test_camera_publisher_is_relayed() -> None:
         await connected(camera)
         assert {track.kind for track in publication_of(me["participant"]).tracks} == {"audio", "video"}
         await close_peer(camera)
+
+
+@pytest.mark.asyncio
+async def test_leaving_while_publishing_again_leaves_nothing_behind() -> None:
+    async with running_call() as call:  # which looks for publications that were not closed
+        ada, me = await call.join("Ada")
+        first = await publish_motion(ada)
+        conference = call.parts.conference
+        second = peer_connection()
+        second.createDataChannel("motion")
+        again = asyncio.create_task(conference.publish(me["participant"], await offer(second)))
+        await asyncio.sleep(0)  # it waits for the first connection to close
+        assert not again.done()
+        conference.leave(me["participant"])
+        with pytest.raises(VisavisError):
+            await asyncio.wait_for(again, 20)
+        assert conference.publishing.of(me["participant"]) is None
+        await close_peer(first)
+        await close_peer(second)
 
 
 @pytest.mark.asyncio

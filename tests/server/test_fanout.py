@@ -18,7 +18,10 @@ from server.media.bitrate import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
+from server.media.sent_frames import SentFrames
 from server.media.streams import StreamTable, ViewLimitError
+
+CODECS: dict[str, Codec] = {"one": "VP8", "another": "H264"}
 
 
 def frame(pts: int, keyframe: bool = False) -> EncodedFrame:
@@ -154,6 +157,43 @@ def test_a_hopeless_line_does_not_spoil_the_others() -> None:
     steering = BitrateSteering()
     steering.estimate("a", 10_000, 0.0)
     assert not steering.update(0.0)
+
+
+# Which picture is which
+
+
+def test_frames_are_told_once_and_the_oldest_go() -> None:
+    sent = SentFrames(kept=3)
+    for number in range(5):
+        sent.add(1000 * number, None if number == 3 else 10.0 + number)
+    assert sent.take() == [(1000, 11.0), (2000, 12.0), (4000, 14.0)]
+    assert sent.take() == []
+
+
+@pytest.mark.asyncio
+async def test_capture_times_stay_with_their_pictures() -> None:
+    broadcast = Broadcast(BroadcastSettings(keyframe_spacing=0.0))
+    tracks = [broadcast.add(name, codec, 0, lambda: None) for name, codec in CODECS.items()]
+    sent: dict[str, list[EncodedFrame]] = {name: [] for name in CODECS}
+    for name, track in zip(CODECS, tracks, strict=True):
+        track.on_sent = sent[name].append
+
+    async def show() -> None:
+        for step in range(2000):
+            broadcast.show(0, picture(step), step * 3000, None, None if step % 4 == 0 else 100.0 + step)
+            await asyncio.sleep(0.005)
+
+    showing = asyncio.create_task(show())
+    for name, track in zip(CODECS, tracks, strict=True):
+        packets = await read(track, 12)
+        # The last one is out when the next is asked for.
+        assert [frame.pts for frame in sent[name]] == [packet.pts for packet in packets[:-1]]
+        assert {frame.captured is None for frame in sent[name]} == {True, False}
+        for frame in sent[name]:
+            step = frame.pts // 3000
+            assert frame.captured == (None if step % 4 == 0 else 100.0 + step)
+    showing.cancel()
+    await broadcast.close()
 
 
 # Streams

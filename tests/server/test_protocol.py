@@ -31,6 +31,7 @@ def parse(message: Any) -> protocol.ClientMessage:
         {"type": "view", "id": 5, "subscription": "s", "reset": True},
         {"type": "state", "id": 6, "muted": True},
         {"type": "statistics", "id": 7},
+        {"type": "frames", "id": 7},
         {"type": "report", "id": 8, "subscription": "s", "fps": 25.0, "freezes": 0},
         {"type": "leave", "id": 9},
         {"type": "ping", "id": 10, "t": 12.5, "a field of tomorrow": 1},

@@ -96,10 +96,14 @@ async def test_motion_and_sound_reach_a_viewer_and_nothing_is_left() -> None:
             stages = {"network", "playout", "queue", "render", "video_encode", "total"}
             await until(lambda: stages <= set(publication.statistics()["stages"]))
             await until(lambda: publication.statistics()["latency_ms_p95"] is not None)
+            await asyncio.wait_for(tracks["video"].recv(), 20)
             figures = publication.statistics()
             assert figures["state"] == "live"
             assert abs(figures["clock_offset_ms"] - 5e6) < 1000
             assert {"network", "playout", "queue", "render", "video_encode", "total"} <= set(figures["stages"])
+            frames = subscription.sent_frames()
+            assert len({timestamp for timestamp, _ in frames}) == len(frames) > 0
+            assert all(clock() - 60 < captured < clock() for _, captured in frames)
             assert publication.audio_level > -20
             talking.cancel()
             subscription.close()
