@@ -42,6 +42,15 @@ _GAP = AUDIO_RATE // 10
 _BT601, _LIMITED_RANGE = 6, 1  # what swscale makes of RGB; FFmpeg's AVCOL_SPC_SMPTE170M and AVCOL_RANGE_MPEG
 
 
+def upright(picture: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) turned as its display matrix asks: phones film sideways and say how they were held.
+
+    rotation: degrees counter-clockwise, as PyAV's `VideoFrame.rotation`; the nearest multiple of 90 is taken.
+    """
+    turns = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
 @dataclass(frozen=True)
 class TimedFrame:
     """A frame of a video."""
@@ -49,12 +58,12 @@ class TimedFrame:
     time: Fraction  # seconds after the first frame
     duration: Fraction  # seconds, as far as the file tells
     frame: VideoFrame
-    rotation: int  # degrees counter-clockwise that the camera's orientation asks for: 0, 90, 180 or 270
+    rotation: int  # degrees counter-clockwise by which the picture is to be turned, as `upright` takes them
 
     def rgb(self) -> NDArray[np.uint8]:
         """The upright picture, uint8 (H, W, 3)."""
         picture = np.asarray(self.frame.to_ndarray(format="rgb24"), np.uint8)
-        return np.ascontiguousarray(np.rot90(picture, self.rotation // 90))
+        return upright(picture, self.rotation)
 
 
 @contextmanager
@@ -89,7 +98,7 @@ def read_frames(path: Path) -> Iterator[TimedFrame]:
             duration = Fraction(0)
             if frame.duration and frame.time_base is not None:
                 duration = frame.duration * Fraction(frame.time_base)
-            yield TimedFrame(time, duration or step, frame, frame.rotation % 360)
+            yield TimedFrame(time, duration or step, frame, frame.rotation)
 
 
 def constant_rate(times: Sequence[Fraction]) -> Fraction | None:

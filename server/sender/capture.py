@@ -13,6 +13,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from model.errors import InputError, VisavisError
+from model.video import upright
 from server.sender.reader import Clock, ContainerReader, Timeline, Wait, media_time_ms
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ LONGEST_SIDE = 1280
 class CapturedFrame:
     """One frame as the camera saw it."""
 
-    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    image: NDArray[np.uint8]  # (H, W, 3) RGB, upright
     capture_ms: float
     """Sender's monotonic clock."""
     convert_ms: float = 0.0
@@ -159,7 +160,8 @@ def _frames(container: InputContainer) -> Iterator[tuple[av.VideoFrame, float]]:
 def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
     ratio = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
     width, height = max(2, round(frame.width * ratio)), max(2, round(frame.height * ratio))
-    return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8)
+    picture = np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8)
+    return upright(picture, frame.rotation)
 
 
 def file_duration_ms(path: str, open_container: Callable[[str], InputContainer]) -> float:

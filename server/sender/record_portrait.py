@@ -30,7 +30,7 @@ from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop, still_crop
 from model.motion import CanonicalKeypoints, Motion, interpolate, transfer
 from model.talking_head import TalkingHead
-from model.video import OPUS_PRE_SKIP
+from model.video import OPUS_PRE_SKIP, upright
 from server.sender.extraction import ModelExtractor
 from server.sender.inputs import PORTRAIT, open_file
 from server.sender.sound import PACKET_SAMPLES, RATE, OpusWriter
@@ -158,7 +158,7 @@ def _frames(clip: Path, start: float, seconds: float) -> Iterator[NDArray[np.uin
         for frame in container.decode(video=0):
             assert isinstance(frame, av.VideoFrame)
             while frame.time is not None and due <= frame.time < start + seconds:
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                yield upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame.rotation)
                 due += 1 / FPS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -61,6 +62,33 @@ def write_clip(
                 sound.pts = start + round(audio_offset * AUDIO_RATE)
                 container.mux(audio.encode(sound))
             container.mux(audio.encode(None))
+
+
+def write_turned(path: Path, turns: int, size: tuple[int, int] = (64, 48), frames: int = 5) -> NDArray[np.uint8]:
+    """A film (MP4) by a phone that was held sideways; returns the upright picture that every frame shows.
+
+    The file's pictures have `size` (width, height), its track header asks for `turns` quarter turns clockwise.
+    """
+    width, height = size
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[: height // 2, : width // 2], picture[: height // 2, width // 2 :] = 230, 150
+    picture[height // 2 :, : width // 2] = 80
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.codec_context.thread_count = 1
+        video.options = {"preset": "ultrafast", "crf": "4"}
+        for _ in range(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(video.encode(None))
+    data = bytearray(path.read_bytes())
+    # PyAV writes no display matrix, so it is put into the track header (ISO/IEC 14496-12, section 8.3.2): abu cdv xyw.
+    cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[turns]
+    fixed = [cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30]
+    start = data.index(b"tkhd") + 44
+    data[start : start + 36] = struct.pack(">9i", *fixed)
+    path.write_bytes(data)
+    return np.ascontiguousarray(np.rot90(picture, -turns))
 
 
 def beep_start(path: Path) -> float:

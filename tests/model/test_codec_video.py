@@ -11,7 +11,7 @@ import pytest
 
 from model.errors import InputError
 from model.video import OPUS_PRE_SKIP, VideoWriter, audio_channels, constant_rate, encode_opus, read_audio, read_frames
-from tests.model.clips import write_clip
+from tests.model.clips import write_clip, write_turned
 
 
 def test_constant_rates_are_recognised() -> None:
@@ -44,6 +44,16 @@ def test_variable_times_survive(tmp_path: Path, suffix: str) -> None:
         for time in times:
             writer.frame(np.zeros((32, 32, 3), np.uint8), time, Fraction(1, 25))
     assert [timed.time for timed in read_frames(path)] == times
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_film_made_sideways_is_upright(tmp_path: Path, turns: int) -> None:
+    path = tmp_path / "phone.mp4"
+    expected = write_turned(path, turns)
+    pictures = [timed.rgb() for timed in read_frames(path)]
+    assert {picture.shape for picture in pictures} == {expected.shape}
+    for picture in pictures:
+        assert np.abs(picture.astype(int) - expected).mean() < 4
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.25, -0.1])

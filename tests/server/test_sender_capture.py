@@ -26,6 +26,7 @@ from server.sender.sound import (
     SoundCapture,
     SoundQueue,
 )
+from tests.model.clips import write_turned
 
 FPS = 25
 FRAMES = 20
@@ -131,6 +132,16 @@ def test_frames_are_thinned_to_the_rate_that_is_sent(clip: Path) -> None:
 def test_large_frames_are_scaled_down(tmp_path: Path) -> None:
     frames, _ = play(write_clip(tmp_path / "large.mkv", size=(2560, 1440), sound=False, frames=2), Time())
     assert frames[0].image.shape == (720, LONGEST_SIDE, 3)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_phones_film_is_upright_and_scaled_as_before(tmp_path: Path, turns: int) -> None:
+    path = tmp_path / "phone.mp4"
+    expected = write_turned(path, turns, size=(LONGEST_SIDE * 2, 128))
+    frames, _ = play(path, Time())
+    assert len(frames) == 5
+    assert {frame.image.shape for frame in frames} == {expected[::2, ::2].shape}
+    assert np.abs(frames[0].image.astype(int) - expected[::2, ::2]).mean() < 4
 
 
 def test_what_is_no_clip_gives_one_clear_error(tmp_path: Path) -> None:
