@@ -130,11 +130,13 @@ class HeadTracker:
         """The crop for a frame uint8 (H, W, 3), `elapsed` seconds after the last one; None while no face is known."""
         height, width = frame.shape[:2]
         hint, self._hint = self._hint, None
-        measured = self._detect(frame) if self._frames % self._every == 0 else None
+        looked = self._frames % self._every == 0
+        measured = self._detect(frame) if looked else None
         self._frames += 1
         if measured is None:
             self._unseen += elapsed
-            if self.state == "tracking" and self._unseen > self._patience:
+            # At two frames a second the next look comes after the patience has run out: only a look in vain loses.
+            if looked and self.state == "tracking" and self._unseen > self._patience:
                 self.state, self._face = "lost", None
         else:
             self._unseen = 0.0

@@ -108,6 +108,18 @@ def test_tracker_goes_through_its_states() -> None:
     assert crops[-1].x == pytest.approx(200), "a face found anew is not glided to"
 
 
+def test_a_slow_machine_does_not_lose_a_face_it_did_not_look_for() -> None:
+    finder = ScriptedFinder(Box(640, 360, 150))
+    tracker = HeadTracker(finder, every=5, patience=1.0)
+    for _ in range(20):  # two frames a second: one look in two and a half seconds
+        tracker.update(FRAME, 0.5)
+        assert tracker.state == "tracking"
+    finder.faces = []
+    for _ in range(6):
+        tracker.update(FRAME, 0.5)
+    assert tracker.state == "lost"
+
+
 def test_most_frames_cost_no_detection() -> None:
     finder = ScriptedFinder(Box(640, 360, 150))
     tracker = HeadTracker(finder, every=5)
