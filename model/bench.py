@@ -1,5 +1,6 @@
 """How fast the model runs on this machine: medians of repeated calls, after a warm-up.
 
+Where compiled graphs run, torch's figures stand beside theirs: the choice of the engine can be made again by anybody.
 On a GPU, frames a second at several batch sizes in half precision, and the share of the chip's measured peak that the
 renderer's operations reach.
 """
@@ -18,35 +19,66 @@ from model.motion import Motion
 from model.talking_head import TalkingHead
 
 
+def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
+    """`measure` of `head`, what its first calls took, and torch's times of the same weights under `torch`.
+
+    Keys beside those of `measure`: engine; with graphs also start_s, the seconds of compiling, and `torch`.
+    """
+    blank = torch.zeros(1, 3, head.profile.size, head.profile.size, dtype=torch.uint8)
+    began = time.perf_counter()
+    state = head.enrol(blank)
+    head.render([state], state.motion)
+    start = time.perf_counter() - began
+    figures = measure(torch_head, repeats)
+    if head.engine == "torch":
+        return figures | {"engine": head.engine}
+    times = {name: figures[name] for name in figures if name.endswith(("_ms", "_fps"))}
+    return figures | _times(head, repeats) | {"engine": head.engine, "start_s": round(start, 2), "torch": times}
+
+
 def measure(head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
-    """Keys: device, threads, extract_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a GPU also `batches`."""
-    size = head.profile.size
-    generator = torch.Generator().manual_seed(0)
-    picture = torch.randint(0, 256, (1, 3, size, size), generator=generator, dtype=torch.uint8)
-    state = head.enrol(picture)
-    motion = state.motion
+    """Keys: device, threads, extract_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a GPU also `batches`.
+
+    Multiply-accumulates are counted in torch: of a head whose engine is torch alone.
+    """
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name(head.device) if head.device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "profile": head.profile.name,
-        "size": size,
+        "size": head.profile.size,
     }
-    calls: dict[str, Callable[[], object]] = {
-        "extract": lambda: head.extract(picture),
-        "enrol": lambda: head.enrol(picture),
-        "render": lambda: head.render([state], motion),
-    }
-    for name, call in calls.items():
-        result[f"{name}_ms"] = round(1e3 * _median_seconds(call, repeats, head.device), 3)
-        result[f"{name}_gmac"] = round(_gmac(call), 3)
-    result["render_fps"] = round(1e3 / result["render_ms"], 1)
+    result |= _times(head, repeats)
+    result |= {f"{name}_gmac": round(_gmac(call), 3) for name, call in _calls(head).items()}
     if head.device.type == "cuda":
-        result |= _batches(head, picture, motion, result["render_gmac"], repeats)
+        result |= _batches(head, result["render_gmac"], repeats)
     return result
 
 
-def _batches(head: TalkingHead, picture: torch.Tensor, motion: Motion, gmac: float, repeats: int) -> dict[str, Any]:
+def _times(head: TalkingHead, repeats: int) -> dict[str, Any]:
+    times = {f"{name}_ms": 1e3 * _median_seconds(call, repeats, head.device) for name, call in _calls(head).items()}
+    return {name: round(ms, 3) for name, ms in times.items()} | {"render_fps": round(1e3 / times["render_ms"], 1)}
+
+
+def _picture(head: TalkingHead) -> torch.Tensor:
+    shape = (1, 3, head.profile.size, head.profile.size)
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def _calls(head: TalkingHead) -> dict[str, Callable[[], object]]:
+    """What is timed and counted, by name."""
+    picture = _picture(head)
+    state = head.enrol(picture)
+    return {
+        "extract": lambda: head.extract(picture),
+        "enrol": lambda: head.enrol(picture),
+        "render": lambda: head.render([state], state.motion),
+    }
+
+
+def _batches(head: TalkingHead, gmac: float, repeats: int) -> dict[str, Any]:
     peak = _matrix_peak(head)
+    picture = _picture(head)
+    motion = head.extract(picture)
     rows = {}
     for count in (1, 8, 32):
         states = [head.enrol(picture) for _ in range(count)]

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
+from model.graphs.engine import Engine, graph_networks
+from model.graphs.networks import GraphNetworks
 from model.motion import POSE_SCALARS, CanonicalKeypoints, Motion, View, apply_view
 from model.networks.paper import PaperNetworks
 from model.networks.rendered import Rendered
@@ -87,7 +89,10 @@ class TalkingHead:
         statistics: MotionStatistics,
         weights_hash: str,
         device: torch.device | str = "cpu",
+        engine: Engine = "torch",
+        threads: int = 0,
     ) -> None:
+        """Engine and threads as `load` takes them."""
         self.profile = profile
         self.statistics = statistics
         self.weights_hash = weights_hash
@@ -99,13 +104,27 @@ class TalkingHead:
         networks = networks.to(self.device)
         if isinstance(networks, SmallNetworks):
             networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._networks: Networks = networks  # type: ignore[assignment]
+        graphs = graph_networks(networks, profile.size, self.device, engine, threads)
+        self._networks: Networks = graphs or networks  # type: ignore[assignment]
+
+    @property
+    def engine(self) -> str:
+        """What runs the networks of each frame: `torch` or `graphs`."""
+        return "graphs" if isinstance(self._networks, GraphNetworks) and self._networks.compiled else "torch"
 
     @staticmethod
-    def load(path: Path | None = None, device: torch.device | str = "cpu") -> TalkingHead:
+    def load(
+        path: Path | None = None,
+        device: torch.device | str = "cpu",
+        engine: Engine = "torch",
+        threads: int = 0,
+    ) -> TalkingHead:
         """Read weights from a safetensors file; the embedded small ones by default.
 
-        Raises WeightsError when the file is missing, damaged or of an unknown profile.
+        engine: `model.graphs.engine`; compiling takes a few seconds, in the first calls of `extract` and `render`.
+        threads: of compiled graphs, 0 takes every core; torch's own are set with torch.
+        Raises WeightsError when the file is missing, damaged or of an unknown profile, InputError when graphs are
+        asked for and cannot run here.
         """
         path = WEIGHTS if path is None else path
         try:
@@ -130,17 +149,23 @@ class TalkingHead:
             raise WeightsError(
                 f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}"
             ) from None
-        return TalkingHead(profile, networks, statistics, hashlib.sha256(data).hexdigest(), device)
+        return TalkingHead(profile, networks, statistics, hashlib.sha256(data).hexdigest(), device, engine, threads)
 
     @staticmethod
-    def random(name: str = "small", seed: int = 0, device: torch.device | str = "cpu") -> TalkingHead:
-        """An untrained model, for tests and timings. Raises InputError for an unknown profile."""
+    def random(
+        name: str = "small",
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        engine: Engine = "torch",
+        threads: int = 0,
+    ) -> TalkingHead:
+        """An untrained model, for tests and timings. Raises InputError for an unknown profile, and as `load` does."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             networks, profile = _untrained(name)
         statistics = MotionStatistics.default(profile.keypoints)
         digest = hashlib.sha256(f"random {name} {seed}".encode()).hexdigest()
-        return TalkingHead(profile, networks, statistics, digest, device)
+        return TalkingHead(profile, networks, statistics, digest, device, engine, threads)
 
     @torch.inference_mode()
     def enrol(self, image: Tensor) -> SourceState:

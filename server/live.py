@@ -35,7 +35,10 @@ async def live_receiver(
     """Load the model and run the engine as long as the context is open. Raises WeightsError, SettingsError."""
     model = await asyncio.to_thread(load_model, settings)
     await asyncio.to_thread(warm_up, model)
-    logger.info("model loaded", extra={"device": str(model.device), "weights": model.weights_hash[:12]})
+    logger.info(
+        "model loaded",
+        extra={"device": str(model.device), "engine": model.engine, "weights": model.weights_hash[:12]},
+    )
     engine = RenderEngine(
         model,
         EngineSettings(max_batch=settings.render_batch, threads=settings.torch_threads),
@@ -71,7 +74,7 @@ async def live_receiver(
 
 
 def warm_up(model: TalkingHead) -> None:
-    """Load the face detector and run the model once, so that the first caller does not wait for either."""
+    """Load the face detector and run the model once, so that the first caller waits for neither, nor for a compiler."""
     from model.face.finder import HeadFinder
 
     size = model.profile.size
@@ -82,12 +85,12 @@ def warm_up(model: TalkingHead) -> None:
 
 
 def load_model(settings: Settings) -> TalkingHead:
-    """The model that the settings name, on their device."""
+    """The model that the settings name, on their device and engine. Raises WeightsError, SettingsError."""
     try:
         device = choose_device(settings.device)
     except InputError as error:
         raise SettingsError(f"VISAVIS_DEVICE: {error}") from None
     if settings.random_weights:
         logger.warning("untrained weights: faces will not look like faces")
-        return TalkingHead.random(device=device)
-    return TalkingHead.load(settings.weights, device)
+        return TalkingHead.random(device=device, engine=settings.engine, threads=settings.graph_threads)
+    return TalkingHead.load(settings.weights, device, settings.engine, settings.graph_threads)

@@ -89,15 +89,22 @@ class Settings(BaseSettings):
     weights: Path | None = Field(default=None, description="Weights file; none takes the embedded small model.")
     random_weights: bool = Field(default=False, description="Run the untrained model, to work on the call itself.")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    engine: Literal["auto", "graphs", "torch"] = Field(
+        default="auto",
+        description="What runs the networks of each frame. auto: compiled graphs where they can run, else torch.",
+    )
+    graph_threads: int = Field(default=0, ge=0, description="Threads of compiled graphs in the receiver; 0: all cores.")
     torch_threads: int = Field(
-        default=0, ge=0, description="Threads of the render engine on CPU; 0 leaves torch's choice."
+        default=0,
+        ge=0,
+        description="torch's threads of the render engine on a CPU; 0: one beside graphs, else torch's choice.",
     )
     render_fps: float = Field(default=25.0, gt=0, le=60, description="Frames a second of rendered faces.")
     render_batch: int = Field(
         default=0,
         ge=0,
         le=256,
-        description="Most frames in one batch of the render engine; 0 means 32 on a GPU, 4 on a CPU.",
+        description="Most frames in one batch of the render engine; 0: 32 on a GPU, 4 on a CPU, 1 with graphs.",
     )
     playout_min_ms: float = Field(default=0.0, ge=0, description="Least depth of the playout buffer.")
     playout_max_ms: float = Field(default=400.0, gt=0, description="Greatest depth of the playout buffer.")

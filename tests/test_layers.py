@@ -23,6 +23,7 @@ PRIVATE = Path(PRIVATE_MODULE.replace(".", "/")).with_suffix(".py")
 MAY_IMPORT = {
     "model/codec": {"model.codec", "model.errors"},
     "model/face": {"model.face", "model.errors", "model.motion"},
+    "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
     "model/networks": {"model.networks", "model.motion", "model.profiles.small"},
     "server/media": {"server.media", "model.errors"},
     "server/sender": {
@@ -136,6 +137,12 @@ def test_training_and_evaluation_are_not_known_to_a_call() -> None:
 def test_the_codec_needs_no_torch() -> None:
     for module in {m for start in modules_of("model/codec") for m in closure(start)}:
         assert not any(within(name, "torch") for name in imports(module)), f"the codec loads torch by {module}"
+
+
+def test_one_module_knows_the_engine_of_graphs() -> None:
+    """It imports the package without its telemetry; whoever imports it elsewhere brings that in."""
+    knowing = [m.as_posix() for m in MODULES if any(within(n.split("_")[0], "openvino") for n in imports(m))]
+    assert knowing == ["model/graphs/runtime.py"]
 
 
 def test_one_module_touches_what_is_private_to_others() -> None:

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from model.talking_head import TalkingHead
 
     view = View(options.yaw, options.pitch, options.roll)
-    head = TalkingHead.load(options.weights)
+    head = TalkingHead.load(options.weights, engine="auto")
     with tqdm(desc="render", unit="frame", file=sys.stderr, leave=False, disable=None) as bar:
 
         def progress(done: int, total: int) -> None:

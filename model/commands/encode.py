@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         source_quality=options.source_quality,
         reference=options.reference,
     )
-    head = TalkingHead.load(options.weights)
+    head = TalkingHead.load(options.weights, engine="auto")
     vav, step_index = encode_clip(head, options.input, options.output, wanted, progress)
     figures = describe_file(vav) | {"step": round(step_factor(step_index), 4)}
     print(json.dumps(figures) if options.json else summary(figures))

@@ -13,9 +13,11 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from model.errors import WeightsError
+from model.graphs.engine import Engine
 from model.talking_head import TalkingHead
 from server.benchmark.portrait import SIZE, still_png
 from server.benchmark.processes import answer, answer_viewer, peer_process
+from server.live import warm_up
 from server.media.queued_track import Packet
 from server.receiver.measures import Percentiles
 from server.receiver.publication import Publication, PublicationSettings
@@ -35,27 +37,32 @@ class _Whole:
         return frame
 
 
-def load_model(device: str = "cpu") -> tuple[TalkingHead, bool]:
-    """The embedded model, or an untrained one of the same cost; and whether it is trained."""
+def load_model(device: str, engine: Engine, threads: int) -> tuple[TalkingHead, bool]:
+    """The embedded model, or an untrained one of the same cost, ready to run; and whether it is trained."""
     try:
-        return TalkingHead.load(device=device), True
+        model, trained = TalkingHead.load(None, device, engine, threads), True
     except WeightsError:
-        return TalkingHead.random(device=device), False
+        model, trained = TalkingHead.random(device=device, engine=engine, threads=threads), False
+    return model, trained
 
 
-async def measure(seconds: float, fps: float, device: str) -> dict[str, Any]:
-    """Run a call of one sender and one viewer for `seconds` after it has settled; JSON-ready figures."""
-    model, trained = load_model(device)
+async def measure(seconds: float, fps: float, device: str, engine: Engine, threads: int) -> dict[str, Any]:
+    """Run a call of one sender and one viewer for `seconds` after it has settled; JSON-ready figures.
+
+    engine: what runs the networks on both sides; threads: of the receiver's compiled graphs, 0 takes every core.
+    """
+    model, trained = load_model(device, engine, threads)
+    warm_up(model)
     clock = time.monotonic
-    engine = RenderEngine(model, EngineSettings(), clock)
-    await engine.start()
-    cache = SourceCache(engine, find_crop=lambda _: _Whole())
-    publication = Publication("talker", engine, cache, PublicationSettings(fps=fps), clock)
+    renderer = RenderEngine(model, EngineSettings(), clock)
+    await renderer.start()
+    cache = SourceCache(renderer, find_crop=lambda _: _Whole())
+    publication = Publication("talker", renderer, cache, PublicationSettings(fps=fps), clock)
     receiving = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     watching: RTCPeerConnection | None = None
     try:
         await publication.add_source(0, still_png())
-        async with peer_process("talker") as talker, peer_process("viewer") as viewer:
+        async with peer_process("talker", engine) as talker, peer_process("viewer") as viewer:
             attach = {"motion": publication.attach_motion_channel, "control": publication.attach_control_channel}
             receiving.on("datachannel", lambda channel: attach[channel.label](channel))
             receiving.on("track", publication.attach_audio)
@@ -80,11 +87,12 @@ async def measure(seconds: float, fps: float, device: str) -> dict[str, Any]:
         await asyncio.gather(*(peer.close() for peer in (receiving, watching) if peer is not None))
         await publication.close()
         await cache.close()
-        await engine.close()
+        await renderer.close()
     picture = total.median if total is not None else None
     heard = sound.median
     return {
         "trained_weights": trained,
+        "engine": model.engine,
         "latency_ms_p50": None if picture is None else round(1000 * picture, 1),
         "latency_ms_p95": figures["latency_ms_p95"],
         "lip_sync_ms": None if picture is None or heard is None else round(1000 * (heard - picture), 1),
@@ -95,5 +103,5 @@ async def measure(seconds: float, fps: float, device: str) -> dict[str, Any]:
         "playout_depth_ms": figures["playout_depth_ms"],
         "kbps_payload": figures["kbps_payload"],
         "kbps_wire": figures["kbps_wire"],
-        "render_stale": engine.statistics.stale,
+        "render_stale": renderer.statistics.stale,
     }

@@ -47,12 +47,13 @@ class PeerProcess:
 
 
 @asynccontextmanager
-async def peer_process(role: str) -> AsyncIterator[PeerProcess]:
-    """A running `viewer` or `talker`; it ends with the context."""
+async def peer_process(role: str, *arguments: str) -> AsyncIterator[PeerProcess]:
+    """A running `viewer` or `talker`, given its arguments; it ends with the context."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         f"server.benchmark.{role}",
+        *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 20,

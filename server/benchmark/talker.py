@@ -1,11 +1,13 @@
-"""A process that talks: `python -m server.benchmark.talker` publishes the moving portrait as motion, and a tone."""
+"""A process that talks: `python -m server.benchmark.talker ENGINE` publishes a portrait that moves, and a tone."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from fractions import Fraction
+from typing import cast
 
 import av
 import msgpack
@@ -15,6 +17,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
 
 from model.codec.rate import Rate
 from model.codec.stream import MotionEncoder
+from model.graphs.engine import Engine
 from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
@@ -48,11 +51,12 @@ class ToneTrack(MediaStreamTrack):
         return frame
 
 
-async def talker() -> None:
+async def talker(engine: Engine) -> None:
     """Publishes the moving portrait as motion, extracted frame by frame by the model, and a tone."""
     torch.set_num_threads(1)  # what the laptop of a sender gives
-    model, _ = load_model()
+    model, _ = load_model("cpu", engine, 1)
     frames = [torch.from_numpy(moving_frame(i / FPS)).permute(2, 0, 1)[None] for i in range(4 * FPS)]
+    model.extract(frames[0])  # compiles
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     motion = peer.createDataChannel("motion", ordered=False, maxRetransmits=0)
@@ -94,4 +98,4 @@ async def talker() -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(talker())
+        asyncio.run(talker(cast(Engine, sys.argv[1])))

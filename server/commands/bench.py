@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from model.errors import InputError
+from server.settings import load_settings
 
 HELP = "measure the cost of viewers, the latency and the lip sync of the live pipeline on this machine"
 
@@ -20,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=256, help="picture side of the fan-out, pixels (default 256)")
     parser.add_argument("--fps", type=float, default=30.0, help="pictures a second of the rendered face (default 30)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument(
+        "--engine", choices=("auto", "graphs", "torch"), help="what runs the networks (default: VISAVIS_ENGINE, auto)"
+    )
     parser.add_argument("--only", choices=("fanout", "latency"), help="measure one of the two alone")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -63,5 +67,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
         }
     if options.only != "fanout":
         progress("latency and lip sync")
-        figures |= await latency.measure(options.seconds, options.fps, str(choose_device(options.device)))
+        settings = load_settings(engine=options.engine)
+        device = str(choose_device(options.device))
+        figures |= await latency.measure(options.seconds, options.fps, device, settings.engine, settings.graph_threads)
     return figures

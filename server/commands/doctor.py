@@ -62,6 +62,7 @@ def _checks(settings: Settings) -> list[tuple[str, Callable[[], tuple[Verdict, s
         ("python", check_python),
         ("torch", check_torch),
         ("gpu", lambda: check_gpu(settings.device)),
+        ("engine", lambda: check_engine(settings.engine)),
         ("weights", lambda: check_weights(settings.weights)),
         ("encoders", check_encoders),
         ("port", lambda: check_port(settings.host, settings.port)),
@@ -105,6 +106,18 @@ def check_gpu(device: str) -> tuple[Verdict, str]:
     if device.startswith("cuda"):
         return "fail", f"VISAVIS_DEVICE is {device}, but torch sees no GPU"
     return "note", "none; the small model renders in real time on a CPU"
+
+
+def check_engine(engine: str) -> tuple[Verdict, str]:
+    """Compiled graphs can run, unless the settings ask for torch."""
+    from model.graphs.runtime import GraphError, openvino
+
+    if engine == "torch":
+        return "ok", "torch, as VISAVIS_ENGINE says"
+    try:
+        return "ok", f"compiled graphs on a CPU, OpenVINO {openvino().__version__.partition('-')[0]}"
+    except GraphError as error:
+        return "fail" if engine == "graphs" else "note", f"torch; {error}"
 
 
 def check_weights(path: Path | None) -> tuple[Verdict, str]:

@@ -8,6 +8,7 @@ planes back to the event loop. The loop only ever appends to the queue: it never
 from __future__ import annotations
 
 import asyncio
+import atexit
 import heapq
 import itertools
 import logging
@@ -38,6 +39,9 @@ _T = TypeVar("_T")
 _SAME_TIME = 0.005
 """Seconds within which deadlines count as equal."""
 
+_LAST_BATCH_SECONDS = 5.0
+"""How long the end of the interpreter waits for the thread of an engine that was not closed."""
+
 Planes = NDArray[np.uint8]
 """One picture in planar YUV 4:2:0, (3S/2, S): rows of Y, U, V as in `model.colour`."""
 
@@ -66,10 +70,10 @@ class Model(Protocol):
 class EngineSettings:
     """Knobs of the render engine."""
 
-    max_batch: int = 0  # frames in one call at most; 0: 32 on a GPU, 4 on a CPU, where batching gains little
+    max_batch: int = 0  # frames in one call at most; 0: 32 on a GPU, 4 on a CPU, 1 with graphs, where it gains nothing
     max_queue: int = 256  # requests that may wait; more are refused
     gather: float = 0.0  # seconds to wait for company when a request arrives at an idle engine
-    threads: int = 0  # torch threads on a CPU; 0 leaves torch's choice
+    threads: int = 0  # torch threads on a CPU; 0: one beside compiled graphs, else torch's choice
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,7 @@ class RenderEngine:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="render-engine", daemon=True)
         self._thread.start()
+        atexit.register(self._leave)
 
     async def close(self) -> None:
         """Stop the thread after its present batch; what waits is answered with None. Idempotent."""
@@ -161,8 +166,17 @@ class RenderEngine:
             self._stopping = True
             self._wake.notify()
         await asyncio.to_thread(thread.join)
+        atexit.unregister(self._leave)
         # Answers that the thread left on the loop's queue are delivered before close returns.
         await asyncio.sleep(0)
+
+    def _leave(self) -> None:
+        """The interpreter ends and nobody has closed the engine: a thread inside the model then would abort it all."""
+        with self._wake:
+            thread, self._stopping = self._thread, True
+            self._wake.notify()
+        if thread is not None:
+            thread.join(_LAST_BATCH_SECONDS)
 
     def submit(
         self,
@@ -233,11 +247,19 @@ class RenderEngine:
     def _max_batch(self) -> int:
         if self._settings.max_batch:
             return self._settings.max_batch
+        if self._graphs:
+            return 1
         return 32 if getattr(self.model, "device", torch.device("cpu")).type == "cuda" else 4
 
+    @property
+    def _graphs(self) -> bool:
+        """Whether the model runs as compiled graphs, which take one frame at a time anyway."""
+        return getattr(self.model, "engine", "torch") == "graphs"
+
     def _run(self) -> None:
-        if self._settings.threads:
-            torch.set_num_threads(self._settings.threads)
+        # Beside graphs torch only rounds and changes colours: two threads would wait for each other on busy cores.
+        if threads := self._settings.threads or int(self._graphs):
+            torch.set_num_threads(threads)
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._requests or self._jobs or self._stopping)

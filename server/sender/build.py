@@ -87,7 +87,7 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
     # One thread: at 256 pixels a second one waits more than it works, and a laptop has other things to do.
     torch.set_num_threads(1)
     avatar = read_picture(choices.avatar) if choices.avatar is not None else None
-    model = TalkingHead.random() if settings.random_weights else TalkingHead.load(settings.weights)
+    model = _load_model(choices, settings)
     fps = choices.rate.frames_per_second or DEFAULT_FPS
     line = StatusLine(screen, "json" if choices.json else "human")
     if line.live:
@@ -101,6 +101,14 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
         clock=monotonic_ms,
         status_line=line,
     )
+
+
+def _load_model(choices: Choices, settings: Settings) -> TalkingHead:
+    # A recording brings its motion: nothing is extracted, so nothing need be compiled.
+    engine = "torch" if choices.source.kind == "recording" else settings.engine
+    if settings.random_weights:
+        return TalkingHead.random(engine=engine, threads=1)
+    return TalkingHead.load(settings.weights, engine=engine, threads=1)
 
 
 def monotonic_ms() -> float:
@@ -118,6 +126,8 @@ def _feed_factory(
             recording, listener, fps=fps, clock=monotonic_ms, sound=choices.sound, sleep=asyncio.sleep
         )
     extractor = ModelExtractor(model)
+    # Once before the first frame: what is compiled or loaded on first use must not look like a slow camera.
+    extractor.extract(np.zeros((extractor.size, extractor.size, 3), np.uint8))
     finder = HeadFinder()
     avatar = None
     if picture is not None:

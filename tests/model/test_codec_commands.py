@@ -24,7 +24,7 @@ TIMES = [40 * i for i in range(FRAMES)]
 @pytest.fixture(autouse=True)
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands run with an untrained model, so that these tests hold whatever the weights."""
-    monkeypatch.setattr(TalkingHead, "load", staticmethod(lambda *_: HEAD))
+    monkeypatch.setattr(TalkingHead, "load", staticmethod(lambda *_, **__: HEAD))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("codec")
     write_clip(folder / "in.mp4", TIMES, beep_at=0.3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TalkingHead, "load", staticmethod(lambda *_: HEAD))
+        patch.setattr(TalkingHead, "load", staticmethod(lambda *_, **__: HEAD))
         arguments = [str(folder / "in.mp4"), str(folder / "clip.vav"), "--reference", str(folder / "ref.mkv")]
         assert main(["encode", *arguments]) == 0
     return folder
@@ -203,7 +203,7 @@ def test_other_weights_are_refused(
     tmp_path: Path, files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = TalkingHead.random("small", seed=1)
-    monkeypatch.setattr(TalkingHead, "load", staticmethod(lambda *_: other))
+    monkeypatch.setattr(TalkingHead, "load", staticmethod(lambda *_, **__: other))
     line = fails(capsys, tmp_path, "decode", files / "clip.vav", tmp_path / "out.mp4")
     assert HEAD.weights_hash[:12] in line
     assert other.weights_hash[:12] in line

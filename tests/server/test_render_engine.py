@@ -36,6 +36,25 @@ async def test_renders_to_yuv_planes() -> None:
     assert abs(int(rendered.planes[0, 0]) - (16 + 110 * 219 / 255)) <= 1
 
 
+class PaintingGraphs(PaintingModel):
+    engine = "graphs"
+
+
+@pytest.mark.asyncio
+async def test_graphs_take_one_frame_at_a_time() -> None:
+    model = PaintingGraphs(gate=threading.Event())
+    engine = RenderEngine(model)
+    await engine.start()
+    state = await engine.enrol(GREY)
+    waiting = [asyncio.create_task(ask(engine, state, 0.0, float("inf"))) for _ in range(3)]
+    await until(lambda: engine.load >= 2)
+    assert model.gate is not None
+    model.gate.set()
+    await asyncio.gather(*waiting)
+    await engine.close()
+    assert model.batches == [1, 1, 1]
+
+
 @pytest.mark.asyncio
 async def test_waiting_requests_share_batches_earliest_deadline_first() -> None:
     model = PaintingModel(gate=threading.Event())

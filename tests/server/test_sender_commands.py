@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ import pytest
 
 from server.commands import call, doctor, send
 from server.commands.call import CallError
+from tests import child_process
 from tests.server.fakes import until
 
 RECEIVER = """
@@ -78,23 +78,37 @@ class Stage:
         return argparse.Namespace(**given | more)
 
 
+CALL = """
+import asyncio, json, sys
+from pathlib import Path
+import pytest
+from server.commands import call
+from tests.server.test_sender_commands import Stage
+
+stage = Stage(pytest.MonkeyPatch(), Path(sys.argv[1]))
+asyncio.run(call._call(stage.options()))
+ended = all(process.returncode is not None for process in stage.processes)
+print(json.dumps({"port": stage.port, "arguments": stage.arguments, "ended": ended}))
+"""
+
+
 @pytest.mark.asyncio
-async def test_call_starts_both_and_ctrl_c_ends_the_sender_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stage = Stage(monkeypatch, tmp_path)
-    calling = asyncio.create_task(call._call(stage.options()))
-    await until(lambda: "sender started" in stage.diary.read_text(), seconds=60)
-    os.kill(os.getpid(), signal.SIGINT)
-    await asyncio.wait_for(calling, 30)
-    assert stage.diary.read_text().splitlines() == ["sender started", "sender stopped", "receiver stopped"]
-    assert f"http://localhost:{stage.port}/?room=demo" in capsys.readouterr().out
-    serve, sent = stage.arguments
-    assert serve == ("serve", "--host", "127.0.0.1", "--port", str(stage.port))
+async def test_call_starts_both_and_ctrl_c_ends_the_sender_first(tmp_path: Path) -> None:
+    """In a process of its own: Ctrl-C is a signal to all of a process, and this one is the test's."""
+    with child_process.start(CALL, str(tmp_path)) as process:
+        diary = tmp_path / "diary"
+        await until(lambda: diary.exists() and "sender started" in diary.read_text(), seconds=60)
+        process.send_signal(signal.SIGINT)
+        page, report = (line for line in child_process.finish(process).splitlines() if line)
+    assert diary.read_text().splitlines() == ["sender started", "sender stopped", "receiver stopped"]
+    found = json.loads(report)
+    assert f"http://localhost:{found['port']}/?room=demo" in page
+    serve, sent = found["arguments"]
+    assert serve == ["serve", "--host", "127.0.0.1", "--port", str(found["port"])]
     assert sent[sent.index("--source") + 1] == "portrait"
     assert sent[sent.index("--name") + 1] == "Built-in talker"
     assert "--loop" in sent
-    assert all(process.returncode is not None for process in stage.processes)
+    assert found["ended"]
 
 
 @pytest.mark.asyncio
@@ -137,7 +151,7 @@ def test_doctor_says_what_is_missing_and_how_to_cure_it(
     assert "VISAVIS_PORT" in checks["port"]["detail"]
     assert checks["python"]["verdict"] == checks["encoders"]["verdict"] == "ok"
     assert checks["camera"]["verdict"] in ("ok", "note")
-    assert set(checks) >= {"torch", "gpu", "uvloop", "microphone"}
+    assert set(checks) >= {"torch", "gpu", "engine", "uvloop", "microphone"}
 
 
 def test_doctor_prints_a_table() -> None:
@@ -156,6 +170,13 @@ def test_doctor_notices_a_damaged_weights_file(tmp_path: Path, monkeypatch: pyte
     verdict, detail = doctor.check_weights(weights)
     assert verdict == "fail"
     assert "manifest" in detail
+
+
+def test_doctor_knows_what_runs_the_networks() -> None:
+    """The package of compiled graphs is not to be found in a test's process (tests/conftest.py)."""
+    assert doctor.check_engine("torch")[0] == "ok"
+    assert doctor.check_engine("auto")[0] == "note"
+    assert doctor.check_engine("graphs")[0] == "fail"
 
 
 def test_doctor_misses_a_gpu_only_when_one_is_asked_for() -> None:

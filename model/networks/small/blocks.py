@@ -63,7 +63,7 @@ def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
 
 def sample_volume(volume: Tensor, flow: Tensor) -> Tensor:
     """Sample a volume (B, C, D, h, w) at source coordinates (B, D', H, W, 3): (B, C, D', H, W), zero outside."""
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         # torch's own operation is faster and trains; the engine that runs a traced graph has none.
         return gather_volume(volume, flow.to(volume.dtype))
     return F.grid_sample(volume, flow.to(volume.dtype), padding_mode="zeros", align_corners=False)

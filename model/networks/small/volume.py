@@ -1,4 +1,4 @@
-"""Sampling a volume as eight gathered rows: what a traced graph does where an engine's grid sampling knows planes alone."""
+"""Sampling a volume by gathering rows: for traced graphs, whose engine samples planes alone."""
 
 from __future__ import annotations
 

@@ -1,0 +1,108 @@
+"""The one module that knows OpenVINO: imports it without its telemetry, converts a traced network, compiles, runs.
+
+Conversion and compilation happen in memory. No model cache is kept on the disk.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.errors import VisavisError
+from model.graphs.layout import split_joined
+
+
+class GraphError(VisavisError):
+    """A network cannot be compiled on this machine, or computes something else than in torch."""
+
+    http_status = 500
+
+
+@cache
+def openvino() -> Any:
+    """The package, which never reports home. Raises GraphError when it is not there or does not load."""
+    # Its conversion tools report their use over the network when this package is importable, and keep quiet when not.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except (ImportError, OSError) as error:
+        raise GraphError(f"openvino does not load: {error}") from None
+    return openvino
+
+
+class Graph:
+    """A traced network, compiled for the CPU, for calls with one shape of arguments.
+
+    Not for two threads at a time.
+    """
+
+    def __init__(self, traced: Any, examples: Sequence[Tensor], threads: int = 0) -> None:
+        """`traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
+
+        Raises GraphError when an operation is not known to the engine, or the machine is not.
+        """
+        try:
+            model = _converted(traced, examples)
+            compiled = _core().compile_model(model, "CPU", _configuration(threads))
+            self._request = compiled.create_infer_request()
+        except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
+            raise GraphError(f"the network cannot be compiled: {str(error).strip().splitlines()[-1]}") from error
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """One inference; float32 in and out. The result lies in memory of the graph and holds until the next call."""
+        arrays = [tensor.contiguous().numpy() for tensor in inputs]
+        self._request.infer(arrays, share_inputs=True)
+        return torch.from_numpy(self._request.get_output_tensor(0).data)
+
+
+@cache
+def _core() -> Any:
+    return openvino().Core()
+
+
+def _configuration(threads: int) -> dict[str, Any]:
+    configuration = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        # Pinned threads of two processes would meet on one core while another is free.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return configuration | {"INFERENCE_NUM_THREADS": threads} if threads else configuration
+
+
+def _converted(traced: Any, examples: Sequence[Tensor]) -> Any:
+    ov = openvino()
+    from openvino import opset13
+    from openvino.frontend.pytorch import ConversionExtension
+
+    # What the networks use and the frontend does not know.
+    extensions = [
+        ConversionExtension("aten::mT", _swap_last_two),
+        ConversionExtension("aten::deg2rad", _radians),
+    ]
+    shapes = [list(example.shape) for example in examples]
+    model = ov.convert_model(traced, example_input=tuple(examples), input=shapes, extension=extensions)
+    split_joined(model, opset13)
+    return model
+
+
+def _swap_last_two(context: Any) -> Any:
+    from openvino import opset13
+
+    matrix = context.get_input(0)
+    rank = matrix.get_partial_shape().rank.get_length()
+    order = np.array([*range(rank - 2), rank - 1, rank - 2], np.int64)
+    return opset13.transpose(matrix, opset13.constant(order)).outputs()
+
+
+def _radians(context: Any) -> Any:
+    from openvino import opset13
+
+    return opset13.multiply(context.get_input(0), opset13.constant(np.float32(math.pi / 180))).outputs()

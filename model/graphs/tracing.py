@@ -1,0 +1,56 @@
+"""The per-frame networks as functions of tensors alone, and their traces."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.motion import CanonicalKeypoints, Motion
+from model.networks.small import SmallNetworks
+
+
+class Extraction(nn.Module):
+    """H and Delta: picture (B, 3, S, S) in [0, 1] -> motion vectors (B, 7 + 3K) in the order of `Motion.to_vector`."""
+
+    def __init__(self, networks: SmallNetworks) -> None:
+        super().__init__()
+        self.networks = networks
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return motion_vector(self.networks.motion(picture))
+
+
+class Rendering(nn.Module):
+    """M and G: keypoints (B, K, 3), motion vectors (B, 7 + 3K) of source and driving frame, features -> (B, 3, S, S).
+
+    names   of the features, in the order in which they are given
+    """
+
+    def __init__(self, networks: SmallNetworks, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.networks = networks
+        self.names = names
+
+    def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
+        named = dict(zip(self.names, features, strict=True))
+        keypoints = CanonicalKeypoints(points)
+        return self.networks.synthesise(named, keypoints, Motion.from_vector(source), Motion.from_vector(driving)).frame
+
+
+def motion_vector(motion: Motion) -> Tensor:
+    """`Motion.to_vector` for tensors that stay tensors: (B, 7 + 3K)."""
+    pose = torch.stack([motion.yaw, motion.pitch, motion.roll, motion.scale], -1)
+    return torch.cat([pose, motion.translation, motion.expression.flatten(-2)], -1)
+
+
+def trace(module: nn.Module, examples: tuple[Tensor, ...]) -> Any:
+    """The operations of `module`, a `torch.jit.ScriptModule`; shapes are those of the examples from now on."""
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        # Sizes that become constants are what is wanted here: a graph has one shape.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        # Its successor, torch.export, gives the same graph and takes ten times as long, at every start of a server.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        return torch.jit.trace(module, examples, check_trace=False)  # type: ignore[no-untyped-call]
