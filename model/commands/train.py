@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="guided: steps between which the teacher fades out (default 200 1500)")  # fmt: skip
     parser.add_argument("--adversary", type=float, metavar="SHARE",
                         help="guided: a discriminator joins at this share of the budget (default: never)")  # fmt: skip
-    parser.add_argument("--from", dest="start", type=Path, metavar="FILE", help="begin with a checkpoint or with exported weights")
+    parser.add_argument(
+        "--from", dest="start", type=Path, metavar="FILE", help="begin with a checkpoint or with exported weights"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--limit", type=int, help="use only the first LIMIT clips")

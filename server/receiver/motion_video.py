@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,6 @@ FRONT: ViewKey = (0, 0, 0)
 
 _HELD_INTERVAL = 0.2
 """Seconds between pictures while nothing moves: enough for a new viewer's keyframe, next to nothing to encode."""
-
-_IN_FLIGHT = 2
-"""Pictures of one view that may be with the engine at once; more would only queue up and be late."""
 
 
 def quantise_view(view: View) -> ViewKey:
@@ -90,7 +87,9 @@ class MotionVideo:
         self._report = report
         self._drop = drop
         self._origin = clock()
-        self._in_flight: dict[Hashable, int] = {}
+        # Views with a picture at the engine (a second one would wait there and be late), and those left out meanwhile.
+        self._in_flight: set[Hashable] = set()
+        self._owed: set[Hashable] = set()
         self._shown: dict[Hashable, _Shown] = {}
         self.paused = False
         self.last: PlayoutFrame | None = None
@@ -111,6 +110,10 @@ class MotionVideo:
         views = self._broadcast.views()
         for gone in set(self._shown) - set(views):
             del self._shown[gone]
+        self._owed &= set(views)
+        self._play(views, played, now)
+
+    def _play(self, views: Collection[Hashable], played: PlayoutFrame, now: float) -> None:
         state = self._source(played.source)
         if state is None:
             return
@@ -129,18 +132,26 @@ class MotionVideo:
     def _render(
         self, view: Hashable, state: SourceState, played: PlayoutFrame, look: tuple[bool, bool], now: float
     ) -> None:
-        if self._in_flight.get(view, 0) >= _IN_FLIGHT:
+        if view in self._in_flight:
+            self._owed.add(view)
             self._drop("busy")
             return
         assert isinstance(view, tuple)
         yaw, pitch, roll = view
 
         def done(rendered: Rendered | None) -> None:
-            self._in_flight[view] -= 1
-            if not self._in_flight[view]:
-                del self._in_flight[view]
-            if rendered is None:
-                return
+            self._in_flight.discard(view)
+            if rendered is not None:
+                finished(rendered)
+            if view in self._owed:
+                # Slower than its rate, the engine goes on with what is due at this moment, not with what waited for it.
+                self._owed.discard(view)
+                at = self._clock()
+                newest = self.last = self._playout.sample(at)
+                if newest is not None:
+                    self._play([view], newest, at)
+
+        def finished(rendered: Rendered) -> None:
             self.pictures += 1
             self._shown[view] = _Shown(played.motion, played.source, rendered.planes, now, look)
             captured = self._captured(played.capture_ms, now)
@@ -159,7 +170,7 @@ class MotionVideo:
         # A picture that has not begun two intervals after its time is overtaken by later ones.
         deadline = now + 2 * self._interval
         if self._engine.submit(state, played.motion, View(yaw, pitch, roll), deadline, done):
-            self._in_flight[view] = self._in_flight.get(view, 0) + 1
+            self._in_flight.add(view)
         else:
             self._drop("busy")
 

@@ -1,0 +1,94 @@
+"""Pictures from motion: what is asked of the render engine when it keeps up, and when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from server.receiver.motion_video import FRONT, MotionVideo
+from server.receiver.render_engine import Rendered
+
+PLANES = np.zeros((6, 4), np.uint8)
+
+
+class Stage:
+    """A video whose playout, engine and viewers are told what to do; every instant has a motion of its own."""
+
+    def __init__(self) -> None:
+        self.now = 10.0
+        self.asked: list[tuple[float, Callable[[Rendered | None], None]]] = []  # instant and answer
+        self.shown: list[Hashable] = []
+        self.dropped: list[str] = []
+        self.watched: list[Hashable] = [FRONT]
+        stage: Any = self
+        self.video = MotionVideo(
+            stage, stage, stage, lambda _: stage, lambda capture_ms, now: now, lambda: self.now, 30.0,
+            lambda times: None, self.dropped.append,
+        )  # fmt: skip
+
+    def sample(self, now: float) -> Any:
+        return SimpleNamespace(motion=now, source=0, capture_ms=0, held=False, state="playing")
+
+    def views(self) -> list[Hashable]:
+        return self.watched
+
+    def submit(self, state: object, motion: float, view: object, deadline: float, done: Any) -> bool:
+        self.asked.append((motion, done))
+        return True
+
+    def show(self, view: Hashable, *arguments: object) -> None:
+        self.shown.append(view)
+
+    def tick(self, at: float) -> None:
+        self.now = at
+        self.video.tick(at)
+
+    def answer(self, at: float, rendered: bool = True) -> None:
+        self.now = at
+        self.asked[-1][1](Rendered(PLANES, 0.0, 0.01) if rendered else None)
+
+
+def test_an_engine_that_keeps_up_is_asked_on_every_tick() -> None:
+    stage = Stage()
+    for tick in (10.00, 10.03, 10.06):
+        stage.tick(tick)
+        stage.answer(tick + 0.02)
+    assert [motion for motion, _ in stage.asked] == [10.00, 10.03, 10.06]
+    assert len(stage.shown) == 3
+    assert not stage.dropped
+
+
+def test_a_slow_engine_goes_on_at_once_with_what_is_due_then() -> None:
+    stage = Stage()
+    stage.tick(10.00)
+    stage.tick(10.03)  # the picture of 10.00 is still being rendered: nothing may wait behind it
+    assert len(stage.asked) == 1
+    assert stage.dropped == ["busy"]
+    stage.answer(10.05)
+    assert [motion for motion, _ in stage.asked] == [10.00, 10.05]
+    stage.answer(10.055)  # nothing was left out meanwhile: the next tick asks
+    assert len(stage.asked) == 2
+    stage.tick(10.06)
+    assert len(stage.asked) == 3
+
+
+def test_a_picture_that_failed_owes_the_next_one_all_the_same() -> None:
+    stage = Stage()
+    stage.tick(10.00)
+    stage.tick(10.03)
+    stage.answer(10.05, rendered=False)
+    assert len(stage.asked) == 2
+    assert stage.shown == []
+
+
+def test_a_view_that_nobody_watches_any_more_is_owed_nothing() -> None:
+    stage = Stage()
+    stage.tick(10.00)
+    stage.tick(10.03)
+    stage.watched = []
+    stage.tick(10.06)
+    stage.answer(10.07)
+    assert len(stage.asked) == 1
