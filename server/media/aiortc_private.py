@@ -13,6 +13,9 @@ from typing import Any
 from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
 
+_CANCEL_AGAIN_SECONDS = 0.2
+"""Time in which a cancelled handshake ends unless it missed that it was cancelled."""
+
 AUDIO_HOLD_PACKETS = 4
 """Packets that aiortc's receiver keeps back before it decodes sound: packet n comes out when n + 4 has arrived."""
 
@@ -58,10 +61,16 @@ async def close_peer(peer: RTCPeerConnection) -> None:
     aiortc connects in a task that it forgets. `close` stops the receivers first, so a handshake that completes at that
     moment starts them anew and nothing stops them again; or the task fails unheard. Here the task is ended first.
     """
-    connecting = [task for task in asyncio.all_tasks() if _connects(task, peer)]
-    for task in connecting:
-        task.cancel()
-    await asyncio.gather(*connecting, return_exceptions=True)
+    connecting = {task for task in asyncio.all_tasks() if _connects(task, peer)}
+    while connecting:
+        # More than once: the handshake waits in `asyncio.wait_for`, which before Python 3.12 loses a cancellation when
+        # a datagram arrives in the same turn of the loop. A handshake that missed it would go on for ever.
+        for task in connecting:
+            task.cancel()
+        ended, connecting = await asyncio.wait(connecting, timeout=_CANCEL_AGAIN_SECONDS)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # looked at: its failure is no news for a connection that is being closed
     await peer.close()
 
 

@@ -11,7 +11,7 @@ from aiortc import RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RTCP_PSFB_APP, RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPacket, RtpPacket, pack_remb_fci
 
-from server.media.aiortc_private import AUDIO_HOLD_PACKETS, route_feedback, rtp_timestamp
+from server.media.aiortc_private import AUDIO_HOLD_PACKETS, close_peer, route_feedback, rtp_timestamp
 from server.media.broadcast import Broadcast, BroadcastSettings
 from tests.server.loopback import connect, nothing_leaks, peers
 from tests.server.test_fanout import feed
@@ -108,3 +108,36 @@ def _watch_packets(receiver: RTCRtpReceiver, timestamps: set[int]) -> None:
         await handle(packet, arrival_time_ms)
 
     receiver._handle_rtp_packet = noted  # type: ignore[method-assign]
+
+
+class _Connecting:
+    """A peer whose connecting task misses the first cancellation, as `asyncio.wait_for` may before Python 3.12."""
+
+    def __init__(self) -> None:
+        self.closed = self.missed = False
+
+    async def connect(self) -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if self.missed:
+                    raise
+                self.missed = True
+
+    connect.__qualname__ = "RTCPeerConnection.__connect"
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.asyncio
+async def test_a_handshake_that_missed_its_cancellation_is_ended_all_the_same() -> None:
+    async with asyncio.timeout(20):
+        peer: Any = _Connecting()
+        connecting = asyncio.create_task(peer.connect())
+        await asyncio.sleep(0)
+        await close_peer(peer)
+        assert connecting.done()
+        assert peer.missed
+        assert peer.closed
