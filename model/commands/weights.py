@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("checkpoint", type=Path)
     export.add_argument("out", type=Path)
     export.add_argument("--data", type=Path, default=Path("prepared"), help="prepared clips for the codec's statistics")
+    export.add_argument("--last", action="store_true", help="the last weights instead of their moving average")
     export.add_argument("--licence", choices=["open"], help="use clips of the open class alone")
     export.add_argument("--licence-note", default="research and evaluation", help="licence line of the manifest")
 
@@ -72,7 +73,8 @@ def _export(options: argparse.Namespace) -> int:
     from model.weights.export import export
     from model.weights.manifest import write_manifest
 
-    entry = export(options.checkpoint, ClipSet(options.data, torch.device("cpu"), options.licence), options.out)
+    clips = ClipSet(options.data, torch.device("cpu"), options.licence)
+    entry = export(options.checkpoint, clips, options.out, options.last)
     write_manifest(entry | {"licence": options.licence_note})
     print(f"{options.out}: {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256']}")
     return 0

@@ -23,12 +23,15 @@ from model.train.data import ClipSet
 from model.weights.manifest import describe
 
 
-def read_checkpoint(path: Path) -> tuple[SmallNetworks, dict[str, Any]]:
-    """The moving average of a training run and {step, seconds}. Raises InputError when it is no such file."""
+def read_checkpoint(path: Path, last: bool = False) -> tuple[SmallNetworks, dict[str, Any]]:
+    """The moving average of a training run, or its `last` weights, and {step, seconds}.
+
+    Raises InputError when it is no such file.
+    """
     networks = SmallNetworks()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        networks.load_state_dict(state["average"])
+        networks.load_state_dict(state["networks" if last else "average"])
     except (OSError, KeyError, RuntimeError, ValueError, EOFError) as error:
         raise InputError(f"{path} is no training checkpoint: {str(error).splitlines()[0]}") from None
     return networks.eval(), {"step": state["step"], "seconds": round(state["seconds"], 1)}
@@ -71,9 +74,9 @@ def importance(keypoints: int) -> NDArray[np.float32]:
     return weight.reshape(-1)
 
 
-def export(checkpoint: Path, clips: ClipSet, out: Path) -> dict[str, Any]:
-    """Write `out`; returns its manifest entry."""
-    networks, about = read_checkpoint(checkpoint)
+def export(checkpoint: Path, clips: ClipSet, out: Path, last: bool = False) -> dict[str, Any]:
+    """Write `out`, the moving average or the `last` weights of a training run; returns its manifest entry."""
+    networks, about = read_checkpoint(checkpoint, last)
     statistics = fit_statistics(networks, clips)
     tensors: dict[str, Tensor] = {
         name: value.half().contiguous() if value.is_floating_point() else value
