@@ -38,12 +38,11 @@ class _Whole:
 
 
 def load_model(device: str, engine: Engine, threads: int) -> tuple[TalkingHead, bool]:
-    """The embedded model, or an untrained one of the same cost, ready to run; and whether it is trained."""
+    """The embedded model, or an untrained one of the same cost; and whether it is trained."""
     try:
-        model, trained = TalkingHead.load(None, device, engine, threads), True
+        return TalkingHead.load(None, device, engine, threads), True
     except WeightsError:
-        model, trained = TalkingHead.random(device=device, engine=engine, threads=threads), False
-    return model, trained
+        return TalkingHead.random(device=device, engine=engine, threads=threads), False
 
 
 async def measure(seconds: float, fps: float, device: str, engine: Engine, threads: int) -> dict[str, Any]:
