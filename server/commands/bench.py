@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--viewers", type=int, default=8, help="viewers of the fan-out measurement (default 8)")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of each measurement (default 6)")
     parser.add_argument("--size", type=int, default=256, help="picture side of the fan-out, pixels (default 256)")
-    parser.add_argument("--fps", type=float, default=30.0, help="pictures a second of the rendered face (default 30)")
+    parser.add_argument("--fps", type=float, help="pictures a second of the rendered face (default: the receiver's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument(
         "--engine", choices=("auto", "graphs", "torch"), help="what runs the networks (default: VISAVIS_ENGINE, auto)"
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--seconds must lie between 1 and 600")
     if options.size % 4 or not 64 <= options.size <= 1024:
         raise InputError("--size must be a multiple of 4 between 64 and 1024")
-    if not 1.0 <= options.fps <= 60.0:
+    if options.fps is not None and not 1.0 <= options.fps <= 60.0:
         raise InputError("--fps must lie between 1 and 60")
     figures = asyncio.run(_measure(options))
     if options.json:
@@ -69,5 +69,6 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
         progress("latency and lip sync")
         settings = load_settings(engine=options.engine)
         device = str(choose_device(options.device))
-        figures |= await latency.measure(options.seconds, options.fps, device, settings.engine, settings.graph_threads)
+        fps = options.fps or settings.render_fps
+        figures |= await latency.measure(options.seconds, fps, device, settings.engine, settings.graph_threads)
     return figures

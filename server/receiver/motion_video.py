@@ -1,7 +1,7 @@
 """From motion to pictures: plays the buffer at the picture's rate, asks the engine for every view that is watched.
 
-Pictures follow one grid of times shared by all publications of the process, so that the engine gets their requests
-together and renders them in one batch.
+Where frames come at the picture's rate, each is asked for when it is due: it waits for nothing. Elsewhere pictures
+follow one grid of times, shared by all publications of the process, and motion is interpolated.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ FRONT: ViewKey = (0, 0, 0)
 
 _HELD_INTERVAL = 0.2
 """Seconds between pictures while nothing moves: enough for a new viewer's keyframe, next to nothing to encode."""
+
+_LOOK_AGAIN = 0.125
+"""Share of the picture interval after which a frame that is late is looked for again."""
+
+_WORTH_WAITING = 0.3
+"""Share of the picture interval for which an engine that has become free waits for the next frame, which is newer."""
 
 
 def quantise_view(view: View) -> ViewKey:
@@ -96,11 +102,18 @@ class MotionVideo:
         self.pictures = 0  # rendered and shown, over all views
 
     async def run(self) -> None:
-        """Tick for ever, on multiples of the picture interval; ticks that were missed are left out."""
+        """Tick for ever; ticks that were missed are left out."""
         while True:
             now = self._clock()
-            await asyncio.sleep((math.floor(now / self._interval) + 1) * self._interval - now)
+            await asyncio.sleep(self.next_tick(now) - now)
             self.tick(self._clock())
+
+    def next_tick(self, now: float) -> float:
+        """When to tick next: as the next frame is due, or on the common multiples of the picture interval."""
+        due = self._playout.next_due if self._playout.frame_for_frame else None
+        if due is None or now > due + 2 * self._interval:
+            return (math.floor(now / self._interval) + 1) * self._interval
+        return max(due, now + _LOOK_AGAIN * self._interval)
 
     def tick(self, now: float) -> None:
         """Play one instant: ask for the pictures that are due at `now` (seconds)."""
@@ -147,6 +160,9 @@ class MotionVideo:
                 # Slower than its rate, the engine goes on with what is due at this moment, not with what waited for it.
                 self._owed.discard(view)
                 at = self._clock()
+                due = self._playout.next_due if self._playout.frame_for_frame else None
+                if due is not None and 0 <= due - at < _WORTH_WAITING * self._interval:
+                    return  # the tick of that frame is near
                 newest = self.last = self._playout.sample(at)
                 if newest is not None:
                     self._play([view], newest, at)

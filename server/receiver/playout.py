@@ -7,8 +7,9 @@ A pure state machine: it is told every time and owns no clock. Media time is the
 base   smallest transit (arrival - capture) of the last ten to twenty seconds. It holds the unknown offset of the two
        clocks, and because old minima expire it follows their drift.
 depth  what the stream needs on top: the excess transit that 95 % of recent frames stay under (jitter, bundling and
-       repeats alike, RFC 3550 section 6.4.1 measures the same quantity as a mean) plus one frame interval, so that the
-       right-hand neighbour of any asked time has normally arrived.
+       repeats alike, RFC 3550 section 6.4.1 measures the same quantity as a mean). Where pictures are to be as many as
+       frames, each frame is one picture, asked for when the frame is due. Where they are not, one frame interval comes
+       on top, so that the right-hand neighbour of any asked time has normally arrived and motion can be interpolated.
 
 Changes of base + depth are spread out as slightly slow or fast playing; media time never runs backwards.
 """
@@ -25,6 +26,7 @@ from model.motion import Motion, interpolate
 State = Literal["waiting", "live", "lost"]
 
 _WRAP = 1 << 32
+_SAME_RATE = 0.2  # relative difference up to which pictures and frames count as equally many
 _SETTLED = 20  # frames that must agree before a longer way is believed
 
 
@@ -55,7 +57,7 @@ class PlayoutFrame:
     source: int  # index of the sender's source image
     capture_ms: int  # media time that this picture shows, milliseconds of the sender's clock, unwrapped
     state: State
-    held: float  # seconds for which nothing new was there to play; 0 while live
+    held: float  # seconds for which something new should have been there to play and was not; 0 while live
 
 
 @dataclass
@@ -80,8 +82,10 @@ class _Entry:
 class PlayoutBuffer:
     """Adaptive playout of one sender's motion. `push` in any order, `sample` at increasing times."""
 
-    def __init__(self, settings: PlayoutSettings | None = None) -> None:
+    def __init__(self, settings: PlayoutSettings | None = None, picture_interval: float = 0.0) -> None:
+        """`picture_interval`: seconds between the pictures that are wanted; 0 when any time may be asked for."""
         self._settings = settings or PlayoutSettings()
+        self._picture_interval = picture_interval
         self.counters = PlayoutCounters()
         self._minimum_depth = self._settings.minimum_depth
         self._newest_wrapped: int | None = None
@@ -112,6 +116,19 @@ class PlayoutBuffer:
         return sorted(self._intervals)[len(self._intervals) // 2]
 
     @property
+    def frame_for_frame(self) -> bool:
+        """Whether every frame becomes one picture, so that none has to wait for its right-hand neighbour."""
+        return abs(self.interval - self._picture_interval) <= _SAME_RATE * self._picture_interval
+
+    @property
+    def next_due(self) -> float | None:
+        """When the frame after the one that plays is due, receiver's clock: as it is known, or else expected."""
+        if self._delay is None or not self._entries:
+            return None
+        ahead = next((entry.capture for entry in self._entries if entry.capture > self._media), None)
+        return self._delay + (self._entries[0].capture + self.interval if ahead is None else ahead)
+
+    @property
     def base(self) -> float | None:
         """Smallest recent transit: receiver's clock minus sender's clock plus the fastest way, seconds."""
         return self._minima[0][1] if self._minima else None
@@ -124,13 +141,14 @@ class PlayoutBuffer:
 
     @property
     def natural_depth(self) -> float:
-        """Depth that jitter and frame rate alone ask for, seconds."""
+        """Depth that jitter and, where motion is interpolated, the frame rate ask for, seconds."""
         base = self.base
         if base is None:
             return 0.0
         excess = sorted(transit - base for transit in self._transits)
         reach = excess[min(int(self._settings.percentile * len(excess)), len(excess) - 1)]
-        return min(max(reach, 0.0) + self.interval, self._settings.maximum_depth)
+        neighbour = 0.0 if self.frame_for_frame else self.interval
+        return min(max(reach, 0.0) + neighbour, self._settings.maximum_depth)
 
     @property
     def required_depth(self) -> float:
@@ -223,7 +241,9 @@ class PlayoutBuffer:
         self._shown = motion
         state: State = "lost" if held > self._settings.lost_after else "live"
         capture = left.capture if starved else media
-        return PlayoutFrame(motion, left.source, round(capture * 1000), state, held)
+        # A frame that is a picture of its own plays until its successor is due, and nothing is missing until then.
+        missed = max(held - self.interval, 0.0) if self.frame_for_frame else held
+        return PlayoutFrame(motion, left.source, round(capture * 1000), state, missed)
 
     def _unwrap(self, capture_ms: int) -> int:
         if self._newest_wrapped is None:

@@ -124,7 +124,7 @@ class Publication:
         self._sources: dict[int, str] = {}
         self._broadcast = Broadcast(replace(self._settings.broadcast, fps=self._settings.fps), clock)
         self.audio = AudioRelay(clock, self._settings.audio_bit_rate)
-        self._playout = PlayoutBuffer(self._settings.playout)
+        self._playout = PlayoutBuffer(self._settings.playout, 1 / self._settings.fps)
         self._control = ControlSession(clock, self._announced, self._peer_gone, self._settings.gone_after_s)
         self._inlet = MotionInlet(self._playout, self._control, clock, self._metrics, self._settings.acknowledge_every)
         self._video = MotionVideo(

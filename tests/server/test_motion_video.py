@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from server.receiver.motion_video import FRONT, MotionVideo
 from server.receiver.render_engine import Rendered
@@ -23,6 +24,8 @@ class Stage:
         self.shown: list[Hashable] = []
         self.dropped: list[str] = []
         self.watched: list[Hashable] = [FRONT]
+        self.frame_for_frame = False
+        self.next_due: float | None = None
         stage: Any = self
         self.video = MotionVideo(
             stage, stage, stage, lambda _: stage, lambda capture_ms, now: now, lambda: self.now, 30.0,
@@ -73,6 +76,30 @@ def test_a_slow_engine_goes_on_at_once_with_what_is_due_then() -> None:
     assert len(stage.asked) == 2
     stage.tick(10.06)
     assert len(stage.asked) == 3
+
+
+def test_frames_that_are_pictures_are_played_when_they_are_due() -> None:
+    stage = Stage()
+    assert stage.video.next_tick(10.01) == pytest.approx(10 + 1 / 30)  # the common grid
+    stage.frame_for_frame, stage.next_due = True, 10.02
+    assert stage.video.next_tick(10.01) == 10.02
+    assert 10.02 < stage.video.next_tick(10.02) < 10.03  # it is late: look again soon
+    assert stage.video.next_tick(10.11) == pytest.approx(10 + 4 / 30)  # nothing comes any more
+
+
+def test_a_slow_engine_waits_for_a_frame_that_is_nearly_due() -> None:
+    stage = Stage()
+    stage.frame_for_frame, stage.next_due = True, 10.06
+    stage.tick(10.00)
+    stage.tick(10.03)
+    stage.answer(10.055)
+    assert len(stage.asked) == 1  # what is due now would be older for as long as a picture takes
+    stage.tick(10.06)
+    stage.next_due = 10.09
+    stage.tick(10.09)
+    stage.next_due = 10.12
+    stage.answer(10.10)
+    assert [motion for motion, _ in stage.asked] == [10.00, 10.06, 10.10]
 
 
 def test_a_picture_that_failed_owes_the_next_one_all_the_same() -> None:

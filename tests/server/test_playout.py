@@ -77,6 +77,60 @@ def test_delay_is_small_on_a_good_network() -> None:
     assert buffer.counters.late == 0
 
 
+def frame_for_frame(
+    buffer: PlayoutBuffer, frames: list[tuple[float, float]], until: float
+) -> list[tuple[float, PlayoutFrame]]:
+    """Play as `MotionVideo` does: each frame when it is due, and soon again when it is late."""
+    outputs: list[tuple[float, PlayoutFrame]] = []
+    waiting = sorted(frames, key=lambda frame: frame[1])
+    now = 0.0
+    while now < until:
+        while waiting and waiting[0][1] <= now:
+            capture, arrival = waiting.pop(0)
+            buffer.push(round(capture * 1000), motion(10 * capture), 0, arrival)
+        played = buffer.sample(now)
+        if played is not None:
+            outputs.append((now, played))
+        due = buffer.next_due if buffer.frame_for_frame else None
+        now = now + 0.005 if due is None else max(due, now + 0.005)
+    return outputs
+
+
+def test_a_frame_that_is_a_picture_waits_for_no_neighbour() -> None:
+    buffer = PlayoutBuffer(picture_interval=0.04)
+    outputs = frame_for_frame(buffer, [(c, c + 0.02) for c in steady(4)], 4)
+    calm = [(now, played) for now, played in outputs if now > 2]
+    ages = [now - played.capture_ms / 1000 for now, played in calm]
+    assert max(ages) <= 0.02 + 0.006  # the way alone, not one interval more
+    yaws = sorted({round(float(played.motion.yaw), 3) for _, played in calm})
+    assert yaws == pytest.approx([10 * c for c in steady(4) if 2.0 <= c < 4 - 0.02], abs=1e-3)  # each as it was sent
+    assert all(played.held == 0 for _, played in calm)
+    assert buffer.counters.freezes == buffer.counters.late == 0
+
+
+def test_slower_frames_than_pictures_are_interpolated() -> None:
+    buffer = PlayoutBuffer(picture_interval=0.04)
+    outputs = simulate(buffer, [(c, c + 0.02) for c in steady(6, fps=12.5)], 6, fps=25.0)
+    assert not buffer.frame_for_frame
+    yaws = np.array([float(o.motion.yaw) for t, o in outputs if t > 3])
+    assert np.all(np.abs(np.diff(yaws) - 0.4) < 0.03)
+
+
+def test_a_lost_frame_is_held_and_counts_from_when_it_was_due() -> None:
+    buffer = PlayoutBuffer(picture_interval=0.04)
+    frames = [(c, c + 0.02) for c in steady(4)]
+    del frames[60]  # captured at 2.4
+    outputs = frame_for_frame(buffer, frames, 4)
+    held = [(now, played.held) for now, played in outputs if played.held]
+    times = [now for now, _ in held]
+    assert times
+    assert min(times) > 2.4 + 0.02
+    assert max(times) < 2.44 + 0.03
+    assert buffer.counters.freezes == 0
+    yaws = [float(played.motion.yaw) for _, played in outputs]
+    assert yaws == sorted(yaws)
+
+
 def test_depth_grows_with_jitter_and_shrinks_back() -> None:
     rng = random.Random(1)
     buffer = PlayoutBuffer()
