@@ -27,6 +27,7 @@ from server.sender.extraction import SourceImage, StageTimes
 from server.sender.motion_publisher import MotionSample
 from server.settings import load_settings
 from tests.server.signalling import Call, Peer
+from tests.server.tcp_proxy import TcpProxy
 from tests.server.test_live_call import jpeg, live_call
 from tests.server.test_sender_session import STATISTICS, FakeFeed
 
@@ -46,67 +47,32 @@ class Line:
     """The network between one client and the server; TCP through a proxy, datagrams straight. It can be cut."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._whole = asyncio.Event()
-        self._whole.set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tcp = TcpProxy(host, port)
         self.datagrams = 0  # carried
         self.lost = 0  # datagrams that came while it was cut
 
     async def open(self) -> str:
         """Address of the server over this line."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return await self._tcp.open()
 
     def cut(self) -> None:
         """From now on nothing comes through; what TCP has to say waits."""
-        self._whole.clear()
+        self._tcp.hold()
 
     def mend(self) -> None:
-        """Everything comes through again, and TCP says what it had to say."""
-        self._whole.set()
+        """Everything comes through again."""
+        self._tcp.mend()
 
     def carries(self) -> bool:
         """Whether one more datagram comes through."""
-        whole = self._whole.is_set()
+        whole = self._tcp.whole
         self.datagrams += whole
         self.lost += not whole
         return whole
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._whole.wait()
-        try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65_536):
-                await self._whole.wait()
-                sink.write(data)
-                await sink.drain()
-        except ConnectionError:
-            pass
-        finally:
-            sink.transport.abort() if not self._whole.is_set() else sink.close()
-
     async def close(self) -> None:
         """End every connection."""
-        self.mend()
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+        await self._tcp.close()
 
 
 class LinedProtocol(aioice.ice.StunProtocol):

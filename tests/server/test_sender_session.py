@@ -32,6 +32,7 @@ from server.sender.sound import OpusWriter, SoundQueue
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
 from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call
+from tests.server.tcp_proxy import TcpProxy
 
 STATISTICS = MotionStatistics.default(4)
 STAGES = StageTimes(5.0, 10.0)
@@ -247,63 +248,12 @@ async def test_a_silent_network_is_left_and_the_call_resumed_with_the_same_name_
         await sender.stop()
 
 
-class Wire:
-    """A TCP proxy in front of the server that can be cut, for WebSocket and HTTP."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._pipes: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.is_cut = False
-
-    async def open(self) -> str:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_cut:
-            writer.transport.abort()
-            return
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, far_writer}
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
-            self._pipes.add(task)
-            task.add_done_callback(self._pipes.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65_536):
-                sink.write(data)
-                await sink.drain()
-        except ConnectionError:
-            pass
-        finally:
-            sink.close()
-
-    def cut(self) -> None:
-        self.is_cut = True
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def close(self) -> None:
-        assert self._server is not None
-        self.cut()
-        self._server.close()
-        for task in list(self._pipes):
-            task.cancel()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
-        await self._server.wait_closed()
-
-
 @pytest.mark.asyncio
 async def test_a_network_that_is_cut_for_five_seconds_comes_back_with_the_same_name() -> None:
     async with running_call() as call:
         viewer, _ = await call.join("Bob")
         assert call.client.port is not None
-        wire = Wire("127.0.0.1", call.client.port)
+        wire = TcpProxy("127.0.0.1", call.client.port)
         sender = Studio(call, await wire.open())
         try:
             await sender.with_source()
@@ -311,11 +261,12 @@ async def test_a_network_that_is_cut_for_five_seconds_comes_back_with_the_same_n
             back_at = sender.clock.now + 1000.0 * STABLE_AFTER + 5000.0
 
             def mend() -> None:
-                wire.is_cut = sender.clock.now < back_at
+                if sender.clock.now >= back_at:
+                    wire.mend()
 
             sender.clock.now += 1000.0 * STABLE_AFTER
             sender.before_pause = mend
-            wire.cut()
+            wire.refuse()
             await until(lambda: sender.daemon.reconnect.reconnects == 1)
             assert sender.pauses == [0.0, 0.5, 1.0, 2.0, 4.0]
             assert sender.daemon.identity.participant == who
