@@ -55,6 +55,7 @@ class Profile:
     name: str
     keypoints: int  # K
     size: int  # picture side, pixels
+    body: int = 0  # the last keypoints, which are the body's and do not follow the head
 
     @property
     def motion_size(self) -> int:
@@ -215,7 +216,7 @@ class TalkingHead:
 def _untrained(name: str) -> tuple[nn.Module, Profile]:
     """Networks of a profile as they are before training. Raises InputError for an unknown name."""
     if name == "small":
-        return SmallNetworks(SMALL), Profile(name, SMALL.keypoints, SMALL.size)
+        return SmallNetworks(SMALL), Profile(name, SMALL.keypoints, SMALL.size, SMALL.body)
     if name in PAPER_PROFILES:
         config = PAPER_PROFILES[name]
         return PaperNetworks(config), Profile(name, config.keypoints, config.size)

@@ -33,9 +33,13 @@ FREE: tuple[tuple[float, float, float], ...] = (
     (0.0, -0.80, 0.35),  # crown
     (-0.50, -0.55, 0.40),  # hair, left of the image
     (0.50, -0.55, 0.40),  # hair, right
-    (-0.55, 0.20, 0.60),  # hair or neck behind the left jaw
-    (0.55, 0.20, 0.60),  # and behind the right one
-    (0.0, 1.05, 0.35),  # neck
+)
+
+# Keypoints of the body do not turn with the head: where they lie in a picture before training, crop units.
+BODY: tuple[tuple[float, float], ...] = (
+    (-0.60, 0.88),  # shoulder, left of the image
+    (0.60, 0.88),  # shoulder, right
+    (0.0, 0.85),  # below the neck
 )
 
 EYES: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
@@ -48,7 +52,8 @@ class SmallConfig:
     """Widths and sizes of the `small` networks."""
 
     size: int = 256  # picture side, pixels
-    keypoints: int = len(GUIDED) + len(FREE)  # K
+    keypoints: int = len(GUIDED) + len(FREE) + len(BODY)  # K
+    body: int = len(BODY)  # the last of them, which do not follow the head
     depth: int = 8  # D, depth planes of the volume
     volume: int = 12  # C, channels of the volume
     depth_range: tuple[float, float] = (-0.5, 0.9)  # first and last plane, crop units (z away from the viewer)

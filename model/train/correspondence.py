@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.motion import rotation_matrix
+from model.networks.grid import pixel_grid
 from model.train.decompose import face_shape
 
 _BACK = 0.55
 """Depth in face units of the point that the face bulges away from; normals point from there."""
 _EDGE = 0.15
 """Cosine of the angle to the viewer at which a landmark begins to count as seen."""
+_AROUND = 0.2
+"""How far around a keypoint of the body its surroundings count, crop units (one sigma)."""
 _CONSISTENT = 2.0 * 1.2 / 256
 """Crop units (1.2 pixels of 256) within which flow there and back must close."""
 
@@ -52,6 +55,26 @@ def landmark_flow_error(flow: Tensor, driving: Tensor, source: Tensor, weight: T
     return (gap * weight).sum() / weight.sum().clamp(min=1.0)
 
 
+def body_flow_error(points: Tensor, label: Tensor, trusted: Tensor, chin: Tensor, filmed: Tensor) -> Tensor:
+    """Mean distance, crop units, by which the body's keypoints move differently from what surrounds them.
+
+    points   (B, 2, N, 2) in the source and in the driving frame
+    label    (B, H, W, 2) source coordinates of each driving pixel by optical flow
+    trusted  (B, H, W) where that holds
+    chin     (B,) how far down the head reaches in the driving frame: what lies above is not the body
+    filmed   (B,) false for photos, whose body bends with the face
+    """
+    size = label.shape[1]
+    grid = pixel_grid(size, size, label)  # (H, W, 2)
+    at = points[:, 1].detach()
+    gap = ((grid - at[:, :, None, None]) ** 2).sum(-1)  # (B, N, H, W)
+    body = trusted & (grid[..., 1] > chin[:, None, None]) & filmed[:, None, None]
+    weight = torch.exp(-gap / (2 * _AROUND**2)) * body[:, None]
+    moved = points[:, 0] - points[:, 1]  # (B, N, 2)
+    missed = (moved[:, :, None, None] - (label - grid)[:, None]).abs().sum(-1).clamp(max=0.3)  # (B, N, H, W)
+    return (missed * weight).sum() / weight.sum().clamp(min=1.0)
+
+
 def optical_flow(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
     """Flow (B, S, S, 2) from driving to source pictures (B, 3, S, S) in [0, 1], as source coordinates, by dense inverse
     search (Kroeger et al. 2016), and (B, S, S) whether flow the other way leads back.
@@ -60,6 +83,7 @@ def optical_flow(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
     """
     import cv2
 
+    cv2.setNumThreads(torch.get_num_threads())
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     flows, closed = [], []
     for s, d in zip(_grey(source), _grey(driving), strict=True):

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -29,6 +30,7 @@ from model.motion import Motion, rotation_matrix
 from model.networks.grid import pixel_grid
 from model.profiles.small import EYES, GUIDED, MIRROR, MOUTH
 from model.train.decompose import decompose, face_shape, mirror_pairs
+from model.train.steadiness import STEADY, background_motion
 
 Floats = NDArray[np.float32]
 
@@ -60,6 +62,8 @@ class Batch:
     canonical: Tensor  # (G, J, 3)
     points: Tensor  # (G, 1 + N, J, 3) guided keypoints in crop units
     mesh: Tensor  # (G, 1 + N, 478, 3) all landmarks in crop units
+    filmed: Tensor  # (G,) whether these are frames of a film, not a photo moved by its landmarks
+    inside: Tensor  # (G, S, S) where the pictures are, and not the reflection beyond their edge that a crop can bring
 
 
 class ClipSet:
@@ -91,6 +95,31 @@ class ClipSet:
         stills = {clip.person for clip in self.clips if clip.kind == "still"}
         self.photographed = sorted(stills)
         self.names = sorted(set(self.people) - stills) or self.photographed
+        self._folder = folder
+
+    @cached_property
+    def steady(self) -> dict[str, list[int]]:
+        """Clips of each filmed person whose camera stands still; measured once and kept beside the data.
+
+        All clips where none is steady. Needs OpenCV, a training dependency.
+        """
+        path = self._folder / "steadiness.json"
+        known: dict[str, float | None] = json.loads(path.read_text()) if path.exists() else {}
+        filmed = [clip for clip in self.clips if clip.kind != "still"]
+        missing = [clip for clip in filmed if clip.name not in known]
+        for clip in tqdm(missing, desc="looking for steady cameras", unit="clip", disable=None if missing else True):
+            frames = self.frames[torch.from_numpy(clip.rows)].cpu().numpy()
+            known[clip.name] = background_motion(frames, clip.mesh[..., :2].astype(np.float32))
+        if missing:
+            with complete_file(path) as partial:
+                partial.write_text(json.dumps(known))
+        steady = {clip.name for clip in filmed if (known[clip.name] or 0.0) <= STEADY}
+        chosen = {
+            person: [i for i in members if self.clips[i].name in steady] for person, members in self.people.items()
+        }
+        return {person: members for person, members in chosen.items() if members} or {
+            person: self.people[person] for person in self.names
+        }
 
     def pose_mean(self) -> Tensor:
         """(6,) mean of yaw, pitch, roll (in 30 degrees), log scale, t_x, t_y: where the extractor starts."""
@@ -104,38 +133,55 @@ class ClipSet:
         return torch.from_numpy(np.mean(means, 0).astype(np.float32))
 
     def batches(
-        self, groups: int, driving: int, seed: int, augment: bool = True, stills: float = STILL_SHARE
+        self,
+        groups: int,
+        driving: int,
+        seed: int,
+        augment: bool = True,
+        stills: float = STILL_SHARE,
+        steady: bool = False,
     ) -> Iterator[Batch]:
-        """Endless random batches, the same for the same seed; `stills` is the share of moved photos in them."""
+        """Endless random batches, the same for the same seed; `stills` is the share of moved photos in them.
+
+        steady: films whose camera stands still alone, and no photos.
+        """
         rng = np.random.default_rng(seed)
         while True:
-            yield self._batch(rng, groups, driving, augment, stills)
+            yield self._batch(rng, groups, driving, augment, stills, steady)
 
-    def _draw(self, rng: np.random.Generator, stills: float) -> Clip:
+    def _draw(self, rng: np.random.Generator, stills: float, steady: bool) -> Clip:
         """A clip: moved photos with a fixed share, then people evenly, however many clips each has."""
+        if steady:
+            names = sorted(self.steady)
+            return self.clips[int(rng.choice(self.steady[names[rng.integers(len(names))]]))]
         moving = self.names if not self.photographed or rng.random() >= stills else self.photographed
         person = moving[rng.integers(len(moving))]
         return self.clips[int(rng.choice(self.people[person]))]
 
-    def _batch(self, rng: np.random.Generator, groups: int, driving: int, augment: bool, stills: float) -> Batch:
-        rows, motions, canonicals, points, meshes = [], [], [], [], []
+    def _batch(
+        self, rng: np.random.Generator, groups: int, driving: int, augment: bool, stills: float, steady: bool
+    ) -> Batch:
+        rows, motions, canonicals, points, meshes, filmed = [], [], [], [], [], []
         for _ in range(groups):
-            clip = self._draw(rng, stills)
+            clip = self._draw(rng, stills, steady)
             chosen = _choose(rng, clip, driving)
             rows.append(clip.rows[chosen])
             canonicals.append(clip.canonical)
             points.append(clip.points[chosen])
             meshes.append(clip.mesh[chosen].astype(np.float32))
             motions.append(clip.pose[chosen])
+            filmed.append(clip.kind != "still")
         index = torch.from_numpy(np.stack(rows)).to(self.frames.device)
         frames = self.frames[index].to(self.device).permute(0, 1, 4, 2, 3).float() / 255  # (G, 1 + N, 3, S, S)
         pose = torch.from_numpy(np.stack(motions)).to(self.device)
         point = torch.from_numpy(np.stack(points)).to(self.device)
         canonical = torch.from_numpy(np.stack(canonicals)).to(self.device)
         mesh = torch.from_numpy(np.stack(meshes)).to(self.device)
+        inside = torch.ones_like(frames[:, 0, 0], dtype=torch.bool)
         if augment:
-            frames, pose, point, canonical, mesh = _augment(rng, frames, pose, point, canonical, mesh)
-        return Batch(frames, _motion(pose, point, canonical), canonical, point, mesh)
+            frames, pose, point, canonical, mesh, inside = _augment(rng, frames, pose, point, canonical, mesh)
+        films = torch.tensor(filmed, device=self.device)
+        return Batch(frames, _motion(pose, point, canonical), canonical, point, mesh, films, inside)
 
 
 def _motion(pose: Tensor, points: Tensor, canonical: Tensor) -> Motion:
@@ -159,7 +205,7 @@ def _choose(rng: np.random.Generator, clip: Clip, driving: int) -> NDArray[np.in
 
 def _augment(
     rng: np.random.Generator, frames: Tensor, pose: Tensor, points: Tensor, canonical: Tensor, mesh: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One mirror, crop and colour change per group, the same for its source and its driving frames."""
     groups, size = frames.shape[0], frames.shape[-1]
     device = frames.device
@@ -180,6 +226,7 @@ def _augment(
     # p' = zoom p + shift in the new picture, so a new pixel reads the old one at (p' - shift) / zoom.
     reads = (grid - shift[:, None, None]) / zoom[:, None, None, None]
     reads = torch.cat([torch.where(mirrored[:, None, None, None], -reads[..., :1], reads[..., :1]), reads[..., 1:]], -1)
+    inside = (reads.abs() <= 1).all(-1)  # (G, S, S)
     flat = frames.flatten(1, 2)  # (G, 3 (1 + N), S, S)
     frames = F.grid_sample(flat, reads, padding_mode="reflection", align_corners=False)
     frames = frames.reshape(groups, -1, 3, size, size)
@@ -202,7 +249,7 @@ def _augment(
     frames = grey + (frames - grey) * saturation
     mean = frames.mean((1, 2, 3, 4), keepdim=True)
     frames = ((frames - mean) * contrast + mean) * gain
-    return frames.clamp(0, 1), pose, points, canonical, mesh
+    return frames.clamp(0, 1), pose, points, canonical, mesh, inside
 
 
 def attention_map(points: Tensor, size: int) -> Tensor:

@@ -1,8 +1,9 @@
 """What the small profile is trained for: the picture, and keypoints that a landmark teacher guides.
 
-Three phases. Keypoints alone, on many people at once. Then dense motion alone, against correspondences of landmarks and
-of optical flow, without the cost of a picture. Then pictures: the teacher's keypoints drive the renderer first and fade
-out (`teacher_share`), so that it sees meaningful motion from its first step; at last all trains through the picture.
+Three phases. Keypoints alone, on many people at once; optical flow guides those of the body. Then dense motion alone,
+against correspondences of landmarks and of optical flow, without the cost of a picture. Then pictures: the teacher's
+keypoints drive the renderer first and fade out (`teacher_share`), so that it sees meaningful motion from its first
+step; at last all trains through the picture.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import resize_flow, warp
 from model.networks.small.dense_motion import DenseMotion
-from model.profiles.small import EYES, GUIDED, MOUTH
+from model.profiles.small import EYES, FREE, GUIDED, MOUTH
 from model.train.adversary import Adversary
-from model.train.correspondence import landmark_flow_error, seen, turned
+from model.train.correspondence import body_flow_error, landmark_flow_error, seen, turned
 from model.train.data import STILL_SHARE, Batch, attention_map
 from model.train.objective import BatchShape, Outcome, cosine, ramp
 
@@ -44,17 +45,20 @@ class Weights:
     face: float = 1.0  # LPIPS of the face alone, enlarged
     pixel: float = 2.0  # L1
     attention: float = 3.0  # L1 around eyes and mouth
-    keypoint: float = 10.0  # composed guided keypoints against the teacher's
+    keypoint: float = 5.0  # composed guided keypoints against the teacher's
+    shift: float = 80.0  # how far they are from the source frame's, against the teacher's
     expression: float = 300.0  # expression deformation against the teacher's: hundredths of a unit, drowned by pose
     expression_level: float = 0.3  # of that, how much its level counts beside its change since the source frame
     canonical: float = 20.0  # canonical keypoints against the teacher's
     pose: float = 0.4  # yaw, pitch, roll (10 degrees = 1), size, place
-    free: float = 2.0  # deformation prior of the free keypoints (L1)
+    free: float = 0.2  # deformation prior of the free keypoints (L1)
+    body: float = 10.0  # change of the body's keypoints against optical flow around them
+    body_level: float = 0.3  # how far they drift from where they began (L1)
     gan: float = 0.03  # hinge, with a discriminator
     feature_matching: float = 0.3
     warp: float = 0.5  # L1 of the warped source pixels, so that the flow learns even where the painting could do it
     landmark_flow: float = 5.0  # where dense motion takes all landmarks from, in the driving frame
-    view_flow: float = 3.0  # the same, seen from a random free view
+    view_flow: float = 5.0  # the same, seen from a random free view
     optical_flow: float = 5.0  # dense motion against optical flow, where that can be trusted
 
 
@@ -66,12 +70,14 @@ class GuidedConfig:
     driving: int = 2  # driving frames per source image
     rate: float = 4e-4  # learning rate
     keypoint_steps: int = 1200  # first steps, of keypoint losses alone: cheap, on many people at once
-    keypoint_groups: int = 16  # people in each of those steps, two frames of each
+    keypoint_groups: int = 8  # people in each of those steps
+    keypoint_driving: int = 3  # frames of each beside the source
     keypoint_rate: float = 1e-3  # their learning rate
     flow_steps: int = 1000  # then steps of dense motion alone
-    flow_groups: int = 6  # source images in each of those steps
+    flow_groups: int = 3  # source images in each of those steps
     view: tuple[float, float] = (35.0, 18.0)  # largest yaw and pitch of the random free views, degrees
     warmup: int = 100  # steps
+    fixed_keypoints: bool = False  # whether only the first phase trains keypoints: on few people a step they get worse
     settled: bool = False  # appearance features keep the normalisation of the weights that training began with
     teacher: tuple[int, int] = (200, 1500)  # steps of pictures between which the teacher fades out
     adversary_from: float = 0.6  # share of the budget after which a discriminator, where there is one, joins
@@ -96,15 +102,15 @@ class GuidedObjective:
     def shape(self, step: int) -> BatchShape:
         config = self._config
         if step < config.keypoint_steps:
-            return BatchShape(config.keypoint_groups, 1, STILL_SHARE)
+            return BatchShape(config.keypoint_groups, config.keypoint_driving, STILL_SHARE)
         # A photo is moved by one smooth warp, which would teach that hair, shoulders and background bend with the face.
         groups = config.flow_groups if step < config.keypoint_steps + config.flow_steps else config.groups
-        return BatchShape(groups, config.driving, 0.0)
+        return BatchShape(groups, config.driving, 0.0, steady=self._flow_labels is not None)
 
     def rate(self, step: int, progress: float) -> float:
         config = self._config
         if step < config.keypoint_steps:
-            rate = config.keypoint_rate * cosine(step / config.keypoint_steps, final=0.2)
+            rate = config.keypoint_rate * cosine(step / config.keypoint_steps, final=0.05)
         else:
             rate = config.rate * cosine(progress)
         return rate * min(1.0, (step + 1) / config.warmup)
@@ -112,7 +118,7 @@ class GuidedObjective:
     def evaluate(self, batch: Batch, step: int, progress: float, seed: int) -> Outcome:
         config = self._config
         if step < config.keypoint_steps:
-            return evaluate_keypoints(self._networks, batch, config.weights)
+            return evaluate_keypoints(self._networks, batch, config.weights, self._flow_labels)
         # A dozen frames of four people are too few to normalise by: keypoints would come out differently than in use.
         for network in (self._networks.motion_extractor, self._networks.canonical_detector):
             network.eval()
@@ -120,8 +126,9 @@ class GuidedObjective:
             self._networks.appearance_extractor.eval()
         pictures = step - config.keypoint_steps - config.flow_steps
         share = 1 - ramp(pictures, *config.teacher)
-        scene = _Scene.of(self._networks, batch, config.weights, share, seed)
-        parts = scene.parts | _flow_losses(self._networks, scene, batch, config, self._flow_labels, seed)
+        flow = _flow_of(batch, self._flow_labels)
+        scene = _Scene.of(self._networks, batch, config, share, seed, flow)
+        parts = scene.parts | _flow_losses(self._networks, scene, batch, config, flow, seed)
         if pictures < 0:
             return Outcome(torch.stack(list(parts.values())).sum(), parts, scene.target)
         rendered = self._networks.generator(scene.repeated, scene.motion)
@@ -146,10 +153,16 @@ class GuidedObjective:
             self._adversary.load_state_dict(state)
 
 
-def evaluate_keypoints(networks: SmallNetworks, batch: Batch, weights: Weights) -> Outcome:
+def evaluate_keypoints(
+    networks: SmallNetworks, batch: Batch, weights: Weights, flow_labels: FlowLabels | None = None
+) -> Outcome:
     """Losses of canonical keypoints, pose and expression alone: a tenth of the cost of a picture."""
     canonical, predicted = _keypoints(networks, batch)
     parts = _keypoint_losses(batch, canonical.points, predicted, weights)
+    # Optical flow takes as long as the networks: one pair of each person is enough.
+    pairs = replace(batch, frames=batch.frames[:, :2], mesh=batch.mesh[:, :2])
+    moved = _map(predicted, lambda x: x[:, :2])
+    parts |= _body_losses(networks, pairs, moved, _flow_of(pairs, flow_labels), weights)
     return Outcome(torch.stack(list(parts.values())).sum(), parts, batch.frames[:, 1:].flatten(0, 1))
 
 
@@ -159,6 +172,34 @@ def _keypoints(networks: SmallNetworks, batch: Batch) -> tuple[CanonicalKeypoint
     canonical = networks.canonical(_channels_last(batch.frames[:, 0]))
     motion = networks.motion(_channels_last(batch.frames.flatten(0, 1)))
     return canonical, _map(motion, lambda x: x.reshape(groups, count, *x.shape[1:]))
+
+
+def _flow_of(batch: Batch, flow_labels: FlowLabels | None) -> tuple[Tensor, Tensor] | None:
+    """Optical flow of the G * N driving frames and where it can be trusted; None without labels."""
+    if flow_labels is None:
+        return None
+    n = batch.frames.shape[1] - 1
+    source = batch.frames[:, 0].repeat_interleave(n, 0)
+    flow, trusted = flow_labels(source, batch.frames[:, 1:].flatten(0, 1))
+    return flow, trusted & batch.inside.repeat_interleave(n, 0)
+
+
+def _body_losses(
+    networks: SmallNetworks, batch: Batch, predicted: Motion, flow: tuple[Tensor, Tensor] | None, weights: Weights
+) -> dict[str, Tensor]:
+    """Keypoints of the body: their change is what optical flow around them says, their place is near the mean."""
+    n = batch.frames.shape[1] - 1
+    count = networks.config.body
+    placed = predicted.scale[..., None, None] * predicted.expression[..., -count:, :]
+    body = (placed + predicted.translation[..., None, :])[..., :2]  # (G, 1 + N, B, 2)
+    parts = {"body_level": weights.body_level * (body - networks.motion_extractor.body_mean).abs().mean()}
+    if flow is not None:
+        label, trusted = (x[:, 2::4, 2::4] for x in flow)
+        pairs = torch.stack([body[:, :1].expand(-1, n, -1, -1).flatten(0, 1), body[:, 1:].flatten(0, 1)], 1)
+        chin = batch.mesh[:, 1:, :, 1].amax(-1).flatten()
+        error = body_flow_error(pairs, label, trusted, chin, batch.filmed.repeat_interleave(n, 0))
+        parts["body"] = weights.body * error
+    return parts
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -179,13 +220,26 @@ class _Scene:
     target: Tensor  # (G * N, 3, S, S) driving frames
 
     @staticmethod
-    def of(networks: SmallNetworks, batch: Batch, weights: Weights, teacher_share: float, seed: int) -> _Scene:
+    def of(
+        networks: SmallNetworks,
+        batch: Batch,
+        config: GuidedConfig,
+        teacher_share: float,
+        seed: int,
+        flow: tuple[Tensor, Tensor] | None = None,
+    ) -> _Scene:
         """`teacher_share` in [0, 1] is the share of groups that the teacher's keypoints drive."""
         groups, count = batch.frames.shape[:2]
         source_image = _channels_last(batch.frames[:, 0])
         features = networks.appearance(source_image)
-        canonical, predicted = _keypoints(networks, batch)
-        parts = _keypoint_losses(batch, canonical.points, predicted, weights)
+        parts: dict[str, Tensor] = {}
+        if config.fixed_keypoints:
+            with torch.no_grad():
+                canonical, predicted = _keypoints(networks, batch)
+        else:
+            canonical, predicted = _keypoints(networks, batch)
+            parts = _keypoint_losses(batch, canonical.points, predicted, config.weights)
+            parts |= _body_losses(networks, batch, predicted, flow, config.weights)
 
         # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
         generator = torch.Generator().manual_seed(seed)
@@ -211,7 +265,7 @@ def _flow_losses(
     scene: _Scene,
     batch: Batch,
     config: GuidedConfig,
-    flow_labels: FlowLabels | None,
+    flow: tuple[Tensor, Tensor] | None,
     seed: int,
 ) -> dict[str, Tensor]:
     """Dense motion against pixels, landmarks and optical flow of filmed frames, and against turned landmarks."""
@@ -226,8 +280,8 @@ def _flow_losses(
         "warp": weights.warp * (warp(scene.source, full) - scene.target).abs().mean(),
         "landmark_flow": weights.landmark_flow * landmark_flow_error(full, end, start, both),
     }
-    if flow_labels is not None:
-        label, trusted = flow_labels(scene.source, scene.target)
+    if flow is not None:
+        label, trusted = flow
         gap = (full - label).abs().sum(-1).clamp(max=0.3)
         parts["optical_flow"] = weights.optical_flow * (gap * trusted).sum() / trusted.sum().clamp(min=1)
 
@@ -276,12 +330,15 @@ def _keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights
 
     # What moves a picture is the change since the source frame; a face's own level could as well be canonical.
     change = misses(deformation[:, 1:] - deformation[:, :1]) + weights.expression_level * misses(deformation)
+    # What moves a picture is how far keypoints have come since the source frame: an error that stays moves nothing.
+    shift = ((composed - batch.points)[:, 1:] - (composed - batch.points)[:, :1])[..., :2]
     return {
         "keypoint": weights.keypoint * ((composed - batch.points).abs() * axes * important).mean(),
+        "shift": weights.shift * shift.abs().mean(),
         "expression": weights.expression * change,
         "canonical": weights.canonical * ((canonical[:, :J] - batch.canonical).abs() * axes).mean(),
         "pose": weights.pose * pose,
-        "free": weights.free * predicted.expression[..., J:, :].abs().mean(),
+        "free": weights.free * predicted.expression[..., J : J + len(FREE), :].abs().mean(),
     }
 
 

@@ -32,7 +32,7 @@ def networks_of(profile: str, clips: ClipSet) -> SmallNetworks | PaperNetworks:
         networks = PaperNetworks(PAPER)
     else:
         networks = SmallNetworks()
-        free = torch.tensor(FREE, dtype=torch.float32)
+        free = torch.tensor(FREE, dtype=torch.float32)  # the body's keypoints have no canonical place
         networks.canonical_detector.mean.copy_(torch.cat([clips.canonical_mean(), free]))
         networks.motion_extractor.pose_mean.copy_(clips.pose_mean())
     networks = networks.to(clips.device)
@@ -65,6 +65,7 @@ def objective_of(
             rate=options.rate or GuidedConfig.rate,
             keypoint_steps=options.keypoint_steps,
             flow_steps=options.flow_steps,
+            fixed_keypoints=options.fixed_keypoints,
             settled=options.start is not None,
             teacher=tuple(options.teacher),
             adversary_from=1.0 if options.adversary is None else options.adversary,

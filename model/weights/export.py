@@ -43,7 +43,7 @@ def head_of_checkpoint(path: Path, device: torch.device) -> TalkingHead:
     Raises InputError when the file is no training checkpoint.
     """
     networks, _ = read_checkpoint(path)
-    profile = Profile("small", networks.config.keypoints, networks.config.size)
+    profile = Profile("small", networks.config.keypoints, networks.config.size, networks.config.body)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return TalkingHead(profile, networks, MotionStatistics.default(profile.keypoints), digest, device)
 

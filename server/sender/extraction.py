@@ -24,11 +24,12 @@ from model.expression import eye_openness
 from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion, transfer
+from model.source_quality import quality
 from model.talking_head import TalkingHead
 from server.sender.capture import CapturedFrame, FrameMailbox
 from server.sender.motion_publisher import MotionSample
 from server.sender.reader import Clock
-from server.sender.source_choice import Candidate, FirstChoice, PresentSource, SourceCover, quality
+from server.sender.source_choice import Candidate, FirstChoice, PresentSource, SourceCover
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Extractor(Protocol):
     """What is used of TalkingHead, in NumPy: see `ModelExtractor`."""
 
     size: int
+    heads: int  # how many keypoints follow the head; those of the body come after them
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
     def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]: ...
@@ -260,7 +262,8 @@ class Extraction(threading.Thread):
     def _submit(self, crop: NDArray[np.uint8], index: int) -> None:
         image = encode_source(crop)
         canonical, motion = self._extractor.enrol(crop)
-        self._pending = PresentSource(index, canonical, motion)
+        heads = CanonicalKeypoints(canonical.points[: self._extractor.heads])
+        self._pending = PresentSource(index, heads, motion)
         self._listener.on_source(SourceImage(index, image.data, image.sha256))
 
     def _eyes(self, motion: Motion) -> float:
@@ -274,6 +277,7 @@ class ModelExtractor:
     def __init__(self, model: TalkingHead) -> None:
         self._model = model
         self.size = model.profile.size
+        self.heads = model.profile.keypoints - model.profile.body
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion:
         """Motion of a crop (S, S, 3), no batch shape."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, distance
+from model.source_quality import Quality
 
 FIRST_WINDOW_MS = 800.0
 """How long the first choice may take, counted from the first frame with a face."""
@@ -38,48 +39,6 @@ REFRESH_CLARITY = 0.6
 
 MAX_SOURCES = 4
 """Sources of one participant; the receiver keeps as many (`max_sources` in server/settings.py)."""
-
-_SHARP = 60.0  # Laplacian variance of a webcam face in focus that scores one half, 8-bit luma at 256 px
-_FRONTAL_DEGREES = 15.0
-_EYES_OPEN = 0.25  # lid distance in eye widths that counts as open
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How well a frame serves as source image; each in [0, 1]."""
-
-    sharpness: float
-    frontality: float
-    eyes: float
-
-    @property
-    def clarity(self) -> float:
-        """Quality whatever the pose."""
-        return self.sharpness * self.eyes
-
-    @property
-    def score(self) -> float:
-        """One number to compare by."""
-        return self.sharpness * self.frontality * self.eyes
-
-
-def sharpness(crop: NDArray[np.uint8]) -> float:
-    """Sharpness in [0, 1) of a crop (S, S, 3): variance of the 4-neighbour Laplacian of luma, saturating."""
-    luma = crop[..., 1].astype(np.float32)  # green carries most of luma, and is what a Bayer sensor samples finest
-    inner = luma[1:-1, 1:-1]
-    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4.0 * inner
-    variance = float(laplacian.var())
-    return variance / (variance + _SHARP)
-
-
-def quality(crop: NDArray[np.uint8], motion: Motion, eye_openness: float) -> Quality:
-    """Judge one frame: its crop (S, S, 3), its motion (no batch shape) and how open its eyes are, in eye widths."""
-    angle2 = float(motion.yaw) ** 2 + float(motion.pitch) ** 2 + 0.5 * float(motion.roll) ** 2
-    return Quality(
-        sharpness=sharpness(crop),
-        frontality=float(np.exp(-angle2 / (2 * _FRONTAL_DEGREES**2))),
-        eyes=float(np.clip(eye_openness / _EYES_OPEN, 0.0, 1.0)),
-    )
 
 
 @dataclass(frozen=True)
@@ -113,17 +72,21 @@ class PresentSource:
     """A source that the receiver has, as the sender remembers it."""
 
     index: int  # as motion messages name it
-    canonical: CanonicalKeypoints  # NumPy, (K, 3)
+    canonical: CanonicalKeypoints  # NumPy, of the keypoints that follow the head, which come first
     motion: Motion  # NumPy, no batch shape
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""
-        placed = replace(motion, translation=self.motion.translation, scale=self.motion.scale)
-        turned = replace(placed, expression=self.motion.expression)
-        spoken = replace(self.motion, expression=placed.expression)
+        heads = len(self.canonical.points)
+        own = replace(self.motion, expression=self.motion.expression[:heads])
+        placed = replace(
+            motion, translation=own.translation, scale=own.scale, expression=motion.expression[:heads]
+        )  # the body's keypoints tell where the head is in the picture
+        turned = replace(placed, expression=own.expression)
+        spoken = replace(own, expression=placed.expression)
         return max(
-            float(distance(self.canonical, turned, self.motion)) / POSE_COVER,
-            float(distance(self.canonical, spoken, self.motion)) / EXPRESSION_COVER,
+            float(distance(self.canonical, turned, own)) / POSE_COVER,
+            float(distance(self.canonical, spoken, own)) / EXPRESSION_COVER,
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.motion import angles, rotation_matrix
 from model.networks.grid import pixel_grid
-from model.train.correspondence import landmark_flow_error, optical_flow, seen, turned
+from model.train.correspondence import body_flow_error, landmark_flow_error, optical_flow, seen, turned
 from model.train.decompose import decompose, face_shape
 
 NOSE, RIGHT_EAR, LEFT_EAR = 4, 234, 454
@@ -53,6 +53,19 @@ def test_flow_that_takes_every_landmark_where_it_was_has_no_error() -> None:
     still = pixel_grid(64, 64, driving)[None]
     assert float(landmark_flow_error(still, driving, source, weight)) == pytest.approx(0.07, abs=1e-5)
     assert float(landmark_flow_error(still, driving + 5, source, weight)) == 0  # outside the picture
+
+
+def test_the_body_moves_as_what_surrounds_it_below_the_chin() -> None:
+    grid = pixel_grid(64, 64, torch.zeros(1))
+    label = (grid + torch.where(grid[..., 1:] > 0.5, torch.tensor([0.1, 0.05]), torch.tensor([-0.2, 0.2])))[None]
+    trusted, chin, film = torch.ones(1, 64, 64, dtype=torch.bool), torch.tensor([0.5]), torch.tensor([True])
+    driving = torch.tensor([[[-0.5, 0.8], [0.0, 0.6]]])
+    moved = torch.stack([driving + torch.tensor([0.1, 0.05]), driving], 1)
+    assert float(body_flow_error(moved, label, trusted, chin, film)) == pytest.approx(0, abs=1e-5)
+    still = torch.stack([driving, driving], 1)
+    assert float(body_flow_error(still, label, trusted, chin, film)) == pytest.approx(0.15, abs=1e-5)
+    assert float(body_flow_error(still, label, trusted, chin, ~film)) == 0  # photos bend their shoulders with the face
+    assert float(body_flow_error(still, label, ~trusted, chin, film)) == 0
 
 
 def test_optical_flow_finds_a_shift_and_trusts_it() -> None:

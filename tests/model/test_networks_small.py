@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.grid import pixel_grid
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm, warp
-from model.profiles.small import FREE, GUIDED, MIRROR, SMALL
+from model.profiles.small import BODY, FREE, GUIDED, MIRROR, SMALL
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,34 @@ def test_flow_follows_a_moved_head(networks: SmallNetworks) -> None:
     assert corner.tolist() == pytest.approx([0.0, 0.0], abs=0.02)  # the background stays
 
 
+def test_the_body_is_where_it_is_seen_however_the_head_turns(networks: SmallNetworks, image: torch.Tensor) -> None:
+    canonical, motion = networks.canonical(image), networks.motion(image)
+    turned = replace(motion, yaw=motion.yaw + 30)
+    here, there = (compose(canonical, m)[:, -SMALL.body :] for m in (motion, turned))
+    assert torch.allclose(here, there, atol=1e-5)
+    assert torch.allclose(here[..., :2], torch.tensor(BODY).expand(2, -1, -1), atol=0.3)  # about where it began
+    assert not here[..., 2].any()
+
+
+def test_flow_follows_a_moved_body_without_turning_it(networks: SmallNetworks) -> None:
+    heads = SMALL.keypoints - SMALL.body
+    points = 0.2 * torch.randn(1, heads, 3, generator=torch.Generator().manual_seed(0)) - torch.tensor([0, 0.5, 0])
+    canonical = CanonicalKeypoints(F.pad(points, (0, 0, 0, SMALL.body)))
+    zero, one = torch.zeros(1), torch.ones(1)
+    delta = torch.zeros(1, SMALL.keypoints, 3)
+    delta[0, heads:, :2] = torch.tensor(BODY)
+    still = Motion(zero, zero, zero, torch.zeros(1, 3), one, delta)
+    shifted = delta.clone()
+    shifted[0, heads:, 0] += 0.1
+    driving = Motion(zero + 20, zero, zero, torch.zeros(1, 3), one, shifted)
+    features = networks.appearance(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
+    motion = networks.dense_motion(features, canonical, still, driving)
+    gap = (motion.flow - pixel_grid(64, 64, motion.flow))[0]
+    row = round((1 + BODY[2][1]) * 32 - 0.5)
+    assert gap[row, 32].tolist() == pytest.approx([-0.1, 0.0], abs=0.02)
+    assert gap[row, 28].tolist() == pytest.approx(gap[row, 32].tolist(), abs=0.02)  # shifted, not turned
+
+
 def test_gradients_reach_every_parameter(image: torch.Tensor) -> None:
     torch.manual_seed(0)
     networks = SmallNetworks().train()
@@ -119,5 +150,6 @@ def test_warp_with_the_identity_flow(image: torch.Tensor) -> None:
 
 def test_profile_tables_agree() -> None:
     assert len(GUIDED) == len(set(GUIDED)) == len(MIRROR)
-    assert len(GUIDED) + len(FREE) == SMALL.keypoints
+    assert len(GUIDED) + len(FREE) + len(BODY) == SMALL.keypoints
+    assert len(BODY) == SMALL.body
     assert [MIRROR[MIRROR[i]] for i in range(len(MIRROR))] == list(range(len(MIRROR)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.motion import CanonicalKeypoints, Motion
+from model.source_quality import Quality
 from server.sender.capture import CapturedFrame, FrameMailbox, FramePacer
 from server.sender.heartbeat import GONE_AFTER_MS, OPEN_PINGS, Heartbeat
 from server.sender.reader import Timeline
@@ -24,10 +26,7 @@ from server.sender.source_choice import (
     Candidate,
     FirstChoice,
     PresentSource,
-    Quality,
     SourceCover,
-    quality,
-    sharpness,
 )
 from server.sender.status_line import LineFilter, Status, StatusLine, status_json, status_text
 
@@ -183,18 +182,6 @@ def candidate(score: float) -> Candidate:
     return Candidate(np.zeros((4, 4, 3), np.uint8), motion(), Quality(score, 1.0, 1.0))
 
 
-def test_sharp_frontal_open_eyed_frames_score_higher() -> None:
-    rng = np.random.default_rng(0)
-    sharp = rng.integers(0, 256, (64, 64, 3), np.uint8)
-    blurred = np.asarray(sharp.reshape(16, 4, 16, 4, 3).mean((1, 3)).repeat(4, 0).repeat(4, 1), np.uint8)
-    assert 0.0 <= sharpness(np.zeros((8, 8, 3), np.uint8)) < sharpness(blurred) < sharpness(sharp) < 1.0
-    best = quality(sharp, motion(), 0.3)
-    assert best.score > quality(blurred, motion(), 0.3).score
-    assert best.score > quality(sharp, motion(yaw=25.0), 0.3).score
-    assert best.score > quality(sharp, motion(), 0.1).score
-    assert best.clarity == quality(sharp, motion(yaw=25.0), 0.3).clarity
-
-
 def test_the_first_choice_takes_the_best_of_its_window() -> None:
     choice = FirstChoice()
     scores = [0.2, 0.7, 0.4]
@@ -214,6 +201,9 @@ def test_place_in_the_crop_is_no_reason_for_another_source() -> None:
     assert source.gap(motion(x=0.5)) == 0.0
     assert source.gap(motion(yaw=10.0)) < 1.0 < source.gap(motion(yaw=45.0))
     assert source.gap(motion(mouth=0.03)) < 1.0 < source.gap(motion(mouth=0.3))
+    # A body that stays while the head moves lies elsewhere in the head's coordinates.
+    body = np.concatenate([motion().expression, np.full((2, 3), -0.5, np.float32)])
+    assert source.gap(replace(motion(x=0.5), expression=body)) == 0.0
 
 
 def test_a_lasting_turn_asks_for_one_more_source_and_the_way_back_uses_the_old_one() -> None:

@@ -53,6 +53,7 @@ class FakeModel:
     """Reads the head's yaw off the picture's upper left corner: 128 is frontal."""
 
     size = SIZE
+    heads = K
 
     def __init__(self) -> None:
         self.enrolled = 0

@@ -3,7 +3,9 @@
 Every keypoint k moves its surroundings by w_k(p) = A (p - x_d,k) + x_s,k with the local map A = s_s/s_d R_s R_d^-1.
 A is the same for all k, so the masked sum over the K flows and the background's identity is one matrix product,
     sum_k m_k w_k = (1 - m_0) A p + sum_k m_k (x_s,k - A x_d,k) + m_0 p,
-and no K dense flows are ever stored. The masks start as a soft nearest-keypoint kernel; the network adds to its logits.
+and no K dense flows are ever stored. The last keypoints are the body's: they carry their surroundings along without
+turning them, so A is the identity there and their masks count with m_0. The masks start as a soft nearest-keypoint
+kernel; the network adds to its logits.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class SmallDenseMotion(nn.Module):
         super().__init__()
         k, d = config.keypoints, config.depth
         _, quarter, eighth = config.skips
-        self.depth = d
+        self.depth, self.body = d, config.body
         self.register_buffer("planes", torch.linspace(*config.depth_range, d), persistent=False)
         self.kernel = nn.Parameter(torch.full((k,), -2.0 * math.log(0.12)))  # log 1 / sigma^2
         self.background = nn.Parameter(torch.tensor([-6.0, -6.0]))  # logit of the identity flow, in 3D and in 2D
@@ -69,7 +71,7 @@ class SmallDenseMotion(nn.Module):
         """Batch shape B throughout; features as `SmallAppearance` returns them."""
         size = features["eighth"].shape[-1]  # G
         with exact(features["eighth"].device):
-            keypoints = _Keypoints.of(canonical, source, driving)
+            keypoints = _Keypoints.of(canonical, source, driving, self.body)
             x_s, x_d = keypoints.source, keypoints.driving
             grid = pixel_grid(size, size, x_d)  # (G, G, 2)
             fine_grid = pixel_grid(2 * size, 2 * size, x_d)
@@ -119,16 +121,16 @@ class SmallDenseMotion(nn.Module):
         kernel = -0.5 * self.kernel.exp()[:, None, None, None] * gap
         background = self.background[0].expand(b, 1, d, g, g)
         masks = (torch.cat([background, kernel], 1) + logits.reshape(b, -1, d, g, g)).softmax(1)  # (B, K + 1, D, G, G)
-        m = masks.flatten(2).mT  # (B, DGG, K + 1)
+        m = masks.flatten(2)  # (B, K + 1, DGG)
         planes = self.planes[:, None, None, None].expand(d, g, g, 1)
-        p = torch.cat([grid.expand(d, g, g, 2), planes], -1).reshape(1, -1, 3)
-        still = m[..., :1]
-        flow = (1 - still) * (p @ local.mT) + m[..., 1:] @ offset + still * p  # (B, DGG, 3)
+        p = torch.cat([grid.expand(d, g, g, 2), planes], -1).reshape(1, -1, 3).mT  # (1, 3, DGG)
+        still = _unturned(m, keypoints)
+        flow = (1 - still) * (local @ p) + offset.mT @ m[:, 1:] + still * p  # (B, 3, DGG)
         near, far = self.planes[0], self.planes[-1]
         # Planes are cell centres: the outer faces of the volume lie half a plane further out.
         half = (far - near) / (d - 1) / 2
-        depth = (flow[..., 2:] - (near + far) / 2) / ((far - near) / 2 + half)
-        return torch.cat([flow[..., :2], depth], -1).reshape(b, d, g, g, 3)
+        depth = (flow[:, 2:] - (near + far) / 2) / ((far - near) / 2 + half)
+        return torch.cat([flow[:, :2], depth], 1).mT.reshape(b, d, g, g, 3)
 
 
 @dataclass(frozen=True)
@@ -136,15 +138,23 @@ class _Keypoints:
     source: Tensor  # (B, K, 3)
     driving: Tensor  # (B, K, 3)
     local: Tensor  # (B, 3, 3) A: how driving displacements turn and scale into source displacements
-    offset: Tensor  # (B, K, 3) x_s,k - A x_d,k
+    offset: Tensor  # (B, K, 3) x_s,k - A x_d,k; x_s,k - x_d,k of the body
+    heads: int  # how many of them are the head's; the body's come last
 
     @staticmethod
-    def of(canonical: CanonicalKeypoints, source: Motion, driving: Motion) -> _Keypoints:
+    def of(canonical: CanonicalKeypoints, source: Motion, driving: Motion, body: int) -> _Keypoints:
         x_s, x_d = compose(canonical, source), compose(canonical, driving)
         r_s = rotation_matrix(source.yaw, source.pitch, source.roll)
         r_d = rotation_matrix(driving.yaw, driving.pitch, driving.roll)
         local = (r_s @ r_d.mT) * (source.scale / driving.scale)[:, None, None]
-        return _Keypoints(x_s, x_d, local, x_s - x_d @ local.mT)
+        heads = x_d.shape[1] - body
+        turned = torch.cat([x_d[:, :heads] @ local.mT, x_d[:, heads:]], 1)
+        return _Keypoints(x_s, x_d, local, x_s - turned, heads)
+
+
+def _unturned(masks: Tensor, keypoints: _Keypoints) -> Tensor:
+    """What does not turn with the head, (B, 1, N) of masks (B, K + 1, N): the background and the body."""
+    return masks[:, :1] + masks[:, 1 + keypoints.heads :].sum(1, keepdim=True)
 
 
 def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints, relief: Tensor | None = None) -> Tensor:
@@ -156,16 +166,17 @@ def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints, relief: Te
     """
     x_d, local, offset = keypoints.driving, keypoints.local, keypoints.offset
     b, _, h, w = masks.shape
-    m = masks.flatten(2).mT  # (B, HW, K + 1)
-    still, moving = m[..., :1], m[..., 1:]
-    share = 1 - still  # what belongs to any keypoint
-    surface = (moving @ x_d[..., 2:]) / share.clamp(min=1e-4)  # (B, HW, 1)
+    m = masks.flatten(2)  # (B, K + 1, HW)
+    still, moving = _unturned(m, keypoints), m[:, 1:]
+    share = 1 - still  # what belongs to the head
+    heads = keypoints.heads
+    surface = (x_d[:, :heads, 2:].mT @ moving[:, :heads]) / share.clamp(min=1e-4)  # (B, 1, HW)
     if relief is not None:
-        surface = surface + relief.flatten(2).mT
-    p = grid.reshape(1, -1, 2)
-    turned = p @ local[:, :2, :2].mT + surface @ local[:, :2, 2:].mT  # (B, HW, 2)
-    flow = share * turned + moving @ offset[..., :2] + still * p
-    return flow.reshape(b, h, w, 2)
+        surface = surface + relief.flatten(2)
+    p = grid.reshape(1, -1, 2).mT  # (1, 2, HW)
+    turned = local[:, :2, :2] @ p + local[:, :2, 2:] @ surface  # (B, 2, HW)
+    flow = share * turned + offset[..., :2].mT @ moving + still * p
+    return flow.mT.reshape(b, h, w, 2)
 
 
 def _heat(grid: Tensor, points: Tensor) -> Tensor:

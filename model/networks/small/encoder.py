@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion, rotation_matrix
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, warp
-from model.profiles.small import SmallConfig
+from model.profiles.small import BODY, SmallConfig
 
 
 def dense(inputs: int, outputs: int) -> nn.Sequential:
@@ -27,7 +28,7 @@ def dense(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Trunk(nn.Module):
-    """(B, 3, 256, 256) -> (B, 256) description of the head."""
+    """(B, 3, 256, 256) -> (B, 256) description of the head, and the map (B, 4096) that it is read from."""
 
     def __init__(self, widths: tuple[int, ...], features: int = 256) -> None:
         super().__init__()
@@ -44,30 +45,35 @@ class Trunk(nn.Module):
         )
         self.flat = dense(64 * 8 * 8, features)
 
-    def forward(self, image: Tensor) -> Tensor:
-        out: Tensor = self.flat(self.body(image * 2 - 1).flatten(1))
-        return out
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.body(image * 2 - 1).flatten(1)
+        return self.flat(seen), seen
 
 
 class SmallCanonical(nn.Module):
-    """L: canonical keypoints of the person in the source image."""
+    """L: canonical keypoints of the person in the source image.
+
+    Those of the body lie at the head's origin, where no turn of the head moves them: `SmallMotion` says where they are.
+    """
 
     mean: Tensor
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
         self.trunk = Trunk(config.extractor)
-        self.points = nn.Linear(256, config.keypoints * 3)
+        head = config.keypoints - config.body
+        self.body = config.body
+        self.points = nn.Linear(256, head * 3)
         nn.init.normal_(self.points.weight, std=1e-3)
         nn.init.zeros_(self.points.bias)
-        self.register_buffer("mean", torch.zeros(config.keypoints, 3))
+        self.register_buffer("mean", torch.zeros(head, 3))
 
     def forward(self, image: Tensor) -> CanonicalKeypoints:
         """(B, 3, S, S) -> points (B, K, 3)."""
-        features = self.trunk(image)
+        features, _ = self.trunk(image)
         with exact(image.device):
-            offset = self.points(features.float()).unflatten(-1, (-1, 3))
-            return CanonicalKeypoints(self.mean + 0.2 * offset)
+            points = self.mean + 0.2 * self.points(features.float()).unflatten(-1, (-1, 3))
+            return CanonicalKeypoints(F.pad(points, (0, 0, 0, self.body)))
 
 
 class CloserLook(nn.Module):
@@ -116,6 +122,7 @@ class SmallMotion(nn.Module):
     """H and Delta: head pose and expression deformation of a frame; the part that runs on the sender's laptop."""
 
     pose_mean: Tensor
+    body_mean: Tensor
 
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
@@ -125,7 +132,8 @@ class SmallMotion(nn.Module):
         self.correction = nn.Linear(256 + 192, 6)  # of the pose, from the closer look
         # 48 numbers behind K x 3: faces move together, and the codec's transform finds the same few directions.
         self.bottleneck = nn.Linear(256 + 192, 48)
-        self.deformation = nn.Linear(48, config.keypoints * 3)
+        self.deformation = nn.Linear(48, (config.keypoints - config.body) * 3)
+        self.body = nn.Sequential(dense(64 * 8 * 8, 64), nn.Linear(64, config.body * 2))
         nn.init.normal_(self.pose.weight, std=1e-2)
         nn.init.normal_(self.deformation.weight, std=3e-2)
         nn.init.zeros_(self.pose.bias)
@@ -133,10 +141,11 @@ class SmallMotion(nn.Module):
         nn.init.zeros_(self.correction.bias)
         nn.init.zeros_(self.deformation.bias)
         self.register_buffer("pose_mean", torch.zeros(6))
+        self.register_buffer("body_mean", torch.tensor(BODY), persistent=False)
 
     def forward(self, image: Tensor) -> Motion:
         """(B, 3, S, S) -> motion of batch shape (B,); t_z is 0, since an orthographic camera cannot see it."""
-        features = self.trunk(image)
+        features, picture = self.trunk(image)
         with exact(image.device):
             pose = self.pose_mean + self.pose(features.float())
         detail = self.closer_look(image, _rigid(pose))
@@ -145,7 +154,12 @@ class SmallMotion(nn.Module):
             # In the crop a misplaced head is plain to see: the second reading is finer than the first.
             pose = pose + 0.1 * self.correction(seen)
             expression = 0.1 * self.deformation(self.bottleneck(seen)).unflatten(-1, (-1, 3))
-        return replace(_rigid(pose), expression=expression)
+            rigid = _rigid(pose)
+            body = self.body_mean + 0.2 * self.body(picture.float()).unflatten(-1, (-1, 2))  # (B, N, 2) in the picture
+            # Their canonical place is the origin, so x = s delta + t is where they are, however the head turns.
+            placed = (body - rigid.translation[:, None, :2]) / rigid.scale[:, None, None]
+            expression = torch.cat([expression, F.pad(placed, (0, 1))], 1)
+        return replace(rigid, expression=expression)
 
 
 def _rigid(pose: Tensor) -> Motion:
