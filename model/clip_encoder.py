@@ -23,6 +23,8 @@ from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, 
 from model.errors import InputError, NoFaceError
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
+from model.motion import Motion
+from model.source_frame import SourceSearch
 from model.talking_head import TalkingHead
 from model.video import (
     OPUS_PRE_SKIP,
@@ -59,7 +61,7 @@ class EncodeOptions:
     step_index: int = -4  # half the units: under a third of a pixel of 256 on average
     kbps: float | None = None  # motion payload; the finest step that keeps it is taken, none finer than step_index
     audio: bool = True
-    source_frame: int | None = None  # frame that becomes the source image; None: the first in which a face is found
+    source_frame: int | None = None  # frame that becomes the source image; None: as `SourceSearch` chooses
     source_quality: int = DEFAULT_QUALITY
     reference: Path | None = None  # where to write the coded crops losslessly
 
@@ -149,12 +151,11 @@ def _extract(
     count: int,
     progress: Progress,
 ) -> _Extracted:
-    """Second pass: the motion of every frame; writes the reference."""
+    """Second pass: the motion of every frame, and which is the source image; writes the reference."""
     size = head.profile.size
     if options.source_frame is not None and not 0 <= options.source_frame < count:
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
-    finder = HeadFinder()
-    source: NDArray[np.uint8] | None = None
+    search = SourceSearch(head, count)
     vectors: list[NDArray[np.float32]] = []
     times: list[Fraction] = []
     end = Fraction(0)
@@ -167,22 +168,20 @@ def _extract(
         while batch := list(islice(frames, BATCH)):
             crops = np.stack([crop.cut(timed.rgb(), size) for timed in batch])
             vectors.append(head.extract(torch.from_numpy(crops).permute(0, 3, 1, 2)).to_vector())
-            for timed, picture in zip(batch, crops, strict=True):
-                if source is None and _is_source(picture, len(times), options.source_frame, finder):
-                    source = picture
+            for timed, picture, vector in zip(batch, crops, vectors[-1], strict=True):
+                if options.source_frame is None:
+                    search.consider(len(times), picture, Motion.from_vector(vector))
                 if reference is not None:
                     reference.frame(picture, timed.time, timed.duration)
                 times.append(timed.time)
                 end = timed.time + timed.duration
-    if source is None:
+    chosen = search.best() if options.source_frame is None else options.source_frame
+    if chosen is None:
         raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
+    # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
+    source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
     duration = len(times) / rate if rate else end
     return _Extracted(np.concatenate(vectors), times, Fraction(duration), source)
-
-
-def _is_source(picture: NDArray[np.uint8], index: int, wanted: int | None, finder: HeadFinder) -> bool:
-    """A clip may begin with a hand before the lens: unless one is asked for, the first frame with a face is taken."""
-    return bool(finder.find(picture)) if wanted is None else index == wanted
 
 
 def _encode_motion(

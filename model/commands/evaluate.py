@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-HELP = "measure the model on a folder of clips against baselines: first frame as source, the rest drives"
+HELP = "measure the model on a folder of clips against baselines: one frame as source, the rest drives"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for contact sheets of reconstruction, reenactment and free view (default: out/evaluate)",
     )
+    parser.add_argument("--source", choices=["chosen", "first"], default="chosen",
+                        help="source image: as `encode` chooses it, or the first frame with a face")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="reconstruction only: no sheets, no free view")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -58,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
             networks,
             every=options.every,
             max_frames=options.max_frames,
+            first=options.source == "first",
             sheets=None if options.quick else options.sheets,
             say=tqdm.write if not options.json else _note,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.evaluate.rendering import extract
 from model.face.finder import HeadFinder, clip_crop
+from model.source_frame import SourceSearch
+from model.talking_head import TalkingHead
 from model.video import constant_rate, read_frames
 
 CROP_EVERY = 5
@@ -28,6 +31,19 @@ class Clip:
     name: str
     frames: NDArray[np.uint8]  # (T, S, S, 3) RGB, T >= 2
     fps: float
+    source: int = 0  # the frame that becomes the source image
+
+    @property
+    def source_frame(self) -> NDArray[np.uint8]:
+        """The source image (S, S, 3)."""
+        source: NDArray[np.uint8] = self.frames[self.source]
+        return source
+
+    def driving(self, every: int = 1) -> NDArray[np.intp]:
+        """Indices of each `every`-th frame after the first, without the source."""
+        indices = np.arange(1, len(self.frames), every)
+        scored: NDArray[np.intp] = indices[indices != self.source]
+        return scored
 
 
 def find_clips(folder: Path, only: Collection[str] | None = None) -> list[Path]:
@@ -47,9 +63,9 @@ def find_clips(folder: Path, only: Collection[str] | None = None) -> list[Path]:
 def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:
     """The first `max_frames` frames of a video, cropped to the head and resized to `size` pixels.
 
-    Frames before the first in which a face is found are left out, because that frame becomes the source image: a clip
-    may begin with a hand before the lens. Raises InputError for an unreadable file or under two frames, FaceError when
-    no single head can be followed.
+    Frames before the first in which a face is found are left out: that frame is the source image until another one is
+    chosen, and a clip may begin with a hand before the lens. Raises InputError for an unreadable file or under two
+    frames, FaceError when no single head can be followed.
     """
     # Two passes, so that only crops are held in memory and not a thousand frames of a phone's camera.
     crop = clip_crop((timed.rgb() for timed in islice(read_frames(path), 0, max_frames, CROP_EVERY)), every=1)
@@ -65,3 +81,12 @@ def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:
         raise InputError(f"{path}: needs at least two frames from the first with a face on, has {len(frames)}")
     mean = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else Fraction(25)
     return Clip(path.stem, np.stack(frames), float(constant_rate(times) or mean))
+
+
+def with_source(head: TalkingHead, clip: Clip) -> Clip:
+    """The clip with the source image that `encode` chooses."""
+    search = SourceSearch(head, len(clip.frames))
+    motions = extract(head, clip.frames)
+    for index, frame in enumerate(clip.frames):
+        search.consider(index, frame, motions[index])
+    return replace(clip, source=search.best() or 0)

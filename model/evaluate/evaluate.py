@@ -1,7 +1,7 @@
 """`python -m model evaluate`: a model on a folder of clips, against baselines that need no model.
 
-Same-identity reconstruction as the field measures it (arXiv 2011.15126, section 4.1): the first frame, or the first in
-which a face is found, is the source, and the rest drive. Systems:
+Same-identity reconstruction (arXiv 2011.15126, section 4.1): one frame is the source, and the rest drive. The source is
+the frame that `encode` chooses or, as the field measures it, the first in which a face is found. Systems:
 
     model   the talking head
     copy    the source frame repeated
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from model.evaluate.clips import Clip
@@ -42,13 +43,14 @@ class ClipResult:
 
 def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int = 1) -> ClipResult:
     """Scores of each system on one clip; only each `every`-th frame counts, for flicker with the frame before it."""
-    state = enrol(head, clip.frames[0])
+    state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
-    driving, systems = _pictures(head, state, clip, x264.frames, slice(1, None, every))
+    scored = clip.driving(every)
+    driving, systems = _pictures(head, state, clip, x264.frames, scored)
     truth = Truth(driving, networks)
     scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
     if every > 1:
-        driving_before, before = _pictures(head, state, clip, x264.frames, slice(0, -1, every))
+        driving_before, before = _pictures(head, state, clip, x264.frames, scored - 1)
         for name, frames in systems.items():
             scores[name]["flicker"] = flicker_of_pairs((before[name], frames), (driving_before, driving))
     scores["x264"]["kbps"] = x264.kbps()
@@ -56,10 +58,10 @@ def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int 
 
 
 def _pictures(
-    head: TalkingHead, state: SourceState, clip: Clip, x264: Frames, which: slice
+    head: TalkingHead, state: SourceState, clip: Clip, x264: Frames, which: NDArray[np.intp]
 ) -> tuple[Frames, dict[str, Frames]]:
     """The driving frames that `which` picks, and what each system makes of them."""
-    source, driving = clip.frames[0], clip.frames[which]
+    source, driving = clip.source_frame, clip.frames[which]
     motions = extract(head, driving)
     systems = {
         "model": render(head, state, motions),

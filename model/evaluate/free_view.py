@@ -42,9 +42,9 @@ def sweep(
     yaws: tuple[float, ...] = YAWS,
     pitches: tuple[float, ...] = PITCHES,
 ) -> list[Turned]:
-    """The clip's first frame seen from every combination of yaw and pitch, pitches in the outer loop."""
+    """The clip's source image seen from every combination of yaw and pitch, pitches in the outer loop."""
     views = [View(yaw=yaw, pitch=pitch) for pitch in pitches for yaw in yaws]
-    source = clip.frames[0]
+    source = clip.source_frame
     state = enrol(head, source)
     vectors = np.broadcast_to(state.motion.to_vector(), (len(views), head.profile.motion_size))
     frames = render(head, state, Motion.from_vector(vectors.copy()), views)

@@ -20,7 +20,7 @@ def require_matplotlib() -> None:
 
 
 def plot(points: Sequence[Point], path: Path, copy_lpips: float | None = None) -> None:
-    """Write a PNG or SVG. `copy_lpips`: LPIPS of the repeated first frame, drawn as a line at no rate at all."""
+    """Write a PNG or SVG. `copy_lpips`: LPIPS of the repeated source image, drawn as a line at no rate at all."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def plot(points: Sequence[Point], path: Path, copy_lpips: float | None = None) -
                 own = system == "visavis"
                 ax.plot(*zip(*curve, strict=True), marker="o", ms=4, lw=2.5 if own else 1.2, label=system)
             if metric == "lpips" and copy_lpips is not None:
-                ax.axhline(copy_lpips, ls=":", color="grey", label="first frame repeated")
+                ax.axhline(copy_lpips, ls=":", color="grey", label="source image repeated")
             ax.set_xscale("log")
             ax.grid(True, which="both", alpha=0.25)
             if column == 0:

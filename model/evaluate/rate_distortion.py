@@ -23,7 +23,7 @@ from model.codec.rate import HEADER_BYTES, Rate
 from model.codec.source_image import decode_source, encode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder, MotionEncoder
-from model.evaluate.clips import Clip, read_clip
+from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.conventional import CODECS, Codec, code
 from model.evaluate.rendering import enrol, extract, render
 from model.evaluate.scoring import Networks, Scores, Truth, mean_scores
@@ -113,7 +113,7 @@ def motion_points(
     head: TalkingHead, clip: Clip, networks: Networks, every: int = 1, steps: Sequence[int] = STEP_INDICES
 ) -> tuple[list[Point], Scores]:
     """The motion stream at each step index, and the scores without quantisation (from the same compressed source)."""
-    source = encode_source(clip.frames[0])
+    source = encode_source(clip.source_frame)
     state = enrol(head, decode_source(source))
     vectors = extract(head, clip.frames[1:]).to_vector()
     truth = Truth(clip.frames[1:][::every], networks)
@@ -146,7 +146,7 @@ class RateDistortion:
 
     points: list[Point]
     unquantised: Scores  # the model with motion as it was extracted
-    copy: Scores  # the first frame repeated
+    copy: Scores  # the source image repeated
     matched: list[dict[str, Any]]  # as of `matched`
     clips: dict[str, list[Point]]
     weights: str  # SHA-256
@@ -163,14 +163,14 @@ def measure(
     unquantised: list[Scores] = []
     copies: list[Scores] = []
     for path in paths:
-        clip = read_clip(path, head.profile.size, max_frames)
+        clip = with_source(head, read_clip(path, head.profile.size, max_frames))
         points, scores = motion_points(head, clip, networks, every)
         for codec in CODECS.values():
             points += codec_points(codec, clip, networks, every)
         clips[clip.name] = points
         unquantised.append(scores)
         driving = clip.frames[1:][::every]
-        copy = np.broadcast_to(clip.frames[0], driving.shape)
+        copy = np.broadcast_to(clip.source_frame, driving.shape)
         copies.append(Truth(driving, networks).score(copy, consecutive=every == 1))
     means = mean_points(list(clips.values()))
     return RateDistortion(
@@ -185,7 +185,7 @@ def table(result: RateDistortion) -> str:
         rates = f"{p.system:18}{p.setting:8}{p.kbps:9.2f}{p.kbps_wire:9.2f}"
         lines.append(rates + _cells({name: getattr(p, name) for name in SHOWN}))
     lines.append(f"{'visavis, motion not quantised':44}" + _cells(result.unquantised))
-    lines.append(f"{'first frame repeated':44}" + _cells(result.copy))
+    lines.append(f"{'source image repeated':44}" + _cells(result.copy))
     for row in result.matched:
         times = []
         for codec in CODECS:

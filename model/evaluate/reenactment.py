@@ -32,10 +32,10 @@ class Reenacted:
 
 
 def reenact(head: TalkingHead, source: Clip, driving: Clip, networks: Networks, count: int = 12) -> Reenacted:
-    """The first frame of `source`, driven by `count` frames spread over `driving`, relative to that clip's first."""
+    """The source image of `source`, driven by `count` frames spread over `driving`, relative to that clip's first."""
     picks = np.linspace(0, len(driving.frames) - 1, min(count, len(driving.frames))).round().astype(int)
     shown = driving.frames[picks]
-    state = enrol(head, source.frames[0])
+    state = enrol(head, source.source_frame)
     motions = extract(head, shown)
     own = Motion.from_vector(state.motion.to_vector())
     rendered = render(head, state, transfer(motions, motions[0:1], own))
@@ -47,7 +47,7 @@ def reenact(head: TalkingHead, source: Clip, driving: Clip, networks: Networks, 
         if both.any():
             scores["pose"] = float(metrics.pose_error(head_angles(a[both]), head_angles(b[both])).mean())
     network = networks.identity
-    if network is not None and (box := network.find(source.frames[0])) is not None:
+    if network is not None and (box := network.find(source.source_frame)) is not None:
         embeddings = np.stack([network.embed(frame, network.find(frame) or box) for frame in rendered])
-        scores["csim"] = float(similarity(embeddings, network.embed(source.frames[0], box)).mean())
-    return Reenacted(source.name, driving.name, source.frames[0], shown, rendered, scores)
+        scores["csim"] = float(similarity(embeddings, network.embed(source.source_frame, box)).mean())
+    return Reenacted(source.name, driving.name, source.source_frame, shown, rendered, scores)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model.errors import VisavisError, WeightsError
-from model.evaluate.clips import Clip, read_clip
+from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.evaluate import evaluate_clip, report, sheet
 from model.evaluate.free_view import Turned, summary, sweep
 from model.evaluate.identity import IdentityNetwork
@@ -51,30 +51,37 @@ def survey(
     *,
     every: int = 1,
     max_frames: int | None = None,
+    first: bool = False,
     sheets: Path | None = None,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
-    """Evaluate `head` on each clip; `evaluate.report` with "free_view", "cross", "skipped" and "weights" added.
+    """Evaluate `head` on each clip.
 
+    `evaluate.report` with "sources" (indices of the source images), "free_view", "cross", "skipped", "weights" added.
+
+    first   take the first frame with a face as source image, not the one that `encode` would choose
     sheets  folder for contact sheets; without one free view and reenactment are left out.
     A clip that cannot be used is named under "skipped" with the reason. Raises the last clip's error when none can.
     """
     per_clip: dict[str, dict[str, Scores]] = {}
+    sources: dict[str, int] = {}
     skipped: dict[str, str] = {}
     turned: list[Turned] = []
     crossed: list[Reenacted] = []
-    first: Clip | None = None
+    beginning: Clip | None = None
     previous: Clip | None = None
     problem: VisavisError | None = None
     for path in paths:
         try:
             clip = read_clip(path, head.profile.size, max_frames)
+            clip = clip if first else with_source(head, clip)
         except VisavisError as error:
             skipped[path.name], problem = str(error), error
             say(str(error))
             continue
         result = evaluate_clip(head, clip, networks, every)
         per_clip[clip.name] = result.scores
+        sources[clip.name] = clip.source
         say(f"{clip.name}: LPIPS {result.scores['model']['lpips']:.4f}, copy {result.scores['copy']['lpips']:.4f}")
         if sheets is not None:
             save_sheet(sheet(result), sheets / f"{clip.name}.png")
@@ -83,18 +90,18 @@ def survey(
             save_sheet(_free_view_sheet(seen), sheets / f"view_{clip.name}.png")
             if previous is not None:
                 crossed.append(reenact(head, previous, clip, networks))
-            first, previous = first or clip, clip
+            beginning, previous = beginning or clip, clip
     if problem is not None and not per_clip:
         raise problem
     figures = report(per_clip)
     if sheets is not None:
-        if first is not None and previous is not None and previous is not first:
-            crossed.append(reenact(head, previous, first, networks))
+        if beginning is not None and previous is not None and previous is not beginning:
+            crossed.append(reenact(head, previous, beginning, networks))
         figures["free_view"] = summary(turned)
         figures["cross"] = mean_scores([one.scores for one in crossed])
         for one in crossed:
             save_sheet(_cross_sheet(one), sheets / f"cross_{one.source}_by_{one.driving}.png")
-    return {**figures, "skipped": skipped, "weights": head.weights_hash}
+    return {**figures, "sources": sources, "skipped": skipped, "weights": head.weights_hash}
 
 
 def _free_view_sheet(turned: list[Turned]) -> Image.Image:

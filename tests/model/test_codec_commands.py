@@ -86,7 +86,7 @@ def test_info_counts_every_byte(files: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_reference_is_what_was_encoded(files: Path) -> None:
-    """Its first frame is the source image before AVIF."""
+    """Its frames are the crops that were coded."""
     pictures = [timed.rgb() for timed in read_frames(files / "ref.mkv")]
     assert len(pictures) == FRAMES
     assert pictures[0].shape == (256, 256, 3)

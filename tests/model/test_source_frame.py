@@ -1,0 +1,84 @@
+"""Which frame of a clip becomes its source image, and what makes a frame a good one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.clip_encoder import EncodeOptions, encode_clip
+from model.codec.source_image import decode_source
+from model.motion import Motion
+from model.source_frame import LOOK_EVERY, MOST_CANDIDATES, SourceSearch, central
+from model.source_quality import Quality, quality, sharpness
+from model.talking_head import TalkingHead
+from tests.model.clips import portrait, write_clip
+
+KEYPOINTS = 4
+
+
+def motion(yaw: float = 0.0) -> Motion:
+    zero = np.float32(0)
+    still = np.zeros((KEYPOINTS, 3), np.float32)
+    return Motion(np.float32(yaw), zero, zero, np.zeros(3, np.float32), np.float32(1), still)
+
+
+def test_sharp_frontal_open_eyed_frames_score_higher() -> None:
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    blurred = np.asarray(sharp.reshape(16, 4, 16, 4, 3).mean((1, 3)).repeat(4, 0).repeat(4, 1), np.uint8)
+    assert 0.0 <= sharpness(np.zeros((8, 8, 3), np.uint8)) < sharpness(blurred) < sharpness(sharp) < 1.0
+    best = quality(sharp, motion(), 0.3)
+    assert best.score > quality(blurred, motion(), 0.3).score
+    assert best.score > quality(sharp, motion(yaw=25.0), 0.3).score
+    assert best.score > quality(sharp, motion(), 0.1).score
+    assert best.clarity == quality(sharp, motion(yaw=25.0), 0.3).clarity
+
+
+@given(st.integers(2, 40), st.integers(0, 10**6))
+def test_the_central_frame_is_clear_and_nearest_to_the_others(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(count, 5, 2)).astype(np.float32)
+    qualities = [Quality(*row) for row in rng.random((count, 3))]
+    chosen = central(points, qualities)
+    clear = [i for i in range(count) if qualities[i].clarity >= 0.8 * max(one.clarity for one in qualities)]
+    assert chosen in clear
+
+    def mean_gap(i: int) -> float:
+        return float(np.mean([np.linalg.norm(points[i] - other, axis=-1).mean() for other in points]))
+
+    nearest = min(mean_gap(i) for i in clear)
+    assert mean_gap(chosen) <= 1.1 * nearest + 1e-5
+    assert all(qualities[i].score <= qualities[chosen].score for i in clear if mean_gap(i) <= 1.099 * nearest)
+
+
+def test_frames_without_a_face_are_no_candidates_and_a_long_clip_has_no_more_than_are_compared() -> None:
+    head = TalkingHead.random("small")
+    face = np.ascontiguousarray(portrait()[16:272, 16:272])
+    flat = np.full_like(face, 120)
+    moved = Motion.from_vector(np.zeros(head.profile.motion_size, np.float32) + 0.01)
+    search = SourceSearch(head, 3 * LOOK_EVERY)
+    for index in range(3 * LOOK_EVERY):
+        search.consider(index, face if index >= LOOK_EVERY else flat, moved)
+    assert search.best() in (LOOK_EVERY, 2 * LOOK_EVERY)
+    nothing = SourceSearch(head, 1)
+    nothing.consider(0, flat, moved)
+    assert nothing.best() is None
+    long = SourceSearch(head, 100 * LOOK_EVERY * MOST_CANDIDATES)
+    for index in range(1, 100 * LOOK_EVERY):
+        long.consider(index, face, moved)
+    assert long.best() is None  # the first candidate of so long a clip is 0, the second comes later
+
+
+def test_encode_takes_the_frame_that_it_chose(tmp_path: Path) -> None:
+    head = TalkingHead.random("small")
+    write_clip(tmp_path / "in.mp4", [40 * i for i in range(12)])
+    asked = []
+    for frame in (None, 0, 5, 10):
+        vav, _ = encode_clip(head, tmp_path / "in.mp4", tmp_path / "out.vav", EncodeOptions(source_frame=frame))
+        asked.append(decode_source(vav.sources[0]))
+    chosen, *candidates = asked
+    assert any(np.array_equal(chosen, candidate) for candidate in candidates)
+    assert not np.array_equal(candidates[0], candidates[1])
