@@ -33,7 +33,7 @@ _HELD_INTERVAL = 0.2
 _LOOK_AGAIN = 0.125
 """Share of the picture interval after which a frame that is late is looked for again."""
 
-_WORTH_WAITING = 0.3
+_WORTH_WAITING = 0.4
 """Share of the picture interval for which an engine that has become free waits for the next frame, which is newer."""
 
 

@@ -8,8 +8,9 @@ base   smallest transit (arrival - capture) of the last ten to twenty seconds. I
        clocks, and because old minima expire it follows their drift.
 depth  what the stream needs on top: the excess transit that 95 % of recent frames stay under (jitter, bundling and
        repeats alike, RFC 3550 section 6.4.1 measures the same quantity as a mean). Where pictures are to be as many as
-       frames, each frame is one picture, asked for when the frame is due. Where they are not, one frame interval comes
-       on top, so that the right-hand neighbour of any asked time has normally arrived and motion can be interpolated.
+       frames, each frame is one picture, asked for when it is due, and may come a little late. Where they are not, one
+       frame interval comes on top, so that the right-hand neighbour of any asked time has normally arrived and motion
+       can be interpolated.
 
 Changes of base + depth are spread out as slightly slow or fast playing; media time never runs backwards.
 """
@@ -27,6 +28,7 @@ State = Literal["waiting", "live", "lost"]
 
 _WRAP = 1 << 32
 _SAME_RATE = 0.2  # relative difference up to which pictures and frames count as equally many
+_UNSEEN = 0.25  # share of the interval by which a picture may be late before anybody sees it
 _SETTLED = 20  # frames that must agree before a longer way is believed
 
 
@@ -147,8 +149,9 @@ class PlayoutBuffer:
             return 0.0
         excess = sorted(transit - base for transit in self._transits)
         reach = excess[min(int(self._settings.percentile * len(excess)), len(excess) - 1)]
-        neighbour = 0.0 if self.frame_for_frame else self.interval
-        return min(max(reach, 0.0) + neighbour, self._settings.maximum_depth)
+        # A frame that comes a little after its time is shown a little later; one that has none to its right is not.
+        on_top = -_UNSEEN * self.interval if self.frame_for_frame else self.interval
+        return min(max(max(reach, 0.0) + on_top, 0.0), self._settings.maximum_depth)
 
     @property
     def required_depth(self) -> float:
