@@ -35,7 +35,8 @@ class SourceSearch:
         """`count`: how many frames there will be."""
         self._head = head
         self._finder = HeadFinder()
-        self._every = max(LOOK_EVERY, -(-count // MOST_CANDIDATES))
+        self.every = max(LOOK_EVERY, -(-count // MOST_CANDIDATES))
+        """Frames between two that can be chosen; those between need not be told."""
         self._canonical: CanonicalKeypoints | None = None
         self._indices: list[int] = []
         self._points: list[NDArray[np.float32]] = []
@@ -43,7 +44,7 @@ class SourceSearch:
 
     def consider(self, index: int, crop: NDArray[np.uint8], motion: Motion) -> None:
         """A frame: its crop (S, S, 3) and its motion (NumPy, no batch shape)."""
-        if index % self._every or not self._finder.find(crop):
+        if index % self.every or not self._finder.find(crop):
             return
         if self._canonical is None:
             picture = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))

@@ -86,7 +86,8 @@ def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:
 def with_source(head: TalkingHead, clip: Clip) -> Clip:
     """The clip with the source image that `encode` chooses."""
     search = SourceSearch(head, len(clip.frames))
-    motions = extract(head, clip.frames)
-    for index, frame in enumerate(clip.frames):
-        search.consider(index, frame, motions[index])
+    candidates = clip.frames[:: search.every]
+    motions = extract(head, candidates)
+    for i, frame in enumerate(candidates):
+        search.consider(i * search.every, frame, motions[i])
     return replace(clip, source=search.best() or 0)

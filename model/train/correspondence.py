@@ -81,23 +81,32 @@ def optical_flow(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
 
     Needs OpenCV, a training dependency.
     """
+    flows, closed = [], []
+    for s, d in zip(_grey(source), _grey(driving), strict=True):
+        moved, consistent = pixel_motion(d, s)
+        size = s.shape[0]
+        y, x = np.mgrid[:size, :size].astype(np.float32)
+        flow = (np.stack([x, y], -1) + moved + 0.5) * 2 / size - 1
+        closed.append(consistent & (np.abs(flow) < 0.99).all(-1))
+        flows.append(flow)
+    device = source.device
+    return torch.from_numpy(np.stack(flows)).to(device), torch.from_numpy(np.stack(closed)).to(device)
+
+
+def pixel_motion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where each pixel of a grey picture (S, S) has gone in another, (S, S, 2) pixels; (S, S) whether it leads back.
+
+    Needs OpenCV, a training dependency.
+    """
     import cv2
 
     cv2.setNumThreads(torch.get_num_threads())
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flows, closed = [], []
-    for s, d in zip(_grey(source), _grey(driving), strict=True):
-        there, back = search.calc(d, s, None), search.calc(s, d, None)  # (S, S, 2) pixels
-        size = s.shape[0]
-        y, x = np.mgrid[:size, :size].astype(np.float32)
-        at = np.stack([x, y], -1) + there  # (S, S, 2) pixels of the source
-        landed = cv2.remap(back, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        flow = (at + 0.5) * 2 / size - 1
-        gap = np.linalg.norm(there + landed, axis=-1) * 2 / size
-        closed.append((gap < _CONSISTENT) & (np.abs(flow) < 0.99).all(-1))
-        flows.append(flow)
-    device = source.device
-    return torch.from_numpy(np.stack(flows)).to(device), torch.from_numpy(np.stack(closed)).to(device)
+    there, back = search.calc(one, other, None), search.calc(other, one, None)
+    size = one.shape[0]
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    landed = cv2.remap(back, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return there, np.linalg.norm(there + landed, axis=-1) * 2 / size < _CONSISTENT
 
 
 def _grey(pictures: Tensor) -> NDArray[np.uint8]:

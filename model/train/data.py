@@ -34,6 +34,8 @@ from model.train.steadiness import STEADY, background_motion
 
 Floats = NDArray[np.float32]
 
+_STEADY_PAIRS = 4  # of frames of a clip that tell whether its camera stands still
+
 STILL_SHARE = 0.3
 """Share of groups drawn from photos moved by their own landmarks: more faces, but no real motion."""
 
@@ -107,9 +109,11 @@ class ClipSet:
         known: dict[str, float | None] = json.loads(path.read_text()) if path.exists() else {}
         filmed = [clip for clip in self.clips if clip.kind != "still"]
         missing = [clip for clip in filmed if clip.name not in known]
-        for clip in tqdm(missing, desc="looking for steady cameras", unit="clip", disable=None if missing else True):
-            frames = self.frames[torch.from_numpy(clip.rows)].cpu().numpy()
-            known[clip.name] = background_motion(frames, clip.mesh[..., :2].astype(np.float32))
+        rng = np.random.default_rng(0)
+        for clip in tqdm(missing, desc="looking for steady cameras", unit="clip", disable=None):
+            pairs = np.stack([rng.choice(len(clip.rows), 2, replace=False) for _ in range(_STEADY_PAIRS)])
+            frames = self.frames[torch.from_numpy(clip.rows[pairs])].cpu().numpy()
+            known[clip.name] = background_motion(frames, clip.mesh[pairs, :, :2].astype(np.float32))
         if missing:
             with complete_file(path) as partial:
                 partial.write_text(json.dumps(known))

@@ -162,7 +162,7 @@ def evaluate_keypoints(
     # Optical flow takes as long as the networks: one pair of each person is enough.
     pairs = replace(batch, frames=batch.frames[:, :2], mesh=batch.mesh[:, :2])
     moved = _map(predicted, lambda x: x[:, :2])
-    parts |= _body_losses(networks, pairs, moved, _flow_of(pairs, flow_labels), weights)
+    parts |= _body_losses(networks, pairs, canonical.points, moved, _flow_of(pairs, flow_labels), weights)
     return Outcome(torch.stack(list(parts.values())).sum(), parts, batch.frames[:, 1:].flatten(0, 1))
 
 
@@ -185,13 +185,17 @@ def _flow_of(batch: Batch, flow_labels: FlowLabels | None) -> tuple[Tensor, Tens
 
 
 def _body_losses(
-    networks: SmallNetworks, batch: Batch, predicted: Motion, flow: tuple[Tensor, Tensor] | None, weights: Weights
+    networks: SmallNetworks,
+    batch: Batch,
+    canonical: Tensor,
+    predicted: Motion,
+    flow: tuple[Tensor, Tensor] | None,
+    weights: Weights,
 ) -> dict[str, Tensor]:
     """Keypoints of the body: their change is what optical flow around them says, their place is near the mean."""
     n = batch.frames.shape[1] - 1
     count = networks.config.body
-    placed = predicted.scale[..., None, None] * predicted.expression[..., -count:, :]
-    body = (placed + predicted.translation[..., None, :])[..., :2]  # (G, 1 + N, B, 2)
+    body = compose(CanonicalKeypoints(canonical[:, None]), predicted)[..., -count:, :2]  # (G, 1 + N, B, 2)
     parts = {"body_level": weights.body_level * (body - networks.motion_extractor.body_mean).abs().mean()}
     if flow is not None:
         label, trusted = (x[:, 2::4, 2::4] for x in flow)
@@ -239,7 +243,7 @@ class _Scene:
         else:
             canonical, predicted = _keypoints(networks, batch)
             parts = _keypoint_losses(batch, canonical.points, predicted, config.weights)
-            parts |= _body_losses(networks, batch, predicted, flow, config.weights)
+            parts |= _body_losses(networks, batch, canonical.points, predicted, flow, config.weights)
 
         # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
         generator = torch.Generator().manual_seed(seed)
@@ -330,10 +334,11 @@ def _keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights
 
     # What moves a picture is the change since the source frame; a face's own level could as well be canonical.
     change = misses(deformation[:, 1:] - deformation[:, :1]) + weights.expression_level * misses(deformation)
+    missed = composed - batch.points
     # What moves a picture is how far keypoints have come since the source frame: an error that stays moves nothing.
-    shift = ((composed - batch.points)[:, 1:] - (composed - batch.points)[:, :1])[..., :2]
+    shift = (missed[:, 1:] - missed[:, :1])[..., :2]
     return {
-        "keypoint": weights.keypoint * ((composed - batch.points).abs() * axes * important).mean(),
+        "keypoint": weights.keypoint * (missed.abs() * axes * important).mean(),
         "shift": weights.shift * shift.abs().mean(),
         "expression": weights.expression * change,
         "canonical": weights.canonical * ((canonical[:, :J] - batch.canonical).abs() * axes).mean(),

@@ -110,7 +110,7 @@ class MotionVideo:
 
     def next_tick(self, now: float) -> float:
         """When to tick next: as the next frame is due, or on the common multiples of the picture interval."""
-        due = self._playout.next_due if self._playout.frame_for_frame else None
+        due = self._playout.next_due
         if due is None or now > due + 2 * self._interval:
             return (math.floor(now / self._interval) + 1) * self._interval
         return max(due, now + _LOOK_AGAIN * self._interval)
@@ -160,7 +160,7 @@ class MotionVideo:
                 # Slower than its rate, the engine goes on with what is due at this moment, not with what waited for it.
                 self._owed.discard(view)
                 at = self._clock()
-                due = self._playout.next_due if self._playout.frame_for_frame else None
+                due = self._playout.next_due
                 if due is not None and 0 <= due - at < _WORTH_WAITING * self._interval:
                     return  # the tick of that frame is near
                 newest = self.last = self._playout.sample(at)

@@ -124,8 +124,11 @@ class PlayoutBuffer:
 
     @property
     def next_due(self) -> float | None:
-        """When the frame after the one that plays is due, receiver's clock: as it is known, or else expected."""
-        if self._delay is None or not self._entries:
+        """When the frame after the one that plays is due, receiver's clock: as it is known, or else expected.
+
+        None where motion is interpolated, and before there is any.
+        """
+        if not self.frame_for_frame or self._delay is None or not self._entries:
             return None
         ahead = next((entry.capture for entry in self._entries if entry.capture > self._media), None)
         return self._delay + (self._entries[0].capture + self.interval if ahead is None else ahead)
@@ -149,7 +152,7 @@ class PlayoutBuffer:
             return 0.0
         excess = sorted(transit - base for transit in self._transits)
         reach = excess[min(int(self._settings.percentile * len(excess)), len(excess) - 1)]
-        # A frame that comes a little after its time is shown a little later; one that has none to its right is not.
+        # A frame of its own is shown when it comes, a little late; one to interpolate towards has to be there in time.
         on_top = -_UNSEEN * self.interval if self.frame_for_frame else self.interval
         return min(max(max(reach, 0.0) + on_top, 0.0), self._settings.maximum_depth)
 

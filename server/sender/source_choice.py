@@ -77,11 +77,9 @@ class PresentSource:
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""
-        heads = len(self.canonical.points)
+        heads = len(self.canonical.points)  # the body's keypoints tell where the head is in the picture
         own = replace(self.motion, expression=self.motion.expression[:heads])
-        placed = replace(
-            motion, translation=own.translation, scale=own.scale, expression=motion.expression[:heads]
-        )  # the body's keypoints tell where the head is in the picture
+        placed = replace(motion, translation=own.translation, scale=own.scale, expression=motion.expression[:heads])
         turned = replace(placed, expression=own.expression)
         spoken = replace(own, expression=placed.expression)
         return max(

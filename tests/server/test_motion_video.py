@@ -24,7 +24,6 @@ class Stage:
         self.shown: list[Hashable] = []
         self.dropped: list[str] = []
         self.watched: list[Hashable] = [FRONT]
-        self.frame_for_frame = False
         self.next_due: float | None = None
         stage: Any = self
         self.video = MotionVideo(
@@ -81,7 +80,7 @@ def test_a_slow_engine_goes_on_at_once_with_what_is_due_then() -> None:
 def test_frames_that_are_pictures_are_played_when_they_are_due() -> None:
     stage = Stage()
     assert stage.video.next_tick(10.01) == pytest.approx(10 + 1 / 30)  # the common grid
-    stage.frame_for_frame, stage.next_due = True, 10.02
+    stage.next_due = 10.02
     assert stage.video.next_tick(10.01) == 10.02
     assert 10.02 < stage.video.next_tick(10.02) < 10.03  # it is late: look again soon
     assert stage.video.next_tick(10.11) == pytest.approx(10 + 4 / 30)  # nothing comes any more
@@ -89,7 +88,7 @@ def test_frames_that_are_pictures_are_played_when_they_are_due() -> None:
 
 def test_a_slow_engine_waits_for_a_frame_that_is_nearly_due() -> None:
     stage = Stage()
-    stage.frame_for_frame, stage.next_due = True, 10.06
+    stage.next_due = 10.06
     stage.tick(10.00)
     stage.tick(10.03)
     stage.answer(10.055)

@@ -91,7 +91,7 @@ def frame_for_frame(
         played = buffer.sample(now)
         if played is not None:
             outputs.append((now, played))
-        due = buffer.next_due if buffer.frame_for_frame else None
+        due = buffer.next_due
         now = now + 0.005 if due is None else max(due, now + 0.005)
     return outputs
 
@@ -112,6 +112,7 @@ def test_slower_frames_than_pictures_are_interpolated() -> None:
     buffer = PlayoutBuffer(picture_interval=0.04)
     outputs = simulate(buffer, [(c, c + 0.02) for c in steady(6, fps=12.5)], 6, fps=25.0)
     assert not buffer.frame_for_frame
+    assert buffer.next_due is None
     yaws = np.array([float(o.motion.yaw) for t, o in outputs if t > 3])
     assert np.all(np.abs(np.diff(yaws) - 0.4) < 0.03)
 
