@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -24,7 +25,9 @@ from model.errors import InputError, NoFaceError
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
 from model.motion import Motion
+from model.registration import SIDE, thumbnail
 from model.source_frame import SourceSearch
+from model.surroundings import track
 from model.talking_head import TalkingHead
 from model.video import (
     OPUS_PRE_SKIP,
@@ -70,7 +73,7 @@ class EncodeOptions:
 class _Extracted:
     """A clip as motion."""
 
-    vectors: NDArray[np.float32]  # (T, 7 + 3K)
+    vectors: NDArray[np.float32]  # (T, 11 + 3K)
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
     source: NDArray[np.uint8]  # (S, S, 3)
@@ -151,7 +154,10 @@ def _extract(
     count: int,
     progress: Progress,
 ) -> _Extracted:
-    """Second pass: the motion of every frame, and which is the source image; writes the reference."""
+    """Second pass: the motion of every frame, and which is the source image; writes the reference.
+
+    What background and body do since the source image is measured once that is known, on small pictures kept in a file.
+    """
     size = head.profile.size
     if options.source_frame is not None and not 0 <= options.source_frame < count:
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
@@ -160,6 +166,7 @@ def _extract(
     times: list[Fraction] = []
     end = Fraction(0)
     with ExitStack() as stack:
+        small = stack.enter_context(TemporaryFile())
         reference = None
         if options.reference is not None:
             part = stack.enter_context(complete_file(options.reference))
@@ -173,15 +180,20 @@ def _extract(
                     search.consider(len(times), picture, Motion.from_vector(vector))
                 if reference is not None:
                     reference.frame(picture, timed.time, timed.duration)
+                small.write(thumbnail(picture).tobytes())
                 times.append(timed.time)
                 end = timed.time + timed.duration
-    chosen = search.best() if options.source_frame is None else options.source_frame
-    if chosen is None:
-        raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
+        chosen = search.best() if options.source_frame is None else options.source_frame
+        if chosen is None:
+            raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
+        motions = Motion.from_vector(np.concatenate(vectors))
+        small.flush()
+        thumbnails = np.memmap(small, np.uint8, "r", shape=(len(times), SIDE, SIDE))
+        motions = track(thumbnails, motions, chosen, head.profile.body)
     # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
     source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
     duration = len(times) / rate if rate else end
-    return _Extracted(np.concatenate(vectors), times, Fraction(duration), source)
+    return _Extracted(motions.to_vector(), times, Fraction(duration), source)
 
 
 def _encode_motion(

@@ -6,13 +6,15 @@ Angles     Degrees. yaw > 0 turns the face to the right of the image, pitch > 0 
 Rotation   R = Z(roll) Y(yaw) X(pitch), applied to column vectors.
 Keypoints  x = s (R x_c + delta) + t   (arXiv 2011.15126 eq. 2-3 with LivePortrait's scale); projection drops z.
 Free view  R <- R_u R and t <- t_u + t (arXiv 2011.15126, section 3.3).
+Background b = e^z Z(roll) q + (x, y) is where the background point q of a reference frame lies: not of the paper, whose
+           cameras stand still.
 
 Every function accepts NumPy arrays (the wire side) or torch tensors (the networks), with any leading batch shape.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +24,9 @@ from numpy.typing import NDArray
 Array: TypeAlias = Any
 """A NumPy array or a torch tensor; all arrays of one call are of one kind."""
 
-POSE_SCALARS = 7
-"""Scalars in front of the expression in `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z."""
+POSE_SCALARS = 11
+"""Scalars in front of the expression in `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z, and the four of the
+background: x, y, log size, roll."""
 
 
 def _namespace(x: Array) -> Any:
@@ -43,6 +46,12 @@ class Motion:
     translation: Array  # (..., 3)   crop units
     scale: Array  # (...)     1 = the size at which canonical keypoints are drawn
     expression: Array  # (..., K, 3) deformation delta of each keypoint, crop units at scale 1
+    background: Array = None  # (..., 4) where the background lies: x, y (crop units), log size, roll; None: unmoved
+
+    def __post_init__(self) -> None:
+        if self.background is None:
+            still = _namespace(self.translation).zeros_like(self.translation[..., :1])
+            object.__setattr__(self, "background", _namespace(still).concatenate([still] * 4, -1))
 
     @property
     def keypoints(self) -> int:
@@ -57,30 +66,33 @@ class Motion:
         return int(self.yaw.shape[0])
 
     def to_vector(self) -> NDArray[np.float32]:
-        """Flat wire order (..., 7 + 3K): yaw, pitch, roll, scale, t_x, t_y, t_z, then delta keypoint by keypoint."""
-        yaw, pitch, roll, scale, translation, expression = (
-            _to_numpy(a) for a in (self.yaw, self.pitch, self.roll, self.scale, self.translation, self.expression)
+        """Flat wire order (..., 11 + 3K): yaw, pitch, roll, scale, t_x, t_y, t_z, the background's x, y, log size and
+        roll, then delta keypoint by keypoint.
+        """
+        pose = np.stack([_to_numpy(a) for a in (self.yaw, self.pitch, self.roll, self.scale)], -1)
+        translation, background, expression = (
+            _to_numpy(a) for a in (self.translation, self.background, self.expression)
         )
-        pose = np.stack([yaw, pitch, roll, scale], -1)
         flat = expression.reshape(*expression.shape[:-2], -1)
-        return np.concatenate([pose, translation, flat], -1).astype(np.float32)
+        return np.concatenate([pose, translation, background, flat], -1).astype(np.float32)
 
     @staticmethod
     def from_vector(vector: Array) -> Motion:
         """Inverse of `to_vector`; keeps the array kind of its argument.
 
-        Raises ValueError when the last dimension is not 7 + 3K with K >= 1.
+        Raises ValueError when the last dimension is not 11 + 3K with K >= 1.
         """
         size = vector.shape[-1]
         if size <= POSE_SCALARS or (size - POSE_SCALARS) % 3:
-            raise ValueError(f"a motion vector has 7 + 3K scalars, not {size}")
+            raise ValueError(f"a motion vector has 11 + 3K scalars, not {size}")
         return Motion(
             yaw=vector[..., 0],
             pitch=vector[..., 1],
             roll=vector[..., 2],
             scale=vector[..., 3],
             translation=vector[..., 4:7],
-            expression=vector[..., 7:].reshape(*vector.shape[:-1], -1, 3),
+            background=vector[..., 7:POSE_SCALARS],
+            expression=vector[..., POSE_SCALARS:].reshape(*vector.shape[:-1], -1, 3),
         )
 
     def to_torch(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Motion:
@@ -161,7 +173,7 @@ def apply_view(motion: Motion, view: View) -> Motion:
     )
     yaw, pitch, roll = angles(turn @ rotation)
     translation = motion.translation + _like(motion.translation, np.asarray(view.translation, np.float32))
-    return Motion(yaw, pitch, roll, translation, motion.scale, motion.expression)
+    return replace(motion, yaw=yaw, pitch=pitch, roll=roll, translation=translation)
 
 
 def interpolate(a: Motion, b: Motion, weight: float) -> Motion:
@@ -180,6 +192,7 @@ def interpolate(a: Motion, b: Motion, weight: float) -> Motion:
         translation=line(a.translation, b.translation),
         scale=line(a.scale, b.scale),
         expression=line(a.expression, b.expression),
+        background=line(a.background, b.background),
     )
 
 
@@ -187,7 +200,7 @@ def transfer(driving: Motion, reference: Motion, source: Motion) -> Motion:
     """Motion that moves another person's `source` as `driving` has moved since `reference` (an avatar).
 
     Head rotation is absolute, so that the avatar looks where the driver looks; size, place and expression are relative,
-    because they carry the driver's identity.
+    because they carry the driver's identity. The background is the picture's and stays.
     """
     return Motion(
         yaw=driving.yaw,
@@ -196,6 +209,7 @@ def transfer(driving: Motion, reference: Motion, source: Motion) -> Motion:
         translation=source.translation + (driving.translation - reference.translation),
         scale=source.scale * (driving.scale / reference.scale),
         expression=source.expression + (driving.expression - reference.expression),
+        background=source.background + 0 * driving.background,  # of the driver's batch shape
     )
 
 
@@ -203,6 +217,26 @@ def distance(canonical: CanonicalKeypoints, a: Motion, b: Motion) -> Array:
     """Mean distance in crop units between the projected keypoints of two motions of one person, shape (...)."""
     gap = compose(canonical, a)[..., :2] - compose(canonical, b)[..., :2]
     return ((gap**2).sum(-1) ** 0.5).mean(-1)
+
+
+def background_since(now: Array, then: Array) -> Array:
+    """Where the background lies at place `now` that lay unmoved at place `then`, both (..., 4): now o then^-1.
+
+    For a source image at `then` and a driving frame at `now`; the other way round it says where driving pixels come
+    from.
+    """
+    xp = _namespace(now)
+    size, roll = now[..., 2] - then[..., 2], now[..., 3] - then[..., 3]
+    turned = xp.stack(turned_and_sized(then[..., 0], then[..., 1], size, roll), -1)
+    return xp.concatenate([now[..., :2] - turned, xp.stack([size, roll], -1)], -1)
+
+
+def turned_and_sized(x: Array, y: Array, size: Array, roll: Array) -> tuple[Array, Array]:
+    """e^size Z(roll) (x, y) of arrays of one shape."""
+    xp = _namespace(roll)
+    angle, factor = xp.deg2rad(roll), xp.exp(size)
+    c, s = factor * xp.cos(angle), factor * xp.sin(angle)
+    return c * x - s * y, s * x + c * y
 
 
 def _transpose(matrix: Array) -> Array:

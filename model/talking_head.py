@@ -59,7 +59,7 @@ class Profile:
 
     @property
     def motion_size(self) -> int:
-        """Scalars of a motion vector, 7 + 3K."""
+        """Scalars of a motion vector, 11 + 3K."""
         return POSE_SCALARS + 3 * self.keypoints
 
 

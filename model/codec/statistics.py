@@ -18,8 +18,9 @@ from model.codec.entropy import MAX_WIDTH, laplace_bits
 from model.codec.quantise import quantise
 from model.errors import WeightsError
 
-POSE_SCALARS = 7
-"""Scalars before the expression: yaw, pitch, roll, scale, t_x, t_y, t_z (the order of `Motion.to_vector`)."""
+POSE_SCALARS = 11
+"""Scalars before the expression, in the order of `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z, and x, y,
+log size and roll of the background."""
 
 MAX_KEYPOINTS = 64
 """With more, one frame of the worst motion would not fit into a message."""
@@ -40,15 +41,16 @@ _LARGEST_FITTED = 1000  # levels; larger residuals count as this one
 _GROWTH = 0.6
 _FEWEST_CLIPS = 0.25  # share of the clips that a row must be fitted from
 
-_POSE_MEAN = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-_POSE_UNITS = (0.5, 0.5, 0.5, 0.006, 0.006, 0.006, 0.006)
+_POSE_MEAN = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_POSE_UNITS = (0.5, 0.5, 0.5, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006, 0.35)
+_BACKGROUND = slice(7, POSE_SCALARS)  # lies at zero while the camera stands still
 _EXPRESSION_UNIT = 0.02  # of an orthonormal coefficient, crop units
 _ARRAYS = ("mean", "importance", "basis", "units", "widths")
 
 
 @dataclass(frozen=True)
 class MotionStatistics:
-    """Transform and widths of motion vectors with N = 7 + 3K scalars. Raises WeightsError when shapes disagree."""
+    """Transform and widths of motion vectors with N = 11 + 3K scalars. Raises WeightsError when shapes disagree."""
 
     mean: NDArray[np.float32]  # (N,)      motion that an all-zero frame decodes to
     importance: NDArray[np.float32]  # (3K,)   perceptual weight of each delta value, > 0
@@ -67,7 +69,7 @@ class MotionStatistics:
             "widths": (INTRA + 1, size),
         }
         if expression <= 0 or expression % 3 or self.keypoints > MAX_KEYPOINTS:
-            raise WeightsError(f"codec statistics are for {size} scalars, not 7 + 3K with K up to {MAX_KEYPOINTS}")
+            raise WeightsError(f"codec statistics are for {size} scalars, not 11 + 3K with K up to {MAX_KEYPOINTS}")
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape:
@@ -123,7 +125,7 @@ class MotionStatistics:
     @staticmethod
     def default(keypoints: int) -> MotionStatistics:
         """Hand-set statistics for a model that has none yet: identity basis, widths of a mildly moving head."""
-        pose = np.array([1.0, 1.0, 0.6, 0.5, 0.8, 0.8, 0.01])  # units in 40 ms
+        pose = np.array([1.0, 1.0, 0.6, 0.5, 0.8, 0.8, 0.01, 0.3, 0.3, 0.1, 0.1])  # units in 40 ms
         at_40_ms = np.concatenate([pose, np.full(3 * keypoints, 0.15)])
         growth = np.sqrt(np.minimum(np.array(_FIT_MS), 900.0) / 40.0)
         temporal = growth[:, None] * at_40_ms
@@ -142,7 +144,7 @@ class MotionStatistics:
         frame_rates: Sequence[float],
         importance: NDArray[np.floating] | None = None,
     ) -> MotionStatistics:
-        """Statistics of training motion: clips of (T, 7 + 3K) at their frames per second; every clip counts the same.
+        """Statistics of training motion: clips of (T, 11 + 3K) at their frames per second; every clip counts the same.
 
         `importance` (3K,) weights the delta values before the transform: 2 means half the quantisation error there.
         Raises ValueError without a clip of at least two frames.
@@ -151,6 +153,7 @@ class MotionStatistics:
         if not usable:
             raise ValueError("codec statistics need at least one clip of two frames")
         mean = np.mean([clip.mean(0) for clip, _ in usable], 0)
+        mean[_BACKGROUND] = 0.0  # one that stands still is to be decoded as that, and not as nearly that
         weight = np.ones(mean.size - POSE_SCALARS) if importance is None else np.asarray(importance, np.float64)
         expressions = [(clip[:, POSE_SCALARS:] - mean[POSE_SCALARS:]) * weight for clip, _ in usable]
         within = np.mean([np.cov(e.T, bias=True) for e in expressions], 0)

@@ -21,7 +21,7 @@ from PIL import Image
 from model.evaluate.clips import Clip
 from model.evaluate.conventional import CODECS, code
 from model.evaluate.keypoint_warp import keypoint_warp
-from model.evaluate.rendering import BATCH, enrol, extract, render
+from model.evaluate.rendering import BATCH, enrol, extract_clip, render
 from model.evaluate.scoring import Frames, Networks, Scores, Truth, as_frames, as_tensor, flicker_of_pairs, mean_scores
 from model.evaluate.sheets import contact_sheet
 from model.motion import Motion, compose
@@ -46,11 +46,12 @@ def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int 
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     scored = clip.driving(every)
-    driving, systems = _pictures(head, state, clip, x264.frames, scored)
+    motions = extract_clip(head, clip.frames, clip.source)
+    driving, systems = _pictures(head, state, clip, motions, x264.frames, scored)
     truth = Truth(driving, networks)
     scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
     if every > 1:
-        driving_before, before = _pictures(head, state, clip, x264.frames, scored - 1)
+        driving_before, before = _pictures(head, state, clip, motions, x264.frames, scored - 1)
         for name, frames in systems.items():
             scores[name]["flicker"] = flicker_of_pairs((before[name], frames), (driving_before, driving))
     scores["x264"]["kbps"] = x264.kbps()
@@ -58,15 +59,14 @@ def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int 
 
 
 def _pictures(
-    head: TalkingHead, state: SourceState, clip: Clip, x264: Frames, which: NDArray[np.intp]
+    head: TalkingHead, state: SourceState, clip: Clip, motions: Motion, x264: Frames, which: NDArray[np.intp]
 ) -> tuple[Frames, dict[str, Frames]]:
     """The driving frames that `which` picks, and what each system makes of them."""
     source, driving = clip.source_frame, clip.frames[which]
-    motions = extract(head, driving)
     systems = {
-        "model": render(head, state, motions),
+        "model": render(head, state, motions[which]),
         "copy": np.broadcast_to(source, driving.shape),
-        "warp": _warp(state, source, motions),
+        "warp": _warp(state, source, motions[which]),
         "x264": x264[which],
     }
     return driving, systems

@@ -25,7 +25,7 @@ from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder, MotionEncoder
 from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.conventional import CODECS, Codec, code
-from model.evaluate.rendering import enrol, extract, render
+from model.evaluate.rendering import enrol, extract_clip, render
 from model.evaluate.scoring import Networks, Scores, Truth, mean_scores
 from model.motion import Motion
 from model.talking_head import TalkingHead
@@ -47,7 +47,7 @@ SHOWN = ("lpips", "psnr", "ssim", "flicker")
 class Sent:
     """Motion after the channel."""
 
-    vectors: NDArray[np.float32]  # (T, 7 + 3K) as the receiver decodes them
+    vectors: NDArray[np.float32]  # (T, 11 + 3K) as the receiver decodes them
     messages: tuple[int, ...]  # payload bytes of each
 
     def kbps(self) -> float:
@@ -60,7 +60,7 @@ class Sent:
 
 
 def send(statistics: MotionStatistics, vectors: NDArray[np.float32], rate: Rate) -> Sent:
-    """Motion vectors (T, 7 + 3K) through encoder and decoder, with acknowledgements as in a call.
+    """Motion vectors (T, 11 + 3K) through encoder and decoder, with acknowledgements as in a call.
 
     A frame that the rate leaves out repeats the one before.
     """
@@ -115,7 +115,7 @@ def motion_points(
     """The motion stream at each step index, and the scores without quantisation (from the same compressed source)."""
     source = encode_source(clip.source_frame)
     state = enrol(head, decode_source(source))
-    vectors = extract(head, clip.frames[1:]).to_vector()
+    vectors = extract_clip(head, clip.frames, clip.source)[1:].to_vector()
     truth = Truth(clip.frames[1:][::every], networks)
     unquantised = truth.score(render(head, state, Motion.from_vector(vectors[::every])), consecutive=every == 1)
     points = []

@@ -9,6 +9,8 @@ import torch
 
 from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
+from model.registration import thumbnail
+from model.surroundings import track
 from model.talking_head import SourceState, TalkingHead
 
 # Frames are copied into tensors: decoders and broadcasting hand out arrays that cannot be written to.
@@ -28,6 +30,12 @@ def extract(head: TalkingHead, frames: Frames) -> Motion:
         batch = torch.from_numpy(np.array(frames[start : start + BATCH])).permute(0, 3, 1, 2)
         vectors.append(head.extract(batch).to_vector())
     return Motion.from_vector(np.concatenate(vectors))
+
+
+def extract_clip(head: TalkingHead, frames: Frames, source: int) -> Motion:
+    """Motion of all frames of a clip (T, S, S, 3) with that of background and body since the frame `source`."""
+    thumbnails = np.stack([thumbnail(frame) for frame in frames])
+    return track(thumbnails, extract(head, frames), source, head.profile.body)
 
 
 def render(head: TalkingHead, state: SourceState, motions: Motion, views: Sequence[View] | None = None) -> Frames:

@@ -46,6 +46,11 @@ class Crop:
         # than half a grey level away.
         return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=1.0))
 
+    def motion_to(self, other: Crop) -> NDArray[np.float32]:
+        """How far what stands still in the frame moves from this crop to another: (4,) as of `Motion.background`."""
+        shift = np.array([self.x - other.x, self.y - other.y]) * 2 / other.side
+        return np.array([*shift, np.log(self.side / other.side), 0.0], np.float32)
+
     def paste(self, frame: NDArray[np.uint8], rendered: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A copy of the frame uint8 (H, W, 3) with a rendered crop uint8 (S, S, 3) put back, edges feathered."""
         side = max(1, round(self.side))

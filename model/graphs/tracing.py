@@ -13,7 +13,7 @@ from model.networks.small import SmallNetworks
 
 
 class Extraction(nn.Module):
-    """H and Delta: picture (B, 3, S, S) in [0, 1] -> motion vectors (B, 7 + 3K) in the order of `Motion.to_vector`."""
+    """H and Delta: picture (B, 3, S, S) in [0, 1] -> motion vectors (B, 11 + 3K) in the order of `Motion.to_vector`."""
 
     def __init__(self, networks: SmallNetworks) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Extraction(nn.Module):
 
 
 class Rendering(nn.Module):
-    """M and G: keypoints (B, K, 3), motion vectors (B, 7 + 3K) of source and driving frame, features -> (B, 3, S, S).
+    """M and G: keypoints (B, K, 3), motion vectors (B, 11 + 3K) of source and driving frame, features -> (B, 3, S, S).
 
     names   of the features, in the order in which they are given
     """
@@ -41,9 +41,9 @@ class Rendering(nn.Module):
 
 
 def motion_vector(motion: Motion) -> Tensor:
-    """`Motion.to_vector` for tensors that stay tensors: (B, 7 + 3K)."""
+    """`Motion.to_vector` for tensors that stay tensors: (B, 11 + 3K)."""
     pose = torch.stack([motion.yaw, motion.pitch, motion.roll, motion.scale], -1)
-    return torch.cat([pose, motion.translation, motion.expression.flatten(-2)], -1)
+    return torch.cat([pose, motion.translation, motion.background, motion.expression.flatten(-2)], -1)
 
 
 def trace(module: nn.Module, examples: tuple[Tensor, ...]) -> Any:

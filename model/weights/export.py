@@ -16,8 +16,11 @@ from tqdm import tqdm
 from model.atomic_file import complete_file
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError
+from model.motion import Motion
 from model.networks.small import SmallNetworks
 from model.profiles.small import EYES, MOUTH
+from model.registration import thumbnail
+from model.surroundings import track
 from model.talking_head import Profile, TalkingHead
 from model.train.data import ClipSet
 from model.weights.manifest import describe
@@ -57,11 +60,15 @@ def fit_statistics(networks: SmallNetworks, clips: ClipSet, clips_per_person: in
         clip = clips.clips[index]
         if clip.kind != "clip":
             continue
-        vectors = []
+        vectors, thumbnails = [], []
         for start in range(0, len(clip.rows), 32):
-            frames = clips.frames[torch.from_numpy(clip.rows[start : start + 32])].permute(0, 3, 1, 2).float() / 255
+            crops = clips.frames[torch.from_numpy(clip.rows[start : start + 32])]
+            frames = crops.permute(0, 3, 1, 2).float() / 255
             vectors.append(networks.motion(frames.contiguous(memory_format=torch.channels_last)).to_vector())
-        sequences.append(np.concatenate(vectors))
+            thumbnails += [thumbnail(crop) for crop in crops.cpu().numpy()]
+        motions = Motion.from_vector(np.concatenate(vectors))
+        middle = len(clip.rows) // 2
+        sequences.append(track(np.stack(thumbnails), motions, middle, networks.config.body).to_vector())
         frame_rates.append(clip.frame_rate)
     return MotionStatistics.fit(sequences, frame_rates, importance(networks.config.keypoints))
 

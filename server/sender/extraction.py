@@ -24,7 +24,9 @@ from model.expression import eye_openness
 from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion, transfer
+from model.registration import Picture, thumbnail
 from model.source_quality import quality
+from model.surroundings import Reference, SurroundingsTracker
 from model.talking_head import TalkingHead
 from server.sender.capture import CapturedFrame, FrameMailbox
 from server.sender.motion_publisher import MotionSample
@@ -93,7 +95,8 @@ class Extractor(Protocol):
     """What is used of TalkingHead, in NumPy: see `ModelExtractor`."""
 
     size: int
-    heads: int  # how many keypoints follow the head; those of the body come after them
+    heads: int  # how many keypoints follow the head
+    body: int  # and how many after them are the body's
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
     def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]: ...
@@ -151,6 +154,9 @@ class Extraction(threading.Thread):
         self._pending: PresentSource | None = None  # chosen, and not yet with the receiver
         self._lock = threading.Lock()
         self._answers: list[tuple[int, VisavisError | None]] = []
+        self._surroundings = SurroundingsTracker(extractor.body)
+        self._reference: Reference | None = None  # the last frame's
+        self._last_crop: Crop | None = None
         self._last_ms: float | None = None
         self._present: bool | None = None  # unknown before the first frame
         self._several = False
@@ -187,7 +193,7 @@ class Extraction(threading.Thread):
         if crop is None:
             return
         picture = crop.cut(frame.image, self._extractor.size)
-        motion = self._extractor.extract(picture)
+        motion = self._followed(self._extractor.extract(picture), picture, crop)
         pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
         self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
         driven = self._sources(picture, motion, frame.capture_ms)
@@ -199,6 +205,18 @@ class Extraction(threading.Thread):
                 MotionSample(driven[0].to_vector(), frame.capture_ms, driven[1]),
                 StageTimes(median(self._capture_times), median(self._extract_times)),
             )
+
+    def _followed(self, motion: Motion, picture: NDArray[np.uint8], crop: Crop) -> Motion:
+        """The motion with that of background and body since the current source image; an avatar has its own."""
+        if self._avatar is not None:
+            return motion
+        before, self._last_crop = self._last_crop, crop
+        expected = None if before in (None, crop) else before.motion_to(crop)
+        source = None if self._cover is None else self._cover.current.reference
+        small = Picture(thumbnail(picture))
+        followed = self._surroundings.follow(small, motion, source, expected)
+        self._reference = self._surroundings.reference(small, motion)
+        return followed
 
     def _look(self, frame: CapturedFrame) -> Crop | None:
         """The head's crop, or None while there is no face to send."""
@@ -225,7 +243,7 @@ class Extraction(threading.Thread):
             return self._avatar.drive(motion), self._cover.current.index
         judged = quality(crop, motion, self._eyes(motion))
         if self._cover.update(motion, judged.clarity, now_ms) and self._pending is None:
-            self._submit(crop, self._cover.next_index)
+            self._submit(crop, self._cover.next_index, self._reference)
         return motion, self._cover.current.index
 
     def _settle(self) -> None:
@@ -248,7 +266,8 @@ class Extraction(threading.Thread):
     def _choose_first(self, choice: FirstChoice, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> None:
         if self._canonical is None:
             self._canonical, _ = self._extractor.enrol(crop)
-        chosen = choice.consider(Candidate(crop, motion, quality(crop, motion, self._eyes(motion))), now_ms)
+        judged = quality(crop, motion, self._eyes(motion))
+        chosen = choice.consider(Candidate(crop, motion, judged, self._reference), now_ms)
         if chosen is None:
             return
         self._choice = None
@@ -257,13 +276,13 @@ class Extraction(threading.Thread):
             self._avatar.start(chosen.motion)
             self._submit(self._avatar.crop, 0)
         else:
-            self._submit(chosen.crop, 0)
+            self._submit(chosen.crop, 0, chosen.reference)
 
-    def _submit(self, crop: NDArray[np.uint8], index: int) -> None:
+    def _submit(self, crop: NDArray[np.uint8], index: int, reference: Reference | None = None) -> None:
         image = encode_source(crop)
         canonical, motion = self._extractor.enrol(crop)
         heads = CanonicalKeypoints(canonical.points[: self._extractor.heads])
-        self._pending = PresentSource(index, heads, motion)
+        self._pending = PresentSource(index, heads, motion, reference)
         self._listener.on_source(SourceImage(index, image.data, image.sha256))
 
     def _eyes(self, motion: Motion) -> float:
@@ -277,7 +296,8 @@ class ModelExtractor:
     def __init__(self, model: TalkingHead) -> None:
         self._model = model
         self.size = model.profile.size
-        self.heads = model.profile.keypoints - model.profile.body
+        self.body = model.profile.body
+        self.heads = model.profile.keypoints - self.body
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion:
         """Motion of a crop (S, S, 3), no batch shape."""

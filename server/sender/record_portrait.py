@@ -29,6 +29,8 @@ from model.expression import eye_openness, mouth_opening
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop, still_crop
 from model.motion import CanonicalKeypoints, Motion, interpolate, transfer
+from model.registration import thumbnail
+from model.surroundings import track
 from model.talking_head import TalkingHead
 from model.video import OPUS_PRE_SKIP, upright
 from server.sender.extraction import ModelExtractor
@@ -49,7 +51,7 @@ MOTION = Rate(step_index=-4, frames_per_message=10, header_bytes=0)
 
 
 def close_loop(vectors: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Let the last `frames` of motion vectors (T, 7 + 3K) glide into the first one, so that a repetition shows no jump.
+    """Let the last `frames` of motion vectors (T, 11 + 3K) glide into the first one: a repetition shows no jump.
 
     Raises ValueError when there are not more frames than that.
     """
@@ -75,7 +77,7 @@ def calm_frame(motions: Motion, canonical: CanonicalKeypoints) -> int:
 
 
 def onto_portrait(motions: Motion, driver: CanonicalKeypoints, still: Motion) -> NDArray[np.float32]:
-    """Motion vectors (T, 7 + 3K) that move the portrait, at rest in `still`, as the driver moves: `motions` (T,).
+    """Motion vectors (T, 11 + 3K) that move the portrait, at rest in `still`, as the driver moves: `motions` (T,).
 
     The driver's usual pose becomes the portrait's own, so that the picture is turned no further than needed; the
     expression is relative to the driver's calmest frame.
@@ -105,14 +107,19 @@ def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHe
     if len(frames) < 2 * LOOP_SECONDS * FPS:
         raise InputError(f"{clip} holds {len(frames) / FPS:.1f} s from there on: too little for a loop")
     crop = clip_crop(frames, finder)
-    vectors = np.stack([extractor.extract(crop.cut(f, extractor.size)).to_vector() for f in tqdm(frames, "motion")])
-    driver, _ = extractor.enrol(crop.cut(frames[0], extractor.size))
+    crops = [crop.cut(frame, extractor.size) for frame in frames]
+    vectors = np.stack([extractor.extract(one).to_vector() for one in tqdm(crops, "motion")])
+    driver, _ = extractor.enrol(crops[0])
+    extracted = Motion.from_vector(vectors)
+    motions = track(
+        np.stack([thumbnail(one) for one in crops]), extracted, calm_frame(extracted, driver), extractor.body
+    )
 
     picture = portrait_picture()
     portrait = roomier(still_crop(picture, finder), picture.shape[0])
     image = portrait.cut(picture, extractor.size)
     canonical, still = extractor.enrol(image)
-    closed = close_loop(onto_portrait(Motion.from_vector(vectors), driver, still), round(LOOP_SECONDS * FPS))
+    closed = close_loop(onto_portrait(motions, driver, still), round(LOOP_SECONDS * FPS))
     voice = speak(mouth_opening(canonical, Motion.from_vector(closed)), float(FPS))
 
     header = VavHeader(

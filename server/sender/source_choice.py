@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, distance
 from model.source_quality import Quality
+from model.surroundings import Reference
 
 FIRST_WINDOW_MS = 800.0
 """How long the first choice may take, counted from the first frame with a face."""
@@ -48,6 +49,7 @@ class Candidate:
     crop: NDArray[np.uint8]  # (S, S, 3) RGB
     motion: Motion  # NumPy, no batch shape
     quality: Quality
+    reference: Reference | None = None  # of this frame, for those that it will be the source of
 
 
 class FirstChoice:
@@ -74,6 +76,7 @@ class PresentSource:
     index: int  # as motion messages name it
     canonical: CanonicalKeypoints  # NumPy, of the keypoints that follow the head, which come first
     motion: Motion  # NumPy, no batch shape
+    reference: Reference | None = None  # what later frames are held against; None of a picture that no camera took
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""

@@ -72,8 +72,9 @@ def _vector(index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
         -index / 256,
         0,
     ]
+    background = [index % 4 / 64, 0, -index / 512, index // 3]
     expression = [((index * 7 + 3 * i) % 11 - 5) / 256 for i in range(3 * KEYPOINTS)]
-    return np.array([*pose, *expression], np.float32)
+    return np.array([*pose, *background, *expression], np.float32)
 
 
 def _messages(statistics: MotionStatistics) -> list[dict[str, Any]]:

@@ -72,5 +72,5 @@ def test_impossible_rates_are_refused(arguments: dict[str, float]) -> None:
 
 def test_frame_rate_is_a_limit() -> None:
     encoder = MotionEncoder(MotionStatistics.default(2), Rate(frames_per_second=10))
-    sent = [encoder.encode(np.zeros(13), round(i * 1000 / 30)) is not None for i in range(90)]
+    sent = [encoder.encode(np.zeros(encoder.statistics.size), round(i * 1000 / 30)) is not None for i in range(90)]
     assert sum(sent) == 30

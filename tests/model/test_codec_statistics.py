@@ -19,18 +19,30 @@ from model.codec.quantise import (
     rescale,
     step_factor,
 )
-from model.codec.statistics import ELAPSED_MS, INTRA, MotionStatistics, elapsed_row
+from model.codec.statistics import ELAPSED_MS, INTRA, POSE_SCALARS, MotionStatistics, elapsed_row
 from model.errors import WeightsError
 
 steps = st.integers(MIN_STEP_INDEX, MAX_STEP_INDEX)
 
 
 def walk(frames: int, keypoints: int, seed: int = 0) -> NDArray[np.float64]:
-    """A head that wanders and a face with three independent movements, (T, 7 + 3K)."""
+    """A head that wanders and a face with three independent movements, (T, 11 + 3K)."""
     generator = np.random.default_rng(seed)
     directions = generator.normal(size=(3, 3 * keypoints)) / np.sqrt(3 * keypoints)
     hidden = generator.normal(size=(frames, 3)).cumsum(0) * 0.02
-    pose = generator.normal(size=(frames, 7)).cumsum(0) * [0.3, 0.3, 0.2, 0.001, 0.003, 0.003, 0.0]
+    pose = generator.normal(size=(frames, 11)).cumsum(0) * [
+        0.3,
+        0.3,
+        0.2,
+        0.001,
+        0.003,
+        0.003,
+        0.0,
+        0.002,
+        0.002,
+        0.0,
+        0.0,
+    ]
     pose[:, 3] += 1.0
     return np.concatenate([pose, hidden @ directions], 1)
 
@@ -47,10 +59,16 @@ def test_transform_is_inverted(fitted: MotionStatistics) -> None:
 
 
 def test_fit_packs_the_expression_into_few_coefficients(fitted: MotionStatistics) -> None:
-    coefficients = fitted.to_coefficients(walk(200, 5, 3))[:, 7:]
+    coefficients = fitted.to_coefficients(walk(200, 5, 3))[:, POSE_SCALARS:]
     energy = (coefficients**2).sum(0)
     assert energy[:6].sum() > 0.5 * energy.sum()
     np.testing.assert_allclose(fitted.basis.T @ fitted.basis, np.eye(15), atol=1e-5)
+
+
+def test_an_unmoved_background_is_decoded_as_exactly_that(fitted: MotionStatistics) -> None:
+    decoded = fitted.to_vectors(np.zeros(fitted.size))
+    np.testing.assert_array_equal(decoded[7:POSE_SCALARS], np.zeros(4, np.float32))
+    assert decoded[3] == pytest.approx(1.0, abs=0.1)
 
 
 def test_widths_grow_with_elapsed_time(fitted: MotionStatistics) -> None:
@@ -71,7 +89,7 @@ def test_importance_halves_the_error_where_it_is_two() -> None:
     statistics = MotionStatistics.fit([walk(100, 5)], [25.0], importance)
     generator = np.random.default_rng(0)
     noise = generator.uniform(-0.5, 0.5, size=(500, statistics.size))
-    error = np.abs(statistics.to_vectors(noise) - statistics.to_vectors(noise * 0))[:, 7:].mean(0)
+    error = np.abs(statistics.to_vectors(noise) - statistics.to_vectors(noise * 0))[:, POSE_SCALARS:].mean(0)
     assert error[:3].mean() == pytest.approx(error[3:].mean() / 2, rel=0.1)
 
 

@@ -227,9 +227,9 @@ def test_wild_motion_still_fits_a_message() -> None:
     encoder = MotionEncoder(statistics, Rate(step_index=-24, frames_per_message=8, repeat=8), epoch=0)
     decoder = MotionDecoder(statistics)
     generator = np.random.default_rng(0)
-    received = 0
+    received, size = 0, statistics.size
     for index in range(40):
-        message = encoder.encode(generator.normal(size=199) * 10.0 ** generator.uniform(-3, 5, 199), index * 40)
+        message = encoder.encode(generator.normal(size=size) * 10.0 ** generator.uniform(-3, 5, size), index * 40)
         if message is not None:
             assert len(message) <= MAX_MESSAGE_BYTES
             received += len(decoder.decode(message))

@@ -32,6 +32,7 @@ def random_motion(seed: int, shape: tuple[int, ...] = (3,), keypoints: int = 5) 
         translation=rng.uniform(-0.3, 0.3, (*shape, 3)),
         scale=rng.uniform(0.7, 1.4, shape),
         expression=rng.normal(0, 0.02, (*shape, keypoints, 3)),
+        background=rng.normal(0, 0.05, (*shape, 4)),
     )
 
 
@@ -45,7 +46,15 @@ def neutral(keypoints: int = 1) -> Motion:
 
 
 def fields_of(motion: Motion) -> list[Any]:
-    return [motion.yaw, motion.pitch, motion.roll, motion.translation, motion.scale, motion.expression]
+    return [
+        motion.yaw,
+        motion.pitch,
+        motion.roll,
+        motion.translation,
+        motion.scale,
+        motion.expression,
+        motion.background,
+    ]
 
 
 def turned(point: tuple[float, float, float], yaw: float = 0, pitch: float = 0, roll: float = 0) -> Floats:
@@ -235,8 +244,11 @@ def test_distance_is_symmetric_zero_for_equals_and_sees_translation(seed: int) -
 @given(seeds)
 def test_transfer_to_oneself_is_the_driving_motion(seed: int) -> None:
     driving, reference = random_motion(seed), random_motion(seed + 1)
-    for x, y in zip(fields_of(algebra.transfer(driving, reference, reference)), fields_of(driving), strict=True):
+    *moved, background = fields_of(algebra.transfer(driving, reference, reference))
+    *wanted, _ = fields_of(driving)
+    for x, y in zip(moved, wanted, strict=True):
         np.testing.assert_allclose(x, y, atol=1e-12)
+    np.testing.assert_array_equal(background, reference.background)
 
 
 @given(seeds)
@@ -267,8 +279,28 @@ def test_vector_round_trip(seed: int, keypoints: int) -> None:
 
 def test_vector_order() -> None:
     one, two, three, four = (np.float32(a) for a in (1, 2, 3, 4))
-    motion = Motion(one, two, three, np.array([5, 6, 7]), four, np.arange(8, 14).reshape(2, 3))
-    np.testing.assert_array_equal(motion.to_vector(), np.arange(1, 14))
+    background = np.array([8, 9, 10, 11])
+    motion = Motion(one, two, three, np.array([5, 6, 7]), four, np.arange(12, 18).reshape(2, 3), background)
+    np.testing.assert_array_equal(motion.to_vector(), np.arange(1, 18))
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 5)])
+def test_a_background_that_is_not_named_is_unmoved(shape: tuple[int, ...]) -> None:
+    named = random_motion(0, shape)
+    fields = (named.yaw, named.pitch, named.roll, named.translation, named.scale, named.expression)
+    still = Motion(*fields)
+    np.testing.assert_array_equal(still.background, np.zeros((*shape, 4)))
+    tensors = Motion(*(torch.from_numpy(np.asarray(f)) for f in fields))
+    assert tensors.background.shape == (*shape, 4)
+    assert tensors.background.dtype == torch.float64
+
+
+def test_the_background_of_a_transfer_is_the_pictures() -> None:
+    driving, source = random_motion(1), random_motion(2, ())
+    moved = algebra.transfer(driving, driving[0], source)
+    np.testing.assert_array_equal(moved.background, np.broadcast_to(source.background, (3, 4)))
+    seen = algebra.apply_view(driving, View(yaw=20))
+    np.testing.assert_array_equal(seen.background, driving.background)
 
 
 def test_vector_of_tensors_stays_a_tensor() -> None:
@@ -278,9 +310,9 @@ def test_vector_of_tensors_stays_a_tensor() -> None:
     torch.testing.assert_close(back.expression, motion.expression)
 
 
-@pytest.mark.parametrize("size", [0, 6, 7, 8, 9, 11])
+@pytest.mark.parametrize("size", [0, 7, 10, 11, 12, 13, 15])
 def test_vector_of_a_wrong_size_is_refused(size: int) -> None:
-    with pytest.raises(ValueError, match="7 \\+ 3K"):
+    with pytest.raises(ValueError, match="11 \\+ 3K"):
         Motion.from_vector(np.zeros((2, size), np.float32))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.motion import CanonicalKeypoints, Motion, compose
+from model.motion import CanonicalKeypoints, Motion, background_since, compose, turned_and_sized
 from model.networks.grid import pixel_grid
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm, warp
@@ -115,6 +116,33 @@ def test_flow_follows_a_moved_body_without_turning_it(networks: SmallNetworks) -
     row = round((1 + BODY[2][1]) * 32 - 0.5)
     assert gap[row, 32].tolist() == pytest.approx([-0.1, 0.0], abs=0.02)
     assert gap[row, 28].tolist() == pytest.approx(gap[row, 32].tolist(), abs=0.02)  # shifted, not turned
+
+    # Shoulders that tilt by 4 degrees about the lowest keypoint turn what is around them by as much.
+    tilted = delta.clone()
+    arm = delta[0, heads:, :2] - delta[0, -1, :2]
+    x, y = turned_and_sized(arm[:, 0], arm[:, 1], torch.zeros(3), torch.full((3,), 4.0))
+    tilted[0, heads:, :2] = torch.stack([x, y], -1) + delta[0, -1, :2]
+    motion = networks.dense_motion(features, canonical, still, replace(still, expression=tilted))
+    gap = (motion.flow - pixel_grid(64, 64, motion.flow))[0]
+    across = (gap[row, 40] - gap[row, 24]) / (pixel_grid(64, 64, motion.flow)[row, 40, 0] * 2)
+    assert across[1].item() == pytest.approx(-np.sin(np.radians(4)), abs=0.02)
+
+
+def test_flow_follows_a_moved_background_but_not_on_the_head(networks: SmallNetworks) -> None:
+    points = 0.15 * torch.randn(1, SMALL.keypoints, 3, generator=torch.Generator().manual_seed(0))
+    zero, one = torch.zeros(1), torch.ones(1)
+    still = Motion(zero, zero, zero, torch.zeros(1, 3), one, torch.zeros(1, SMALL.keypoints, 3))
+    moved = replace(still, background=torch.tensor([[0.1, -0.05, 0.02, 3.0]]))
+    features = networks.appearance(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
+    motion = networks.dense_motion(features, CanonicalKeypoints(points), still, moved)
+    gap = (motion.flow - pixel_grid(64, 64, motion.flow))[0]
+    assert gap[32, 32].tolist() == pytest.approx([0.0, 0.0], abs=0.02)  # the head
+    corner = (-1 + 1 / 64, -1 + 1 / 64)  # a background pixel; where it lies in the source and is then moved, is here
+    back = background_since(np.zeros(4), np.array([0.1, -0.05, 0.02, 3.0]))
+    wanted = np.array(turned_and_sized(*corner, back[2], back[3])) + back[:2] - corner
+    assert gap[0, 0].tolist() == pytest.approx(wanted.tolist(), abs=0.02)
+    deep = (motion.volume_flow[0, -1, 0, 0, :2] - pixel_grid(32, 32, motion.flow)[0, 0]).tolist()
+    assert deep == pytest.approx(wanted.tolist(), abs=0.02)
 
 
 def test_gradients_reach_every_parameter(image: torch.Tensor) -> None:

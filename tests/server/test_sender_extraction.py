@@ -21,7 +21,7 @@ from server.sender.extraction import NO_FACE, SEVERAL_FACES, Avatar, Extraction,
 from server.sender.motion_publisher import MotionSample
 from server.sender.source_choice import FIRST_WINDOW_MS, SETTLE_MS
 
-SIZE = 32
+SIZE = 64
 K = SMALL.keypoints
 
 
@@ -44,9 +44,9 @@ def face() -> CanonicalKeypoints:
     return CanonicalKeypoints(points)
 
 
-def motion(yaw: float = 0.0) -> Motion:
+def motion(yaw: float = 0.0, scale: float = 1.0) -> Motion:
     zero = np.float32(0)
-    return Motion(np.float32(yaw), zero, zero, np.zeros(3, np.float32), np.float32(1), np.zeros((K, 3), np.float32))
+    return Motion(np.float32(yaw), zero, zero, np.zeros(3, np.float32), np.float32(scale), np.zeros((K, 3), np.float32))
 
 
 class FakeModel:
@@ -54,12 +54,14 @@ class FakeModel:
 
     size = SIZE
     heads = K
+    body = 0
 
     def __init__(self) -> None:
         self.enrolled = 0
+        self.scale = 1.0
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion:
-        return motion(float(crop[0, 0, 0]) - 128.0)
+        return motion(float(crop[0, 0, 0]) - 128.0, self.scale)
 
     def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]:
         self.enrolled += 1
@@ -174,6 +176,29 @@ def test_a_lasting_turn_brings_a_second_source_which_is_used_once_it_is_taken() 
     bench.extraction.source_taken(1)
     bench.show(45)
     assert bench.heard.motions[-1][0].source == 1
+
+
+@pytest.mark.parametrize("avatar", [None, 0])
+def test_a_hand_held_camera_moves_the_background_of_a_person_but_not_of_an_avatar(avatar: int | None) -> None:
+    noise = np.random.default_rng(0).integers(20, 236, (16, 16), np.uint8)
+    wall = np.asarray(Image.fromarray(noise).resize((2 * SIZE, SIZE), Image.Resampling.BICUBIC))
+
+    def shown(shift: int) -> CapturedFrame:
+        image = np.repeat(wall[:, SIZE - shift : 2 * SIZE - shift, None], 3, -1)
+        image[:2, :2] = 128  # a head that does not turn
+        bench.now += 40.0
+        return CapturedFrame(image, bench.now, 3.0)
+
+    bench = Bench(avatar)
+    bench.model.scale = 0.4
+    for _ in range(round(FIRST_WINDOW_MS / 40) + 1):
+        bench.extraction.step(shown(3))
+    bench.extraction.source_taken(0)
+    for shift in (3, 4, 5, 6):
+        bench.extraction.step(shown(shift))
+    found = [float(sample.vector[7]) for sample, _ in bench.heard.motions]
+    wanted = [0, 1, 2, 3] if avatar is None else [0, 0, 0, 0]
+    assert found == pytest.approx([2 * pixels / SIZE for pixels in wanted], abs=0.01)
 
 
 def test_a_refused_picture_is_followed_by_another_choice() -> None:

@@ -3,9 +3,10 @@
 Every keypoint k moves its surroundings by w_k(p) = A (p - x_d,k) + x_s,k with the local map A = s_s/s_d R_s R_d^-1.
 A is the same for all k, so the masked sum over the K flows and the background's identity is one matrix product,
     sum_k m_k w_k = (1 - m_0) A p + sum_k m_k (x_s,k - A x_d,k) + m_0 p,
-and no K dense flows are ever stored. The last keypoints are the body's: they carry their surroundings along without
-turning them, so A is the identity there and their masks count with m_0. The masks start as a soft nearest-keypoint
-kernel; the network adds to its logits.
+and no K dense flows are ever stored. The last keypoints are the body's, which does not turn with the head: their A is
+the similarity in the picture that takes them from where they are to where they were. A background that moves
+(`Motion.background`) comes from B p, not from p. The masks start as a soft nearest-keypoint kernel; the network adds to
+its logits.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
+from model.motion import CanonicalKeypoints, Motion, background_since, compose, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, upsample, warp
 from model.profiles.small import SmallConfig
@@ -81,17 +82,21 @@ class SmallDenseMotion(nn.Module):
             # What the keypoints say: heat of the driving frame minus heat of the source, per keypoint.
             heat = _heat(grid, x_d) - _heat(grid, x_s)  # (B, K, G, G)
             displacement = coarse_flow - grid.permute(2, 0, 1)
+            behind = keypoints.behind(grid)  # (B, G, G, 2)
+            fine_behind = keypoints.behind(fine_grid)
 
-        # What the source shows where the head came from, and what it shows here: whether something stays or moves.
-        still = self.compress(features["eighth"])  # (B, 24, G, G)
-        warped = warp(still, coarse_flow.permute(0, 2, 3, 1))
+        # What the source shows where the head came from, and behind it: whether something is background or moves.
+        compressed = self.compress(features["eighth"])  # (B, 24, G, G)
+        still = warp(compressed, behind)
+        warped = warp(compressed, coarse_flow.permute(0, 2, 3, 1))
         x0 = self.enter(torch.cat([heat, warped, displacement, still], 1))  # (B, 64, G, G)
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         x1 = self.up1(torch.cat([upsample(x2), x1], 1))
         hidden = self.up2(torch.cat([upsample(x1), x0], 1))  # (B, 64, G, G)
         warped_fine = warp(features["quarter"], prior_flow)  # (B, 32, 2G, 2G)
-        fine = self.fine(torch.cat([upsample(hidden), warped_fine, features["quarter"]], 1))  # (B, 32, 2G, 2G)
+        still_fine = warp(features["quarter"], fine_behind)
+        fine = self.fine(torch.cat([upsample(hidden), warped_fine, still_fine], 1))  # (B, 32, 2G, 2G)
         logits3d, logits2d, residual = self.mask3d(hidden), self.mask2d(fine), self.residual(fine)
         relief = self.relief(fine)
         with exact(hidden.device):
@@ -124,8 +129,10 @@ class SmallDenseMotion(nn.Module):
         m = masks.flatten(2)  # (B, K + 1, DGG)
         planes = self.planes[:, None, None, None].expand(d, g, g, 1)
         p = torch.cat([grid.expand(d, g, g, 2), planes], -1).reshape(1, -1, 3).mT  # (1, 3, DGG)
-        still = _unturned(m, keypoints)
-        flow = (1 - still) * (local @ p) + offset.mT @ m[:, 1:] + still * p  # (B, 3, DGG)
+        ground, head, body = _parts(m, keypoints)
+        flow = head * (local @ p) + body * (keypoints.body_local @ p) + offset.mT @ m[:, 1:] + ground * p  # (B, 3, DGG)
+        moved = (keypoints.behind(grid) - grid).reshape(b, 1, g * g, 2).mT.repeat(1, d, 1, 1)  # (B, D, 2, GG)
+        flow = flow + F.pad(ground * moved.permute(0, 2, 1, 3).flatten(2), (0, 0, 0, 1))
         near, far = self.planes[0], self.planes[-1]
         # Planes are cell centres: the outer faces of the volume lie half a plane further out.
         half = (far - near) / (d - 1) / 2
@@ -137,9 +144,11 @@ class SmallDenseMotion(nn.Module):
 class _Keypoints:
     source: Tensor  # (B, K, 3)
     driving: Tensor  # (B, K, 3)
-    local: Tensor  # (B, 3, 3) A: how driving displacements turn and scale into source displacements
-    offset: Tensor  # (B, K, 3) x_s,k - A x_d,k; x_s,k - x_d,k of the body
+    local: Tensor  # (B, 3, 3) A of the head: how driving displacements turn and scale into source displacements
+    body_local: Tensor  # (B, 3, 3) A of the body
+    offset: Tensor  # (B, K, 3) x_s,k - A x_d,k
     heads: int  # how many of them are the head's; the body's come last
+    background: Tensor  # (B, 4) where driving background comes from: B of `Motion.background`'s kind
 
     @staticmethod
     def of(canonical: CanonicalKeypoints, source: Motion, driving: Motion, body: int) -> _Keypoints:
@@ -148,13 +157,39 @@ class _Keypoints:
         r_d = rotation_matrix(driving.yaw, driving.pitch, driving.roll)
         local = (r_s @ r_d.mT) * (source.scale / driving.scale)[:, None, None]
         heads = x_d.shape[1] - body
-        turned = torch.cat([x_d[:, :heads] @ local.mT, x_d[:, heads:]], 1)
-        return _Keypoints(x_s, x_d, local, x_s - turned, heads)
+        body_local = _similarity(x_d[:, heads:], x_s[:, heads:])
+        turned = torch.cat([x_d[:, :heads] @ local.mT, x_d[:, heads:] @ body_local.mT], 1)
+        background = background_since(source.background, driving.background)
+        return _Keypoints(x_s, x_d, local, body_local, x_s - turned, heads, background)
+
+    def behind(self, grid: Tensor) -> Tensor:
+        """Source coordinates (B, H, W, 2) of the background at `grid` (H, W, 2)."""
+        x, y, size, roll = self.background[:, :, None, None].unbind(1)  # (B, 1, 1) each
+        u, v = turned_and_sized(grid[..., 0], grid[..., 1], size, roll)
+        return torch.stack([u + x, v + y], -1)
 
 
-def _unturned(masks: Tensor, keypoints: _Keypoints) -> Tensor:
-    """What does not turn with the head, (B, 1, N) of masks (B, K + 1, N): the background and the body."""
-    return masks[:, :1] + masks[:, 1 + keypoints.heads :].sum(1, keepdim=True)
+def _parts(masks: Tensor, keypoints: _Keypoints) -> tuple[Tensor, Tensor, Tensor]:
+    """What belongs to background, head and body, (B, 1, N) each of masks (B, K + 1, N)."""
+    body = masks[:, 1 + keypoints.heads :].sum(1, keepdim=True)
+    return masks[:, :1], 1 - masks[:, :1] - body, body
+
+
+def _similarity(points: Tensor, onto: Tensor) -> Tensor:
+    """How points (B, N, 3) turn and scale in the picture's plane to lie `onto` others, least squares: (B, 3, 3).
+
+    The identity for fewer than two points.
+    """
+    b, n, _ = points.shape
+    one, zero = points.new_ones(b), points.new_zeros(b)
+    c, s = one, zero
+    if n > 1:
+        p, q = (x[..., :2] - x[..., :2].mean(1, keepdim=True) for x in (points, onto))
+        spread = (p * p).sum((1, 2)).clamp(min=1e-3)
+        # Points that came together by accident say nothing: no more than half or twice the size.
+        c = ((p * q).sum((1, 2)) / spread).clamp(0.5, 2.0)
+        s = ((p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(1) / spread).clamp(-0.5, 0.5)
+    return torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).reshape(b, 3, 3)
 
 
 def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints, relief: Tensor | None = None) -> Tensor:
@@ -167,15 +202,15 @@ def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints, relief: Te
     x_d, local, offset = keypoints.driving, keypoints.local, keypoints.offset
     b, _, h, w = masks.shape
     m = masks.flatten(2)  # (B, K + 1, HW)
-    still, moving = _unturned(m, keypoints), m[:, 1:]
-    share = 1 - still  # what belongs to the head
+    (ground, share, body), moving = _parts(m, keypoints), m[:, 1:]
     heads = keypoints.heads
     surface = (x_d[:, :heads, 2:].mT @ moving[:, :heads]) / share.clamp(min=1e-4)  # (B, 1, HW)
     if relief is not None:
         surface = surface + relief.flatten(2)
     p = grid.reshape(1, -1, 2).mT  # (1, 2, HW)
     turned = local[:, :2, :2] @ p + local[:, :2, 2:] @ surface  # (B, 2, HW)
-    flow = share * turned + offset[..., :2].mT @ moving + still * p
+    behind = keypoints.behind(grid).reshape(b, -1, 2).mT  # (B, 2, HW)
+    flow = share * turned + body * (keypoints.body_local[:, :2, :2] @ p) + offset[..., :2].mT @ moving + ground * behind
     return flow.mT.reshape(b, h, w, 2)
 
 
