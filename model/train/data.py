@@ -26,15 +26,15 @@ from tqdm import tqdm
 
 from model.atomic_file import complete_file
 from model.errors import InputError
-from model.motion import Motion, rotation_matrix
+from model.motion import Motion, background_since, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
 from model.profiles.small import EYES, GUIDED, MIRROR, MOUTH
+from model.train import surroundings
 from model.train.decompose import decompose, face_shape, mirror_pairs
-from model.train.steadiness import STEADY, background_motion
 
 Floats = NDArray[np.float32]
 
-_STEADY_PAIRS = 4  # of frames of a clip that tell whether its camera stands still
+_TILT = 5.0  # degrees, one sigma, of the random tilt of a group's pictures
 
 STILL_SHARE = 0.3
 """Share of groups drawn from photos moved by their own landmarks: more faces, but no real motion."""
@@ -65,6 +65,7 @@ class Batch:
     points: Tensor  # (G, 1 + N, J, 3) guided keypoints in crop units
     mesh: Tensor  # (G, 1 + N, 478, 3) all landmarks in crop units
     filmed: Tensor  # (G,) whether these are frames of a film, not a photo moved by its landmarks
+    body: Tensor  # (G, 1 + N, 4) where the body lies since the source; not a number where that is unknown
     inside: Tensor  # (G, S, S) where the pictures are, and not the reflection beyond their edge that a crop can bring
 
 
@@ -100,26 +101,34 @@ class ClipSet:
         self._folder = folder
 
     @cached_property
-    def steady(self) -> dict[str, list[int]]:
-        """Clips of each filmed person whose camera stands still; measured once and kept beside the data.
+    def surroundings(self) -> dict[str, surroundings.Surroundings]:
+        """Where background and body of each film lie, by name; measured once and kept beside the data.
 
-        All clips where none is steady. Needs OpenCV, a training dependency.
+        Needs OpenCV, a training dependency.
         """
-        path = self._folder / "steadiness.json"
-        known: dict[str, float | None] = json.loads(path.read_text()) if path.exists() else {}
+        path = self._folder / "surroundings.npz"
+        known = surroundings.read(path)
         filmed = [clip for clip in self.clips if clip.kind != "still"]
         missing = [clip for clip in filmed if clip.name not in known]
-        rng = np.random.default_rng(0)
-        for clip in tqdm(missing, desc="looking for steady cameras", unit="clip", disable=None):
-            pairs = np.stack([rng.choice(len(clip.rows), 2, replace=False) for _ in range(_STEADY_PAIRS)])
-            frames = self.frames[torch.from_numpy(clip.rows[pairs])].cpu().numpy()
-            known[clip.name] = background_motion(frames, clip.mesh[pairs, :, :2].astype(np.float32))
+        for clip in tqdm(missing, desc="following backgrounds and bodies", unit="clip", disable=None):
+            frames = self.frames[torch.from_numpy(clip.rows)].cpu().numpy()
+            rng = np.random.default_rng(0)
+            known[clip.name] = surroundings.measure(frames, clip.mesh[..., :2].astype(np.float32), clip.pose, rng)
         if missing:
-            with complete_file(path) as partial:
-                partial.write_text(json.dumps(known))
-        steady = {clip.name for clip in filmed if (known[clip.name] or 0.0) <= STEADY}
+            surroundings.write(path, known)
+        return known
+
+    @cached_property
+    def understood(self) -> dict[str, list[int]]:
+        """Clips of each filmed person whose background stands still or moves as is known; all clips where none does.
+
+        Needs OpenCV, a training dependency.
+        """
         chosen = {
-            person: [i for i in members if self.clips[i].name in steady] for person, members in self.people.items()
+            person: [
+                i for i in members if self.clips[i].kind != "still" and self.surroundings[self.clips[i].name].known
+            ]
+            for person, members in self.people.items()
         }
         return {person: members for person, members in chosen.items() if members} or {
             person: self.people[person] for person in self.names
@@ -143,31 +152,31 @@ class ClipSet:
         seed: int,
         augment: bool = True,
         stills: float = STILL_SHARE,
-        steady: bool = False,
+        understood: bool = False,
     ) -> Iterator[Batch]:
         """Endless random batches, the same for the same seed; `stills` is the share of moved photos in them.
 
-        steady: films whose camera stands still alone, and no photos.
+        understood: films alone whose background stands still or moves as is known; only then the motion says how.
         """
         rng = np.random.default_rng(seed)
         while True:
-            yield self._batch(rng, groups, driving, augment, stills, steady)
+            yield self._batch(rng, groups, driving, augment, stills, understood)
 
-    def _draw(self, rng: np.random.Generator, stills: float, steady: bool) -> Clip:
+    def _draw(self, rng: np.random.Generator, stills: float, understood: bool) -> Clip:
         """A clip: moved photos with a fixed share, then people evenly, however many clips each has."""
-        if steady:
-            names = sorted(self.steady)
-            return self.clips[int(rng.choice(self.steady[names[rng.integers(len(names))]]))]
+        if understood:
+            names = sorted(self.understood)
+            return self.clips[int(rng.choice(self.understood[names[rng.integers(len(names))]]))]
         moving = self.names if not self.photographed or rng.random() >= stills else self.photographed
         person = moving[rng.integers(len(moving))]
         return self.clips[int(rng.choice(self.people[person]))]
 
     def _batch(
-        self, rng: np.random.Generator, groups: int, driving: int, augment: bool, stills: float, steady: bool
+        self, rng: np.random.Generator, groups: int, driving: int, augment: bool, stills: float, understood: bool
     ) -> Batch:
-        rows, motions, canonicals, points, meshes, filmed = [], [], [], [], [], []
+        rows, motions, canonicals, points, meshes, filmed, places = [], [], [], [], [], [], []
         for _ in range(groups):
-            clip = self._draw(rng, stills, steady)
+            clip = self._draw(rng, stills, understood)
             chosen = _choose(rng, clip, driving)
             rows.append(clip.rows[chosen])
             canonicals.append(clip.canonical)
@@ -175,26 +184,43 @@ class ClipSet:
             meshes.append(clip.mesh[chosen].astype(np.float32))
             motions.append(clip.pose[chosen])
             filmed.append(clip.kind != "still")
+            places.append(self._places(clip, chosen) if understood else _unknown(len(chosen)))
         index = torch.from_numpy(np.stack(rows)).to(self.frames.device)
         frames = self.frames[index].to(self.device).permute(0, 1, 4, 2, 3).float() / 255  # (G, 1 + N, 3, S, S)
         pose = torch.from_numpy(np.stack(motions)).to(self.device)
         point = torch.from_numpy(np.stack(points)).to(self.device)
         canonical = torch.from_numpy(np.stack(canonicals)).to(self.device)
         mesh = torch.from_numpy(np.stack(meshes)).to(self.device)
+        place = torch.from_numpy(np.stack(places)).to(self.device)
         inside = torch.ones_like(frames[:, 0, 0], dtype=torch.bool)
         if augment:
-            frames, pose, point, canonical, mesh, inside = _augment(rng, frames, pose, point, canonical, mesh)
+            frames, pose, point, canonical, mesh, place, inside = _augment(
+                rng, frames, pose, point, canonical, mesh, place
+            )
         films = torch.tensor(filmed, device=self.device)
-        return Batch(frames, _motion(pose, point, canonical), canonical, point, mesh, films, inside)
+        motion = _motion(pose, point, canonical, place[:, :, 0])
+        return Batch(frames, motion, canonical, point, mesh, films, place[:, :, 1], inside)
+
+    def _places(self, clip: Clip, chosen: NDArray[np.int64]) -> Floats:
+        """(1 + N, 2, 4) where background and body lie since the first of the chosen frames."""
+        known = self.surroundings[clip.name]
+        places = np.stack([known.places[chosen], known.bodies[chosen]], 1)
+        since: Floats = background_since(places, places[:1])
+        return since
 
 
-def _motion(pose: Tensor, points: Tensor, canonical: Tensor) -> Motion:
+def _unknown(count: int) -> Floats:
+    """As `_places`, where only the background is taken to stand still."""
+    return np.stack([np.zeros((count, 4), np.float32), np.full((count, 4), np.nan, np.float32)], 1)
+
+
+def _motion(pose: Tensor, points: Tensor, canonical: Tensor, background: Tensor) -> Motion:
     """The teacher's motion: expression is what pose and canonical keypoints leave over, delta = (x - t) / s - R x_c."""
     yaw, pitch, roll, scale = pose[..., 0], pose[..., 1], pose[..., 2], pose[..., 3]
     translation = torch.cat([pose[..., 4:6], torch.zeros_like(pose[..., :1])], -1)
     rotated = canonical[:, None] @ rotation_matrix(yaw, pitch, roll).mT
     expression = (points - translation[..., None, :]) / scale[..., None, None] - rotated
-    return Motion(yaw, pitch, roll, translation, scale, expression)
+    return Motion(yaw, pitch, roll, translation, scale, expression, background)
 
 
 def _choose(rng: np.random.Generator, clip: Clip, driving: int) -> NDArray[np.int64]:
@@ -208,9 +234,15 @@ def _choose(rng: np.random.Generator, clip: Clip, driving: int) -> NDArray[np.in
 
 
 def _augment(
-    rng: np.random.Generator, frames: Tensor, pose: Tensor, points: Tensor, canonical: Tensor, mesh: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """One mirror, crop and colour change per group, the same for its source and its driving frames."""
+    rng: np.random.Generator,
+    frames: Tensor,
+    pose: Tensor,
+    points: Tensor,
+    canonical: Tensor,
+    mesh: Tensor,
+    places: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One mirror, tilt, crop and colour change per group, the same for its source and its driving frames."""
     groups, size = frames.shape[0], frames.shape[-1]
     device = frames.device
     mirrored = torch.from_numpy(rng.random(groups) < 0.5).to(device)
@@ -223,27 +255,42 @@ def _augment(
     partners = torch.from_numpy(mirror_pairs(face_shape())).to(device)
     mesh = torch.where(m[..., None], mesh[:, :, partners] * flip, mesh)
     canonical = torch.where(m, canonical[:, order] * flip, canonical)
+    places = torch.where(m[..., None], places * torch.tensor([-1.0, 1.0, 1.0, -1.0], device=device), places)
 
     zoom = torch.from_numpy(np.exp(rng.uniform(-0.2, 0.15, groups)).astype(np.float32)).to(device)
     shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (groups, 2)).astype(np.float32)).to(device)
+    tilt = torch.from_numpy(rng.normal(0.0, _TILT, groups).astype(np.float32)).to(device)
+    none = torch.zeros_like(tilt)
+    turn = rotation_matrix(none, none, tilt)  # (G, 3, 3), Z alone
     grid = pixel_grid(size, size, shift)
-    # p' = zoom p + shift in the new picture, so a new pixel reads the old one at (p' - shift) / zoom.
-    reads = (grid - shift[:, None, None]) / zoom[:, None, None, None]
+    # p' = zoom Z p + shift in the new picture, so a new pixel reads the old one at Z^T (p' - shift) / zoom.
+    reads = (grid - shift[:, None, None]) / zoom[:, None, None, None] @ turn[:, None, :2, :2]
     reads = torch.cat([torch.where(mirrored[:, None, None, None], -reads[..., :1], reads[..., :1]), reads[..., 1:]], -1)
     inside = (reads.abs() <= 1).all(-1)  # (G, S, S)
     flat = frames.flatten(1, 2)  # (G, 3 (1 + N), S, S)
     frames = F.grid_sample(flat, reads, padding_mode="reflection", align_corners=False)
     frames = frames.reshape(groups, -1, 3, size, size)
     zeros = torch.zeros_like(shift[:, :1])
-    points, mesh = (x * zoom[:, None, None, None] + torch.cat([shift, zeros], 1)[:, None, None] for x in (points, mesh))
+    points, mesh = (
+        x @ turn.mT[:, None] * zoom[:, None, None, None] + torch.cat([shift, zeros], 1)[:, None, None]
+        for x in (points, mesh)
+    )
     pose = torch.cat(
         [
-            pose[..., :3],
+            pose[..., :2],
+            pose[..., 2:3] + tilt[:, None, None],  # Z(tilt) Z(roll) = Z(tilt + roll)
             pose[..., 3:4] * zoom[:, None, None],
-            pose[..., 4:6] * zoom[:, None, None] + shift[:, None],
+            pose[..., 4:6] @ turn.mT[:, :2, :2] * zoom[:, None, None] + shift[:, None],
         ],
         -1,
     )
+
+    # With p' = T p a place M becomes T M T^-1: size and roll stay, the shift is what T's middle gets.
+    centre = shift[:, None, None]  # (G, 1, 1, 2)
+    x, y = centre.expand(*places.shape[:3], -1).unbind(-1)
+    middle = torch.stack(turned_and_sized(x, y, places[..., 2], places[..., 3]), -1)
+    moved = places[..., :2] @ turn.mT[:, None, :2, :2] * zoom[:, None, None, None] + centre - middle
+    places = torch.cat([moved, places[..., 2:]], -1)
 
     gain = torch.from_numpy(rng.uniform(0.8, 1.2, (groups, 1, 3, 1, 1)).astype(np.float32)).to(device)
     gain = gain * 0.5 + 0.5 * gain.mean(2, keepdim=True)  # mostly brightness, a little colour cast
@@ -253,7 +300,7 @@ def _augment(
     frames = grey + (frames - grey) * saturation
     mean = frames.mean((1, 2, 3, 4), keepdim=True)
     frames = ((frames - mean) * contrast + mean) * gain
-    return frames.clamp(0, 1), pose, points, canonical, mesh, inside
+    return frames.clamp(0, 1), pose, points, canonical, mesh, places, inside
 
 
 def attention_map(points: Tensor, size: int) -> Tensor:

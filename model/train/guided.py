@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.motion import CanonicalKeypoints, Motion, angles, compose, rotation_matrix
+from model.motion import CanonicalKeypoints, Motion, angles, compose, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
@@ -26,6 +26,7 @@ from model.profiles.small import EYES, FREE, GUIDED, MOUTH
 from model.train.adversary import Adversary
 from model.train.correspondence import body_flow_error, landmark_flow_error, seen, turned
 from model.train.data import STILL_SHARE, Batch, attention_map
+from model.train.degrade import degraded
 from model.train.objective import BatchShape, Outcome, cosine, ramp
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -41,8 +42,8 @@ J = len(GUIDED)
 class Weights:
     """Weight of each loss. Position losses are in crop units, which are small: hence the large numbers."""
 
-    perceptual: float = 1.0  # LPIPS of the whole picture
-    face: float = 1.0  # LPIPS of the face alone, enlarged
+    perceptual: float = 3.0  # LPIPS of the whole picture
+    face: float = 2.0  # LPIPS of the face alone, enlarged
     pixel: float = 2.0  # L1
     attention: float = 3.0  # L1 around eyes and mouth
     keypoint: float = 5.0  # composed guided keypoints against the teacher's
@@ -105,7 +106,7 @@ class GuidedObjective:
             return BatchShape(config.keypoint_groups, config.keypoint_driving, STILL_SHARE)
         # A photo is moved by one smooth warp, which would teach that hair, shoulders and background bend with the face.
         groups = config.flow_groups if step < config.keypoint_steps + config.flow_steps else config.groups
-        return BatchShape(groups, config.driving, 0.0, steady=self._flow_labels is not None)
+        return BatchShape(groups, config.driving, 0.0, understood=self._flow_labels is not None)
 
     def rate(self, step: int, progress: float) -> float:
         config = self._config
@@ -118,7 +119,7 @@ class GuidedObjective:
     def evaluate(self, batch: Batch, step: int, progress: float, seed: int) -> Outcome:
         config = self._config
         if step < config.keypoint_steps:
-            return evaluate_keypoints(self._networks, batch, config.weights, self._flow_labels)
+            return evaluate_keypoints(self._networks, batch, config.weights, self._flow_labels, seed)
         # A dozen frames of four people are too few to normalise by: keypoints would come out differently than in use.
         for network in (self._networks.motion_extractor, self._networks.canonical_detector):
             network.eval()
@@ -154,10 +155,11 @@ class GuidedObjective:
 
 
 def evaluate_keypoints(
-    networks: SmallNetworks, batch: Batch, weights: Weights, flow_labels: FlowLabels | None = None
+    networks: SmallNetworks, batch: Batch, weights: Weights, flow_labels: FlowLabels | None = None, seed: int = 0
 ) -> Outcome:
     """Losses of canonical keypoints, pose and expression alone: a tenth of the cost of a picture."""
-    canonical, predicted = _keypoints(networks, batch)
+    shown = degraded(batch.frames.flatten(0, 1), seed).reshape(batch.frames.shape)
+    canonical, predicted = _keypoints(networks, replace(batch, frames=shown))
     parts = _keypoint_losses(batch, canonical.points, predicted, weights)
     # Optical flow takes as long as the networks: one pair of each person is enough.
     pairs = replace(batch, frames=batch.frames[:, :2], mesh=batch.mesh[:, :2])
@@ -356,7 +358,22 @@ def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -
         if field.name == "expression":
             theirs = torch.cat([theirs, mine[..., J:, :]], -2)
         mixed[field.name] = torch.where(taught.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
-    return points, Motion(**mixed)
+    mixed["background"] = batch.motion.background  # measured, not extracted
+    driven = Motion(**mixed)
+    return points, replace(driven, expression=_with_body(driven, batch.body, points.shape[1] - J - len(FREE)))
+
+
+def _with_body(driven: Motion, place: Tensor, count: int) -> Tensor:
+    """Expression (G, 1 + N, K, 3) with the body's keypoints where the source's have gone, as far as that is known."""
+    scale, shift = driven.scale[..., None, None], driven.translation[..., None, :2]
+    said = driven.expression[..., -count:, :]
+    known = place[..., None, None, 0].isfinite()
+    place = place.nan_to_num()  # or its gradient would be none either
+    at_source = (scale * said[..., :2] + shift)[:, :1]  # (G, 1, B, 2)
+    size, roll = place[..., None, 2], place[..., None, 3]  # (G, 1 + N, 1)
+    there = torch.stack(turned_and_sized(at_source[..., 0], at_source[..., 1], size, roll), -1) + place[..., None, :2]
+    body = torch.where(known, (there - shift) / scale, said[..., :2])
+    return torch.cat([driven.expression[..., :-count, :], torch.cat([body, said[..., 2:]], -1)], -2)
 
 
 def _picture_losses(

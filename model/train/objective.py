@@ -29,7 +29,7 @@ class BatchShape:
     groups: int  # source images
     driving: int  # driving frames of each
     stills: float  # share of groups that are photos moved by their own landmarks
-    steady: bool = False  # no photos, and no films but those whose camera stands still
+    understood: bool = False  # no photos, and no films but those whose background is known to stand or how it moves
 
 
 class Objective(Protocol):

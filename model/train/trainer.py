@@ -70,7 +70,9 @@ class Training:
         self.networks.train()
         seed = (self.config.seed * 1_000_003 + self.step) * max(1, world_size()) + rank()
         shape = self.objective.shape(self.step)
-        batch = next(self.clips.batches(shape.groups, shape.driving, seed, stills=shape.stills, steady=shape.steady))
+        batch = next(
+            self.clips.batches(shape.groups, shape.driving, seed, stills=shape.stills, understood=shape.understood)
+        )
         with precision(self.clips.device):
             outcome = self.objective.evaluate(batch, self.step, self.progress, seed)
         self.optimiser.zero_grad(set_to_none=True)
