@@ -80,7 +80,12 @@ class BackgroundTracker:
         self._lost = 0 if sure else self._lost + 1
         if stale:
             self._way = self._last
-        return _within_reach(place if source is None else background_since(place, source.place))
+        return self.place(source)
+
+    def place(self, source: Backdrop | None = None) -> Floats:
+        """What `follow` gave of the last frame, or would have with another source. Raises ValueError before it."""
+        lies = self.backdrop().place
+        return _within_reach(lies if source is None else background_since(lies, source.place))
 
     def backdrop(self) -> Backdrop:
         """The last followed frame's, for when it becomes a source image. Raises ValueError before the first."""

@@ -54,8 +54,12 @@ class BodyTracker:
             return with_points(motion, moved(self._points, place))
         self._off = self._off * np.float32(_FADE)
         self.place = said + self._off
-        corrected = points_of(motion, self._body) + moved(self._points, self._off) - self._points
-        return with_points(motion, corrected)
+        return self.carried(motion)
+
+    def carried(self, motion: Motion) -> Motion:
+        """The motion of a frame that is not looked at: the extractor put right by what it was last off by."""
+        off = moved(self._points, self._off) - self._points
+        return with_points(motion, points_of(motion, self._body) + off)
 
     def _measured(self, seen: list[Level], said: Floats) -> Floats | None:
         """From where it was last, or from where the extractor has it; None when neither leads to a place that fits."""

@@ -50,8 +50,16 @@ class SurroundingsTracker:
             self._body = source, BodyTracker(source.picture, source.motion, self._count)
         return self._body[1].follow(picture, followed)
 
+    def carried(self, motion: Motion, source: Reference | None = None) -> Motion:
+        """The motion of a frame that nobody waits to look at: its surroundings as they were found in the last one."""
+        place = self._background.place(None if source is None else source.backdrop)
+        carried = replace(motion, background=place)
+        if self._body is None or self._body[0] is not source:
+            return carried
+        return self._body[1].carried(carried)
+
     def reference(self, picture: Picture, motion: Motion) -> Reference:
-        """Of the last followed frame and its motion as extracted. Raises ValueError before the first."""
+        """Of the last followed frame, or of one right after, and its motion as extracted. Raises ValueError before."""
         return Reference(picture, motion, self._background.backdrop())
 
 

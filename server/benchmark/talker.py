@@ -18,10 +18,13 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
 from model.codec.rate import Rate
 from model.codec.stream import MotionEncoder
 from model.graphs.engine import Engine
+from model.registration import Picture, thumbnail
+from model.surroundings import SurroundingsTracker
 from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
 from server.receiver.control import serialize_ping
+from server.sender.extraction import ModelExtractor
 
 FPS = 25
 _AUDIO_RATE, _AUDIO_SAMPLES = 48_000, 960
@@ -52,11 +55,16 @@ class ToneTrack(MediaStreamTrack):
 
 
 async def talker(engine: Engine) -> None:
-    """Publishes the moving portrait as motion, extracted frame by frame by the model, and a tone."""
+    """Publishes the moving portrait as motion, extracted and followed frame by frame as a sender does, and a tone."""
     torch.set_num_threads(1)  # what the laptop of a sender gives
     model, _ = load_model("cpu", engine, 1)
-    frames = [torch.from_numpy(moving_frame(i / FPS)).permute(2, 0, 1)[None] for i in range(4 * FPS)]
-    model.extract(frames[0])  # compiles
+    frames = [moving_frame(i / FPS) for i in range(4 * FPS)]
+    extractor = ModelExtractor(model)
+    first = extractor.extract(frames[0])  # compiles
+    surroundings = SurroundingsTracker(extractor.body)
+    surroundings.follow(Picture(thumbnail(frames[0])), first)
+    source = surroundings.reference(Picture(thumbnail(frames[0])), first)
+
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     motion = peer.createDataChannel("motion", ordered=False, maxRetransmits=0)
@@ -80,14 +88,17 @@ async def talker(engine: Engine) -> None:
         number += 1
         await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))
         captured = time.monotonic()
-        moved = await loop.run_in_executor(None, model.extract, frames[number % len(frames)])
-        vector = moved[0].to_vector()
+        frame = frames[number % len(frames)]
+        moved = await loop.run_in_executor(None, extractor.extract, frame)
+        vector = surroundings.carried(moved, source).to_vector()
         extracted = time.monotonic()
         message = encoder.encode(vector, int(1000 * captured) & 0xFFFFFFFF)
         extracting += extracted - captured
         encoding += time.monotonic() - extracted
         if motion.readyState == "open" and message is not None:
             motion.send(message)
+        # As a sender does: once the frame is on its way.
+        await loop.run_in_executor(None, surroundings.follow, Picture(thumbnail(frame)), moved, source)
         if number % FPS == 0 and control.readyState == "open":
             stages = {"extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
             control.send(msgpack.packb({"t": "stages", "capture": 0.0, **stages}))

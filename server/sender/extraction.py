@@ -193,10 +193,11 @@ class Extraction(threading.Thread):
         if crop is None:
             return
         picture = crop.cut(frame.image, self._extractor.size)
-        motion = self._followed(self._extractor.extract(picture), picture, crop)
-        pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
-        self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
-        driven = self._sources(picture, motion, frame.capture_ms)
+        extracted = self._extractor.extract(picture)
+        pose = (float(extracted.yaw), float(extracted.pitch), float(extracted.roll), float(extracted.scale))
+        self._tracker.hint(Box.from_pose(crop, *pose, extracted.translation))
+        small = Picture(thumbnail(picture))
+        driven = self._sources(picture, self._carried(extracted, small), frame.capture_ms)
         now = self._clock()
         self._capture_times.append(frame.convert_ms)
         self._extract_times.append(now - begin)
@@ -205,18 +206,27 @@ class Extraction(threading.Thread):
                 MotionSample(driven[0].to_vector(), frame.capture_ms, driven[1]),
                 StageTimes(median(self._capture_times), median(self._extract_times)),
             )
+        # The frame is on its way: what its surroundings did is known in time for the next one.
+        self._look_around(extracted, small, crop)
 
-    def _followed(self, motion: Motion, picture: NDArray[np.uint8], crop: Crop) -> Motion:
-        """The motion with that of background and body since the current source image; an avatar has its own."""
+    def _carried(self, motion: Motion, small: Picture) -> Motion:
+        """The motion with background and body as last found since the current source; an avatar has its own."""
         if self._avatar is not None:
             return motion
-        before, self._last_crop = self._last_crop, crop
-        expected = None if before in (None, crop) else before.motion_to(crop)
-        source = None if self._cover is None else self._cover.current.reference
-        small = Picture(thumbnail(picture))
-        followed = self._surroundings.follow(small, motion, source, expected)
+        if self._reference is None:
+            self._surroundings.follow(small, motion)
         self._reference = self._surroundings.reference(small, motion)
-        return followed
+        return self._surroundings.carried(motion, self._source())
+
+    def _look_around(self, motion: Motion, small: Picture, crop: Crop) -> None:
+        """Find where background and body are in this frame."""
+        before, self._last_crop = self._last_crop, crop
+        if self._avatar is None:
+            expected = None if before in (None, crop) else before.motion_to(crop)
+            self._surroundings.follow(small, motion, self._source(), expected)
+
+    def _source(self) -> Reference | None:
+        return None if self._cover is None else self._cover.current.reference
 
     def _look(self, frame: CapturedFrame) -> Crop | None:
         """The head's crop, or None while there is no face to send."""

@@ -197,7 +197,7 @@ def test_a_hand_held_camera_moves_the_background_of_a_person_but_not_of_an_avata
     for shift in (3, 4, 5, 6):
         bench.extraction.step(shown(shift))
     found = [float(sample.vector[7]) for sample, _ in bench.heard.motions]
-    wanted = [0, 1, 2, 3] if avatar is None else [0, 0, 0, 0]
+    wanted = [0, 0, 1, 2] if avatar is None else [0, 0, 0, 0]  # a frame later: none waits to be looked at
     assert found == pytest.approx([2 * pixels / SIZE for pixels in wanted], abs=0.01)
 
 
