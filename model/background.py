@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import Motion, background_since
-from model.registration import Ballot, Level, Mask, Picture, after, corner_shift, grid, has_moved, registered
+from model.registration import Ballot, Level, Mask, Picture, after, corner_shift, from_head, has_moved, registered
 
 Floats = NDArray[np.float32]
 
@@ -111,8 +111,7 @@ def _follow(key: Backdrop, seen: list[Level], last: Floats) -> tuple[Floats, flo
 
 def _free(motion: Motion, side: int) -> Mask:
     """Pixels (side, side) that neither the head nor what may be shoulders hides."""
-    line, scale = grid(side), float(motion.scale)
-    dx, dy = (line - float(motion.translation[0])) / scale, (line - float(motion.translation[1]))[:, None] / scale
+    dx, dy = from_head(motion, side)
     free: Mask = ((dx / _HEAD[0]) ** 2 + (dy / _HEAD[1]) ** 2 > 1) & (dy < _SHOULDERS)
     return free
 

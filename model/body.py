@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import Motion
-from model.registration import Ballot, Level, Mask, Picture, grid, has_moved, moved, registered
+from model.registration import Ballot, Level, Mask, Picture, from_head, has_moved, moved, registered
 
 Floats = NDArray[np.float32]
 
@@ -91,7 +91,6 @@ def with_points(motion: Motion, points: Floats) -> Motion:
 
 def _free(motion: Motion, side: int) -> Mask:
     """Pixels (side, side) that may be neck, shoulders and chest."""
-    line, scale = grid(side), float(motion.scale)
-    dx, dy = (line - float(motion.translation[0])) / scale, (line - float(motion.translation[1]))[:, None] / scale
+    dx, dy = from_head(motion, side)
     free: Mask = (dy > _NECK[0]) & (np.abs(dx) < _NECK[1] + _SLOPE * (dy - _NECK[0]))
     return free

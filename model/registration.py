@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model.motion import background_since, turned_and_sized
+from model.motion import Motion, background_since, turned_and_sized
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -27,10 +27,8 @@ _FEWEST = 150  # pixels of 64 x 64 that can be registered
 _STEPS = {SIDE // 2: 4, SIDE: 3}  # of Gauss-Newton at each size, at most
 _ENOUGH = 0.1 / 128  # crop units: a step of a tenth of a pixel of 256 is the last
 _NOISE = 1.5  # least spread of grey values, of 255, that is taken for noise
-_LIKELY = np.array(
-    [0.06, 0.06, 0.02, 1.5], np.float32
-)  # one sigma of the change within a frame: crop units, 1, degrees
-_TRUST = 1 / np.array([*_LIKELY, 0.2, 20.0]) ** 2  # in them, and in the gain and the offset of the exposure
+# One sigma of the change within a frame, crop units, 1, degrees; of the gain and the offset of the exposure.
+_TRUST = 1 / np.array([0.06, 0.06, 0.02, 1.5, 0.2, 20.0]) ** 2
 _ALIKE = 1 / 16  # neighbouring pixels are not independent witnesses
 _STILL = 0.6 / 256  # crop units by which a corner of the picture must have moved: 0.3 pixels of 256
 _BLOCK = 8  # pixels of 64: side of a place that has a vote
@@ -103,9 +101,10 @@ def _planes(grey: Floats) -> Floats:
     return np.stack([grey, slope_x, slope_y], -1).reshape(-1, 3)
 
 
-def grid(side: int) -> Floats:
-    """Crop coordinates (side,) of a row or column of pixels."""
-    return (np.arange(side, dtype=np.float32) * 2 + 1) / np.float32(side) - 1
+def from_head(motion: Motion, side: int) -> tuple[Floats, Floats]:
+    """How far the columns (side,) and rows (side, 1) of a picture lie from the head's middle, in units of its scale."""
+    line, scale = (np.arange(side, dtype=np.float32) * 2 + 1) / np.float32(side) - 1, float(motion.scale)
+    return (line - float(motion.translation[0])) / scale, (line - float(motion.translation[1]))[:, None] / scale
 
 
 def moved(points: Floats, place: Floats) -> Floats:
