@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.atomic_file import complete_file
+from model.clip_motion import clip_motion
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
 from model.codec.source_image import DEFAULT_QUALITY, encode_source
@@ -25,9 +26,8 @@ from model.errors import InputError, NoFaceError
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
 from model.motion import Motion
-from model.registration import SIDE, thumbnail
+from model.registration import THUMBNAIL, thumbnail
 from model.source_frame import SourceSearch
-from model.surroundings import track
 from model.talking_head import TalkingHead
 from model.video import (
     OPUS_PRE_SKIP,
@@ -156,7 +156,7 @@ def _extract(
 ) -> _Extracted:
     """Second pass: the motion of every frame, and which is the source image; writes the reference.
 
-    What background and body do since the source image is measured once that is known, on small pictures kept in a file.
+    What has moved since the source image is measured once that is known, on small pictures kept in a file.
     """
     size = head.profile.size
     if options.source_frame is not None and not 0 <= options.source_frame < count:
@@ -188,12 +188,12 @@ def _extract(
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
         motions = Motion.from_vector(np.concatenate(vectors))
         small.flush()
-        thumbnails = np.memmap(small, np.uint8, "r", shape=(len(times), SIDE, SIDE))
-        motions = track(thumbnails, motions, chosen, head.profile.body)
-    # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
-    source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
-    duration = len(times) / rate if rate else end
-    return _Extracted(motions.to_vector(), times, Fraction(duration), source)
+        thumbnails = np.memmap(small, np.uint8, "r", shape=(len(times), THUMBNAIL, THUMBNAIL))
+        duration = Fraction(len(times) / rate if rate else end)
+        # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
+        source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
+        motions = clip_motion(head, thumbnails, motions, chosen, source, len(times) / float(duration))
+    return _Extracted(motions.to_vector(), times, duration, source)
 
 
 def _encode_motion(

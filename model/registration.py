@@ -22,6 +22,9 @@ Mask = NDArray[np.bool_]
 SIDE = 64
 """Pixels of the picture that is registered; half of it is registered first."""
 
+THUMBNAIL = 2 * SIDE
+"""Pixels of the picture that is kept: keypoints are looked for more closely (`model/alignment.py`)."""
+
 _ENOUGH_PIXELS = 450  # that are looked at closely
 _FEWEST = 150  # pixels of 64 x 64 that can be registered
 _STEPS = {SIDE // 2: 4, SIDE: 3}  # of Gauss-Newton at each size, at most
@@ -42,14 +45,13 @@ _SLIGHT = 0.1  # pixels of 64 by which what is seen there may have moved, too
 class Picture:
     """A frame as it is registered."""
 
-    grey: NDArray[np.uint8]  # (64, 64) as `thumbnail` makes it
+    grey: NDArray[np.uint8]  # (128, 128) as `thumbnail` makes it
 
     @cached_property
     def planes(self) -> tuple[Floats, Floats]:
         """Of the full and of the half size, (n * n, 3) each: grey value, its gradient along x and along y a pixel."""
-        full = self.grey.astype(np.float32)
-        half = full.reshape(SIDE // 2, 2, SIDE // 2, 2).mean((1, 3))
-        return _planes(full), _planes(half)
+        full = _halved(self.grey.astype(np.float32))
+        return _planes(full), _planes(_halved(full))
 
     def levels(self, free: Callable[[int], Mask]) -> list[Level]:
         """Full and half size, of which the pixels are looked at that `free` gives for a side."""
@@ -89,11 +91,16 @@ class Level:
 
 
 def thumbnail(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey values (64, 64) of a crop (S, S, 3), S a multiple of 64."""
-    step = crop.shape[0] // SIDE
+    """Grey values (128, 128) of a crop (S, S, 3), S a multiple of 128."""
+    step = crop.shape[0] // THUMBNAIL
     # Which of the colours weighs more does not matter; green is sampled finest.
-    luma = crop[..., 1].reshape(SIDE, step, SIDE, step).mean((1, 3), dtype=np.float32)
+    luma = crop[..., 1].reshape(THUMBNAIL, step, THUMBNAIL, step).mean((1, 3), dtype=np.float32)
     return np.asarray(luma + 0.5, np.uint8)
+
+
+def _halved(grey: Floats) -> Floats:
+    n = grey.shape[0] // 2
+    return np.asarray(grey.reshape(n, 2, n, 2).mean((1, 3)), np.float32)
 
 
 def _planes(grey: Floats) -> Floats:

@@ -13,11 +13,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
+from model.alignment import Aligner, SmallAligner
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
 from model.graphs.engine import Engine, graph_networks
@@ -29,6 +32,7 @@ from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
 from model.profiles.paper import PAPER_PROFILES
 from model.profiles.small import SMALL
+from model.registration import Picture, thumbnail
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
 """The embedded default."""
@@ -105,6 +109,7 @@ class TalkingHead:
         networks = networks.to(self.device)
         if isinstance(networks, SmallNetworks):
             networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._dense_motion = networks.dense_motion if isinstance(networks, SmallNetworks) else None
         graphs = graph_networks(networks, profile.size, self.device, engine, threads)
         self._networks: Networks = graphs or networks  # type: ignore[assignment]
 
@@ -183,6 +188,25 @@ class TalkingHead:
         with self._precision():
             motion = self._networks.motion(self._picture(frames))
         return motion.to_torch(self.device)
+
+    @torch.inference_mode()
+    def canonical(self, image: NDArray[np.uint8]) -> CanonicalKeypoints:
+        """Canonical keypoints (K, 3), in NumPy, of a source image (S, S, 3) RGB."""
+        picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+        with self._precision():
+            found = self._networks.canonical(self._picture(picture))
+        return CanonicalKeypoints(found.points[0].float().cpu().numpy())
+
+    def aligner(self, image: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
+        """What holds frames against a source image, to tell where keypoints went.
+
+        The image is (S, S, 3) RGB, its canonical keypoints (K, 3), its motion has no batch shape. None for a profile
+        whose keypoints no frame can be held against.
+        """
+        if self._dense_motion is None:
+            return None
+        points = torch.from_numpy(canonical.points)[None].to(self.device)
+        return SmallAligner(self._dense_motion, CanonicalKeypoints(points), motion, Picture(thumbnail(image)))
 
     @torch.inference_mode()
     def render(self, states: Sequence[SourceState], motions: Motion, views: Sequence[View] | None = None) -> Tensor:

@@ -46,7 +46,7 @@ def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int 
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     scored = clip.driving(every)
-    motions = extract_clip(head, clip.frames, clip.source)
+    motions = extract_clip(head, clip.frames, clip.source, clip.fps)
     driving, systems = _pictures(head, state, clip, motions, x264.frames, scored)
     truth = Truth(driving, networks)
     scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}

@@ -115,7 +115,7 @@ def motion_points(
     """The motion stream at each step index, and the scores without quantisation (from the same compressed source)."""
     source = encode_source(clip.source_frame)
     state = enrol(head, decode_source(source))
-    vectors = extract_clip(head, clip.frames, clip.source)[1:].to_vector()
+    vectors = extract_clip(head, clip.frames, clip.source, clip.fps)[1:].to_vector()
     truth = Truth(clip.frames[1:][::every], networks)
     unquantised = truth.score(render(head, state, Motion.from_vector(vectors[::every])), consecutive=every == 1)
     points = []

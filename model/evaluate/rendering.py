@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from model.clip_motion import clip_motion
 from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
 from model.registration import thumbnail
-from model.surroundings import track
 from model.talking_head import SourceState, TalkingHead
 
 # Frames are copied into tensors: decoders and broadcasting hand out arrays that cannot be written to.
@@ -32,10 +32,10 @@ def extract(head: TalkingHead, frames: Frames) -> Motion:
     return Motion.from_vector(np.concatenate(vectors))
 
 
-def extract_clip(head: TalkingHead, frames: Frames, source: int) -> Motion:
-    """Motion of all frames of a clip (T, S, S, 3) with that of background and body since the frame `source`."""
+def extract_clip(head: TalkingHead, frames: Frames, source: int, frame_rate: float) -> Motion:
+    """Motion of all frames of a clip (T, S, S, 3) since its frame `source`, as `encode` would tell it."""
     thumbnails = np.stack([thumbnail(frame) for frame in frames])
-    return track(thumbnails, extract(head, frames), source, head.profile.body)
+    return clip_motion(head, thumbnails, extract(head, frames), source, frames[source], frame_rate)
 
 
 def render(head: TalkingHead, state: SourceState, motions: Motion, views: Sequence[View] | None = None) -> Frames:

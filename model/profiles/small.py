@@ -28,12 +28,18 @@ MIRROR: tuple[int, ...] = (
     19, 18, 20, 21, 22, 23, 25, 24, 27, 26, 28, 30, 29, 32, 31, 34, 33, 35,
 )  # fmt: skip
 
-# Where the free keypoints start, in the teacher's face units (eye distance 0.45, y down, z away); training moves them.
+# Where the free keypoints start, in the teacher's face units (eye distance 0.45, y down, z away); training moves them,
+# and in use they go where the picture does (model/networks/small/alignment.py).
 FREE: tuple[tuple[float, float, float], ...] = (
     (0.0, -0.80, 0.35),  # crown
     (-0.50, -0.55, 0.40),  # hair, left of the image
     (0.50, -0.55, 0.40),  # hair, right
-)
+    (-0.30, -0.75, 0.35), (0.30, -0.75, 0.35),  # between crown and hair
+    (-0.65, -0.10, 0.40), (0.65, -0.10, 0.40),  # beside the temples
+    (-0.62, 0.63, 0.40), (0.62, 0.63, 0.40),  # below the ears
+    (-0.28, -0.32, -0.02), (0.28, -0.32, -0.02),  # corners of the forehead
+    (0.0, 1.19, 0.23),  # neck
+)  # fmt: skip
 
 # Keypoints of the body do not turn with the head: where they lie in a picture before training, crop units.
 BODY: tuple[tuple[float, float], ...] = (
@@ -45,6 +51,9 @@ BODY: tuple[tuple[float, float], ...] = (
 EYES: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 MOUTH: tuple[int, ...] = (18, 19, 20, 21, 22, 23, 24, 25, 26, 27)
 """Positions in GUIDED of the keypoints around eyes and mouth, whose surroundings weigh more in training."""
+
+FEATURES: tuple[int, ...] = tuple(range(max(*EYES, *MOUTH) + 1))
+"""Positions of the keypoints of eyes, brows, nose and mouth; the other guided ones are the head's outline."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from model.motion import CanonicalKeypoints, Motion, angles, compose, rotation_m
 from model.networks.grid import pixel_grid
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
+from model.networks.small.alignment import Key, align, off_by, thumbnails
 from model.networks.small.blocks import resize_flow, warp
 from model.networks.small.dense_motion import DenseMotion
 from model.profiles.small import EYES, FREE, GUIDED, MOUTH
@@ -36,6 +37,9 @@ FlowLabels = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Optical flow from driving to source pictures and where it can be trusted: `correspondence.optical_flow`."""
 
 J = len(GUIDED)
+
+_UNALIGNED = 0.15
+"""Share of groups whose keypoints stay where the extractor has them."""
 
 
 @dataclass(frozen=True)
@@ -256,14 +260,18 @@ class _Scene:
             return x.repeat_interleave(count - 1, 0)
 
         repeated = {name: repeat(f) for name, f in features.items()}
-        motion = networks.dense_motion(
-            repeated,
-            CanonicalKeypoints(repeat(points)),
-            _map(driven, lambda x: repeat(x[:, 0])),
-            _map(driven, lambda x: x[:, 1:].flatten(0, 1)),
-        )
+        pairs = CanonicalKeypoints(repeat(points))
+        still, moved = _map(driven, lambda x: repeat(x[:, 0])), _map(driven, lambda x: x[:, 1:].flatten(0, 1))
         target = batch.frames[:, 1:].flatten(0, 1)
-        return _Scene(parts, features, repeated, points, driven, motion, repeat(source_image), target)
+        source = repeat(source_image)
+        key = Key.of(pairs, still, thumbnails(source))
+        off = align(networks.dense_motion, key, moved, thumbnails(target))
+        # A picture that someone else drives has nothing to be aligned with.
+        alone = (torch.rand(groups, generator=generator) < _UNALIGNED).to(off.device)
+        off = torch.where(repeat(alone)[:, None, None], 0.0, off)
+        moved = replace(moved, expression=off_by(moved.expression, off))
+        motion = networks.dense_motion(repeated, pairs, still, moved)
+        return _Scene(parts, features, repeated, points, driven, motion, source, target)
 
 
 def _flow_losses(

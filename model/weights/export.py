@@ -13,15 +13,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from model.alignment import SmallAligner
 from model.atomic_file import complete_file
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError
 from model.motion import Motion
 from model.networks.small import SmallNetworks
 from model.profiles.small import EYES, MOUTH
-from model.registration import thumbnail
-from model.surroundings import track
+from model.registration import Picture, thumbnail
 from model.talking_head import Profile, TalkingHead
+from model.tracking import track
 from model.train.data import ClipSet
 from model.weights.manifest import describe
 
@@ -55,22 +56,30 @@ def head_of_checkpoint(path: Path, device: torch.device) -> TalkingHead:
 def fit_statistics(networks: SmallNetworks, clips: ClipSet, clips_per_person: int = 2) -> MotionStatistics:
     """The codec's statistics from the motion that these networks extract from some clips of each person."""
     chosen = [i for name in clips.names for i in clips.people[name][:clips_per_person]]
-    sequences, frame_rates = [], []
-    for index in tqdm(chosen, desc="motions", unit="clip"):
-        clip = clips.clips[index]
-        if clip.kind != "clip":
-            continue
-        vectors, thumbnails = [], []
-        for start in range(0, len(clip.rows), 32):
-            crops = clips.frames[torch.from_numpy(clip.rows[start : start + 32])]
-            frames = crops.permute(0, 3, 1, 2).float() / 255
-            vectors.append(networks.motion(frames.contiguous(memory_format=torch.channels_last)).to_vector())
-            thumbnails += [thumbnail(crop) for crop in crops.cpu().numpy()]
-        motions = Motion.from_vector(np.concatenate(vectors))
-        middle = len(clip.rows) // 2
-        sequences.append(track(np.stack(thumbnails), motions, middle, networks.config.body).to_vector())
-        frame_rates.append(clip.frame_rate)
+    filmed = [i for i in chosen if clips.clips[i].kind == "clip"]
+    sequences = [told(networks, clips, i) for i in tqdm(filmed, desc="motions", unit="clip")]
+    frame_rates = [clips.clips[i].frame_rate for i in filmed]
     return MotionStatistics.fit(sequences, frame_rates, importance(networks.config.keypoints))
+
+
+@torch.inference_mode()
+def told(networks: SmallNetworks, clips: ClipSet, index: int) -> NDArray[np.float32]:
+    """Motion vectors (T, 11 + 3K) of a training clip as a sender tells them since the frame in its middle."""
+    rows = torch.from_numpy(clips.clips[index].rows)
+    vectors, thumbnails = [], []
+    for start in range(0, len(rows), 32):
+        crops = clips.frames[rows[start : start + 32]]
+        vectors.append(networks.motion(_pictures(crops)).to_vector())
+        thumbnails += [thumbnail(crop) for crop in crops.cpu().numpy()]
+    motions, middle = Motion.from_vector(np.concatenate(vectors)), len(rows) // 2
+    canonical = networks.canonical(_pictures(clips.frames[rows[middle : middle + 1]]))
+    aligner = SmallAligner(networks.dense_motion, canonical, motions[middle], Picture(thumbnails[middle]))
+    return track(np.stack(thumbnails), motions, middle, networks.config.body, aligner).to_vector()
+
+
+def _pictures(crops: Tensor) -> Tensor:
+    """uint8 (B, S, S, 3) -> (B, 3, S, S) in [0, 1]."""
+    return (crops.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def importance(keypoints: int) -> NDArray[np.float32]:

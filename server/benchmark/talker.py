@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
@@ -19,12 +20,12 @@ from model.codec.rate import Rate
 from model.codec.stream import MotionEncoder
 from model.graphs.engine import Engine
 from model.registration import Picture, thumbnail
-from model.surroundings import SurroundingsTracker
+from model.tracking import MotionTracker
 from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
 from server.receiver.control import serialize_ping
-from server.sender.extraction import ModelExtractor
+from server.sender.extraction import LOOK_EVERY_MS, ModelExtractor
 
 FPS = 25
 _AUDIO_RATE, _AUDIO_SAMPLES = 48_000, 960
@@ -61,9 +62,10 @@ async def talker(engine: Engine) -> None:
     frames = [moving_frame(i / FPS) for i in range(4 * FPS)]
     extractor = ModelExtractor(model)
     first = extractor.extract(frames[0])  # compiles
-    surroundings = SurroundingsTracker(extractor.body)
-    surroundings.follow(Picture(thumbnail(frames[0])), first)
-    source = surroundings.reference(Picture(thumbnail(frames[0])), first)
+    following = MotionTracker(extractor.body)
+    following.follow(Picture(thumbnail(frames[0])), first)
+    source = following.reference(Picture(thumbnail(frames[0])), first)
+    source = replace(source, aligner=extractor.aligner(frames[0], *extractor.enrol(frames[0])))
 
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -83,22 +85,23 @@ async def talker(engine: Engine) -> None:
     await offer(peer, reader)
     loop = asyncio.get_running_loop()
     end = loop.create_task(reader.read())
-    start, number, extracting, encoding = time.monotonic(), 0, 0.0, 0.0
+    start, number, extracting, encoding, looked = time.monotonic(), 0, 0.0, 0.0, 0.0
     while not end.done():
         number += 1
         await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))
         captured = time.monotonic()
         frame = frames[number % len(frames)]
         moved = await loop.run_in_executor(None, extractor.extract, frame)
-        vector = surroundings.carried(moved, source).to_vector()
+        vector = following.carried(moved, source).to_vector()
         extracted = time.monotonic()
         message = encoder.encode(vector, int(1000 * captured) & 0xFFFFFFFF)
         extracting += extracted - captured
         encoding += time.monotonic() - extracted
         if motion.readyState == "open" and message is not None:
             motion.send(message)
-        # As a sender does: once the frame is on its way.
-        await loop.run_in_executor(None, surroundings.follow, Picture(thumbnail(frame)), moved, source)
+        if 1000 * (captured - looked) >= LOOK_EVERY_MS:  # as a sender does: once the frame is on its way
+            looked = captured
+            await loop.run_in_executor(None, following.follow, Picture(thumbnail(frame)), moved, source)
         if number % FPS == 0 and control.readyState == "open":
             stages = {"extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
             control.send(msgpack.packb({"t": "stages", "capture": 0.0, **stages}))

@@ -10,7 +10,8 @@ import io
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import median
 from typing import Protocol
 
@@ -19,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.alignment import Aligner
 from model.errors import VisavisError
 from model.expression import eye_openness
 from model.face.box import Box
@@ -26,8 +28,8 @@ from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion, transfer
 from model.registration import Picture, thumbnail
 from model.source_quality import quality
-from model.surroundings import Reference, SurroundingsTracker
 from model.talking_head import TalkingHead
+from model.tracking import MotionTracker, Reference
 from server.sender.capture import CapturedFrame, FrameMailbox
 from server.sender.motion_publisher import MotionSample
 from server.sender.reader import Clock
@@ -40,6 +42,10 @@ PATIENCE_SECONDS = 1.0
 
 NO_FACE = "no face in the picture"
 SEVERAL_FACES = "several faces in the picture; the one seen first is sent"
+
+LOOK_EVERY_MS = 60.0
+"""Between frames that are held against the source image, which costs as much as extraction: at 25 frames a second every
+other one. What is found lasts: background, body and the extractor's errors move slowly."""
 
 LONGEST_STEP = 0.5
 """Seconds between frames that the tracker is told of at most; after a longer gap nothing is known anyway."""
@@ -100,6 +106,7 @@ class Extractor(Protocol):
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
     def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]: ...
+    def aligner(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None: ...
 
 
 def encode_source(crop: NDArray[np.uint8]) -> SourceImage:
@@ -128,6 +135,20 @@ class Avatar:
         return transfer(driving, self._reference, self._motion)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A frame with a face in it."""
+
+    crop: Crop
+    picture: NDArray[np.uint8]  # (S, S, 3) RGB, what the crop shows
+    motion: Motion  # as extracted, no batch shape
+
+    @cached_property
+    def small(self) -> Picture:
+        """As it is registered."""
+        return Picture(thumbnail(self.picture))
+
+
 class Extraction(threading.Thread):
     """Takes frames from the mailbox until it is closed."""
 
@@ -154,9 +175,9 @@ class Extraction(threading.Thread):
         self._pending: PresentSource | None = None  # chosen, and not yet with the receiver
         self._lock = threading.Lock()
         self._answers: list[tuple[int, VisavisError | None]] = []
-        self._surroundings = SurroundingsTracker(extractor.body)
-        self._reference: Reference | None = None  # the last frame's
-        self._last_crop: Crop | None = None
+        self._following = MotionTracker(extractor.body)
+        self._looked: _Seen | None = None  # the last frame that was held against the source image
+        self._looked_ms: float | None = None
         self._last_ms: float | None = None
         self._present: bool | None = None  # unknown before the first frame
         self._several = False
@@ -193,11 +214,11 @@ class Extraction(threading.Thread):
         if crop is None:
             return
         picture = crop.cut(frame.image, self._extractor.size)
-        extracted = self._extractor.extract(picture)
-        pose = (float(extracted.yaw), float(extracted.pitch), float(extracted.roll), float(extracted.scale))
-        self._tracker.hint(Box.from_pose(crop, *pose, extracted.translation))
-        small = Picture(thumbnail(picture))
-        driven = self._sources(picture, self._carried(extracted, small), frame.capture_ms)
+        seen = _Seen(crop, picture, self._extractor.extract(picture))
+        motion = seen.motion
+        pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
+        self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
+        driven = self._sources(seen, frame.capture_ms)
         now = self._clock()
         self._capture_times.append(frame.convert_ms)
         self._extract_times.append(now - begin)
@@ -206,24 +227,26 @@ class Extraction(threading.Thread):
                 MotionSample(driven[0].to_vector(), frame.capture_ms, driven[1]),
                 StageTimes(median(self._capture_times), median(self._extract_times)),
             )
-        # The frame is on its way: what its surroundings did is known in time for the next one.
-        self._look_around(extracted, small, crop)
+        # The frame is on its way: what was to be seen in it is known in time for the next one.
+        if self._looked_ms is None or frame.capture_ms - self._looked_ms >= LOOK_EVERY_MS:
+            self._looked_ms = frame.capture_ms
+            self._look_around(seen)
 
-    def _carried(self, motion: Motion, small: Picture) -> Motion:
-        """The motion with background and body as last found since the current source; an avatar has its own."""
+    def _look_around(self, seen: _Seen) -> None:
+        """Find where background, body and keypoints are in this frame."""
+        if self._avatar is not None or seen is self._looked:
+            return
+        before = None if self._looked is None else self._looked.crop
+        expected = None if before in (None, seen.crop) else before.motion_to(seen.crop)
+        self._following.follow(seen.small, seen.motion, self._source(), expected)
+        self._looked = seen
+
+    def _reference(self, seen: _Seen) -> Reference | None:
+        """What later frames are held against, should this one become their source; an avatar's frames never do."""
         if self._avatar is not None:
-            return motion
-        if self._reference is None:
-            self._surroundings.follow(small, motion)
-        self._reference = self._surroundings.reference(small, motion)
-        return self._surroundings.carried(motion, self._source())
-
-    def _look_around(self, motion: Motion, small: Picture, crop: Crop) -> None:
-        """Find where background and body are in this frame."""
-        before, self._last_crop = self._last_crop, crop
-        if self._avatar is None:
-            expected = None if before in (None, crop) else before.motion_to(crop)
-            self._surroundings.follow(small, motion, self._source(), expected)
+            return None
+        self._look_around(seen)
+        return self._following.reference(seen.small, seen.motion)
 
     def _source(self) -> Reference | None:
         return None if self._cover is None else self._cover.current.reference
@@ -241,20 +264,21 @@ class Extraction(threading.Thread):
         self._several = self._tracker.several
         return crop
 
-    def _sources(self, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> tuple[Motion, int] | None:
+    def _sources(self, seen: _Seen, now_ms: float) -> tuple[Motion, int] | None:
         """Choose and refresh sources; the motion to send and its source's index, None while there is no source."""
         self._settle()
         if self._choice is not None:
-            self._choose_first(self._choice, crop, motion, now_ms)
+            self._choose_first(self._choice, seen, now_ms)
             return None
         if self._cover is None:
             return None
         if self._avatar is not None:
-            return self._avatar.drive(motion), self._cover.current.index
-        judged = quality(crop, motion, self._eyes(motion))
-        if self._cover.update(motion, judged.clarity, now_ms) and self._pending is None:
-            self._submit(crop, self._cover.next_index, self._reference)
-        return motion, self._cover.current.index
+            return self._avatar.drive(seen.motion), self._cover.current.index
+        judged = quality(seen.picture, seen.motion, self._eyes(seen.motion))
+        # What a source covers is judged by motion as extracted, as the source's own is.
+        if self._cover.update(seen.motion, judged.clarity, now_ms) and self._pending is None:
+            self._submit(seen.picture, self._cover.next_index, self._reference(seen))
+        return self._following.carried(seen.motion, self._source()), self._cover.current.index
 
     def _settle(self) -> None:
         """Take the receiver's word on the source that was offered."""
@@ -273,11 +297,11 @@ class Extraction(threading.Thread):
             elif self._cover is None:
                 self._choice = FirstChoice()
 
-    def _choose_first(self, choice: FirstChoice, crop: NDArray[np.uint8], motion: Motion, now_ms: float) -> None:
+    def _choose_first(self, choice: FirstChoice, seen: _Seen, now_ms: float) -> None:
         if self._canonical is None:
-            self._canonical, _ = self._extractor.enrol(crop)
-        judged = quality(crop, motion, self._eyes(motion))
-        chosen = choice.consider(Candidate(crop, motion, judged, self._reference), now_ms)
+            self._canonical, _ = self._extractor.enrol(seen.picture)
+        judged = quality(seen.picture, seen.motion, self._eyes(seen.motion))
+        chosen = choice.consider(Candidate(seen.picture, seen.motion, judged, self._reference(seen)), now_ms)
         if chosen is None:
             return
         self._choice = None
@@ -292,6 +316,8 @@ class Extraction(threading.Thread):
         image = encode_source(crop)
         canonical, motion = self._extractor.enrol(crop)
         heads = CanonicalKeypoints(canonical.points[: self._extractor.heads])
+        if reference is not None:
+            reference = replace(reference, aligner=self._extractor.aligner(crop, canonical, motion))
         self._pending = PresentSource(index, heads, motion, reference)
         self._listener.on_source(SourceImage(index, image.data, image.sha256))
 
@@ -318,6 +344,10 @@ class ModelExtractor:
         state = self._model.enrol(_tensor(crop))
         points = state.canonical.points[0].float().cpu().numpy()
         return CanonicalKeypoints(points), Motion.from_vector(state.motion.to_vector()[0])
+
+    def aligner(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
+        """What holds frames against a source image (S, S, 3), as `enrol` gave its keypoints and motion."""
+        return self._model.aligner(crop, canonical, motion)
 
 
 def _tensor(crop: NDArray[np.uint8]) -> torch.Tensor:

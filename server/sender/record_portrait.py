@@ -30,8 +30,8 @@ from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop, still_crop
 from model.motion import CanonicalKeypoints, Motion, interpolate, transfer
 from model.registration import thumbnail
-from model.surroundings import track
 from model.talking_head import TalkingHead
+from model.tracking import track
 from model.video import OPUS_PRE_SKIP, upright
 from server.sender.extraction import ModelExtractor
 from server.sender.inputs import PORTRAIT, open_file

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, distance
 from model.source_quality import Quality
-from model.surroundings import Reference
+from model.tracking import Reference
 
 FIRST_WINDOW_MS = 800.0
 """How long the first choice may take, counted from the first frame with a face."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from model.background import REACH, BackgroundTracker
 from model.face.crop import Crop
 from model.motion import Motion, background_since, turned_and_sized
-from model.registration import SIDE, Picture, thumbnail
-from model.surroundings import track
+from model.registration import THUMBNAIL, Picture, thumbnail
+from model.tracking import track
 
 STILL = np.zeros(4, np.float32)
 Film = list[tuple[Picture, Motion]]
@@ -163,6 +163,6 @@ def test_places_since_places(values: list[float]) -> None:
 
 
 def test_thumbnails_of_other_sizes() -> None:
-    assert thumbnail(np.full((512, 512, 3), 9, np.uint8)).shape == (SIDE, SIDE)
+    assert thumbnail(np.full((512, 512, 3), 9, np.uint8)).shape == (THUMBNAIL, THUMBNAIL)
     with pytest.raises(ValueError, match="no frame"):
         BackgroundTracker().backdrop()

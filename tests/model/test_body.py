@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.body import BodyTracker, points_of, with_points
 from model.motion import Motion
 from model.registration import Picture, moved, thumbnail
-from model.surroundings import SurroundingsTracker, track
+from model.tracking import MotionTracker, track
 
 SHOULDERS = np.array([[-0.6, 0.88], [0.6, 0.88], [0.0, 0.85]], np.float32)
 Film = list[tuple[Picture, Motion]]
@@ -107,7 +107,7 @@ def test_a_clip_from_its_source_image_on_and_back() -> None:
 
 def test_without_a_source_image_or_a_body_the_extractors_word_holds() -> None:
     frames = film((0.01, 0.0))
-    alone, bodiless = SurroundingsTracker(3), SurroundingsTracker(0)
+    alone, bodiless = MotionTracker(3), MotionTracker(0)
     reference = None
     for small, said in frames:
         np.testing.assert_array_equal(alone.follow(small, said).expression, said.expression)

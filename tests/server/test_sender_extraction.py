@@ -11,17 +11,19 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.alignment import Aligner
 from model.errors import NoFaceError, VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion
-from model.profiles.small import GUIDED, SMALL
+from model.profiles.small import FREE, GUIDED, SMALL
+from model.registration import Picture
 from server.sender.capture import CapturedFrame, FrameMailbox
-from server.sender.extraction import NO_FACE, SEVERAL_FACES, Avatar, Extraction, SourceImage, StageTimes
+from server.sender.extraction import LOOK_EVERY_MS, NO_FACE, SEVERAL_FACES, Avatar, Extraction, SourceImage, StageTimes
 from server.sender.motion_publisher import MotionSample
 from server.sender.source_choice import FIRST_WINDOW_MS, SETTLE_MS
 
-SIZE = 64
+SIZE = 128
 K = SMALL.keypoints
 
 
@@ -33,14 +35,7 @@ def face() -> CanonicalKeypoints:
             points[GUIDED.index(index)] = side * place[0], place[1], -0.1
     for index, place in ((61, (-0.15, 0.3)), (291, (0.15, 0.3)), (13, (0.0, 0.3)), (14, (0.0, 0.3))):
         points[GUIDED.index(index)] = *place, -0.15
-    points[len(GUIDED) :] = [
-        [0, -0.8, 0.4],
-        [-0.5, -0.5, 0.4],
-        [0.5, -0.5, 0.4],
-        [-0.5, 0.2, 0.6],
-        [0.5, 0.2, 0.6],
-        [0, 1, 0.4],
-    ]
+    points[len(GUIDED) : len(GUIDED) + len(FREE)] = FREE
     return CanonicalKeypoints(points)
 
 
@@ -58,6 +53,7 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.enrolled = 0
+        self.aligned = 0
         self.scale = 1.0
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion:
@@ -66,6 +62,13 @@ class FakeModel:
     def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]:
         self.enrolled += 1
         return face(), self.extract(crop)
+
+    def aligner(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner:
+        def aligned(picture: Picture, motion: Motion, before: NDArray[np.float32] | None) -> NDArray[np.float32]:
+            self.aligned += 1
+            return np.full((K, 2), 0.01 * self.aligned, np.float32)
+
+        return aligned
 
 
 class FakeTracker:
@@ -186,12 +189,12 @@ def test_a_hand_held_camera_moves_the_background_of_a_person_but_not_of_an_avata
     def shown(shift: int) -> CapturedFrame:
         image = np.repeat(wall[:, SIZE - shift : 2 * SIZE - shift, None], 3, -1)
         image[:2, :2] = 128  # a head that does not turn
-        bench.now += 40.0
+        bench.now += LOOK_EVERY_MS
         return CapturedFrame(image, bench.now, 3.0)
 
     bench = Bench(avatar)
     bench.model.scale = 0.4
-    for _ in range(round(FIRST_WINDOW_MS / 40) + 1):
+    for _ in range(round(FIRST_WINDOW_MS / LOOK_EVERY_MS) + 2):
         bench.extraction.step(shown(3))
     bench.extraction.source_taken(0)
     for shift in (3, 4, 5, 6):
@@ -199,6 +202,25 @@ def test_a_hand_held_camera_moves_the_background_of_a_person_but_not_of_an_avata
     found = [float(sample.vector[7]) for sample, _ in bench.heard.motions]
     wanted = [0, 0, 1, 2] if avatar is None else [0, 0, 0, 0]  # a frame later: none waits to be looked at
     assert found == pytest.approx([2 * pixels / SIZE for pixels in wanted], abs=0.01)
+
+
+def test_every_other_frame_is_held_against_the_source_and_both_are_sent_as_found() -> None:
+    bench = Bench()
+    bench.choose()
+    bench.show(0, 6)
+    assert bench.model.aligned == 3
+    off = [float(Motion.from_vector(sample.vector).expression[0, 0]) for sample, _ in bench.heard.motions]
+    assert off == pytest.approx(sorted(off))
+    assert off[0] == 0, "no frame waits to be looked at"
+    assert sorted(set(np.round(off, 3))) == pytest.approx([0, 0.01, 0.02, 0.03][: len(set(off))])
+
+
+def test_an_avatar_is_held_against_nothing() -> None:
+    bench = Bench(0)
+    bench.choose()
+    bench.show(0, 6)
+    assert bench.heard.motions
+    assert bench.model.aligned == 0
 
 
 def test_a_refused_picture_is_followed_by_another_choice() -> None:

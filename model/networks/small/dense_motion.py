@@ -72,12 +72,12 @@ class SmallDenseMotion(nn.Module):
         """Batch shape B throughout; features as `SmallAppearance` returns them."""
         size = features["eighth"].shape[-1]  # G
         with exact(features["eighth"].device):
-            keypoints = _Keypoints.of(canonical, source, driving, self.body)
+            keypoints = Situation.of(canonical, source, driving, self.body)
             x_s, x_d = keypoints.source, keypoints.driving
             grid = pixel_grid(size, size, x_d)  # (G, G, 2)
             fine_grid = pixel_grid(2 * size, 2 * size, x_d)
-            prior = self._prior(fine_grid, x_d)  # (B, K + 1, 2G, 2G)
-            prior_flow = _surface_flow(prior.softmax(1), fine_grid, keypoints)  # (B, 2G, 2G, 2)
+            prior = self.prior(fine_grid, x_d)  # (B, K + 1, 2G, 2G)
+            prior_flow = surface_flow(prior.softmax(1), fine_grid, keypoints)  # (B, 2G, 2G, 2)
             coarse_flow = F.avg_pool2d(prior_flow.permute(0, 3, 1, 2), 2)  # (B, 2, G, G)
             # What the keypoints say: heat of the driving frame minus heat of the source, per keypoint.
             heat = _heat(grid, x_d) - _heat(grid, x_s)  # (B, K, G, G)
@@ -102,17 +102,20 @@ class SmallDenseMotion(nn.Module):
         with exact(hidden.device):
             volume_flow = self._volume_flow(logits3d.float(), grid, keypoints)
             masks = (prior + logits2d.float()).softmax(1)
-            flow = _surface_flow(masks, fine_grid, keypoints, 0.5 * relief.float())
+            flow = surface_flow(masks, fine_grid, keypoints, 0.5 * relief.float())
             flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
         return DenseMotion(volume_flow, flow, torch.sigmoid(self.occlusion(fine)), hidden, fine)
 
-    def _prior(self, grid: Tensor, x_d: Tensor) -> Tensor:
-        """Logits of the nearest-keypoint kernel and, as channel 0, the background: (B, K + 1, H, W)."""
+    def prior(self, grid: Tensor, x_d: Tensor) -> Tensor:
+        """Logits of the nearest-keypoint kernel and, as channel 0, the background: (B, K + 1, H, W).
+
+        grid (H, W, 2) or (B, H, W, 2), x_d (B, K, 3)
+        """
         logits = -0.5 * self.kernel.exp()[:, None, None] * squared_distance(grid, x_d[..., :2])
         background = self.background[1].expand(logits.shape[0], 1, *logits.shape[2:])
         return torch.cat([background, logits], 1)
 
-    def _volume_flow(self, logits: Tensor, grid: Tensor, keypoints: _Keypoints) -> Tensor:
+    def _volume_flow(self, logits: Tensor, grid: Tensor, keypoints: Situation) -> Tensor:
         """Source coordinates (B, D, G, G, 3) of the driving volume's cells, depth scaled to [-1, 1] too.
 
         logits   (B, (K + 1) D, G, G) what the network adds to the nearest-keypoint kernel in 3D
@@ -141,7 +144,7 @@ class SmallDenseMotion(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Keypoints:
+class Situation:
     source: Tensor  # (B, K, 3)
     driving: Tensor  # (B, K, 3)
     local: Tensor  # (B, 3, 3) A of the head: how driving displacements turn and scale into source displacements
@@ -151,7 +154,7 @@ class _Keypoints:
     background: Tensor  # (B, 4) where driving background comes from: B of `Motion.background`'s kind
 
     @staticmethod
-    def of(canonical: CanonicalKeypoints, source: Motion, driving: Motion, body: int) -> _Keypoints:
+    def of(canonical: CanonicalKeypoints, source: Motion, driving: Motion, body: int) -> Situation:
         x_s, x_d = compose(canonical, source), compose(canonical, driving)
         r_s = rotation_matrix(source.yaw, source.pitch, source.roll)
         r_d = rotation_matrix(driving.yaw, driving.pitch, driving.roll)
@@ -160,16 +163,16 @@ class _Keypoints:
         body_local = _similarity(x_d[:, heads:], x_s[:, heads:])
         turned = torch.cat([x_d[:, :heads] @ local.mT, x_d[:, heads:] @ body_local.mT], 1)
         background = background_since(source.background, driving.background)
-        return _Keypoints(x_s, x_d, local, body_local, x_s - turned, heads, background)
+        return Situation(x_s, x_d, local, body_local, x_s - turned, heads, background)
 
     def behind(self, grid: Tensor) -> Tensor:
-        """Source coordinates (B, H, W, 2) of the background at `grid` (H, W, 2)."""
+        """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2) or (B, H, W, 2)."""
         x, y, size, roll = self.background[:, :, None, None].unbind(1)  # (B, 1, 1) each
         u, v = turned_and_sized(grid[..., 0], grid[..., 1], size, roll)
         return torch.stack([u + x, v + y], -1)
 
 
-def _parts(masks: Tensor, keypoints: _Keypoints) -> tuple[Tensor, Tensor, Tensor]:
+def _parts(masks: Tensor, keypoints: Situation) -> tuple[Tensor, Tensor, Tensor]:
     """What belongs to background, head and body, (B, 1, N) each of masks (B, K + 1, N)."""
     body = masks[:, 1 + keypoints.heads :].sum(1, keepdim=True)
     return masks[:, :1], 1 - masks[:, :1] - body, body
@@ -192,10 +195,11 @@ def _similarity(points: Tensor, onto: Tensor) -> Tensor:
     return torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).reshape(b, 3, 3)
 
 
-def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints, relief: Tensor | None = None) -> Tensor:
+def surface_flow(masks: Tensor, grid: Tensor, keypoints: Situation, relief: Tensor | None = None) -> Tensor:
     """Flow (B, H, W, 2) of the visible surface, whose depth the keypoints' own depth interpolates.
 
     masks   (B, K + 1, H, W), background first
+    grid    (H, W, 2), or (B, H, W, 2) where each of the batch looks elsewhere
     relief  (B, 1, H, W) how much deeper the surface is than the smooth interpolation, crop units: what is learned of
             it from small turns holds for large ones
     """
@@ -207,7 +211,7 @@ def _surface_flow(masks: Tensor, grid: Tensor, keypoints: _Keypoints, relief: Te
     surface = (x_d[:, :heads, 2:].mT @ moving[:, :heads]) / share.clamp(min=1e-4)  # (B, 1, HW)
     if relief is not None:
         surface = surface + relief.flatten(2)
-    p = grid.reshape(1, -1, 2).mT  # (1, 2, HW)
+    p = grid.reshape(-1, h * w, 2).mT  # (B or 1, 2, HW)
     turned = local[:, :2, :2] @ p + local[:, :2, 2:] @ surface  # (B, 2, HW)
     behind = keypoints.behind(grid).reshape(b, -1, 2).mT  # (B, 2, HW)
     flow = share * turned + body * (keypoints.body_local[:, :2, :2] @ p) + offset[..., :2].mT @ moving + ground * behind
@@ -220,7 +224,8 @@ def _heat(grid: Tensor, points: Tensor) -> Tensor:
 
 
 def squared_distance(grid: Tensor, points: Tensor) -> Tensor:
-    """|p - x_k|^2 of grid (H, W, 2) and points (B, K, 2): (B, K, H, W)."""
-    dx = grid[..., 0] - points[..., 0][..., None, None]
-    dy = grid[..., 1] - points[..., 1][..., None, None]
+    """|p - x_k|^2 of a grid (H, W, 2) or (B, H, W, 2) and points (B, K, 2): (B, K, H, W)."""
+    place = grid.unsqueeze(-4)  # (B or 1, 1, H, W, 2)
+    dx = place[..., 0] - points[..., 0][..., None, None]
+    dy = place[..., 1] - points[..., 1][..., None, None]
     return dx * dx + dy * dy

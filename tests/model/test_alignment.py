@@ -1,0 +1,224 @@
+"""Where keypoints are: a face of blurred noise that dense motion itself has moved, by shifts that are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.alignment import Floats, KeypointTracker, SmallAligner
+from model.motion import CanonicalKeypoints, Motion, compose
+from model.networks.grid import pixel_grid
+from model.networks.small.alignment import Key, align, off_by, thumbnails
+from model.networks.small.blocks import warp
+from model.networks.small.dense_motion import Situation, SmallDenseMotion, surface_flow
+from model.profiles.small import BODY, FEATURES, FREE, GUIDED, SMALL
+from model.registration import Picture, thumbnail
+from model.talking_head import TalkingHead
+from model.tracking import MotionTracker
+from model.train.decompose import face_shape
+
+K = SMALL.keypoints
+PIXEL = 2 / 256
+
+
+@dataclass
+class Face:
+    """A source image, and the frames that dense motion makes of it."""
+
+    dense: SmallDenseMotion
+    canonical: CanonicalKeypoints
+    source: Motion
+    picture: Tensor  # (1, 3, 256, 256)
+
+    def frame(self, driving: Motion) -> Tensor:
+        grid = pixel_grid(256, 256, self.picture)
+        keypoints = Situation.of(self.canonical, self.source, driving, self.dense.body)
+        masks = self.dense.prior(grid, keypoints.driving).softmax(1)
+        return warp(self.picture, surface_flow(masks, grid, keypoints), "bicubic").clamp(0, 1)
+
+    def aligned(self, driving: Motion, frame: Tensor, before: Tensor | None = None, hold: float = 0.0) -> Tensor:
+        key = Key.of(self.canonical, self.source, thumbnails(self.picture))
+        off: Tensor = align(self.dense, key, driving, thumbnails(frame), before, hold)
+        return off
+
+
+def motion(yaw: float = 0.0, x: float = 0.0) -> Motion:
+    """A head of usual size, turned by `yaw`, and a body below it."""
+    expression = torch.zeros(1, K, 3)
+    expression[:, -len(BODY) :, :2] = (torch.tensor(BODY) - torch.tensor([x, 0.0])) / 0.7
+    angle, place = torch.zeros(1), torch.tensor([[x, 0.0, 0.0]])
+    return Motion(angle + yaw, angle, angle, place, angle + 0.7, expression)
+
+
+@pytest.fixture(scope="module")
+def face() -> Face:
+    head = torch.from_numpy(np.concatenate([face_shape()[list(GUIDED)], np.array(FREE, np.float32)]))
+    canonical = CanonicalKeypoints(F.pad(head, (0, 0, 0, len(BODY)))[None])
+    noise = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    picture = F.interpolate(noise, size=(256, 256), mode="bicubic").clamp(0, 1).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        return Face(SmallDenseMotion(SMALL).eval(), canonical, motion(), picture)
+
+
+def moved(driving: Motion, off: Tensor) -> Motion:
+    return replace(driving, expression=off_by(driving.expression, off))
+
+
+def shifts(sigma: float, seed: int = 0) -> Tensor:
+    """(1, K, 2) as the extractor may be off: little at eyes and mouth."""
+    off = torch.randn(1, K, 2, generator=torch.Generator().manual_seed(seed)) * sigma
+    off[:, list(FEATURES)] *= 0.1
+    return off
+
+
+def missed(face: Face, driving: Motion, off: Tensor, found: Tensor) -> Tensor:
+    """Pixels (K,) by which keypoints are missed that the picture shows."""
+    points = compose(face.canonical, moved(driving, off))
+    gap = points - compose(face.canonical, moved(driving, found))
+    distance: Tensor = gap[0, :, :2].norm(dim=-1) / PIXEL
+    return distance[(points[0, :, :2].abs() < 0.9).all(-1)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("driving", [motion(), motion(yaw=12.0), motion(x=0.06)], ids=["still", "turned", "gone"])
+def test_what_the_extractor_is_off_by_is_found(face: Face, driving: Motion) -> None:
+    off = shifts(0.03)
+    frame = face.frame(moved(driving, off))
+    before, after = missed(face, driving, off, 0 * off), missed(face, driving, off, face.aligned(driving, frame))
+    # Neighbours that go different ways are hardest; the extractor's errors have more in common.
+    assert before.mean() > 1.5
+    assert after.mean() < 0.6 * before.mean()
+
+
+@torch.no_grad()
+def test_where_nothing_has_moved_nothing_is_found(face: Face) -> None:
+    driving = motion(yaw=5.0)
+    assert face.aligned(driving, face.frame(driving)).abs().max() < 0.5 * PIXEL / 0.7
+
+
+@torch.no_grad()
+def test_exposure_is_no_motion(face: Face) -> None:
+    driving, off = motion(), shifts(0.03)
+    frame = face.frame(moved(driving, off))
+    found = face.aligned(driving, 0.9 * frame + 0.08)
+    assert missed(face, driving, off, found).mean() < 1.0
+
+
+@torch.no_grad()
+def test_a_hand_before_the_face_moves_only_what_is_near_it(face: Face) -> None:
+    driving, off = motion(), shifts(0.03)
+    frame = face.frame(moved(driving, off))
+    frame[..., 150:, :90] = 0.9
+    points = compose(face.canonical, driving)[0, :, :2]
+    far = (((points[:, 0] > 0.1) | (points[:, 1] < -0.15)) & (points.abs() < 0.9).all(-1)).numpy()
+    gap = (face.aligned(driving, frame) - off).norm(dim=-1)[0] * 0.7 / PIXEL
+    assert gap[torch.from_numpy(far)].mean() < 1.0
+
+
+@torch.no_grad()
+def test_another_picture_altogether_moves_keypoints_no_further_than_the_extractor_may_be_off(face: Face) -> None:
+    noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(9)).expand(-1, 3, -1, -1)
+    found = face.aligned(motion(), F.interpolate(noise, size=(256, 256), mode="bicubic").clamp(0, 1))
+    assert found.isfinite().all()
+    assert found.abs().max() * 0.7 < 4 * 0.045
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_picture_without_anything_to_see_leaves_the_extractors_word(face: Face, level: float) -> None:
+    found = face.aligned(motion(), torch.full((1, 3, 256, 256), level))
+    assert found.isfinite().all()
+    assert found.abs().max() < 0.1
+
+
+@torch.no_grad()
+def test_a_batch_is_aligned_as_one_by_one(face: Face) -> None:
+    drivings, offs = [motion(), motion(yaw=10.0)], [shifts(0.03), shifts(0.02, seed=1)]
+    frames = [face.frame(moved(d, o)) for d, o in zip(drivings, offs, strict=True)]
+    one = torch.cat([face.aligned(d, f) for d, f in zip(drivings, frames, strict=True)])
+    both = Motion(*(torch.cat(pair) for pair in zip(*(vars(d).values() for d in drivings), strict=True)))
+    canonical = CanonicalKeypoints(face.canonical.points.expand(2, -1, -1))
+    source = Motion(*(value.expand(2, *value.shape[1:]) for value in vars(face.source).values()))
+    key = Key.of(canonical, source, thumbnails(face.picture).expand(2, -1, -1))
+    together = align(face.dense, key, both, thumbnails(torch.cat(frames)))
+    torch.testing.assert_close(together, one, atol=2e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_the_search_goes_on_where_it_ended(face: Face) -> None:
+    driving, off = motion(), shifts(0.03)
+    frame = face.frame(moved(driving, off))
+    once = face.aligned(driving, frame)
+    again = face.aligned(driving, frame, once)
+    assert missed(face, driving, off, again).mean() <= missed(face, driving, off, once).mean() + 0.05
+    # What is held strongly stays where it was.
+    held = face.aligned(driving, face.frame(driving), off, hold=1e6)
+    torch.testing.assert_close(held, off, atol=0.1 * PIXEL, rtol=0)
+
+
+def test_thumbnails_of_tensors_are_those_of_pictures() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    tensor = torch.from_numpy(crop).permute(2, 0, 1)[None] / 255
+    assert np.abs(thumbnails(tensor)[0].numpy() - thumbnail(crop)).max() <= 0.5 + 1e-3
+
+
+class Scripted:
+    """Finds what it is told to, and remembers what it was asked."""
+
+    def __init__(self, *found: float) -> None:
+        self._found = [np.full((5, 2), f, np.float32) for f in found]
+        self.asked: list[Floats | None] = []
+
+    def __call__(self, picture: Picture, motion: Motion, before: Floats | None) -> Floats:
+        self.asked.append(before)
+        return self._found[len(self.asked) - 1]
+
+
+def still(k: int = 5) -> Motion:
+    zero = np.float32(0)
+    return Motion(zero, zero, zero, np.zeros(3, np.float32), np.float32(0.5), np.zeros((k, 3), np.float32))
+
+
+def test_a_tracker_begins_where_it_was_and_carries_what_it_found() -> None:
+    picture, aligner = Picture(np.zeros((128, 128), np.uint8)), Scripted(0.1, 0.2)
+    tracker = KeypointTracker(aligner)
+    assert tracker.carried(still()).expression.max() == 0
+    np.testing.assert_allclose(tracker.follow(picture, still()).expression[:, :2], 0.1)
+    np.testing.assert_allclose(tracker.carried(still()).expression, [[0.1, 0.1, 0]] * 5)
+    tracker.follow(picture, still())
+    assert aligner.asked[0] is None
+    np.testing.assert_allclose(aligner.asked[1], 0.1)  # type: ignore[arg-type]
+
+
+def test_another_source_image_begins_anew() -> None:
+    picture, first, second = Picture(np.full((128, 128), 90, np.uint8)), Scripted(0.1, 0.2), Scripted(0.3)
+    tracker = MotionTracker(0)
+    tracker.follow(picture, still())
+    sources = [replace(tracker.reference(picture, still()), aligner=a) for a in (first, second)]
+    tracker.follow(picture, still(), sources[0])
+    assert tracker.carried(still(), sources[1]).expression.max() == 0
+    assert tracker.carried(still(), sources[0]).expression.max() == pytest.approx(0.1)
+    np.testing.assert_allclose(tracker.follow(picture, still(), sources[1]).expression[:, :2], 0.3)
+    assert second.asked == [None]
+    assert tracker.carried(still()).expression.max() == 0
+
+
+def test_a_talking_head_aligns_where_its_profile_can() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    head = TalkingHead.random()
+    said = Motion.from_vector(head.extract(torch.from_numpy(crop).permute(2, 0, 1)[None]).to_vector()[0])
+    aligner = head.aligner(crop, head.canonical(crop), said)
+    assert isinstance(aligner, SmallAligner)
+    picture = Picture(thumbnail(crop))
+    found = aligner(picture, said, None)
+    assert found.shape == (head.profile.keypoints, 2)
+    assert found.dtype == np.float32
+    assert np.abs(found).max() < 0.02
+    np.testing.assert_allclose(aligner(picture, said, found), found, atol=0.02)
+    paper = TalkingHead.random("paper")
+    assert paper.aligner(crop, paper.canonical(crop), still(paper.profile.keypoints)) is None

@@ -1,0 +1,62 @@
+"""The motion of a whole clip: trembling taken out, fast eyes and mouths left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.clip_motion import clip_motion, smoothed
+from model.motion import CanonicalKeypoints, Motion, compose
+from model.profiles.small import FEATURES, SMALL
+from model.talking_head import TalkingHead
+
+K = SMALL.keypoints
+T = 40
+RNG = np.random.default_rng(0)
+CANONICAL = CanonicalKeypoints(RNG.uniform(-0.6, 0.6, (K, 3)).astype(np.float32))
+
+
+def nodding(tremble: float) -> Motion:
+    """A head that nods once a second at 25 frames a second, of which each value trembles."""
+    rng = np.random.default_rng(1)
+    zero = np.zeros(T, np.float32)
+    pitch = (8 * np.sin(2 * np.pi * np.arange(T) / 25)).astype(np.float32)
+    motion = Motion(zero, pitch, zero, np.zeros((T, 3), np.float32), zero + 0.7, np.zeros((T, K, 3), np.float32))
+    noise = rng.normal(0, tremble, motion.to_vector().shape).astype(np.float32)
+    return Motion.from_vector(motion.to_vector() + noise)
+
+
+def trembling(motion: Motion) -> float:
+    """Mean size of the second difference of the places that are not eyes or mouth."""
+    return float(np.abs(np.diff(compose(CANONICAL, motion)[:, len(FEATURES) :], 2, axis=0)).mean())
+
+
+def test_trembling_goes_and_the_nod_stays() -> None:
+    quiet, shaken = nodding(0.0), nodding(0.004)
+    calmed = smoothed(shaken, CANONICAL, 1.0)
+    assert trembling(calmed) < 0.3 * trembling(shaken)
+    gap = compose(CANONICAL, calmed) - compose(CANONICAL, quiet)
+    assert np.abs(gap[3:-3, len(FEATURES) :]).mean() < 0.003
+    assert np.ptp(calmed.pitch) > 0.93 * np.ptp(quiet.pitch)
+
+
+def test_eyes_and_mouth_stay_where_they_were() -> None:
+    shaken = nodding(0.004)
+    before, after = (compose(CANONICAL, m)[:, list(FEATURES)] for m in (shaken, smoothed(shaken, CANONICAL, 1.0)))
+    np.testing.assert_allclose(after, before, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, T])
+def test_what_does_not_tremble_is_left_alone(count: int) -> None:
+    still = Motion.from_vector(np.repeat(nodding(0.01).to_vector()[:1], count, 0))
+    np.testing.assert_allclose(smoothed(still, CANONICAL, 1.0).to_vector(), still.to_vector(), atol=1e-4)
+
+
+def test_a_profile_that_cannot_be_held_against_frames_keeps_its_keypoints() -> None:
+    head = TalkingHead.random("paper")
+    zero = np.zeros(3, np.float32)
+    expression = RNG.normal(0, 0.1, (3, head.profile.keypoints, 3)).astype(np.float32)
+    motions = Motion(zero, zero, zero, np.zeros((3, 3), np.float32), zero + 1, expression)
+    image = np.full((256, 256, 3), 128, np.uint8)
+    put_right = clip_motion(head, np.full((3, 128, 128), 128, np.uint8), motions, 1, image, 25.0)
+    np.testing.assert_array_equal(put_right.to_vector(), motions.to_vector())
