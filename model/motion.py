@@ -123,6 +123,10 @@ class View:
     def is_identity(self) -> bool:
         return self == View()
 
+    def turned_further(self, gain: float) -> View:
+        """The view whose yaw and pitch are `gain` times as large."""
+        return View(self.yaw * gain, self.pitch * gain, self.roll, self.translation)
+
 
 def rotation_matrix(yaw: Array, pitch: Array, roll: Array) -> Array:
     """R = Z(roll) Y(yaw) X(pitch) of angles in degrees with shape (...); returns (..., 3, 3)."""

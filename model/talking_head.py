@@ -31,7 +31,7 @@ from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
 from model.profiles.paper import PAPER_PROFILES
-from model.profiles.small import SMALL
+from model.profiles.small import SMALL, VIEW_GAIN
 from model.registration import Picture, thumbnail
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
@@ -60,11 +60,17 @@ class Profile:
     keypoints: int  # K
     size: int  # picture side, pixels
     body: int = 0  # the last keypoints, which are the body's and do not follow the head
+    view_gain: float = 1.0  # by how much further a free view turns the head than is asked
 
     @property
     def motion_size(self) -> int:
         """Scalars of a motion vector, 11 + 3K."""
         return POSE_SCALARS + 3 * self.keypoints
+
+
+def small_profile() -> Profile:
+    """The `small` profile."""
+    return Profile("small", SMALL.keypoints, SMALL.size, SMALL.body, VIEW_GAIN)
 
 
 @dataclass(frozen=True)
@@ -220,7 +226,8 @@ class TalkingHead:
             raise InputError(f"motion has {motions.keypoints} keypoints, the model {self.profile.keypoints}")
         driving = motions.to_torch(self.device)
         if views is not None and not all(view.is_identity for view in views):
-            driving = _stack([apply_view(driving[i : i + 1], view) for i, view in enumerate(views)])
+            further = [view.turned_further(self.profile.view_gain) for view in views]
+            driving = _stack([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
         features, canonical, source = _batch(states)
         with self._precision():
             frame = self._networks.synthesise(features, canonical, source, driving).frame
@@ -240,7 +247,7 @@ class TalkingHead:
 def _untrained(name: str) -> tuple[nn.Module, Profile]:
     """Networks of a profile as they are before training. Raises InputError for an unknown name."""
     if name == "small":
-        return SmallNetworks(SMALL), Profile(name, SMALL.keypoints, SMALL.size, SMALL.body)
+        return SmallNetworks(SMALL), small_profile()
     if name in PAPER_PROFILES:
         config = PAPER_PROFILES[name]
         return PaperNetworks(config), Profile(name, config.keypoints, config.size)

@@ -71,4 +71,8 @@ class SmallConfig:
     extractor: tuple[int, ...] = (16, 32, 48, 96, 128)  # channels of the motion extractor, each at half the size before
 
 
+VIEW_GAIN = 1.2
+"""A free view turns the head so much further than is asked: the landmark teacher's depth of a face is too flat. Of
+training people turned by 20 degrees it reads 15 without, 18 with it."""
+
 SMALL = SmallConfig()

@@ -21,7 +21,7 @@ from model.motion import Motion
 from model.networks.small import SmallNetworks
 from model.profiles.small import EYES, MOUTH
 from model.registration import Picture, thumbnail
-from model.talking_head import Profile, TalkingHead
+from model.talking_head import TalkingHead, small_profile
 from model.tracking import track
 from model.train.data import ClipSet
 from model.weights.manifest import describe
@@ -47,7 +47,7 @@ def head_of_checkpoint(path: Path, device: torch.device) -> TalkingHead:
     Raises InputError when the file is no training checkpoint.
     """
     networks, _ = read_checkpoint(path)
-    profile = Profile("small", networks.config.keypoints, networks.config.size, networks.config.body)
+    profile = small_profile()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return TalkingHead(profile, networks, MotionStatistics.default(profile.keypoints), digest, device)
 
