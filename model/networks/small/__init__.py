@@ -5,6 +5,7 @@ encoder.py       L: image -> canonical keypoints      (once per source image)
 H, Delta: image -> motion            (each frame, on the sender)
 dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
 generator.py     G: warped features -> frame          (each frame, on the receiver)
+alignment.py     where keypoints really are           (frames held against the source image, on the sender)
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ SIDE = 128
 """Pixels of the pictures that are registered; half of it is registered first."""
 
 _FINE, _COARSE = 0, 1
-# What each step of Gauss-Newton looks at, and where the last frame's search ended.
+# What each step of Gauss-Newton looks at: in a first frame, and where the search begins at what was found in the last.
 _FIRST, _LATER = (_COARSE, _COARSE, _FINE), (_COARSE, _FINE)
 _PLACES = 1400  # that are looked at
 _NOISE = 3.0  # least spread of grey values, of 255, that is taken for noise
