@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.profiles.small import FEATURES
+from model.registration import Picture
 from model.talking_head import TalkingHead
 from model.tracking import track
 
@@ -38,7 +39,7 @@ def clip_motion(
     A profile whose keypoints cannot be held against frames gets back what was extracted.
     """
     canonical = head.canonical(image)
-    aligner = head.aligner(image, canonical, motions[source])
+    aligner = head.aligner(Picture(thumbnails[source]), canonical, motions[source])
     tracked = track(thumbnails, motions, source, head.profile.body, aligner)
     return tracked if aligner is None else smoothed(tracked, canonical, _SIGMA * frame_rate)
 
@@ -49,10 +50,9 @@ def smoothed(motions: Motion, canonical: CanonicalKeypoints, sigma: float) -> Mo
     canonical  (K, 3)
     sigma      frames
     """
-    places = compose(canonical, motions)
-    fast = places[:, : len(FEATURES)].copy()
-    places = _smooth(places, sigma)
-    places[:, : len(FEATURES)] = fast
+    found, fast = compose(canonical, motions), list(FEATURES)
+    places = _smooth(found, sigma)
+    places[:, fast] = found[:, fast]
     pose = Motion(*(_smooth(getattr(motions, field.name), sigma) for field in fields(Motion)))
     rigid = compose(canonical, replace(pose, expression=np.zeros_like(pose.expression)))
     expression = (places - rigid) / pose.scale[:, None, None]

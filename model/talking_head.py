@@ -32,7 +32,7 @@ from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
 from model.profiles.paper import PAPER_PROFILES
 from model.profiles.small import SMALL, VIEW_GAIN
-from model.registration import Picture, thumbnail
+from model.registration import Picture
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
 """The embedded default."""
@@ -203,16 +203,16 @@ class TalkingHead:
             found = self._networks.canonical(self._picture(picture))
         return CanonicalKeypoints(found.points[0].float().cpu().numpy())
 
-    def aligner(self, image: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
+    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
         """What holds frames against a source image, to tell where keypoints went.
 
-        The image is (S, S, 3) RGB, its canonical keypoints (K, 3), its motion has no batch shape. None for a profile
-        whose keypoints no frame can be held against.
+        Its canonical keypoints are (K, 3), its motion has no batch shape. None for a profile whose keypoints no frame
+        can be held against.
         """
         if self._dense_motion is None:
             return None
         points = torch.from_numpy(canonical.points)[None].to(self.device)
-        return SmallAligner(self._dense_motion, CanonicalKeypoints(points), motion, Picture(thumbnail(image)))
+        return SmallAligner(self._dense_motion, CanonicalKeypoints(points), motion, source)
 
     @torch.inference_mode()
     def render(self, states: Sequence[SourceState], motions: Motion, views: Sequence[View] | None = None) -> Tensor:

@@ -65,7 +65,7 @@ async def talker(engine: Engine) -> None:
     following = MotionTracker(extractor.body)
     following.follow(Picture(thumbnail(frames[0])), first)
     source = following.reference(Picture(thumbnail(frames[0])), first)
-    source = replace(source, aligner=extractor.aligner(frames[0], *extractor.enrol(frames[0])))
+    source = replace(source, aligner=extractor.aligner(source.picture, *extractor.enrol(frames[0])))
 
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))

@@ -106,7 +106,7 @@ class Extractor(Protocol):
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
     def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]: ...
-    def aligner(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None: ...
+    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None: ...
 
 
 def encode_source(crop: NDArray[np.uint8]) -> SourceImage:
@@ -317,7 +317,7 @@ class Extraction(threading.Thread):
         canonical, motion = self._extractor.enrol(crop)
         heads = CanonicalKeypoints(canonical.points[: self._extractor.heads])
         if reference is not None:
-            reference = replace(reference, aligner=self._extractor.aligner(crop, canonical, motion))
+            reference = replace(reference, aligner=self._extractor.aligner(reference.picture, canonical, motion))
         self._pending = PresentSource(index, heads, motion, reference)
         self._listener.on_source(SourceImage(index, image.data, image.sha256))
 
@@ -345,9 +345,9 @@ class ModelExtractor:
         points = state.canonical.points[0].float().cpu().numpy()
         return CanonicalKeypoints(points), Motion.from_vector(state.motion.to_vector()[0])
 
-    def aligner(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
-        """What holds frames against a source image (S, S, 3), as `enrol` gave its keypoints and motion."""
-        return self._model.aligner(crop, canonical, motion)
+    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
+        """What holds frames against a source image, as `enrol` gave its keypoints and motion."""
+        return self._model.aligner(source, canonical, motion)
 
 
 def _tensor(crop: NDArray[np.uint8]) -> torch.Tensor:

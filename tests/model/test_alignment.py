@@ -212,13 +212,13 @@ def test_a_talking_head_aligns_where_its_profile_can() -> None:
     crop = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     head = TalkingHead.random()
     said = Motion.from_vector(head.extract(torch.from_numpy(crop).permute(2, 0, 1)[None]).to_vector()[0])
-    aligner = head.aligner(crop, head.canonical(crop), said)
-    assert isinstance(aligner, SmallAligner)
     picture = Picture(thumbnail(crop))
+    aligner = head.aligner(picture, head.canonical(crop), said)
+    assert isinstance(aligner, SmallAligner)
     found = aligner(picture, said, None)
     assert found.shape == (head.profile.keypoints, 2)
     assert found.dtype == np.float32
     assert np.abs(found).max() < 0.02
     np.testing.assert_allclose(aligner(picture, said, found), found, atol=0.02)
     paper = TalkingHead.random("paper")
-    assert paper.aligner(crop, paper.canonical(crop), still(paper.profile.keypoints)) is None
+    assert paper.aligner(picture, paper.canonical(crop), still(paper.profile.keypoints)) is None

@@ -63,7 +63,7 @@ class FakeModel:
         self.enrolled += 1
         return face(), self.extract(crop)
 
-    def aligner(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion) -> Aligner:
+    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner:
         def aligned(picture: Picture, motion: Motion, before: NDArray[np.float32] | None) -> NDArray[np.float32]:
             self.aligned += 1
             return np.full((K, 2), 0.01 * self.aligned, np.float32)
