@@ -6,6 +6,7 @@ would look like from a view that nobody filmed; optical flow knows hair, shoulde
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from model.motion import rotation_matrix
 from model.networks.grid import pixel_grid
+from model.networks.small.blocks import warp
 from model.train.decompose import face_shape
 
 _BACK = 0.55
@@ -81,16 +83,14 @@ def optical_flow(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
 
     Needs OpenCV, a training dependency.
     """
-    flows, closed = [], []
-    for s, d in zip(_grey(source), _grey(driving), strict=True):
-        moved, consistent = pixel_motion(d, s)
-        size = s.shape[0]
-        y, x = np.mgrid[:size, :size].astype(np.float32)
-        flow = (np.stack([x, y], -1) + moved + 0.5) * 2 / size - 1
-        closed.append(consistent & (np.abs(flow) < 0.99).all(-1))
-        flows.append(flow)
-    device = source.device
-    return torch.from_numpy(np.stack(flows)).to(device), torch.from_numpy(np.stack(closed)).to(device)
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # OpenCV lets go of the interpreter's lock
+        searched = list(threads.map(_search, _grey(driving), _grey(source)))
+    there, back = (torch.from_numpy(np.stack(part)).to(source.device) for part in zip(*searched, strict=True))
+    size = source.shape[-1]
+    flow = pixel_grid(size, size, there) + there * 2 / size
+    returned = warp(back.permute(0, 3, 1, 2), flow).permute(0, 2, 3, 1)
+    closed = (there + returned).norm(dim=-1) * 2 / size < _CONSISTENT
+    return flow, closed & (flow.abs() < 0.99).all(-1)
 
 
 def pixel_motion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -100,13 +100,20 @@ def pixel_motion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[NDAr
     """
     import cv2
 
-    cv2.setNumThreads(torch.get_num_threads())
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    there, back = search.calc(one, other, None), search.calc(other, one, None)
+    there, back = _search(one, other)
     size = one.shape[0]
     y, x = np.mgrid[:size, :size].astype(np.float32)
     landed = cv2.remap(back, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return there, np.linalg.norm(there + landed, axis=-1) * 2 / size < _CONSISTENT
+
+
+def _search(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each pixel has gone, there and back, (S, S, 2) pixels each."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    return search.calc(one, other, None), search.calc(other, one, None)
 
 
 def _grey(pictures: Tensor) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,8 @@ class Batch:
     filmed: Tensor  # (G,) whether these are frames of a film, not a photo moved by its landmarks
     body: Tensor  # (G, 1 + N, 4) where the body lies since the source; not a number where that is unknown
     inside: Tensor  # (G, S, S) where the pictures are, and not the reflection beyond their edge that a crop can bring
+    flow: tuple[Tensor, Tensor] | None = None
+    """Optical flow of driving frames: source coordinates (G * N, S, S, 2), and (G * N, S, S) where to trust them."""
 
 
 class ClipSet:
@@ -358,14 +361,21 @@ def _frame_store(folder: Path, entries: list[dict[str, object]], device: torch.d
     if not path.exists() or path.stat().st_size != total * size * size * 3:
         with complete_file(path) as partial:
             store = np.memmap(partial, np.uint8, "w+", shape=shape)
-            row = 0
-            for entry in tqdm(entries, desc="decoding clips", unit="clip"):
+            ends = np.cumsum([int(str(e["frames"])) for e in entries])
+
+            def decode(entry: dict[str, object], end: int) -> None:
+                row = end - int(str(entry["frames"]))
                 with av.open(str(folder / f"{entry['name']}.mp4")) as container:
                     for frame in container.decode(video=0):
-                        store[row] = frame.to_ndarray(format="rgb24")
+                        if row < end:
+                            store[row] = frame.to_ndarray(format="rgb24")
                         row += 1
-            if row != total:
-                raise InputError(f"{folder} holds {row} frames but its manifest says {total}; prepare it again")
+                if row != end:
+                    said = f"{entry['name']} holds {row - end:+d} frames beyond what its manifest says"
+                    raise InputError(f"{folder}: {said}; prepare it again")
+
+            with ThreadPoolExecutor() as threads:
+                list(tqdm(threads.map(decode, entries, ends), "decoding clips", len(entries), unit="clip"))
             store.flush()
     frames = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=shape))
     return frames.to(device) if device.type == "cuda" else frames

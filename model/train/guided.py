@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion, angles, compose, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
@@ -28,7 +28,7 @@ from model.train.adversary import Adversary
 from model.train.correspondence import body_flow_error, landmark_flow_error, seen, turned
 from model.train.data import STILL_SHARE, Batch, attention_map
 from model.train.degrade import degraded
-from model.train.objective import BatchShape, Outcome, cosine, ramp
+from model.train.objective import BatchShape, Outcome, cosine, precision, ramp
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Perceptual distance of two pictures (B, 3, H, W) in [0, 1]: (B,)."""
@@ -112,6 +112,15 @@ class GuidedObjective:
         groups = config.flow_groups if step < config.keypoint_steps + config.flow_steps else config.groups
         return BatchShape(groups, config.driving, 0.0, understood=self._flow_labels is not None)
 
+    def label(self, batch: Batch, step: int) -> Batch:
+        if self._flow_labels is None:
+            return batch
+        # Optical flow takes as long as the networks: of keypoints alone, one pair of each person is enough.
+        n = 1 if step < self._config.keypoint_steps else batch.frames.shape[1] - 1
+        source = batch.frames[:, 0].repeat_interleave(n, 0)
+        flow, trusted = self._flow_labels(source, batch.frames[:, 1 : 1 + n].flatten(0, 1))
+        return replace(batch, flow=(flow, trusted & batch.inside.repeat_interleave(n, 0)))
+
     def rate(self, step: int, progress: float) -> float:
         config = self._config
         if step < config.keypoint_steps:
@@ -123,7 +132,7 @@ class GuidedObjective:
     def evaluate(self, batch: Batch, step: int, progress: float, seed: int) -> Outcome:
         config = self._config
         if step < config.keypoint_steps:
-            return evaluate_keypoints(self._networks, batch, config.weights, self._flow_labels, seed)
+            return evaluate_keypoints(self._networks, batch, config.weights, seed)
         # A dozen frames of four people are too few to normalise by: keypoints would come out differently than in use.
         for network in (self._networks.motion_extractor, self._networks.canonical_detector):
             network.eval()
@@ -131,24 +140,32 @@ class GuidedObjective:
             self._networks.appearance_extractor.eval()
         pictures = step - config.keypoint_steps - config.flow_steps
         share = 1 - ramp(pictures, *config.teacher)
-        flow = _flow_of(batch, self._flow_labels)
-        scene = _Scene.of(self._networks, batch, config, share, seed, flow)
-        parts = scene.parts | _flow_losses(self._networks, scene, batch, config, flow, seed)
+        scene = _Scene.of(self._networks, batch, config, share, seed)
+        parts = scene.parts | _flow_losses(self._networks, scene, batch, config, seed)
         if pictures < 0:
             return Outcome(torch.stack(list(parts.values())).sum(), parts, scene.target)
-        rendered = self._networks.generator(scene.repeated, scene.motion)
-        parts |= _picture_losses(rendered, batch, self._perceptual, config.weights, seed)
+        with precision(batch.frames.device):
+            rendered = self._networks.generator(scene.repeated, scene.motion)
+            parts |= _picture_losses(rendered, batch, self._perceptual, config.weights, seed)
         outcome = Outcome(torch.stack(list(parts.values())).sum(), parts, scene.target, rendered)
         if self._adversary is None or progress < config.adversary_from or outcome.rendered is None:
             return outcome
         weights = {"gan": config.weights.gan, "feature_matching": config.weights.feature_matching}
-        judged = self._adversary.judge(outcome.rendered.frame, outcome.target)
+        with precision(batch.frames.device):
+            judged = self._adversary.judge(outcome.rendered.frame, outcome.target)
         terms = {name: weights[name] * term for name, term in judged.items()}
         return replace(outcome, total=outcome.total + sum(terms.values()), parts=outcome.parts | terms)
 
     def finish(self, outcome: Outcome) -> None:
         if self._adversary and outcome.rendered is not None and "gan" in outcome.parts:
-            self._adversary.learn(outcome.rendered.frame, outcome.target)
+            with precision(outcome.target.device):
+                self._adversary.learn(outcome.rendered.frame, outcome.target)
+
+    def compile(self) -> None:
+        networks = self._networks
+        for network in (networks.appearance_extractor, networks.dense_motion, networks.generator, self._perceptual):
+            if isinstance(network, nn.Module):
+                network.compile(dynamic=False)  # free views are a smaller batch of their own
 
     def state_dict(self) -> dict[str, Any]:
         return self._adversary.state_dict() if self._adversary else {}
@@ -158,17 +175,13 @@ class GuidedObjective:
             self._adversary.load_state_dict(state)
 
 
-def evaluate_keypoints(
-    networks: SmallNetworks, batch: Batch, weights: Weights, flow_labels: FlowLabels | None = None, seed: int = 0
-) -> Outcome:
+def evaluate_keypoints(networks: SmallNetworks, batch: Batch, weights: Weights, seed: int = 0) -> Outcome:
     """Losses of canonical keypoints, pose and expression alone: a tenth of the cost of a picture."""
     shown = degraded(batch.frames.flatten(0, 1), seed).reshape(batch.frames.shape)
     canonical, predicted = _keypoints(networks, replace(batch, frames=shown))
     parts = _keypoint_losses(batch, canonical.points, predicted, weights)
-    # Optical flow takes as long as the networks: one pair of each person is enough.
     pairs = replace(batch, frames=batch.frames[:, :2], mesh=batch.mesh[:, :2])
-    moved = _map(predicted, lambda x: x[:, :2])
-    parts |= _body_losses(networks, pairs, canonical.points, moved, _flow_of(pairs, flow_labels), weights)
+    parts |= _body_losses(networks, pairs, canonical.points, _map(predicted, lambda x: x[:, :2]), weights)
     return Outcome(torch.stack(list(parts.values())).sum(), parts, batch.frames[:, 1:].flatten(0, 1))
 
 
@@ -180,22 +193,11 @@ def _keypoints(networks: SmallNetworks, batch: Batch) -> tuple[CanonicalKeypoint
     return canonical, _map(motion, lambda x: x.reshape(groups, count, *x.shape[1:]))
 
 
-def _flow_of(batch: Batch, flow_labels: FlowLabels | None) -> tuple[Tensor, Tensor] | None:
-    """Optical flow of the G * N driving frames and where it can be trusted; None without labels."""
-    if flow_labels is None:
-        return None
-    n = batch.frames.shape[1] - 1
-    source = batch.frames[:, 0].repeat_interleave(n, 0)
-    flow, trusted = flow_labels(source, batch.frames[:, 1:].flatten(0, 1))
-    return flow, trusted & batch.inside.repeat_interleave(n, 0)
-
-
 def _body_losses(
     networks: SmallNetworks,
     batch: Batch,
     canonical: Tensor,
     predicted: Motion,
-    flow: tuple[Tensor, Tensor] | None,
     weights: Weights,
 ) -> dict[str, Tensor]:
     """Keypoints of the body: their change is what optical flow around them says, their place is near the mean."""
@@ -203,8 +205,8 @@ def _body_losses(
     count = networks.config.body
     body = compose(CanonicalKeypoints(canonical[:, None]), predicted)[..., -count:, :2]  # (G, 1 + N, B, 2)
     parts = {"body_level": weights.body_level * (body - networks.motion_extractor.body_mean).abs().mean()}
-    if flow is not None:
-        label, trusted = (x[:, 2::4, 2::4] for x in flow)
+    if batch.flow is not None:
+        label, trusted = (x[:, 2::4, 2::4] for x in batch.flow)
         pairs = torch.stack([body[:, :1].expand(-1, n, -1, -1).flatten(0, 1), body[:, 1:].flatten(0, 1)], 1)
         chin = batch.mesh[:, 1:, :, 1].amax(-1).flatten()
         error = body_flow_error(pairs, label, trusted, chin, batch.filmed.repeat_interleave(n, 0))
@@ -236,12 +238,12 @@ class _Scene:
         config: GuidedConfig,
         teacher_share: float,
         seed: int,
-        flow: tuple[Tensor, Tensor] | None = None,
     ) -> _Scene:
         """`teacher_share` in [0, 1] is the share of groups that the teacher's keypoints drive."""
         groups, count = batch.frames.shape[:2]
         source_image = _channels_last(batch.frames[:, 0])
-        features = networks.appearance(source_image)
+        with precision(source_image.device):
+            features = networks.appearance(source_image)
         parts: dict[str, Tensor] = {}
         if config.fixed_keypoints:
             with torch.no_grad():
@@ -249,7 +251,7 @@ class _Scene:
         else:
             canonical, predicted = _keypoints(networks, batch)
             parts = _keypoint_losses(batch, canonical.points, predicted, config.weights)
-            parts |= _body_losses(networks, batch, canonical.points, predicted, flow, config.weights)
+            parts |= _body_losses(networks, batch, canonical.points, predicted, config.weights)
 
         # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
         generator = torch.Generator().manual_seed(seed)
@@ -270,7 +272,8 @@ class _Scene:
         alone = (torch.rand(groups, generator=generator) < _UNALIGNED).to(off.device)
         off = torch.where(repeat(alone)[:, None, None], 0.0, off)
         moved = replace(moved, expression=off_by(moved.expression, off))
-        motion = networks.dense_motion(repeated, pairs, still, moved)
+        with precision(source_image.device):
+            motion = networks.dense_motion(repeated, pairs, still, moved)
         return _Scene(parts, features, repeated, points, driven, motion, source, target)
 
 
@@ -279,7 +282,6 @@ def _flow_losses(
     scene: _Scene,
     batch: Batch,
     config: GuidedConfig,
-    flow: tuple[Tensor, Tensor] | None,
     seed: int,
 ) -> dict[str, Tensor]:
     """Dense motion against pixels, landmarks and optical flow of filmed frames, and against turned landmarks."""
@@ -294,8 +296,8 @@ def _flow_losses(
         "warp": weights.warp * (warp(scene.source, full) - scene.target).abs().mean(),
         "landmark_flow": weights.landmark_flow * landmark_flow_error(full, end, start, both),
     }
-    if flow is not None:
-        label, trusted = flow
+    if batch.flow is not None:
+        label, trusted = batch.flow
         gap = (full - label).abs().sum(-1).clamp(max=0.3)
         parts["optical_flow"] = weights.optical_flow * (gap * trusted).sum() / trusted.sum().clamp(min=1)
 
@@ -306,7 +308,8 @@ def _flow_losses(
     source = _map(scene.driven, lambda x: x[:, 0])
     yaw, pitch, roll = angles(turn @ _rotation(source))
     view = replace(source, yaw=yaw, pitch=pitch, roll=roll)
-    motion = networks.dense_motion(scene.features, CanonicalKeypoints(scene.points), source, view)
+    with precision(full.device):
+        motion = networks.dense_motion(scene.features, CanonicalKeypoints(scene.points), source, view)
     error = landmark_flow_error(resize_flow(motion.flow, 4), looked, batch.mesh[:, 0], shown)
     return parts | {"view_flow": weights.view_flow * error}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from model.networks.rendered import Rendered
@@ -38,6 +40,9 @@ class Objective(Protocol):
     def shape(self, step: int) -> BatchShape:
         """What the step's batch is made of."""
 
+    def label(self, batch: Batch, step: int) -> Batch:
+        """The step's batch with what is slow to find out about it: made ahead, while the networks are busy."""
+
     def rate(self, step: int, progress: float) -> float:
         """Learning rate at a step and a share of the budget in [0, 1]."""
 
@@ -47,11 +52,19 @@ class Objective(Protocol):
     def finish(self, outcome: Outcome) -> None:
         """Whatever trains beside the networks (a discriminator) takes its own step."""
 
+    def compile(self) -> None:
+        """Have the networks compiled when they first run."""
+
     def state_dict(self) -> dict[str, Any]:
         """State of what trains beside the networks."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
+
+
+def precision(device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 on a GPU, float32 on a CPU, where half precision is slower."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def cosine(progress: float, final: float = 0.03) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from model.motion import CanonicalKeypoints, Motion, compose, relative_jacobians
 from model.talking_head import Networks
@@ -24,7 +25,7 @@ from model.train.losses import (
     keypoint_prior,
     perceptual_loss,
 )
-from model.train.objective import BatchShape, Outcome, cosine
+from model.train.objective import BatchShape, Outcome, cosine, precision
 from model.train.transform import RandomTransform
 
 
@@ -49,10 +50,17 @@ class PublishedObjective:
     def shape(self, step: int) -> BatchShape:
         return BatchShape(self._config.groups, 1, STILL_SHARE)
 
+    def label(self, batch: Batch, step: int) -> Batch:
+        return batch
+
     def rate(self, step: int, progress: float) -> float:
         return self._config.rate * cosine(progress)
 
     def evaluate(self, batch: Batch, step: int, progress: float, seed: int) -> Outcome:
+        with precision(batch.frames.device):
+            return self._evaluate(batch, progress, seed)
+
+    def _evaluate(self, batch: Batch, progress: float, seed: int) -> Outcome:
         networks, config = self._networks, self._config
         source, target = batch.frames[:, 0], batch.frames[:, 1]
         transform = RandomTransform.sample(len(target), torch.Generator().manual_seed(seed), target.device)
@@ -81,7 +89,13 @@ class PublishedObjective:
 
     def finish(self, outcome: Outcome) -> None:
         if outcome.rendered is not None and "gan" in outcome.parts:
-            self._adversary.learn(outcome.rendered.frame, outcome.target)
+            with precision(outcome.target.device):
+                self._adversary.learn(outcome.rendered.frame, outcome.target)
+
+    def compile(self) -> None:
+        for network in (self._networks, self._features):
+            for part in network.children() if isinstance(network, nn.Module) else ():
+                part.compile(dynamic=False)
 
     def state_dict(self) -> dict[str, Any]:
         return self._adversary.state_dict()

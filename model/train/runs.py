@@ -24,6 +24,9 @@ from model.train.guided import GuidedConfig, GuidedObjective
 from model.train.objective import Objective
 from model.train.published import PublishedConfig, PublishedObjective
 
+SETTLED_BELOW = 8
+"""Source images a step: fewer are too few to normalise by, and trained weights keep the normalisation they have."""
+
 
 def networks_of(profile: str, clips: ClipSet) -> SmallNetworks | PaperNetworks:
     """Untrained networks on the clips' device; the small ones start at the mean face of the training people."""
@@ -66,7 +69,7 @@ def objective_of(
             keypoint_steps=options.keypoint_steps,
             flow_steps=options.flow_steps,
             fixed_keypoints=options.fixed_keypoints,
-            settled=options.start is not None,
+            settled=options.start is not None and options.groups < SETTLED_BELOW,
             teacher=tuple(options.teacher),
             adversary_from=1.0 if options.adversary is None else options.adversary,
         )

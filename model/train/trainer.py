@@ -10,19 +10,21 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from model.atomic_file import complete_file
 from model.errors import InputError
-from model.train.data import ClipSet
+from model.train.ahead import Ahead
+from model.train.data import Batch, ClipSet
 from model.train.objective import Objective, Outcome
+
+AHEAD = 6
+"""Batches that are made ahead for a GPU."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,16 @@ class Training:
             raise InputError("give the budget either in minutes or in steps")
         self.config, self.clips, self.networks, self.objective = config, clips, networks, objective
         self.average = copy.deepcopy(self.networks).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(self.networks.parameters(), betas=config.betas, weight_decay=1e-2)
+        self.optimiser = torch.optim.AdamW(
+            self.networks.parameters(),
+            betas=config.betas,
+            weight_decay=1e-2,
+            fused=clips.device.type == "cuda",  # one kernel for all weights: to launch one for each takes longer
+        )
         self.step = 0
         self.seconds = 0.0
+        # A GPU waits for batches that only the step before it has begun; a CPU has no time to spare for more.
+        self._batches = Ahead(self._batch, AHEAD if clips.device.type == "cuda" else 0)
 
     @property
     def progress(self) -> float:
@@ -68,13 +77,8 @@ class Training:
         """One optimiser step on the batch that belongs to this step."""
         began = time.monotonic()
         self.networks.train()
-        seed = (self.config.seed * 1_000_003 + self.step) * max(1, world_size()) + rank()
-        shape = self.objective.shape(self.step)
-        batch = next(
-            self.clips.batches(shape.groups, shape.driving, seed, stills=shape.stills, understood=shape.understood)
-        )
-        with precision(self.clips.device):
-            outcome = self.objective.evaluate(batch, self.step, self.progress, seed)
+        batch = self._batches.take(self.step)
+        outcome = self.objective.evaluate(batch, self.step, self.progress, self._seed(self.step))
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(outcome.total)
         average_gradients(self.networks)
@@ -83,23 +87,35 @@ class Training:
             group["lr"] = self.learning_rate()
         if torch.isfinite(norm):  # a broken batch must not break the weights
             self.optimiser.step()
-        with precision(self.clips.device):
-            self.objective.finish(outcome)
+        self.objective.finish(outcome)
         self._average()
         self.step += 1
         self.seconds = _first_says(self.seconds + time.monotonic() - began)
         return outcome
 
+    def close(self) -> None:
+        """End what makes batches ahead."""
+        self._batches.close()
+
+    def _seed(self, step: int) -> int:
+        return (self.config.seed * 1_000_003 + step) * max(1, world_size()) + rank()
+
+    def _batch(self, step: int) -> Batch:
+        shape = self.objective.shape(step)
+        made = self.clips.batches(
+            shape.groups, shape.driving, self._seed(step), stills=shape.stills, understood=shape.understood
+        )
+        return self.objective.label(next(made), step)
+
     def _average(self) -> None:
         # A young average follows faster, so that early checkpoints are worth looking at.
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            mine = self.average.state_dict()
-            for name, value in self.networks.state_dict().items():
-                if value.is_floating_point():
-                    mine[name].lerp_(value, 1 - decay)
-                else:
-                    mine[name].copy_(value)
+            mine, theirs = self.average.state_dict(), self.networks.state_dict()
+            numbers = [name for name, value in theirs.items() if value.is_floating_point()]
+            torch._foreach_lerp_([mine[name] for name in numbers], [theirs[name] for name in numbers], 1 - decay)
+            for name in theirs.keys() - numbers:
+                mine[name].copy_(theirs[name])
 
     def save(self, path: Path) -> None:
         """Write a checkpoint in one step: a cut leaves the one before it."""
@@ -134,15 +150,15 @@ class Training:
 def run(training: Training, out: Path, on_report: Callable[[int, dict[str, float], Outcome], None]) -> None:
     """Train until the budget is spent; checkpoints and `log.jsonl` go to `out`."""
     last = time.monotonic()
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     with (out / "log.jsonl").open("a") as log:
         while training.progress < 1.0:
             outcome = training.train_step()
             for name, value in outcome.parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+                sums[name] = sums.get(name, 0.0) + value.detach()  # read at the report: a GPU need not wait for it
             every = training.config.report_steps
             if training.step % every == 0:
-                row = {name: total / every for name, total in sums.items()}
+                row = {name: float(total) / every for name, total in sums.items()}
                 sums = {}
                 row |= {"seconds": training.seconds, "rate": training.learning_rate()}
                 if rank() == 0:
@@ -154,11 +170,6 @@ def run(training: Training, out: Path, on_report: Callable[[int, dict[str, float
                 last = time.monotonic()
     if rank() == 0:
         training.save(out / "checkpoint.pt")
-
-
-def precision(device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 on a GPU, float32 on a CPU, where half precision is slower."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def world_size() -> int:
@@ -184,7 +195,11 @@ def average_gradients(networks: nn.Module) -> None:
     """Mean of the gradients over processes (`torchrun`); nothing to do for one."""
     if world_size() == 1:
         return
-    for parameter in networks.parameters():
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= world_size()
+    gradients = [parameter.grad for parameter in networks.parameters() if parameter.grad is not None]
+    together = torch.cat([gradient.flatten() for gradient in gradients])  # one message, not one for each
+    shared = together if dist.get_backend() == "nccl" else together.cpu()
+    dist.all_reduce(shared)
+    mean = (shared / world_size()).to(together.device)
+    parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))

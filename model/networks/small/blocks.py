@@ -58,7 +58,7 @@ def resize_flow(flow: Tensor, factor: int) -> Tensor:
 
 def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     """Sample `x` (B, C, h, w) at source coordinates `flow` (B, H, W, 2): (B, C, H, W)."""
-    return F.grid_sample(x, flow.to(x.dtype), mode=mode, padding_mode="border", align_corners=False)
+    return F.grid_sample(x.to(flow.dtype), flow, mode=mode, padding_mode="border", align_corners=False)
 
 
 def sample_volume(volume: Tensor, flow: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def sample_volume(volume: Tensor, flow: Tensor) -> Tensor:
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         # torch's own operation is faster and trains; the engine that runs a traced graph has none.
         return gather_volume(volume, flow.to(volume.dtype))
-    return F.grid_sample(volume, flow.to(volume.dtype), padding_mode="zeros", align_corners=False)
+    return F.grid_sample(volume.to(flow.dtype), flow, padding_mode="zeros", align_corners=False)
 
 
 def fold_batch_norm(module: nn.Module) -> None:
