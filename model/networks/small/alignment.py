@@ -33,6 +33,8 @@ _ALIKE = 1 / 16  # neighbouring pixels are not independent witnesses
 # One sigma, crop units, by which the extractor is off: for eyes, brows, nose and mouth, for the rest of the guided
 # keypoints, and for those that nothing guides.
 _FEATURES, _OUTLINE, _FREE = 0.006, 0.03, 0.045
+_FURTHEST = 2.0
+"""Sigmas that a keypoint of the head may be moved: what passes behind hair would take it along, a little each frame."""
 _SHARED = 0.5  # of that variance, what keypoints beside each other have in common
 _BESIDE = 0.35  # crop units, one sigma
 
@@ -120,7 +122,7 @@ def align(
     found = torch.linalg.solve_ex(local, -shift.reshape(len(frame), 2, -1).mT[..., None])[0][..., 0] / scale
     better = _badness(miss, inside, spread) < _badness(first, before_inside, spread)
     found = torch.where(better[:, None, None] & found.isfinite(), found, 0.0)
-    return found if before is None else before + found
+    return _within_reach(found if before is None else before + found, scale, dense_motion.body)
 
 
 def _grid(grey: Tensor, step: int = 1) -> Tensor:
@@ -178,12 +180,27 @@ def _badness(miss: Tensor, inside: Tensor, spread: Tensor) -> Tensor:
     return torch.where(inside, (miss / spread).abs(), _OUTLIER).clamp(max=_OUTLIER).square().mean(1)
 
 
+def _sigma(points: Tensor) -> Tensor:
+    """By how much the extractor is off, (K,) of keypoints (B, K, n)."""
+    sigma = points.new_full((points.shape[1],), _FREE)
+    sigma[: len(GUIDED)] = _OUTLINE
+    sigma[list(FEATURES)] = _FEATURES
+    return sigma
+
+
+def _within_reach(off: Tensor, scale: Tensor, body: int) -> Tensor:
+    """Offsets (B, K, 2) in units of the head's scale (B, 1, 1), those of the head no longer than they may be."""
+    reach = _FURTHEST * _sigma(off)
+    reach[off.shape[1] - body :] = torch.inf
+    length = scale[..., 0] * off.norm(dim=-1)  # (B, K)
+    out: Tensor = off * (reach / length.clamp(min=1e-6)).clamp(max=1.0)[..., None]
+    return out
+
+
 def _precision(points: Tensor) -> Tensor:
     """Inverse covariance (B, 2K, 2K) of by how much the extractor is off at keypoints (B, K, 2), x of all, then y."""
     b, k, _ = points.shape
-    sigma = torch.full((k,), _FREE, device=points.device, dtype=points.dtype)
-    sigma[: len(GUIDED)] = _OUTLINE
-    sigma[list(FEATURES)] = _FEATURES
+    sigma = _sigma(points)
     near = torch.exp(-torch.cdist(points, points).square() / (2 * _BESIDE**2))
     alone = torch.eye(k, device=points.device, dtype=points.dtype)
     covariance = sigma[:, None] * sigma * (_SHARED * near + (1 - _SHARED) * alone)  # (B, K, K)
