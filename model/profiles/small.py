@@ -39,6 +39,9 @@ FREE: tuple[tuple[float, float, float], ...] = (
     (-0.62, 0.63, 0.40), (0.62, 0.63, 0.40),  # below the ears
     (-0.28, -0.32, -0.02), (0.28, -0.32, -0.02),  # corners of the forehead
     (0.0, 1.19, 0.23),  # neck
+    (-0.68, -0.41, 0.40), (0.68, -0.41, 0.40),  # hair above the temples
+    (-0.80, 0.38, 0.45), (0.80, 0.38, 0.45),  # hair beside the ears
+    (-0.42, 0.93, 0.20), (0.42, 0.93, 0.20),  # sides of the neck
 )  # fmt: skip
 
 # Keypoints of the body do not turn with the head: where they lie in a picture before training, crop units.
@@ -46,6 +49,10 @@ BODY: tuple[tuple[float, float], ...] = (
     (-0.60, 0.88),  # shoulder, left of the image
     (0.60, 0.88),  # shoulder, right
     (0.0, 0.85),  # below the neck
+    (-0.33, 0.72),
+    (0.33, 0.72),  # collar
+    (-0.88, 0.97),
+    (0.88, 0.97),  # upper arms
 )
 
 EYES: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)

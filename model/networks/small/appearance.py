@@ -20,13 +20,16 @@ class SmallAppearance(nn.Module):
         half, quarter, eighth = config.skips
         self.depth = config.depth
         self.to_half = nn.Sequential(ConvBlock(3, half, 5, 2), ResidualBlock(half))
-        self.to_quarter = nn.Sequential(ConvBlock(half, quarter, 3, 2), ResidualBlock(quarter))
-        self.to_eighth = nn.Sequential(ConvBlock(quarter, eighth, 3, 2), ResidualBlock(eighth), ResidualBlock(eighth))
+        self.to_quarter = nn.Sequential(ConvBlock(half, quarter, 3, 2), ResidualBlock(quarter), ResidualBlock(quarter))
+        self.to_eighth = nn.Sequential(ConvBlock(quarter, eighth, 3, 2), *(ResidualBlock(eighth) for _ in range(3)))
         # Context from twice the field of view helps to guess what lies behind the visible surface.
-        self.context = nn.Sequential(ConvBlock(eighth, 96, 3, 2), ResidualBlock(96), ResidualBlock(96))
+        self.context = nn.Sequential(ConvBlock(eighth, 96, 3, 2), *(ResidualBlock(96) for _ in range(4)))
         self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         self.volume = nn.Sequential(
-            ConvBlock(eighth + 96, 96), ResidualBlock(96), nn.Conv2d(96, config.volume * config.depth, 1)
+            ConvBlock(eighth + 96, 96),
+            ResidualBlock(96),
+            ResidualBlock(96),
+            nn.Conv2d(96, config.volume * config.depth, 1),
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
