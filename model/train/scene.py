@@ -1,0 +1,116 @@
+"""A batch as the renderer sees it: keypoints found, taught by the landmark teacher, held against the source picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from model.motion import CanonicalKeypoints, Motion, turned_and_sized
+from model.networks.small import SmallNetworks
+from model.networks.small.alignment import Key, align, off_by, thumbnails
+from model.networks.small.dense_motion import DenseMotion
+from model.profiles.small import FREE, GUIDED
+from model.train.data import Batch
+from model.train.objective import precision
+
+J = len(GUIDED)
+
+_UNALIGNED = 0.15
+"""Share of groups whose keypoints stay where the extractor has them."""
+
+
+def find_keypoints(networks: SmallNetworks, batch: Batch) -> tuple[CanonicalKeypoints, Motion]:
+    """Canonical keypoints (G, K, 3) of the sources and motion (G, 1 + N) of all frames."""
+    groups, count = batch.frames.shape[:2]
+    canonical = networks.canonical(_channels_last(batch.frames[:, 0]))
+    motion = networks.motion(_channels_last(batch.frames.flatten(0, 1)))
+    return canonical, each(motion, lambda x: x.reshape(groups, count, *x.shape[1:]))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A batch as the renderer sees it: who drives it, and the dense motion that comes of it."""
+
+    features: dict[str, Tensor]  # of the G source images
+    repeated: dict[str, Tensor]  # the same for each of the G * N driving frames
+    points: Tensor  # (G, K, 3) canonical keypoints
+    driven: Motion  # (G, 1 + N)
+    motion: DenseMotion  # of the G * N driving frames
+    source: Tensor  # (G * N, 3, S, S) source pictures
+    target: Tensor  # (G * N, 3, S, S) driving frames
+
+    @staticmethod
+    def of(
+        networks: SmallNetworks,
+        batch: Batch,
+        canonical: CanonicalKeypoints,
+        predicted: Motion,
+        teacher_share: float,
+        seed: int,
+    ) -> Scene:
+        """Keypoints as `find_keypoints` returns them; the teacher's drive `teacher_share` in [0, 1] of the groups."""
+        groups, count = batch.frames.shape[:2]
+        source_image = _channels_last(batch.frames[:, 0])
+        with precision(source_image.device):
+            features = networks.appearance(source_image)
+        # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
+        generator = torch.Generator().manual_seed(seed)
+        taught = (torch.rand(groups, generator=generator) < teacher_share).to(source_image.device)
+        points, driven = _teach(taught, batch, canonical.points, predicted)
+
+        def repeat(x: Tensor) -> Tensor:
+            return x.repeat_interleave(count - 1, 0)
+
+        repeated = {name: repeat(f) for name, f in features.items()}
+        pairs = CanonicalKeypoints(repeat(points))
+        still, moved = each(driven, lambda x: repeat(x[:, 0])), each(driven, lambda x: x[:, 1:].flatten(0, 1))
+        target = batch.frames[:, 1:].flatten(0, 1)
+        source = repeat(source_image)
+        key = Key.of(pairs, still, thumbnails(source))
+        off = align(networks.dense_motion, key, moved, thumbnails(target))
+        # A picture that someone else drives has nothing to be aligned with.
+        alone = (torch.rand(groups, generator=generator) < _UNALIGNED).to(off.device)
+        off = torch.where(repeat(alone)[:, None, None], 0.0, off)
+        moved = replace(moved, expression=off_by(moved.expression, off))
+        with precision(source_image.device):
+            motion = networks.dense_motion(repeated, pairs, still, moved)
+        return Scene(features, repeated, points, driven, motion, source, target)
+
+
+def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -> tuple[Tensor, Motion]:
+    """Canonical keypoints (G, K, 3) and motion (G, 1 + N), the teacher's in the groups where `taught` (G,) is true."""
+    points = torch.cat([torch.where(taught[:, None, None], batch.canonical, canonical[:, :J]), canonical[:, J:]], 1)
+    mixed = {}
+    for field in fields(Motion):
+        mine, theirs = getattr(predicted, field.name), getattr(batch.motion, field.name)
+        if field.name == "expression":
+            theirs = torch.cat([theirs, mine[..., J:, :]], -2)
+        mixed[field.name] = torch.where(taught.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
+    mixed["background"] = batch.motion.background  # measured, not extracted
+    driven = Motion(**mixed)
+    return points, replace(driven, expression=_with_body(driven, batch.body, points.shape[1] - J - len(FREE)))
+
+
+def _with_body(driven: Motion, place: Tensor, count: int) -> Tensor:
+    """Expression (G, 1 + N, K, 3) with the body's keypoints where the source's have gone, as far as that is known."""
+    scale, shift = driven.scale[..., None, None], driven.translation[..., None, :2]
+    said = driven.expression[..., -count:, :]
+    known = place[..., None, None, 0].isfinite()
+    place = place.nan_to_num()  # or its gradient would be none either
+    at_source = (scale * said[..., :2] + shift)[:, :1]  # (G, 1, B, 2)
+    size, roll = place[..., None, 2], place[..., None, 3]  # (G, 1 + N, 1)
+    there = torch.stack(turned_and_sized(at_source[..., 0], at_source[..., 1], size, roll), -1) + place[..., None, :2]
+    body = torch.where(known, (there - shift) / scale, said[..., :2])
+    return torch.cat([driven.expression[..., :-count, :], torch.cat([body, said[..., 2:]], -1)], -2)
+
+
+def each(motion: Motion, change: Callable[[Tensor], Tensor]) -> Motion:
+    """The motion with each of its tensors changed."""
+    return Motion(*(change(getattr(motion, field.name)) for field in fields(Motion)))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
