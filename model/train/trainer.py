@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from model.atomic_file import complete_file
 from model.errors import InputError
@@ -113,7 +114,8 @@ class Training:
         with torch.no_grad():
             mine, theirs = self.average.state_dict(), self.networks.state_dict()
             numbers = [name for name, value in theirs.items() if value.is_floating_point()]
-            torch._foreach_lerp_([mine[name] for name in numbers], [theirs[name] for name in numbers], 1 - decay)
+            average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # a few kernels for all weights
+            average([mine[name] for name in numbers], [theirs[name] for name in numbers], None)
             for name in theirs.keys() - numbers:
                 mine[name].copy_(theirs[name])
 

@@ -117,11 +117,12 @@ def test_flow_follows_a_moved_body_without_turning_it(networks: SmallNetworks) -
     assert gap[row, 32].tolist() == pytest.approx([-0.1, 0.0], abs=0.02)
     assert gap[row, 28].tolist() == pytest.approx(gap[row, 32].tolist(), abs=0.02)  # shifted, not turned
 
-    # Shoulders that tilt by 4 degrees about the lowest keypoint turn what is around them by as much.
+    # Shoulders that tilt by 4 degrees about one keypoint turn what is around them by as much.
     tilted = delta.clone()
-    arm = delta[0, heads:, :2] - delta[0, -1, :2]
-    x, y = turned_and_sized(arm[:, 0], arm[:, 1], torch.zeros(3), torch.full((3,), 4.0))
-    tilted[0, heads:, :2] = torch.stack([x, y], -1) + delta[0, -1, :2]
+    centre = delta[0, heads + 2, :2]
+    arm = delta[0, heads:, :2] - centre
+    x, y = turned_and_sized(arm[:, 0], arm[:, 1], torch.zeros(SMALL.body), torch.full((SMALL.body,), 4.0))
+    tilted[0, heads:, :2] = torch.stack([x, y], -1) + centre
     motion = networks.dense_motion(features, canonical, still, replace(still, expression=tilted))
     gap = (motion.flow - pixel_grid(64, 64, motion.flow))[0]
     across = (gap[row, 40] - gap[row, 24]) / (pixel_grid(64, 64, motion.flow)[row, 40, 0] * 2)
