@@ -38,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from", dest="start", type=Path, metavar="FILE", help="begin with a checkpoint or with exported weights"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
-    parser.add_argument("--compile", action="store_true",
-                        help="guided: compile the networks first, which pays off on a GPU")  # fmt: skip
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--limit", type=int, help="use only the first LIMIT clips")
     parser.add_argument("--seed", type=int, default=0)
@@ -76,8 +74,6 @@ def run(options: argparse.Namespace) -> int:
     if options.start and options.start.suffix == ".safetensors":
         start_from_weights(networks, options.start)
     objective = objective_of(options, networks, device)
-    if options.compile:
-        objective.compile()
     config = TrainingConfig(minutes=options.minutes, steps=options.steps, seed=options.seed)
     training = Training(networks, clips, objective, config)
     checkpoint = options.out / "checkpoint.pt"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small import SmallNetworks
@@ -148,12 +148,6 @@ class GuidedObjective:
         if self._adversary and outcome.rendered is not None and "gan" in outcome.parts:
             with precision(outcome.target.device):
                 self._adversary.learn(outcome.rendered.frame, outcome.target)
-
-    def compile(self) -> None:
-        networks = self._networks
-        for network in (networks.appearance_extractor, networks.dense_motion, networks.generator, self._perceptual):
-            if isinstance(network, nn.Module):
-                network.compile(dynamic=False)  # free views are a smaller batch of their own
 
     def state_dict(self) -> dict[str, Any]:
         return self._adversary.state_dict() if self._adversary else {}

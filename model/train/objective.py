@@ -52,9 +52,6 @@ class Objective(Protocol):
     def finish(self, outcome: Outcome) -> None:
         """Whatever trains beside the networks (a discriminator) takes its own step."""
 
-    def compile(self) -> None:
-        """Have the networks compiled when they first run."""
-
     def state_dict(self) -> dict[str, Any]:
         """State of what trains beside the networks."""
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from model.motion import CanonicalKeypoints, Motion, compose, relative_jacobians
 from model.talking_head import Networks
@@ -91,11 +90,6 @@ class PublishedObjective:
         if outcome.rendered is not None and "gan" in outcome.parts:
             with precision(outcome.target.device):
                 self._adversary.learn(outcome.rendered.frame, outcome.target)
-
-    def compile(self) -> None:
-        for network in (self._networks, self._features):
-            for part in network.children() if isinstance(network, nn.Module) else ():
-                part.compile(dynamic=False)
 
     def state_dict(self) -> dict[str, Any]:
         return self._adversary.state_dict()
