@@ -88,9 +88,7 @@ def optical_flow(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
     there, back = (torch.from_numpy(np.stack(part)).to(source.device) for part in zip(*searched, strict=True))
     size = source.shape[-1]
     flow = pixel_grid(size, size, there) + there * 2 / size
-    returned = warp(back.permute(0, 3, 1, 2), flow).permute(0, 2, 3, 1)
-    closed = (there + returned).norm(dim=-1) * 2 / size < _CONSISTENT
-    return flow, closed & (flow.abs() < 0.99).all(-1)
+    return flow, _closed(there, back) & (flow.abs() < 0.99).all(-1)
 
 
 def pixel_motion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -98,13 +96,16 @@ def pixel_motion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[NDAr
 
     Needs OpenCV, a training dependency.
     """
-    import cv2
-
     there, back = _search(one, other)
-    size = one.shape[0]
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    landed = cv2.remap(back, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return there, np.linalg.norm(there + landed, axis=-1) * 2 / size < _CONSISTENT
+    return there, _closed(torch.from_numpy(there)[None], torch.from_numpy(back)[None])[0].numpy()
+
+
+def _closed(there: Tensor, back: Tensor) -> Tensor:
+    """Whether motion (B, S, S, 2) in pixels there and back leads back: (B, S, S)."""
+    size = there.shape[1]
+    landed = warp(back.permute(0, 3, 1, 2), pixel_grid(size, size, there) + there * 2 / size).permute(0, 2, 3, 1)
+    closed: Tensor = (there + landed).norm(dim=-1) * 2 / size < _CONSISTENT
+    return closed
 
 
 def _search(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

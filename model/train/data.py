@@ -352,7 +352,8 @@ def _labels(folder: Path, entries: list[dict[str, object]]) -> list[Clip]:
 
 def _frame_store(folder: Path, entries: list[dict[str, object]], device: torch.device) -> Tensor:
     """uint8 (frames, S, S, 3) of all clips; on a GPU it is copied there once, on a CPU it stays memory-mapped."""
-    total = sum(int(str(e["frames"])) for e in entries)
+    ends = np.cumsum([int(str(e["frames"])) for e in entries])
+    total = int(ends[-1])
     with av.open(str(folder / f"{entries[0]['name']}.mp4")) as container:
         size = container.streams.video[0].width
     listing = json.dumps([(e["name"], e["frames"]) for e in entries])
@@ -361,7 +362,6 @@ def _frame_store(folder: Path, entries: list[dict[str, object]], device: torch.d
     if not path.exists() or path.stat().st_size != total * size * size * 3:
         with complete_file(path) as partial:
             store = np.memmap(partial, np.uint8, "w+", shape=shape)
-            ends = np.cumsum([int(str(e["frames"])) for e in entries])
 
             def decode(entry: dict[str, object], end: int) -> None:
                 row = end - int(str(entry["frames"]))

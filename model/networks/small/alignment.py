@@ -62,13 +62,15 @@ class Key:
     canonical: CanonicalKeypoints
     motion: Motion  # batch shape B
     planes: tuple[Tensor, Tensor]  # (B, 3, n, n), and of half the size
+    sigma: Tensor  # (K,) by how much the extractor is off
     precision: Tensor  # (B, 2K, 2K) how surely the extractor has keypoints where they are: x of all, then y of all
 
     @staticmethod
     def of(canonical: CanonicalKeypoints, motion: Motion, grey: Tensor) -> Key:
         """`grey` (B, n, n) of 255, as `thumbnails` makes it."""
         points = compose(canonical, motion)[..., :2]
-        return Key(canonical, motion, (planes(grey), planes(F.avg_pool2d(grey, 2))), _precision(points))
+        sigma = _sigma(points)
+        return Key(canonical, motion, (planes(grey), planes(F.avg_pool2d(grey, 2))), sigma, _precision(points, sigma))
 
 
 @torch.no_grad()
@@ -122,7 +124,7 @@ def align(
     found = torch.linalg.solve_ex(local, -shift.reshape(len(frame), 2, -1).mT[..., None])[0][..., 0] / scale
     better = _badness(miss, inside, spread) < _badness(first, before_inside, spread)
     found = torch.where(better[:, None, None] & found.isfinite(), found, 0.0)
-    return _within_reach(found if before is None else before + found, scale, dense_motion.body)
+    return _within_reach(found if before is None else before + found, key.sigma, scale, dense_motion.body)
 
 
 def _grid(grey: Tensor, step: int = 1) -> Tensor:
@@ -188,19 +190,18 @@ def _sigma(points: Tensor) -> Tensor:
     return sigma
 
 
-def _within_reach(off: Tensor, scale: Tensor, body: int) -> Tensor:
+def _within_reach(off: Tensor, sigma: Tensor, scale: Tensor, body: int) -> Tensor:
     """Offsets (B, K, 2) in units of the head's scale (B, 1, 1), those of the head no longer than they may be."""
-    reach = _FURTHEST * _sigma(off)
+    reach = _FURTHEST * sigma
     reach[off.shape[1] - body :] = torch.inf
     length = scale[..., 0] * off.norm(dim=-1)  # (B, K)
     out: Tensor = off * (reach / length.clamp(min=1e-6)).clamp(max=1.0)[..., None]
     return out
 
 
-def _precision(points: Tensor) -> Tensor:
+def _precision(points: Tensor, sigma: Tensor) -> Tensor:
     """Inverse covariance (B, 2K, 2K) of by how much the extractor is off at keypoints (B, K, 2), x of all, then y."""
     b, k, _ = points.shape
-    sigma = _sigma(points)
     near = torch.exp(-torch.cdist(points, points).square() / (2 * _BESIDE**2))
     alone = torch.eye(k, device=points.device, dtype=points.dtype)
     covariance = sigma[:, None] * sigma * (_SHARED * near + (1 - _SHARED) * alone)  # (B, K, K)
