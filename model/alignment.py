@@ -1,8 +1,8 @@
-"""Keypoints where the picture shows them: what registering each frame with the source image finds, frame by frame."""
+"""Motion as the picture shows it: what registering each frame with the source image finds, frame by frame."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion
-from model.networks.small.alignment import Key, align
-from model.networks.small.dense_motion import SmallDenseMotion
+from model.networks.small.alignment import Found, Key, Moves, align
 from model.registration import Picture
 
 Floats = NDArray[np.float32]
@@ -20,13 +19,28 @@ _HOLD = 4.0
 """How strongly a keypoint stays where it was found in the frame before, against staying where the extractor has it."""
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What is put right in a motion of no batch shape."""
+
+    off: Floats  # (K, 2) how far keypoints lie from where the motion has them, in units of its scale
+    shifts: Floats  # (64, 2) of `Motion.shifts`
+    missed: Floats  # (128, 128) grey values by which the source, moved so, still falls short of the frame
+
+    def applied(self, motion: Motion) -> Motion:
+        """The motion put right."""
+        expression = motion.expression.copy()
+        expression[..., :2] += self.off
+        return replace(motion, expression=expression, shifts=self.shifts)
+
+
 class Aligner(Protocol):
     """Holds frames against one source image."""
 
-    def __call__(self, picture: Picture, motion: Motion, before: Floats | None) -> Floats:
-        """How far the keypoints lie from where the motion (no batch shape) has them, (K, 2) in units of its scale.
+    def __call__(self, picture: Picture, motion: Motion, before: Correction | None) -> Correction:
+        """What the motion (no batch shape) of a frame lacks.
 
-        before  (K, 2) the same of the frame before, where there was one
+        before  the same of the frame before, where there was one
         """
         ...
 
@@ -35,26 +49,28 @@ class SmallAligner:
     """For the `small` profile; see `model.networks.small.alignment`."""
 
     def __init__(
-        self, dense_motion: SmallDenseMotion, canonical: CanonicalKeypoints, motion: Motion, picture: Picture
+        self, moves: Moves, body: int, canonical: CanonicalKeypoints, motion: Motion, picture: Picture
     ) -> None:
-        """Canonical keypoints (1, K, 3) on the network's device, motion (no batch shape) and picture of the source."""
-        self._dense_motion, self._device = dense_motion, canonical.points.device
-        self._key = Key.of(canonical, self._batch(motion), self._grey(picture))
+        """Canonical keypoints and motion of the source, batches of one on the network's device, and its picture.
 
-    def __call__(self, picture: Picture, motion: Motion, before: Floats | None) -> Floats:
-        driving, frame = self._batch(motion), self._grey(picture)
+        body  how many keypoints, the last ones, are the body's
+        """
+        self._device = canonical.points.device
+        self._key = Key.of(canonical, motion, moves, body, self._tensor(picture.grey))
+
+    def __call__(self, picture: Picture, motion: Motion, before: Correction | None) -> Correction:
+        driving = Motion.from_vector(self._tensor(motion.to_vector()))
+        frame = self._tensor(picture.grey)
         if before is None:
-            off = align(self._dense_motion, self._key, driving, frame)
+            found = align(self._key, driving, frame)
         else:
-            start = torch.from_numpy(before)[None].to(frame)
-            off = align(self._dense_motion, self._key, driving, frame, start, _HOLD)
-        return np.asarray(off[0].cpu().numpy(), np.float32)
+            last = Found(*(self._tensor(getattr(before, field.name)) for field in fields(Found)))
+            found = align(self._key, driving, frame, last, _HOLD)
+        return Correction(*(getattr(found, field.name)[0].cpu().numpy() for field in fields(Found)))
 
-    def _batch(self, motion: Motion) -> Motion:
-        return Motion.from_vector(motion.to_vector()[None]).to_torch(self._device)
-
-    def _grey(self, picture: Picture) -> torch.Tensor:
-        return torch.from_numpy(picture.grey.astype(np.float32))[None].to(self._device)
+    def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:
+        """As a batch of one."""
+        return torch.from_numpy(values.astype(np.float32))[None].to(self._device)
 
 
 class KeypointTracker:
@@ -62,17 +78,13 @@ class KeypointTracker:
 
     def __init__(self, aligner: Aligner) -> None:
         self._aligner = aligner
-        self._off: Floats | None = None
+        self._correction: Correction | None = None
 
     def follow(self, picture: Picture, motion: Motion) -> Motion:
-        """The motion of a frame with its keypoints where they were found; background and body already are."""
-        self._off = self._aligner(picture, motion, self._off)
-        return self.carried(motion)
+        """The motion of a frame put right; background and body already are."""
+        self._correction = self._aligner(picture, motion, self._correction)
+        return self._correction.applied(motion)
 
     def carried(self, motion: Motion) -> Motion:
-        """The motion of a frame that is not looked at: the extractor put right by what it was last off by."""
-        if self._off is None:
-            return motion
-        expression = motion.expression.copy()
-        expression[..., :2] += self._off
-        return replace(motion, expression=expression)
+        """The motion of a frame that is not looked at: put right by what was last found."""
+        return motion if self._correction is None else self._correction.applied(motion)

@@ -16,6 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.motion import Motion
+from model.registration import Picture, thumbnail
 from model.talking_head import TalkingHead
 
 
@@ -37,9 +38,11 @@ def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> di
 
 
 def measure(head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
-    """Keys: device, threads, extract_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a GPU also `batches`.
+    """Keys: device, threads, extract_ms, align_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a GPU also
+    `batches`.
 
-    Multiply-accumulates are counted in torch: of a head whose engine is torch alone.
+    align is what a sender does with the frames that it holds against the source image; `paper` holds none. Operations
+    are counted in torch: of a head whose engine is torch alone.
     """
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name(head.device) if head.device.type == "cuda" else "cpu",
@@ -68,11 +71,18 @@ def _calls(head: TalkingHead) -> dict[str, Callable[[], object]]:
     """What is timed and counted, by name."""
     picture = _picture(head)
     state = head.enrol(picture)
-    return {
+    calls: dict[str, Callable[[], object]] = {
         "extract": lambda: head.extract(picture),
         "enrol": lambda: head.enrol(picture),
         "render": lambda: head.render([state], state.motion),
     }
+    small = Picture(thumbnail(picture[0].permute(1, 2, 0).numpy()))
+    aligner = head.aligner(state, small)
+    if aligner is not None:
+        motion = Motion.from_vector(state.motion.to_vector()[0])
+        before = aligner(small, motion, None)
+        calls["align"] = lambda: aligner(small, motion, before)
+    return calls
 
 
 def _batches(head: TalkingHead, gmac: float, repeats: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class EncodeOptions:
 class _Extracted:
     """A clip as motion."""
 
-    vectors: NDArray[np.float32]  # (T, 11 + 3K)
+    vectors: NDArray[np.float32]  # (T, 139 + 3K)
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
     source: NDArray[np.uint8]  # (S, S, 3)

@@ -1,6 +1,7 @@
-"""The motion of a whole clip as a file tells it: each frame held against the source image, then smoothed.
+"""The motion of a whole clip as a file tells it: frames held against the source image, smoothed, and held once more.
 
-A file knows what comes next, a call does not: what trembles from frame to frame is taken out without any delay.
+A file knows what comes next, a call does not: what trembles from frame to frame is taken out without any delay. And
+smoothed motion is a better guess than what the extractor says of one frame, so registration goes on from there.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import math
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from model.alignment import Aligner
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.profiles.small import FEATURES
 from model.registration import Picture
@@ -21,7 +24,7 @@ from model.tracking import track
 Floats = NDArray[np.float32]
 
 _POSE = 0.06
-"""Seconds, one sigma, of head pose and background. What nods twice a second keeps three quarters of its way."""
+"""Seconds, one sigma, of head pose, background and shifts. What nods twice a second keeps three quarters of its way."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,31 @@ def clip_motion(
     frame_rate  frames a second
     A profile whose keypoints cannot be held against frames gets back what was extracted.
     """
-    canonical = head.canonical(image)
-    aligner = head.aligner(Picture(thumbnails[source]), canonical, motions[source])
+    state = head.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
+    aligner = head.aligner(state, Picture(thumbnails[source]))
     tracked = track(thumbnails, motions, source, head.profile.body, aligner)
-    return tracked if aligner is None else smoothed(tracked, canonical, frame_rate)
+    if aligner is None:
+        return tracked
+    canonical = CanonicalKeypoints(state.canonical.points[0].float().cpu().numpy())
+    return _held_again(aligner, thumbnails, smoothed(tracked, canonical, frame_rate), source)
+
+
+def _held_again(aligner: Aligner, thumbnails: NDArray[np.uint8], motions: Motion, source: int) -> Motion:
+    """Motions (T,) put right once more, each from where it is."""
+    vectors, count = motions.to_vector(), len(thumbnails)
+    for later in (range(source + 1, count), range(source - 1, -1, -1)):
+        before = aligner(Picture(thumbnails[source]), motions[source], None)
+        for index in later:
+            motion = motions[index]
+            start = replace(before, off=np.zeros_like(before.off), shifts=motion.shifts)
+            before = aligner(Picture(thumbnails[index]), motion, start)
+            vectors[index] = before.applied(motion).to_vector()
+    return Motion.from_vector(vectors)
 
 
 def smoothed(motions: Motion, canonical: CanonicalKeypoints, frame_rate: float) -> Motion:
-    """Motions (T,) that tremble less: pose and background by a Gaussian, keypoints by a bilateral filter over time
-    (Tomasi and Manduchi 1998).
+    """Motions (T,) that tremble less: pose, background and shifts by a Gaussian over time, keypoints by a bilateral
+    filter (Tomasi and Manduchi 1998).
 
     canonical   (K, 3)
     frame_rate  frames a second

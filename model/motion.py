@@ -8,6 +8,8 @@ Keypoints  x = s (R x_c + delta) + t   (arXiv 2011.15126 eq. 2-3 with LivePortra
 Free view  R <- R_u R and t <- t_u + t (arXiv 2011.15126, section 3.3).
 Background b = e^z Z(roll) q + (x, y) is where the background point q of a reference frame lies: not of the paper, whose
            cameras stand still.
+Shifts     By how much further away from where keypoints and background say a picture's content comes from, on a grid of
+           8 x 8 places: not of the paper either.
 
 Every function accepts NumPy arrays (the wire side) or torch tensors (the networks), with any leading batch shape.
 """
@@ -29,6 +31,13 @@ POSE_SCALARS = 11
 background: x, y, log size, roll."""
 
 
+GRID = 8
+"""Side of the grid of `Motion.shifts`; place (i, j) of it, row by row, is the centre of a square of the picture."""
+
+SHIFT_SCALARS = 2 * GRID * GRID
+"""Scalars behind the expression in `Motion.to_vector`: x and y of each shift."""
+
+
 def _namespace(x: Array) -> Any:
     return torch if isinstance(x, torch.Tensor) else np
 
@@ -47,11 +56,16 @@ class Motion:
     scale: Array  # (...)     1 = the size at which canonical keypoints are drawn
     expression: Array  # (..., K, 3) deformation delta of each keypoint, crop units at scale 1
     background: Array = None  # (..., 4) where the background lies: x, y (crop units), log size, roll; None: unmoved
+    shifts: Array = None  # (..., 64, 2) crop units, of source coordinates; None: none
 
     def __post_init__(self) -> None:
+        xp = _namespace(self.translation)
         if self.background is None:
-            still = _namespace(self.translation).zeros_like(self.translation[..., :1])
-            object.__setattr__(self, "background", _namespace(still).concatenate([still] * 4, -1))
+            still = xp.zeros_like(self.translation[..., :1])
+            object.__setattr__(self, "background", xp.concatenate([still] * 4, -1))
+        if self.shifts is None:
+            still = xp.zeros_like(self.translation[..., None, :2])
+            object.__setattr__(self, "shifts", xp.concatenate([still] * (GRID * GRID), -2))
 
     @property
     def keypoints(self) -> int:
@@ -66,25 +80,23 @@ class Motion:
         return int(self.yaw.shape[0])
 
     def to_vector(self) -> NDArray[np.float32]:
-        """Flat wire order (..., 11 + 3K): yaw, pitch, roll, scale, t_x, t_y, t_z, the background's x, y, log size and
-        roll, then delta keypoint by keypoint.
+        """Flat wire order (..., 139 + 3K): yaw, pitch, roll, scale, t_x, t_y, t_z, the background's x, y, log size and
+        roll, then delta keypoint by keypoint, then shifts place by place.
         """
         pose = np.stack([_to_numpy(a) for a in (self.yaw, self.pitch, self.roll, self.scale)], -1)
-        translation, background, expression = (
-            _to_numpy(a) for a in (self.translation, self.background, self.expression)
-        )
-        flat = expression.reshape(*expression.shape[:-2], -1)
-        return np.concatenate([pose, translation, background, flat], -1).astype(np.float32)
+        place = [_to_numpy(a) for a in (self.translation, self.background)]
+        flat = [_to_numpy(a).reshape(*a.shape[:-2], -1) for a in (self.expression, self.shifts)]
+        return np.concatenate([pose, *place, *flat], -1).astype(np.float32)
 
     @staticmethod
     def from_vector(vector: Array) -> Motion:
         """Inverse of `to_vector`; keeps the array kind of its argument.
 
-        Raises ValueError when the last dimension is not 11 + 3K with K >= 1.
+        Raises ValueError when the last dimension is not 139 + 3K with K >= 1.
         """
         size = vector.shape[-1]
-        if size <= POSE_SCALARS or (size - POSE_SCALARS) % 3:
-            raise ValueError(f"a motion vector has 11 + 3K scalars, not {size}")
+        if size <= POSE_SCALARS + SHIFT_SCALARS or (size - POSE_SCALARS - SHIFT_SCALARS) % 3:
+            raise ValueError(f"a motion vector has {POSE_SCALARS + SHIFT_SCALARS} + 3K scalars, not {size}")
         return Motion(
             yaw=vector[..., 0],
             pitch=vector[..., 1],
@@ -92,7 +104,8 @@ class Motion:
             scale=vector[..., 3],
             translation=vector[..., 4:7],
             background=vector[..., 7:POSE_SCALARS],
-            expression=vector[..., POSE_SCALARS:].reshape(*vector.shape[:-1], -1, 3),
+            expression=vector[..., POSE_SCALARS:-SHIFT_SCALARS].reshape(*vector.shape[:-1], -1, 3),
+            shifts=vector[..., -SHIFT_SCALARS:].reshape(*vector.shape[:-1], GRID * GRID, 2),
         )
 
     def to_torch(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Motion:
@@ -197,6 +210,7 @@ def interpolate(a: Motion, b: Motion, weight: float) -> Motion:
         scale=line(a.scale, b.scale),
         expression=line(a.expression, b.expression),
         background=line(a.background, b.background),
+        shifts=line(a.shifts, b.shifts),
     )
 
 
@@ -204,7 +218,7 @@ def transfer(driving: Motion, reference: Motion, source: Motion) -> Motion:
     """Motion that moves another person's `source` as `driving` has moved since `reference` (an avatar).
 
     Head rotation is absolute, so that the avatar looks where the driver looks; size, place and expression are relative,
-    because they carry the driver's identity. The background is the picture's and stays.
+    because they carry the driver's identity. Background and shifts are the picture's and stay.
     """
     return Motion(
         yaw=driving.yaw,
@@ -214,6 +228,7 @@ def transfer(driving: Motion, reference: Motion, source: Motion) -> Motion:
         scale=source.scale * (driving.scale / reference.scale),
         expression=source.expression + (driving.expression - reference.expression),
         background=source.background + 0 * driving.background,  # of the driver's batch shape
+        shifts=source.shifts + 0 * driving.shifts,
     )
 
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
@@ -25,7 +23,7 @@ from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
 from model.graphs.engine import Engine, graph_networks
 from model.graphs.networks import GraphNetworks
-from model.motion import POSE_SCALARS, CanonicalKeypoints, Motion, View, apply_view
+from model.motion import POSE_SCALARS, SHIFT_SCALARS, CanonicalKeypoints, Motion, View, apply_view
 from model.networks.paper import PaperNetworks
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
@@ -64,8 +62,8 @@ class Profile:
 
     @property
     def motion_size(self) -> int:
-        """Scalars of a motion vector, 11 + 3K."""
-        return POSE_SCALARS + 3 * self.keypoints
+        """Scalars of a motion vector, 139 + 3K."""
+        return POSE_SCALARS + 3 * self.keypoints + SHIFT_SCALARS
 
 
 def small_profile() -> Profile:
@@ -115,9 +113,9 @@ class TalkingHead:
         networks = networks.to(self.device)
         if isinstance(networks, SmallNetworks):
             networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._dense_motion = networks.dense_motion if isinstance(networks, SmallNetworks) else None
         graphs = graph_networks(networks, profile.size, self.device, engine, threads)
         self._networks: Networks = graphs or networks  # type: ignore[assignment]
+        self._aligning = graphs or (networks if isinstance(networks, SmallNetworks) else None)
 
     @property
     def engine(self) -> str:
@@ -195,24 +193,24 @@ class TalkingHead:
             motion = self._networks.motion(self._picture(frames))
         return motion.to_torch(self.device)
 
-    @torch.inference_mode()
-    def canonical(self, image: NDArray[np.uint8]) -> CanonicalKeypoints:
-        """Canonical keypoints (K, 3), in NumPy, of a source image (S, S, 3) RGB."""
-        picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-        with self._precision():
-            found = self._networks.canonical(self._picture(picture))
-        return CanonicalKeypoints(found.points[0].float().cpu().numpy())
+    def aligner(self, state: SourceState, source: Picture) -> Aligner | None:
+        """What holds frames against a source image, to tell what motion lacks: M is compiled now, where it is to be.
 
-    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
-        """What holds frames against a source image, to tell where keypoints went.
-
-        Its canonical keypoints are (K, 3), its motion has no batch shape. None for a profile whose keypoints no frame
-        can be held against.
+        source: the image as frames are registered. None for a profile whose frames cannot be held against it.
         """
-        if self._dense_motion is None:
+        networks = self._aligning
+        if networks is None:
             return None
-        points = torch.from_numpy(canonical.points)[None].to(self.device)
-        return SmallAligner(self._dense_motion, CanonicalKeypoints(points), motion, source)
+
+        def moves(driving: Motion) -> tuple[Tensor, Tensor]:
+            with self._precision():
+                flow, masks = networks.surface(state.features, state.canonical, state.motion, driving)
+            return flow.float(), masks.float()
+
+        motion = state.motion.to_torch(self.device)
+        with torch.inference_mode():
+            moves(motion)
+        return SmallAligner(moves, self.profile.body, state.canonical, motion, source)
 
     @torch.inference_mode()
     def render(self, states: Sequence[SourceState], motions: Motion, views: Sequence[View] | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model.codec.quantise import MAX_STEP_INDEX, MIN_STEP_INDEX
 from model.errors import BitstreamError
 
-VERSION = 2
+VERSION = 3
 KIND_MOTION = 1
 KIND_ACKNOWLEDGEMENT = 2
 KIND_REFRESH = 3

@@ -1,9 +1,10 @@
-"""What the codec knows about motion before a call: a basis for the expression and how far each coefficient moves.
+"""What the codec knows about motion before a call: a basis for the deformation and how far each coefficient moves.
 
-The expression delta (3K values) is rotated into its Karhunen-Loeve basis, fitted within clips, so that few coefficients
-carry a talking face. Each coefficient, and each pose scalar, has a unit (its quantiser step at step index 0) and a
-Laplace width per elapsed time, as an integer in quarter octaves, because integers decide how bits are read.
-The arrays travel in the weights file under `codec.`: a model and its statistics never part.
+The deformation (the 3K values of the expression delta and the 128 of the shifts) is rotated into its Karhunen-Loeve
+basis, fitted within clips, so that few coefficients carry a talking face. Each coefficient, and each pose scalar, has a
+unit (its quantiser step at step index 0) and a Laplace width per elapsed time, as an integer in quarter octaves, for
+integers decide how bits are read. The arrays travel in the weights file under `codec.`: a model and its statistics
+never part.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from model.codec.quantise import quantise
 from model.errors import WeightsError
 
 POSE_SCALARS = 11
-"""Scalars before the expression, in the order of `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z, and x, y,
+"""Scalars before the deformation, in the order of `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z, and x, y,
 log size and roll of the background."""
+
+SHIFT_SCALARS = 128
+"""Scalars of the shifts, behind the expression."""
 
 MAX_KEYPOINTS = 64
 """With more, one frame of the worst motion would not fit into a message."""
@@ -44,32 +48,33 @@ _FEWEST_CLIPS = 0.25  # share of the clips that a row must be fitted from
 _POSE_MEAN = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _POSE_UNITS = (0.5, 0.5, 0.5, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006, 0.35)
 _BACKGROUND = slice(7, POSE_SCALARS)  # lies at zero while the camera stands still
-_EXPRESSION_UNIT = 0.02  # of an orthonormal coefficient, crop units
+_SHIFTS = slice(-SHIFT_SCALARS, None)
+_DEFORMATION_UNIT = 0.02  # of an orthonormal coefficient, crop units
 _ARRAYS = ("mean", "importance", "basis", "units", "widths")
 
 
 @dataclass(frozen=True)
 class MotionStatistics:
-    """Transform and widths of motion vectors with N = 11 + 3K scalars. Raises WeightsError when shapes disagree."""
+    """Transform and widths of motion vectors with N = 139 + 3K scalars. Raises WeightsError when shapes disagree."""
 
     mean: NDArray[np.float32]  # (N,)      motion that an all-zero frame decodes to
-    importance: NDArray[np.float32]  # (3K,)   perceptual weight of each delta value, > 0
-    basis: NDArray[np.float32]  # (3K, 3K) orthonormal; column i is coefficient i, the strongest first
+    importance: NDArray[np.float32]  # (N - 11,)  perceptual weight of each value of the deformation, > 0
+    basis: NDArray[np.float32]  # (N - 11, N - 11) orthonormal; column i is coefficient i, the strongest first
     units: NDArray[np.float32]  # (N,)      quantiser step at step index 0: degrees, 1, crop units
     widths: NDArray[np.int8]  # (9, N)    Laplace width index at step index 0, per row of elapsed time
 
     def __post_init__(self) -> None:
         size = self.size
-        expression = size - POSE_SCALARS
+        deformation = size - POSE_SCALARS
         shapes = {
             "mean": (size,),
-            "importance": (expression,),
-            "basis": (expression, expression),
+            "importance": (deformation,),
+            "basis": (deformation, deformation),
             "units": (size,),
             "widths": (INTRA + 1, size),
         }
-        if expression <= 0 or expression % 3 or self.keypoints > MAX_KEYPOINTS:
-            raise WeightsError(f"codec statistics are for {size} scalars, not 11 + 3K with K up to {MAX_KEYPOINTS}")
+        if not 1 <= self.keypoints <= MAX_KEYPOINTS or (deformation - SHIFT_SCALARS) % 3:
+            raise WeightsError(f"codec statistics are for {size} scalars, not 139 + 3K with K up to {MAX_KEYPOINTS}")
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape:
@@ -87,19 +92,19 @@ class MotionStatistics:
     @property
     def keypoints(self) -> int:
         """K, the number of keypoints."""
-        return (self.size - POSE_SCALARS) // 3
+        return (self.size - POSE_SCALARS - SHIFT_SCALARS) // 3
 
     def to_coefficients(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """Coefficients (..., N) in units of motion vectors (..., N)."""
         centred = np.asarray(vectors, np.float64) - self.mean
-        expression = (centred[..., POSE_SCALARS:] * self.importance) @ self.basis
-        return np.concatenate([centred[..., :POSE_SCALARS], expression], -1) / self.units
+        deformation = (centred[..., POSE_SCALARS:] * self.importance) @ self.basis
+        return np.concatenate([centred[..., :POSE_SCALARS], deformation], -1) / self.units
 
     def to_vectors(self, coefficients: NDArray[np.float64]) -> NDArray[np.float32]:
         """Motion vectors (..., N) of coefficients (..., N) in units: inverse of `to_coefficients`."""
         scaled = coefficients * self.units
-        expression = scaled[..., POSE_SCALARS:] @ self.basis.T / self.importance
-        centred = np.concatenate([scaled[..., :POSE_SCALARS], expression], -1)
+        deformation = scaled[..., POSE_SCALARS:] @ self.basis.T / self.importance
+        centred = np.concatenate([scaled[..., :POSE_SCALARS], deformation], -1)
         return (centred + self.mean).astype(np.float32)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -126,15 +131,16 @@ class MotionStatistics:
     def default(keypoints: int) -> MotionStatistics:
         """Hand-set statistics for a model that has none yet: identity basis, widths of a mildly moving head."""
         pose = np.array([1.0, 1.0, 0.6, 0.5, 0.8, 0.8, 0.01, 0.3, 0.3, 0.1, 0.1])  # units in 40 ms
-        at_40_ms = np.concatenate([pose, np.full(3 * keypoints, 0.15)])
+        size = 3 * keypoints + SHIFT_SCALARS
+        at_40_ms = np.concatenate([pose, np.full(size, 0.15)])
         growth = np.sqrt(np.minimum(np.array(_FIT_MS), 900.0) / 40.0)
         temporal = growth[:, None] * at_40_ms
         widths = np.concatenate([temporal, 2.5 * temporal[-1:]])
         return MotionStatistics(
-            mean=np.concatenate([_POSE_MEAN, np.zeros(3 * keypoints)]).astype(np.float32),
-            importance=np.ones(3 * keypoints, np.float32),
-            basis=np.eye(3 * keypoints, dtype=np.float32),
-            units=_units(3 * keypoints, 0.5 * _EXPRESSION_UNIT),
+            mean=np.concatenate([_POSE_MEAN, np.zeros(size)]).astype(np.float32),
+            importance=np.ones(size, np.float32),
+            basis=np.eye(size, dtype=np.float32),
+            units=_units(size, 0.5 * _DEFORMATION_UNIT),
             widths=_width_indices(widths),
         )
 
@@ -144,20 +150,22 @@ class MotionStatistics:
         frame_rates: Sequence[float],
         importance: NDArray[np.floating] | None = None,
     ) -> MotionStatistics:
-        """Statistics of training motion: clips of (T, 11 + 3K) at their frames per second; every clip counts the same.
+        """Statistics of training motion: clips of (T, 139 + 3K) at their frames per second; every clip counts the same.
 
-        `importance` (3K,) weights the delta values before the transform: 2 means half the quantisation error there.
+        `importance` (3K + 128,) weights the values of the deformation before the transform: 2 means half the
+        quantisation error there.
         Raises ValueError without a clip of at least two frames.
         """
         usable = [(np.asarray(c, np.float64), f) for c, f in zip(clips, frame_rates, strict=True) if len(c) >= 2]
         if not usable:
             raise ValueError("codec statistics need at least one clip of two frames")
         mean = np.mean([clip.mean(0) for clip, _ in usable], 0)
-        mean[_BACKGROUND] = 0.0  # one that stands still is to be decoded as that, and not as nearly that
+        # What stands still, and what is not shifted, is to be decoded as that, and not as nearly that.
+        mean[_BACKGROUND], mean[_SHIFTS] = 0.0, 0.0
         weight = np.ones(mean.size - POSE_SCALARS) if importance is None else np.asarray(importance, np.float64)
-        expressions = [(clip[:, POSE_SCALARS:] - mean[POSE_SCALARS:]) * weight for clip, _ in usable]
-        within = np.mean([np.cov(e.T, bias=True) for e in expressions], 0)
-        total = np.mean([e.T @ e / len(e) for e in expressions], 0)
+        deformations = [(clip[:, POSE_SCALARS:] - mean[POSE_SCALARS:]) * weight for clip, _ in usable]
+        within = np.mean([np.cov(d.T, bias=True) for d in deformations], 0)
+        total = np.mean([d.T @ d / len(d) for d in deformations], 0)
         # Within a clip is what costs bits; a little of the whole gives still directions a sensible order too.
         _, vectors = np.linalg.eigh(within + 0.02 * total)
         basis = vectors[:, ::-1]
@@ -166,7 +174,7 @@ class MotionStatistics:
             mean=mean.astype(np.float32),
             importance=weight.astype(np.float32),
             basis=np.ascontiguousarray(basis, np.float32),
-            units=_units(weight.size, _EXPRESSION_UNIT),
+            units=_units(weight.size, _DEFORMATION_UNIT),
             widths=np.zeros((INTRA + 1, mean.size), np.int8),
         )
         levels = [_levels_of(start.to_coefficients(clip)) for clip, _ in usable]
@@ -242,5 +250,5 @@ def _width_indices(widths: NDArray[np.float64]) -> NDArray[np.int8]:
     return clipped
 
 
-def _units(expression_size: int, expression_unit: float) -> NDArray[np.float32]:
-    return np.concatenate([_POSE_UNITS, np.full(expression_size, expression_unit)]).astype(np.float32)
+def _units(deformation_size: int, deformation_unit: float) -> NDArray[np.float32]:
+    return np.concatenate([_POSE_UNITS, np.full(deformation_size, deformation_unit)]).astype(np.float32)

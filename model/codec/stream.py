@@ -88,7 +88,7 @@ class MotionEncoder:
 
     @property
     def reconstructed(self) -> NDArray[np.float32] | None:
-        """The last coded frame as the decoder will see it, (11 + 3K,); None before the first."""
+        """The last coded frame as the decoder will see it, (139 + 3K,); None before the first."""
         return None if self._last is None else _vector(self.statistics, self._last)
 
     @property
@@ -104,8 +104,8 @@ class MotionEncoder:
     def encode(self, vector: NDArray[np.floating], capture_ms: int, source: int = 0) -> bytes | None:
         """Take one frame; return a message when one is due, None while bundling or when the frame rate leaves it out.
 
-        `vector` (11 + 3K,) as of `Motion.to_vector`; `capture_ms` wraps at 2^32; `source` 0 ... 255 is the source image
-        to drive. Raises ValueError on a vector of another size or with values that are not finite.
+        `vector` (139 + 3K,) as of `Motion.to_vector`; `capture_ms` wraps at 2^32; `source` 0 ... 255 is the source
+        image to drive. Raises ValueError on a vector of another size or with values that are not finite.
         """
         if vector.shape != (self.statistics.size,) or not np.isfinite(vector).all():
             raise ValueError(f"a motion vector of this model has {self.statistics.size} finite scalars")
@@ -260,7 +260,7 @@ class DecodedFrame:
     sequence: int  # uint16
     capture_ms: int  # uint32, the sender's clock
     source: int  # index of the sender's source image
-    vector: NDArray[np.float32]  # (11 + 3K,)
+    vector: NDArray[np.float32]  # (139 + 3K,)
 
 
 class MotionDecoder:

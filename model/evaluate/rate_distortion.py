@@ -47,7 +47,7 @@ SHOWN = ("lpips", "psnr", "ssim", "flicker")
 class Sent:
     """Motion after the channel."""
 
-    vectors: NDArray[np.float32]  # (T, 11 + 3K) as the receiver decodes them
+    vectors: NDArray[np.float32]  # (T, 139 + 3K) as the receiver decodes them
     messages: tuple[int, ...]  # payload bytes of each
 
     def kbps(self) -> float:
@@ -60,7 +60,7 @@ class Sent:
 
 
 def send(statistics: MotionStatistics, vectors: NDArray[np.float32], rate: Rate) -> Sent:
-    """Motion vectors (T, 11 + 3K) through encoder and decoder, with acknowledgements as in a call.
+    """Motion vectors (T, 139 + 3K) through encoder and decoder, with acknowledgements as in a call.
 
     A frame that the rate leaves out repeats the one before.
     """

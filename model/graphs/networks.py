@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.graphs.runtime import Graph, GraphError
-from model.graphs.tracing import Extraction, Rendering, motion_vector, trace
+from model.graphs.tracing import Extraction, Rendering, Surface, motion_vector, trace
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
@@ -19,14 +19,17 @@ logger = logging.getLogger(__name__)
 
 FRAME_TOLERANCE = 2 / 255
 MOTION_TOLERANCE = 1e-3
-"""How far a graph may be from torch: in a frame of [0, 1], and in a motion vector. Rounding stays far below both."""
+SURFACE_TOLERANCE = 1e-3
+"""How far a graph may be from torch: in a frame of [0, 1], in a motion vector, and in source coordinates and masks.
+Rounding stays far below all."""
 
 
 class GraphNetworks:
-    """The small profile on a CPU: H + Delta and M with G as graphs, F and L, which run once per source, in torch.
+    """The small profile on a CPU: H + Delta, M alone and M with G as graphs; F and L, once per source, in torch.
 
-    A graph is made when it is first needed: a sender never renders. Each has a batch of one and runs once per frame:
-    four at a time take as long as four in turn (measured), and would be compiled in the middle of a call.
+    A graph is made when it is first needed: a sender never renders, a receiver need not extract. Each has a batch of
+    one and runs once per frame: four at a time take as long as four in turn (measured), and would be compiled in the
+    middle of a call.
     """
 
     def __init__(self, networks: SmallNetworks, size: int, threads: int = 0, required: bool = False) -> None:
@@ -39,6 +42,7 @@ class GraphNetworks:
         self._threads = threads
         self._required = required
         self._extraction: Graph | None = None
+        self._surface: Graph | None = None
         self._rendering: Graph | None = None
         self._failed = False
 
@@ -63,6 +67,19 @@ class GraphNetworks:
         if graph is None:
             return self._networks.motion(image)
         return Motion.from_vector(torch.cat([graph(image[i : i + 1]).clone() for i in range(len(image))]))
+
+    def surface(
+        self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
+    ) -> tuple[Tensor, Tensor]:
+        """Of every driving pixel: where it comes from, (B, 2, 2G, 2G), and to what it belongs, (B, K + 1, 2G, 2G)."""
+        if self._surface is None and not self._failed:
+            self._surface = self._made("dense motion", self._make_surface)
+        graph = self._surface
+        if graph is None:
+            return self._networks.surface(features, canonical, source, driving)
+        inputs = (canonical.points, motion_vector(source), motion_vector(driving), *features.values())
+        found = torch.cat([graph(*(tensor[i : i + 1] for tensor in inputs)).clone() for i in range(len(driving))])
+        return found[:, :2], found[:, 2:]
 
     def synthesise(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
@@ -93,7 +110,16 @@ class GraphNetworks:
     def _make_extraction(self) -> Graph:
         return self._checked(Extraction(self._networks), (self._picture(),), MOTION_TOLERANCE)
 
+    def _make_surface(self) -> Graph:
+        examples, names = self._examples()
+        return self._checked(Surface(self._networks, names), examples, SURFACE_TOLERANCE)
+
     def _make_rendering(self) -> Graph:
+        examples, names = self._examples()
+        return self._checked(Rendering(self._networks, names), examples, FRAME_TOLERANCE)
+
+    def _examples(self) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+        """Arguments of what renders, and the names of the features, which come last."""
         picture = self._picture()
         with torch.inference_mode(False), torch.no_grad():
             features = self.appearance(picture)
@@ -101,8 +127,7 @@ class GraphNetworks:
             source = motion_vector(self._networks.motion(picture))
         driving = source.clone()
         driving[:, 0] += 10.0  # degrees of yaw: the flows are to differ from the identity
-        examples = (points, source, driving, *features.values())
-        return self._checked(Rendering(self._networks, tuple(features)), examples, FRAME_TOLERANCE)
+        return (points, source, driving, *features.values()), tuple(features)
 
     def _checked(self, module: nn.Module, examples: tuple[Tensor, ...], tolerance: float) -> Graph:
         """Compile, and compare with torch once: a wrong picture is worse than a slow one."""

@@ -13,7 +13,7 @@ from model.networks.small import SmallNetworks
 
 
 class Extraction(nn.Module):
-    """H and Delta: picture (B, 3, S, S) in [0, 1] -> motion vectors (B, 11 + 3K) in the order of `Motion.to_vector`."""
+    """H and Delta: picture (B, 3, S, S) in [0, 1] -> motion vectors (B, 139 + 3K), ordered as by `Motion.to_vector`."""
 
     def __init__(self, networks: SmallNetworks) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Extraction(nn.Module):
 
 
 class Rendering(nn.Module):
-    """M and G: keypoints (B, K, 3), motion vectors (B, 11 + 3K) of source and driving frame, features -> (B, 3, S, S).
+    """M and G: keypoints (B, K, 3), motion vectors (B, 139 + 3K) of source and driving frame, features -> (B, 3, S, S).
 
     names   of the features, in the order in which they are given
     """
@@ -40,10 +40,26 @@ class Rendering(nn.Module):
         return self.networks.synthesise(named, keypoints, Motion.from_vector(source), Motion.from_vector(driving)).frame
 
 
+class Surface(nn.Module):
+    """M: as `Rendering`, -> where driving pixels come from, and to what they belong, (B, 2 + K + 1, 2G, 2G)."""
+
+    def __init__(self, networks: SmallNetworks, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.networks = networks
+        self.names = names
+
+    def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
+        named = dict(zip(self.names, features, strict=True))
+        keypoints = CanonicalKeypoints(points)
+        found = self.networks.surface(named, keypoints, Motion.from_vector(source), Motion.from_vector(driving))
+        return torch.cat(found, 1)
+
+
 def motion_vector(motion: Motion) -> Tensor:
-    """`Motion.to_vector` for tensors that stay tensors: (B, 11 + 3K)."""
+    """`Motion.to_vector` for tensors that stay tensors: (B, 139 + 3K)."""
     pose = torch.stack([motion.yaw, motion.pitch, motion.roll, motion.scale], -1)
-    return torch.cat([pose, motion.translation, motion.background, motion.expression.flatten(-2)], -1)
+    deformation = [motion.expression.flatten(-2), motion.shifts.flatten(-2)]
+    return torch.cat([pose, motion.translation, motion.background, *deformation], -1)
 
 
 def trace(module: nn.Module, examples: tuple[Tensor, ...]) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.motion import CanonicalKeypoints, Motion, turned_and_sized
 from model.networks.small import SmallNetworks
-from model.networks.small.alignment import Key, align, off_by, thumbnails
+from model.networks.small.alignment import Key, align, thumbnails
 from model.networks.small.dense_motion import DenseMotion
 from model.profiles.small import FREE, GUIDED
 from model.train.data import Batch
@@ -69,12 +69,16 @@ class Scene:
         still, moved = each(driven, lambda x: repeat(x[:, 0])), each(driven, lambda x: x[:, 1:].flatten(0, 1))
         target = batch.frames[:, 1:].flatten(0, 1)
         source = repeat(source_image)
-        key = Key.of(pairs, still, thumbnails(source))
-        off = align(networks.dense_motion, key, moved, thumbnails(target))
+
+        def moves(driving: Motion) -> tuple[Tensor, Tensor]:
+            with precision(source_image.device):
+                return networks.surface(repeated, pairs, still, driving)
+
+        key = Key.of(pairs, still, moves, networks.config.body, thumbnails(source))
+        found = align(key, moved, thumbnails(target))
         # A picture that someone else drives has nothing to be aligned with.
-        alone = (torch.rand(groups, generator=generator) < _UNALIGNED).to(off.device)
-        off = torch.where(repeat(alone)[:, None, None], 0.0, off)
-        moved = replace(moved, expression=off_by(moved.expression, off))
+        drawn = torch.rand(groups, generator=generator) >= _UNALIGNED
+        moved = found.where(repeat(drawn.to(source.device))).applied(moved)
         with precision(source_image.device):
             motion = networks.dense_motion(repeated, pairs, still, moved)
         return Scene(features, repeated, points, driven, motion, source, target)

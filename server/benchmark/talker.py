@@ -65,7 +65,7 @@ async def talker(engine: Engine) -> None:
     following = MotionTracker(extractor.body)
     following.follow(Picture(thumbnail(frames[0])), first)
     source = following.reference(Picture(thumbnail(frames[0])), first)
-    source = replace(source, aligner=extractor.aligner(source.picture, *extractor.enrol(frames[0])))
+    source = replace(source, aligner=extractor.enrol(frames[0]).aligner(source.picture))
 
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))

@@ -104,7 +104,7 @@ class _Request:
     order: int
     deadline: float = field(compare=False)
     state: SourceState = field(compare=False)
-    vector: NDArray[np.float32] = field(compare=False)  # (11 + 3K,)
+    vector: NDArray[np.float32] = field(compare=False)  # (139 + 3K,)
     view: View = field(compare=False)
     asked: float = field(compare=False)
     done: Callable[[Rendered | None], None] = field(compare=False)

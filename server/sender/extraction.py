@@ -10,8 +10,9 @@ import io
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import median
 from typing import Protocol
 
@@ -88,6 +89,15 @@ class ExtractionListener(Protocol):
         """The worker ended by an error."""
 
 
+@dataclass(frozen=True)
+class Enrolled:
+    """What a sender knows of a picture that is or may become a source image."""
+
+    canonical: CanonicalKeypoints  # (K, 3)
+    motion: Motion  # no batch shape
+    aligner: Callable[[Picture], Aligner | None]  # what holds frames against it, from it as it is registered
+
+
 class Tracker(Protocol):
     """What is used of `model.face` HeadTracker."""
 
@@ -105,8 +115,7 @@ class Extractor(Protocol):
     body: int  # and how many after them are the body's
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
-    def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]: ...
-    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None: ...
+    def enrol(self, crop: NDArray[np.uint8]) -> Enrolled: ...
 
 
 def encode_source(crop: NDArray[np.uint8]) -> SourceImage:
@@ -122,7 +131,7 @@ class Avatar:
 
     def __init__(self, crop: NDArray[np.uint8], extractor: Extractor) -> None:
         self.crop = crop
-        _, self._motion = extractor.enrol(crop)
+        self._motion = extractor.enrol(crop).motion
         self._reference: Motion | None = None
 
     def start(self, reference: Motion) -> None:
@@ -299,7 +308,7 @@ class Extraction(threading.Thread):
 
     def _choose_first(self, choice: FirstChoice, seen: _Seen, now_ms: float) -> None:
         if self._canonical is None:
-            self._canonical, _ = self._extractor.enrol(seen.picture)
+            self._canonical = self._extractor.enrol(seen.picture).canonical
         judged = quality(seen.picture, seen.motion, self._eyes(seen.motion))
         chosen = choice.consider(Candidate(seen.picture, seen.motion, judged, self._reference(seen)), now_ms)
         if chosen is None:
@@ -314,11 +323,11 @@ class Extraction(threading.Thread):
 
     def _submit(self, crop: NDArray[np.uint8], index: int, reference: Reference | None = None) -> None:
         image = encode_source(crop)
-        canonical, motion = self._extractor.enrol(crop)
-        heads = CanonicalKeypoints(canonical.points[: self._extractor.heads])
+        enrolled = self._extractor.enrol(crop)
+        heads = CanonicalKeypoints(enrolled.canonical.points[: self._extractor.heads])
         if reference is not None:
-            reference = replace(reference, aligner=self._extractor.aligner(reference.picture, canonical, motion))
-        self._pending = PresentSource(index, heads, motion, reference)
+            reference = replace(reference, aligner=enrolled.aligner(reference.picture))
+        self._pending = PresentSource(index, heads, enrolled.motion, reference)
         self._listener.on_source(SourceImage(index, image.data, image.sha256))
 
     def _eyes(self, motion: Motion) -> float:
@@ -339,15 +348,12 @@ class ModelExtractor:
         """Motion of a crop (S, S, 3), no batch shape."""
         return Motion.from_vector(self._model.extract(_tensor(crop)).to_vector()[0])
 
-    def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]:
-        """Canonical keypoints (K, 3) and motion, no batch shape, of a source image (S, S, 3)."""
+    def enrol(self, crop: NDArray[np.uint8]) -> Enrolled:
+        """What is known of a source image (S, S, 3)."""
         state = self._model.enrol(_tensor(crop))
         points = state.canonical.points[0].float().cpu().numpy()
-        return CanonicalKeypoints(points), Motion.from_vector(state.motion.to_vector()[0])
-
-    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner | None:
-        """What holds frames against a source image, as `enrol` gave its keypoints and motion."""
-        return self._model.aligner(source, canonical, motion)
+        motion = Motion.from_vector(state.motion.to_vector()[0])
+        return Enrolled(CanonicalKeypoints(points), motion, partial(self._model.aligner, state))
 
 
 def _tensor(crop: NDArray[np.uint8]) -> torch.Tensor:

@@ -43,7 +43,7 @@ class Encoder(Protocol):
 class MotionSample:
     """Motion of one captured frame."""
 
-    vector: NDArray[np.float32]  # (11 + 3K,), Motion.to_vector
+    vector: NDArray[np.float32]  # (139 + 3K,), Motion.to_vector
     capture_ms: float  # sender's monotonic clock
     source: int = 0  # index of the source image
 

@@ -51,7 +51,7 @@ MOTION = Rate(step_index=-4, frames_per_message=10, header_bytes=0)
 
 
 def close_loop(vectors: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Let the last `frames` of motion vectors (T, 11 + 3K) glide into the first one: a repetition shows no jump.
+    """Let the last `frames` of motion vectors (T, 139 + 3K) glide into the first one: a repetition shows no jump.
 
     Raises ValueError when there are not more frames than that.
     """
@@ -77,7 +77,7 @@ def calm_frame(motions: Motion, canonical: CanonicalKeypoints) -> int:
 
 
 def onto_portrait(motions: Motion, driver: CanonicalKeypoints, still: Motion) -> NDArray[np.float32]:
-    """Motion vectors (T, 11 + 3K) that move the portrait, at rest in `still`, as the driver moves: `motions` (T,).
+    """Motion vectors (T, 139 + 3K) that move the portrait, at rest in `still`, as the driver moves: `motions` (T,).
 
     The driver's usual pose becomes the portrait's own, so that the picture is turned no further than needed; the
     expression is relative to the driver's calmest frame.
@@ -109,7 +109,7 @@ def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHe
     crop = clip_crop(frames, finder)
     crops = [crop.cut(frame, extractor.size) for frame in frames]
     vectors = np.stack([extractor.extract(one).to_vector() for one in tqdm(crops, "motion")])
-    driver, _ = extractor.enrol(crops[0])
+    driver = extractor.enrol(crops[0]).canonical
     extracted = Motion.from_vector(vectors)
     motions = track(
         np.stack([thumbnail(one) for one in crops]), extracted, calm_frame(extracted, driver), extractor.body
@@ -118,7 +118,8 @@ def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHe
     picture = portrait_picture()
     portrait = roomier(still_crop(picture, finder), picture.shape[0])
     image = portrait.cut(picture, extractor.size)
-    canonical, still = extractor.enrol(image)
+    enrolled = extractor.enrol(image)
+    canonical, still = enrolled.canonical, enrolled.motion
     closed = close_loop(onto_portrait(motions, driver, still), round(LOOP_SECONDS * FPS))
     voice = speak(mouth_opening(canonical, Motion.from_vector(closed)), float(FPS))
 

@@ -38,7 +38,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Recording:
     """What a `.vav` file holds, ready to be played."""
 
-    vectors: NDArray[np.float32]  # (T, 11 + 3K)
+    vectors: NDArray[np.float32]  # (T, 139 + 3K)
     times_ms: NDArray[np.float64]  # (T,) from 0, ascending
     source: SourceImage
     sound: tuple[bytes, ...]  # Opus packets of 20 ms, without gaps; empty without sound

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model.alignment import Correction
 from model.clip_motion import clip_motion, smoothed
-from model.motion import CanonicalKeypoints, Motion, compose
+from model.motion import GRID, CanonicalKeypoints, Motion, compose
 from model.profiles.small import FEATURES, SMALL
+from model.registration import Picture
 from model.talking_head import TalkingHead
 
 K = SMALL.keypoints
@@ -70,3 +72,34 @@ def test_a_profile_that_cannot_be_held_against_frames_keeps_its_keypoints() -> N
     image = np.full((256, 256, 3), 128, np.uint8)
     put_right = clip_motion(head, np.full((3, 128, 128), 128, np.uint8), motions, 1, image, 25.0)
     np.testing.assert_array_equal(put_right.to_vector(), motions.to_vector())
+
+
+class Scripted:
+    """Finds every keypoint off by the same, however it is asked, and remembers how."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[float, Correction | None]] = []
+
+    def __call__(self, picture: Picture, motion: Motion, before: Correction | None) -> Correction:
+        self.asked.append((float(motion.expression[0, 0]), before))
+        missed = np.full((128, 128), len(self.asked), np.float32)
+        return Correction(np.full((K, 2), 0.01, np.float32), np.full((GRID * GRID, 2), 0.02, np.float32), missed)
+
+
+def test_frames_are_held_against_the_source_image_again_from_smoothed_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, aligner = TalkingHead.random(), Scripted()
+    monkeypatch.setattr(head, "aligner", lambda *_: aligner)
+    still = Motion.from_vector(np.repeat(nodding(0.0).to_vector()[:1], 5, 0))
+    image = np.full((256, 256, 3), 128, np.uint8)
+    put_right = clip_motion(head, np.full((5, 128, 128), 128, np.uint8), still, 2, image, 25.0)
+    # Frames 3, 4, 1 and 0 at first; then the source image and two frames, both ways.
+    assert len(aligner.asked) == 4 + 6
+    assert [index for index, (_, before) in enumerate(aligner.asked) if before is None] == [0, 2, 4, 7]
+    said, before = aligner.asked[6]
+    assert said == pytest.approx(0.01, abs=2e-3)  # where the first round, smoothed, left it
+    assert before is not None
+    assert not before.off.any()
+    assert before.shifts.mean() == pytest.approx(0.02, abs=5e-3)
+    assert before.missed.max() == 6  # what the frame before lacked
+    np.testing.assert_allclose(put_right.expression[4, :, 0], 0.02, atol=2e-3)
+    np.testing.assert_allclose(put_right.shifts[[0, 1, 3, 4]], 0.02)

@@ -26,7 +26,7 @@ GOLDEN = MotionMessage(
     capture_ms=0xDEADBEEF,
     payload=b"\x11\x22",
 )
-GOLDEN_BYTES = bytes.fromhex("21 02 abcd 0102 07 fc 03 deadbeef 1122")
+GOLDEN_BYTES = bytes.fromhex("31 02 abcd 0102 07 fc 03 deadbeef 1122")
 
 
 def test_motion_message_bytes() -> None:
@@ -36,13 +36,13 @@ def test_motion_message_bytes() -> None:
 
 def test_acknowledgement_bytes() -> None:
     message = Acknowledgement(epoch=0xABCD, sequence=0x0102, received=0x80000001)
-    assert message.serialize() == bytes.fromhex("22 abcd 0102 80000001")
+    assert message.serialize() == bytes.fromhex("32 abcd 0102 80000001")
     assert parse_message(message.serialize()) == message
 
 
 def test_refresh_request_bytes() -> None:
     message = RefreshRequest(epoch=0xABCD, sequence=0x0102)
-    assert message.serialize() == bytes.fromhex("23 abcd 0102")
+    assert message.serialize() == bytes.fromhex("33 abcd 0102")
     assert parse_message(message.serialize()) == message
 
 
@@ -67,18 +67,18 @@ def test_round_trip(message: MotionMessage) -> None:
     "data",
     [
         b"",
-        b"\x21",
+        b"\x31",
         GOLDEN_BYTES[:12],
         b"\x11" + GOLDEN_BYTES[1:],
         b"\x2f" + GOLDEN_BYTES[1:],
         GOLDEN_BYTES[:7] + b"\x19" + GOLDEN_BYTES[8:],
         GOLDEN_BYTES[:7] + b"\xe7" + GOLDEN_BYTES[8:],
         GOLDEN_BYTES[:8] + b"\x00" + GOLDEN_BYTES[9:],
-        GOLDEN_BYTES[:8] + b"\x21" + GOLDEN_BYTES[9:],
+        GOLDEN_BYTES[:8] + b"\x31" + GOLDEN_BYTES[9:],
         GOLDEN_BYTES + bytes(MAX_MESSAGE_BYTES),
-        bytes.fromhex("22 abcd 0102 800000"),
-        bytes.fromhex("22 abcd 0102 80000001 00"),
-        bytes.fromhex("23 abcd 01"),
+        bytes.fromhex("32 abcd 0102 800000"),
+        bytes.fromhex("32 abcd 0102 80000001 00"),
+        bytes.fromhex("33 abcd 01"),
     ],
 )
 def test_broken_messages_are_refused(data: bytes) -> None:

@@ -136,7 +136,10 @@ def test_batches_run_one_by_one_and_equal_torch(stand_in: type[_TorchGraph], sma
         torch.testing.assert_close(
             frames, small.synthesise(features, canonical, expected, driving).frame, rtol=0, atol=1e-3
         )
-    assert len(stand_in.made) == 2, "each graph is made once"
+        found = graphs.surface(features, canonical, expected, driving)
+        for mine, theirs in zip(found, small.surface(features, canonical, expected, driving), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
+    assert len(stand_in.made) == 3, "each graph is made once"
     assert graphs.compiled
 
 
@@ -170,6 +173,7 @@ def watched(event, given):
 
 import numpy as np, torch
 from model.motion import Motion, View
+from model.registration import Picture, thumbnail
 from model.talking_head import TalkingHead
 
 def pictures(head):
@@ -184,7 +188,13 @@ def compare(make):
     vector = np.abs(head.extract(shown.flip(0)).to_vector() - motions.to_vector()).max()
     frames = [h.render([h.enrol(p) for p in shown], motions, views).int() for h in (reference, head)]
     assert frames[0].float().std() > 10
-    return head, {"motion": float(vector), "frame": int((frames[0] - frames[1]).abs().max()), "engine": head.engine}
+    off = []
+    for h in (reference, head):
+        small = [Picture(thumbnail(p.permute(1, 2, 0).numpy())) for p in shown]
+        off.append(h.aligner(h.enrol(shown[0]), small[0])(small[1], motions[1], None).off)
+    aligned = float(np.abs(off[0] - off[1]).max())
+    frame = int((frames[0] - frames[1]).abs().max())
+    return head, {"aligned": aligned, "motion": float(vector), "frame": frame, "engine": head.engine}
 
 if sys.argv[1] == "trained":
     head, found = compare(lambda engine: TalkingHead.load(engine=engine))
@@ -221,6 +231,7 @@ def test_graphs_equal_torch_and_keep_quiet(weights: str, tmp_path: Path) -> None
     assert found["engine"] == "graphs"
     assert found["frame"] <= 2
     assert found["motion"] <= 1e-3
+    assert found["aligned"] <= 1e-3
     assert found["calm"] == 0
     assert found["telemetry"] == "openvino.tools.ovc.telemetry_stub"
     assert not found["loaded"]

@@ -74,7 +74,7 @@ def test_wrong_pictures_and_motions_are_refused(head: TalkingHead, pictures: tor
     with pytest.raises(InputError, match="one source state"):
         head.render([state], head.extract(pictures))
     with pytest.raises(InputError, match="keypoints"):
-        head.render([state], Motion.from_vector(torch.zeros(1, 11 + 3 * 5)))
+        head.render([state], Motion.from_vector(torch.zeros(1, 139 + 3 * 5)))
 
 
 def test_damaged_weights_are_one_clear_error(tmp_path: Path) -> None:

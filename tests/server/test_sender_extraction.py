@@ -11,15 +11,24 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.alignment import Aligner
+from model.alignment import Aligner, Correction
 from model.errors import NoFaceError, VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import GRID, CanonicalKeypoints, Motion
 from model.profiles.small import FREE, GUIDED, SMALL
 from model.registration import Picture
 from server.sender.capture import CapturedFrame, FrameMailbox
-from server.sender.extraction import LOOK_EVERY_MS, NO_FACE, SEVERAL_FACES, Avatar, Extraction, SourceImage, StageTimes
+from server.sender.extraction import (
+    LOOK_EVERY_MS,
+    NO_FACE,
+    SEVERAL_FACES,
+    Avatar,
+    Enrolled,
+    Extraction,
+    SourceImage,
+    StageTimes,
+)
 from server.sender.motion_publisher import MotionSample
 from server.sender.source_choice import FIRST_WINDOW_MS, SETTLE_MS
 
@@ -59,14 +68,15 @@ class FakeModel:
     def extract(self, crop: NDArray[np.uint8]) -> Motion:
         return motion(float(crop[0, 0, 0]) - 128.0, self.scale)
 
-    def enrol(self, crop: NDArray[np.uint8]) -> tuple[CanonicalKeypoints, Motion]:
+    def enrol(self, crop: NDArray[np.uint8]) -> Enrolled:
         self.enrolled += 1
-        return face(), self.extract(crop)
+        return Enrolled(face(), self.extract(crop), self.aligner)
 
-    def aligner(self, source: Picture, canonical: CanonicalKeypoints, motion: Motion) -> Aligner:
-        def aligned(picture: Picture, motion: Motion, before: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def aligner(self, source: Picture) -> Aligner:
+        def aligned(picture: Picture, motion: Motion, before: Correction | None) -> Correction:
             self.aligned += 1
-            return np.full((K, 2), 0.01 * self.aligned, np.float32)
+            off = np.full((K, 2), 0.01 * self.aligned, np.float32)
+            return Correction(off, np.zeros((GRID * GRID, 2), np.float32), np.zeros((128, 128), np.float32))
 
         return aligned
 

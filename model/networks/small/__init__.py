@@ -48,6 +48,13 @@ class SmallNetworks(nn.Module):
         out: dict[str, Tensor] = self.appearance_extractor(image)
         return out
 
+    def surface(
+        self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
+    ) -> tuple[Tensor, Tensor]:
+        """Of every driving pixel: where it comes from, (B, 2, 2G, 2G), and to what it belongs, (B, K + 1, 2G, 2G)."""
+        motion = self.dense_motion(features, canonical, source, driving)
+        return motion.flow.permute(0, 3, 1, 2), motion.masks
+
     def synthesise(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> Rendered:

@@ -1,23 +1,27 @@
 """Where keypoints really are: the frame registered with the source image, keypoints free to move the picture.
 
 A motion extractor sees one frame and is off by a pixel or two, differently in each; two pictures tell to a fraction of
-one. Dense motion is linear in where keypoints lie once its masks are known, so Gauss-Newton (Lucas and Kanade 1981)
-finds the shifts at which the source, moved by the masks that dense motion begins with, is the frame: no network runs.
-What the extractor says is the prior, tight for eyes and lips, which it was taught, wide where nothing guided it.
+one. Dense motion is linear in where keypoints lie as long as its masks are what they are, so Gauss-Newton (Lucas and
+Kanade 1981) finds the shifts at which the source, moved as the network moves it, is the frame; the network runs once.
+What the extractor says is the prior, tight for eyes and lips, which it was taught, wide where nothing guided it. What
+keypoints cannot reach is found with them, as shifts on a grid (`Motion.shifts`), which lie at nothing otherwise.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.motion import CanonicalKeypoints, Motion, compose
+from model.motion import GRID, CanonicalKeypoints, Motion, compose
 from model.networks.grid import pixel_grid
-from model.networks.small.dense_motion import Situation, SmallDenseMotion, surface_flow
+from model.networks.small.blocks import resize_flow, warp
+from model.networks.small.dense_motion import Situation
 from model.profiles.small import FEATURES, GUIDED
 
 SIDE = 128
@@ -35,6 +39,9 @@ _ALIKE = 1 / 16  # neighbouring pixels are not independent witnesses
 _FEATURES, _OUTLINE, _FREE = 0.006, 0.03, 0.045
 _FURTHEST = 2.0
 """Sigmas that a keypoint of the head may be moved: what passes behind hair would take it along, a little each frame."""
+_SHIFT = 0.02  # one sigma of a shift, crop units
+_FURTHEST_SHIFT = 0.18
+_FORGIVEN = 0.5  # of what the last frame was missed by
 _SHARED = 0.5  # of that variance, what keypoints beside each other have in common
 _BESIDE = 0.35  # crop units, one sigma
 
@@ -55,82 +62,147 @@ def off_by(expression: Tensor, off: Tensor) -> Tensor:
     return expression + F.pad(off, (0, 1))
 
 
+Moves: TypeAlias = Callable[[Motion], tuple[Tensor, Tensor]]
+"""How a network has a driving motion move one batch of source images: flow (B, 2, G, G), the source coordinates of each
+driving pixel, and masks (B, K + 1, G, G), to what each belongs, background first."""
+
+
 @dataclass(frozen=True)
 class Key:
     """Source images, that frames are held against."""
 
     canonical: CanonicalKeypoints
     motion: Motion  # batch shape B
+    moves: Moves
+    body: int  # how many keypoints, the last ones, are the body's
     planes: tuple[Tensor, Tensor]  # (B, 3, n, n), and of half the size
     sigma: Tensor  # (K,) by how much the extractor is off
-    precision: Tensor  # (B, 2K, 2K) how surely the extractor has keypoints where they are: x of all, then y of all
+    # How surely the extractor has keypoints where they are, (B, K, K), and how surely nothing is shifted, (64, 64).
+    precision: tuple[Tensor, Tensor]
 
     @staticmethod
-    def of(canonical: CanonicalKeypoints, motion: Motion, grey: Tensor) -> Key:
+    def of(canonical: CanonicalKeypoints, motion: Motion, moves: Moves, body: int, grey: Tensor) -> Key:
         """`grey` (B, n, n) of 255, as `thumbnails` makes it."""
         points = compose(canonical, motion)[..., :2]
         sigma = _sigma(points)
-        return Key(canonical, motion, (planes(grey), planes(F.avg_pool2d(grey, 2))), sigma, _precision(points, sigma))
+        places = pixel_grid(GRID, GRID, points).reshape(1, -1, 2)
+        precision = _precision(points, sigma), _precision(places, sigma.new_full((GRID * GRID,), _SHIFT))[0]
+        return Key(canonical, motion, moves, body, (planes(grey), planes(F.avg_pool2d(grey, 2))), sigma, precision)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What holding frames against source images tells."""
+
+    off: Tensor  # (B, K, 2) how far keypoints lie from where the extractor has them, in units of the head's scale
+    shifts: Tensor  # (B, 64, 2) of `Motion.shifts`
+    missed: Tensor  # (B, n, n) grey values by which the moved source falls short of the frame
+
+    def applied(self, motion: Motion) -> Motion:
+        """A motion as extracted, put right."""
+        return replace(motion, expression=off_by(motion.expression, self.off), shifts=self.shifts)
+
+    def where(self, chosen: Tensor) -> Found:
+        """The same of those `chosen` (B,), of the others nothing."""
+        return Found(*(_where(chosen, getattr(self, field.name)) for field in fields(Found)))
 
 
 @torch.no_grad()
-def align(
-    dense_motion: SmallDenseMotion,
-    key: Key,
-    driving: Motion,
-    frame: Tensor,
-    before: Tensor | None = None,
-    hold: float = 0.0,
-) -> Tensor:
-    """How far the keypoints lie from where `driving` has them, (B, K, 2) in units of the head's scale.
+def align(key: Key, driving: Motion, frame: Tensor, before: Found | None = None, hold: float = 0.0) -> Found:
+    """Where the picture shows what `driving`, of batch shape B, only says.
 
-    driving  motion of the frame, batch shape B
     frame    (B, n, n) grey values of the frame, of 255
-    before   (B, K, 2) what was found in the frame before; the search begins there
+    before   what was found in the frame before; the search begins there
     hold     how strongly it also stays there, as a multiple of how strongly the extractor is believed
     """
-    at_first = driving if before is None else replace(driving, expression=off_by(driving.expression, before))
-    keypoints = Situation.of(key.canonical, key.motion, at_first, dense_motion.body)
-    fine, coarse = frame, F.avg_pool2d(frame, 2)
-    points = _telling(coarse, dense_motion.prior(_grid(coarse, 2), keypoints.driving).softmax(1)[:, :1])  # (B, N, 2)
-    masks = dense_motion.prior(points[:, None], keypoints.driving).softmax(1)  # (B, K + 1, 1, N)
-    flow = surface_flow(masks, points[:, None], keypoints)[:, 0]  # (B, N, 2)
-    share = masks[:, 1:, 0]  # (B, K, N)
-    wanted = [_read(grey[:, None], points)[:, 0] for grey in (fine, coarse)]  # (B, N) each
+    at_first = driving if before is None else before.applied(driving)
+    keypoints = Situation.of(key.canonical, key.motion, at_first, key.body)
+    flow, masks = key.moves(at_first)
+    points = _telling(F.avg_pool2d(frame, 2), masks[:, :1])  # (B, N, 2)
+    grid = pixel_grid(flow.shape[2], flow.shape[3], flow).permute(2, 0, 1)
+    at_points = points + _read(flow - grid, points).mT  # (B, N, 2); displacements go on beyond the border, not places
+    # What the unknowns move: a keypoint all that belongs to it, a shift what lies around its place.
+    share = torch.cat([_read(masks, points)[:, 1:], _around(points)], 1)  # (B, U, N)
+    # What the last frame was missed by is half forgiven: a picture that errs alike in both does not tremble.
+    wanted = frame if before is None else frame - _FORGIVEN * before.missed
+    wanted_at = [_read(grey[:, None], points)[:, 0] for grey in (wanted, F.avg_pool2d(wanted, 2))]  # (B, N) each
 
-    local = _local(keypoints)  # (B, K, 2, 2)
-    scale = driving.scale[:, None, None]
-    # Unknown is by how much the source coordinates of what a keypoint moves change: x of all, then y of all.
-    shift = torch.zeros_like(share[:, :1, 0]).expand(len(frame), 2 * share.shape[1])
-    start = shift if before is None else -(local @ (scale * before)[..., None])[..., 0].mT.flatten(1)
+    local, scale = _local(keypoints), driving.scale[:, None, None]  # (B, K, 2, 2), (B, 1, 1)
+    # Unknown is by how much source coordinates change: x of keypoints and shifts, then y.
+    size = share.shape[1]
+    shift = share.new_zeros(len(frame), 2 * size)
+    precision = _both(*key.precision, len(frame))
+    start = shift
+    if before is not None:
+        came = -(local @ (scale * before.off)[..., None])[..., 0]
+        start = torch.cat([came, before.shifts], 1).mT.flatten(1)
 
     def look(level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Source (B, 3, N) where pixels come from; by how much they differ from it; which come from within it."""
-        at = flow + (shift.reshape(len(flow), 2, -1) @ share).mT
+        at = at_points + (shift.reshape(len(frame), 2, -1) @ share).mT
         seen, inside = _read(key.planes[level], at), (at.abs() < 1).all(-1)
-        return seen, _missed(wanted[level] - seen[:, 0], inside), inside
+        return seen, _missed(wanted_at[level] - seen[:, 0], inside), inside
 
     _, first, before_inside = look(_FINE)
     spread = _spread(first, before_inside)
     for level in _FIRST if before is None else _LATER:
         seen, miss, inside = look(level)
         weight = _weight(miss, inside, _spread(miss, inside))
-        slope = torch.cat([share * seen[:, 1:2], share * seen[:, 2:]], 1) * (key.planes[level].shape[-1] / 2)
-        weighed = slope * weight[:, None]  # (B, 2K, N)
-        normal = weighed @ slope.mT + (1 + hold) * key.precision
-        pull = (key.precision @ (start + (1 + hold) * shift)[..., None])[..., 0]
-        shift = shift + torch.linalg.solve_ex(normal, (weighed @ miss[..., None])[..., 0] - pull)[0]
+        curvature, push = _normal_equations(share, seen[:, 1:] * (key.planes[level].shape[-1] / 2), weight, miss)
+        normal = curvature + (1 + hold) * precision
+        pull = (precision @ (start + (1 + hold) * shift)[..., None])[..., 0]
+        shift = shift + torch.cholesky_solve((push - pull)[..., None], torch.linalg.cholesky_ex(normal)[0])[..., 0]
     _, miss, inside = look(_FINE)
-    found = torch.linalg.solve_ex(local, -shift.reshape(len(frame), 2, -1).mT[..., None])[0][..., 0] / scale
-    better = _badness(miss, inside, spread) < _badness(first, before_inside, spread)
-    found = torch.where(better[:, None, None] & found.isfinite(), found, 0.0)
-    return _within_reach(found if before is None else before + found, key.sigma, scale, dense_motion.body)
+    better = (_badness(miss, inside, spread) < _badness(first, before_inside, spread)) & shift.isfinite().all(1)
+    change = _where(better, shift).reshape(len(frame), 2, -1).mT  # (B, U, 2)
+    k = masks.shape[1] - 1
+    off = torch.linalg.solve_ex(local, -change[:, :k, :, None])[0][..., 0] / scale
+    shifts = change[:, k:]
+    if before is not None:
+        off, shifts = before.off + off, before.shifts + shifts
+    off = _within_reach(off, key.sigma, scale, key.body)
+    shifts = shifts.clamp(-_FURTHEST_SHIFT, _FURTHEST_SHIFT)
+    return Found(off, shifts, _left(key, flow, masks, change, frame))
 
 
-def _grid(grey: Tensor, step: int = 1) -> Tensor:
-    """Places (n / step, n / step, 2) of the pixels, or of squares of `step` pixels, of pictures (B, n, n)."""
-    n = grey.shape[-1] // step
-    return pixel_grid(n, n, grey)
+def _normal_equations(share: Tensor, slope: Tensor, weight: Tensor, miss: Tensor) -> tuple[Tensor, Tensor]:
+    """Curvature (B, 2U, 2U) and push (B, 2U) of the weighted squares of what is missed.
+
+    share   (B, U, N) how much of each unknown moves each place
+    slope   (B, 2, N) of grey values, along x and y
+    weight  (B, N)
+    miss    (B, N)
+    """
+    b, size, _ = share.shape
+    x, y = slope[:, 0], slope[:, 1]
+    xx, xy, yy = (share * (weight * a * c)[:, None] @ share.mT for a, c in ((x, x), (x, y), (y, y)))
+    curvature = torch.stack([torch.stack([xx, xy], 2), torch.stack([xy, yy], 2)], 1)  # (B, 2, U, 2, U)
+    push = share @ (slope * (weight * miss)[:, None]).mT  # (B, U, 2)
+    return curvature.reshape(b, 2 * size, 2 * size), push.mT.flatten(1)
+
+
+def _left(key: Key, flow: Tensor, masks: Tensor, change: Tensor, frame: Tensor) -> Tensor:
+    """Grey values (B, n, n) by which the source, moved by `flow` and `change` (B, U, 2), falls short of the frame."""
+    b, _, height, width = flow.shape
+    around = _around(pixel_grid(height, width, flow).reshape(1, -1, 2)).expand(b, -1, -1)  # (B, 64, GG)
+    moved = change.mT @ torch.cat([masks[:, 1:].flatten(2), around], 1)  # (B, 2, GG)
+    at = resize_flow((flow + moved.reshape(flow.shape)).permute(0, 2, 3, 1), frame.shape[-1] // height)
+    inside = (at.abs() < 1).all(-1).flatten(1)
+    miss = frame - warp(key.planes[_FINE][:, :1], at)[:, 0]
+    return _where(inside, _missed(miss.flatten(1), inside)).reshape(frame.shape)
+
+
+def _where(chosen: Tensor, values: Tensor) -> Tensor:
+    """Values (B, ...) where `chosen`, of their leading shape, is true, else 0; also where they are no numbers."""
+    return torch.where(chosen.reshape(*chosen.shape, *[1] * (values.ndim - chosen.ndim)), values, 0.0)
+
+
+def _around(points: Tensor) -> Tensor:
+    """How much each shift has to say at places (B, N, 2): (B, 64, N), bilinear between the places of the grid."""
+    at = ((points + 1) / 2 * GRID - 0.5).clamp(0, GRID - 1)
+    steps = torch.arange(GRID, device=points.device, dtype=points.dtype)
+    share = (1 - (at[..., None] - steps).abs()).clamp(min=0)  # (B, N, 2, 8)
+    return (share[:, :, 1, :, None] * share[:, :, 0, None, :]).flatten(2).mT
 
 
 def _read(planes: Tensor, at: Tensor) -> Tensor:
@@ -142,18 +214,19 @@ def _read(planes: Tensor, at: Tensor) -> Tensor:
 def _telling(grey: Tensor, behind: Tensor) -> Tensor:
     """Places (B, N, 2) in pictures (B, n, n): more where there is something to see, few of what is `behind`.
 
-    behind  (B, 1, n / 2, n / 2) how surely a square of pixels is background
+    behind  (B, 1, G, G) how surely a square of pixels is background
     """
     n = grey.shape[-1]
     slope = planes(grey)[:, 1:].square().sum(1)
     # Fixed patterns in place of chance: the same frame gives the same places.
     index = torch.arange(n * n, device=grey.device)
     pattern = (index.double() * ((math.sqrt(5) - 1) / 2) % 1).to(grey)
-    says = (1 - F.interpolate(behind, scale_factor=2.0)[:, 0]) * (slope + 1).sqrt()
+    behind = F.interpolate(behind, size=(n, n))[:, 0]
+    says = (1 - behind) * (slope + 1).sqrt()
     chosen = (says.flatten(1) * pattern).topk(min(_PLACES, n * n), 1).indices  # (B, N)
     # Not the middle of a pixel, where the finer picture would be blurred, but one of its quarters.
     quarter = torch.stack([chosen % 3 % 2, chosen % 5 % 2], -1) - 0.5  # (B, N, 2)
-    return _grid(grey).reshape(-1, 2)[chosen] + quarter / n
+    return pixel_grid(n, n, grey).reshape(-1, 2)[chosen] + quarter / n
 
 
 def _middle(values: Tensor, inside: Tensor) -> Tensor:
@@ -200,15 +273,21 @@ def _within_reach(off: Tensor, sigma: Tensor, scale: Tensor, body: int) -> Tenso
 
 
 def _precision(points: Tensor, sigma: Tensor) -> Tensor:
-    """Inverse covariance (B, 2K, 2K) of by how much the extractor is off at keypoints (B, K, 2), x of all, then y."""
-    b, k, _ = points.shape
+    """Inverse covariance (B, N, N) of by how much what lies at `points` (B, N, 2) is off, by sigmas (N,)."""
     near = torch.exp(-torch.cdist(points, points).square() / (2 * _BESIDE**2))
-    alone = torch.eye(k, device=points.device, dtype=points.dtype)
-    covariance = sigma[:, None] * sigma * (_SHARED * near + (1 - _SHARED) * alone)  # (B, K, K)
-    inverse = torch.linalg.inv_ex(covariance)[0]
-    both = points.new_zeros(b, 2, k, 2, k)
-    both[:, 0, :, 0], both[:, 1, :, 1] = inverse, inverse
-    return both.reshape(b, 2 * k, 2 * k)
+    alone = torch.eye(points.shape[1], device=points.device, dtype=points.dtype)
+    covariance = sigma[:, None] * sigma * (_SHARED * near + (1 - _SHARED) * alone)  # (B, N, N)
+    inverse: Tensor = torch.linalg.inv_ex(covariance)[0]
+    return inverse
+
+
+def _both(keypoints: Tensor, shifts: Tensor, count: int) -> Tensor:
+    """Precision (B, 2U, 2U) of all that is unknown, x of all, then y; of keypoints (B, K, K) and of shifts (64, 64)."""
+    k, size = keypoints.shape[1], keypoints.shape[1] + len(shifts)
+    out = keypoints.new_zeros(count, 2, size, 2, size)
+    for axis in (0, 1):
+        out[:, axis, :k, axis, :k], out[:, axis, k:, axis, k:] = keypoints, shifts
+    return out.reshape(count, 2 * size, 2 * size)
 
 
 def _local(keypoints: Situation) -> Tensor:

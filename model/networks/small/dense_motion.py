@@ -6,7 +6,7 @@ A is the same for all k, so the masked sum over the K flows and the background's
 and no K dense flows are ever stored. The last keypoints are the body's, which does not turn with the head: their A is
 the similarity in the picture that takes them from where they are to where they were. A background that moves
 (`Motion.background`) comes from B p, not from p. The masks start as a soft nearest-keypoint kernel; the network adds to
-its logits.
+its logits. What is left, a sender measures and tells (`Motion.shifts`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.motion import CanonicalKeypoints, Motion, background_since, compose, rotation_matrix, turned_and_sized
+from model.motion import GRID, CanonicalKeypoints, Motion, background_since, compose, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, upsample, warp
 from model.profiles.small import SmallConfig
@@ -30,6 +30,7 @@ class DenseMotion:
 
     volume_flow: Tensor  # (B, D, G, G, 3) source coordinates of every cell of the driving volume, all in [-1, 1]
     flow: Tensor  # (B, 2G, 2G, 2) source coordinates of every driving pixel
+    masks: Tensor  # (B, K + 1, 2G, 2G) to what each belongs, background first
     occlusion: Tensor  # (B, 2, 2G, 2G) how far the warped skips (0) and the warped pixels (1) can be trusted, in [0, 1]
     hidden: Tensor  # (B, 64, G, G) the network's features
     hidden_fine: Tensor  # (B, 32, 2G, 2G)
@@ -104,7 +105,9 @@ class SmallDenseMotion(nn.Module):
             masks = (prior + logits2d.float()).softmax(1)
             flow = surface_flow(masks, fine_grid, keypoints, 0.5 * relief.float())
             flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
-        return DenseMotion(volume_flow, flow, torch.sigmoid(self.occlusion(fine)), hidden, fine)
+            volume_flow = volume_flow + F.pad(_enlarged(driving.shifts, size), (0, 1))[:, None]
+            flow = flow + _enlarged(driving.shifts, 2 * size)
+        return DenseMotion(volume_flow, flow, masks, torch.sigmoid(self.occlusion(fine)), hidden, fine)
 
     def prior(self, grid: Tensor, x_d: Tensor) -> Tensor:
         """Logits of the nearest-keypoint kernel and, as channel 0, the background: (B, K + 1, H, W).
@@ -170,6 +173,12 @@ class Situation:
         x, y, size, roll = self.background[:, :, None, None].unbind(1)  # (B, 1, 1) each
         u, v = turned_and_sized(grid[..., 0], grid[..., 1], size, roll)
         return torch.stack([u + x, v + y], -1)
+
+
+def _enlarged(shifts: Tensor, size: int) -> Tensor:
+    """Shifts (B, 64, 2) between their places too: (B, size, size, 2)."""
+    planes = shifts.mT.reshape(-1, 2, GRID, GRID)
+    return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
 
 
 def _parts(masks: Tensor, keypoints: Situation) -> tuple[Tensor, Tensor, Tensor]:
