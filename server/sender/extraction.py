@@ -45,8 +45,8 @@ NO_FACE = "no face in the picture"
 SEVERAL_FACES = "several faces in the picture; the one seen first is sent"
 
 LOOK_EVERY_MS = 60.0
-"""Between frames that are held against the source image, which costs as much as extraction: at 25 frames a second every
-other one. What is found lasts: background, body and the extractor's errors move slowly."""
+"""Between frames that are held against the source image, which costs several times extraction: at 25 frames a second
+every other one. What is found lasts: background, body and the extractor's errors move slowly."""
 
 LONGEST_STEP = 0.5
 """Seconds between frames that the tracker is told of at most; after a longer gap nothing is known anyway."""
