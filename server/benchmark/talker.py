@@ -25,7 +25,7 @@ from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
 from server.receiver.control import serialize_ping
-from server.sender.extraction import LOOK_EVERY_MS, ModelExtractor
+from server.sender.extraction import LookRhythm, ModelExtractor
 
 FPS = 25
 _AUDIO_RATE, _AUDIO_SAMPLES = 48_000, 960
@@ -85,7 +85,8 @@ async def talker(engine: Engine) -> None:
     await offer(peer, reader)
     loop = asyncio.get_running_loop()
     end = loop.create_task(reader.read())
-    start, number, extracting, encoding, looked = time.monotonic(), 0, 0.0, 0.0, 0.0
+    start, number, extracting, encoding = time.monotonic(), 0, 0.0, 0.0
+    rhythm = LookRhythm()
     while not end.done():
         number += 1
         await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))
@@ -99,9 +100,10 @@ async def talker(engine: Engine) -> None:
         encoding += time.monotonic() - extracted
         if motion.readyState == "open" and message is not None:
             motion.send(message)
-        if 1000 * (captured - looked) >= LOOK_EVERY_MS:  # as a sender does: once the frame is on its way
-            looked = captured
+        if rhythm.due(1000 * captured):  # as a sender does: once the frame is on its way
+            began = time.monotonic()
             await loop.run_in_executor(None, following.follow, Picture(thumbnail(frame)), moved, source)
+            rhythm.took(1000 * captured, 1000 * (time.monotonic() - began))
         if number % FPS == 0 and control.readyState == "open":
             stages = {"extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
             control.send(msgpack.packb({"t": "stages", "capture": 0.0, **stages}))

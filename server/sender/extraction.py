@@ -45,8 +45,11 @@ NO_FACE = "no face in the picture"
 SEVERAL_FACES = "several faces in the picture; the one seen first is sent"
 
 LOOK_EVERY_MS = 60.0
-"""Between frames that are held against the source image, which costs several times extraction: at 25 frames a second
-every other one. What is found lasts: background, body and the extractor's errors move slowly."""
+"""Between frames that are held against the source image at least: at 25 frames a second every other one. What is found
+lasts: background, body and the extractor's errors move slowly."""
+
+LOOK_SHARE = 0.2
+"""Of the time, that looking may take at most: it costs several times extraction, and the next frame waits for it."""
 
 LONGEST_STEP = 0.5
 """Seconds between frames that the tracker is told of at most; after a longer gap nothing is known anyway."""
@@ -158,6 +161,21 @@ class _Seen:
         return Picture(thumbnail(self.picture))
 
 
+class LookRhythm:
+    """Which frames are held against the source image."""
+
+    def __init__(self) -> None:
+        self._next_ms: float | None = None
+
+    def due(self, captured_ms: float) -> bool:
+        """Whether a frame is to be looked at."""
+        return self._next_ms is None or captured_ms >= self._next_ms
+
+    def took(self, captured_ms: float, cost_ms: float) -> None:
+        """A frame was looked at, which took so long."""
+        self._next_ms = captured_ms + max(LOOK_EVERY_MS, cost_ms / LOOK_SHARE)
+
+
 class Extraction(threading.Thread):
     """Takes frames from the mailbox until it is closed."""
 
@@ -186,7 +204,7 @@ class Extraction(threading.Thread):
         self._answers: list[tuple[int, VisavisError | None]] = []
         self._following = MotionTracker(extractor.body)
         self._looked: _Seen | None = None  # the last frame that was held against the source image
-        self._looked_ms: float | None = None
+        self._rhythm = LookRhythm()
         self._last_ms: float | None = None
         self._present: bool | None = None  # unknown before the first frame
         self._several = False
@@ -237,9 +255,9 @@ class Extraction(threading.Thread):
                 StageTimes(median(self._capture_times), median(self._extract_times)),
             )
         # The frame is on its way: what was to be seen in it is known in time for the next one.
-        if self._looked_ms is None or frame.capture_ms - self._looked_ms >= LOOK_EVERY_MS:
-            self._looked_ms = frame.capture_ms
+        if self._rhythm.due(frame.capture_ms):
             self._look_around(seen)
+            self._rhythm.took(frame.capture_ms, self._clock() - now)
 
     def _look_around(self, seen: _Seen) -> None:
         """Find where background, body and keypoints are in this frame."""

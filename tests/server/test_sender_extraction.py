@@ -21,11 +21,13 @@ from model.registration import Picture
 from server.sender.capture import CapturedFrame, FrameMailbox
 from server.sender.extraction import (
     LOOK_EVERY_MS,
+    LOOK_SHARE,
     NO_FACE,
     SEVERAL_FACES,
     Avatar,
     Enrolled,
     Extraction,
+    LookRhythm,
     SourceImage,
     StageTimes,
 )
@@ -343,3 +345,16 @@ def test_a_blinking_frame_is_not_preferred() -> None:
     spoken.expression[GUIDED.index(14), 1] = 0.12
     assert float(mouth_opening(face(), still)) == pytest.approx(0.0, abs=1e-6)
     assert float(mouth_opening(face(), spoken)) == pytest.approx(0.4, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("fps", "cost_ms", "every"), [(25, 4.0, 2), (25, 40.0, 5), (30, 4.0, 2), (10, 4.0, 1), (10, 40.0, 2)]
+)
+def test_looking_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost_ms: float, every: int) -> None:
+    rhythm, looked = LookRhythm(), []
+    for index in range(20 * every):
+        if rhythm.due(index * 1000 / fps):
+            rhythm.took(index * 1000 / fps, cost_ms)
+            looked.append(index)
+    assert looked == list(range(0, 20 * every, every))
+    assert cost_ms / (every * 1000 / fps) <= LOOK_SHARE
