@@ -157,6 +157,7 @@ def align(key: Key, driving: Motion, frame: Tensor, before: Found | None = None,
     change = _where(better, shift).reshape(len(frame), 2, -1).mT  # (B, U, 2)
     k = masks.shape[1] - 1
     off = torch.linalg.solve_ex(local, -change[:, :k, :, None])[0][..., 0] / scale
+    off = torch.where(off.isfinite(), off, 0.0)  # of a head seen from the side, no displacement may lead there
     shifts = change[:, k:]
     if before is not None:
         off, shifts = before.off + off, before.shifts + shifts
