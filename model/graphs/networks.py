@@ -41,9 +41,7 @@ class GraphNetworks:
         self._size = size
         self._threads = threads
         self._required = required
-        self._extraction: Graph | None = None
-        self._surface: Graph | None = None
-        self._rendering: Graph | None = None
+        self._graphs: dict[str, Graph] = {}  # those made so far
         self._failed = False
 
     @property
@@ -61,43 +59,39 @@ class GraphNetworks:
 
     def motion(self, image: Tensor) -> Motion:
         """(B, 3, S, S) in [0, 1] -> motion of batch shape (B,)."""
-        if self._extraction is None and not self._failed:
-            self._extraction = self._made("extraction", self._make_extraction)
-        graph = self._extraction
+        graph = self._graph("extraction", self._make_extraction)
         if graph is None:
             return self._networks.motion(image)
-        return Motion.from_vector(torch.cat([graph(image[i : i + 1]).clone() for i in range(len(image))]))
+        return Motion.from_vector(_one_by_one(graph, image))
 
     def surface(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> tuple[Tensor, Tensor]:
         """Of every driving pixel: where it comes from, (B, 2, 2G, 2G), and to what it belongs, (B, K + 1, 2G, 2G)."""
-        if self._surface is None and not self._failed:
-            self._surface = self._made("dense motion", self._make_surface)
-        graph = self._surface
+        graph = self._graph("dense motion", self._make_surface)
         if graph is None:
             return self._networks.surface(features, canonical, source, driving)
         inputs = (canonical.points, motion_vector(source), motion_vector(driving), *features.values())
-        found = torch.cat([graph(*(tensor[i : i + 1] for tensor in inputs)).clone() for i in range(len(driving))])
+        found = _one_by_one(graph, *inputs)
         return found[:, :2], found[:, 2:]
 
     def synthesise(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> Rendered:
         """The source, seen in motion `source`, re-rendered in motion `driving`; batch shape B throughout."""
-        if self._rendering is None and not self._failed:
-            self._rendering = self._made("rendering", self._make_rendering)
-        graph = self._rendering
+        graph = self._graph("rendering", self._make_rendering)
         if graph is None:
             return self._networks.synthesise(features, canonical, source, driving)
         inputs = (canonical.points, motion_vector(source), motion_vector(driving), *features.values())
-        frames = [graph(*(tensor[i : i + 1] for tensor in inputs)).clone() for i in range(len(driving))]
-        return Rendered(torch.cat(frames) if len(frames) > 1 else frames[0])
+        return Rendered(_one_by_one(graph, *inputs))
 
-    def _made(self, name: str, make: Callable[[], Graph]) -> Graph | None:
+    def _graph(self, name: str, make: Callable[[], Graph]) -> Graph | None:
+        """The graph of that name, made when it is first asked for; None where torch goes on in its place."""
+        if name in self._graphs or self._failed:
+            return self._graphs.get(name)
         began = time.perf_counter()
         try:
-            graph = make()
+            graph = self._graphs[name] = make()
         except GraphError as error:
             if self._required:
                 raise
@@ -143,3 +137,9 @@ class GraphNetworks:
         with torch.inference_mode(False):
             coarse = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
             return nn.functional.interpolate(coarse, size=self._size, mode="bilinear", align_corners=False)
+
+
+def _one_by_one(graph: Graph, *inputs: Tensor) -> Tensor:
+    """What a graph, whose batch is one, makes of each of a batch."""
+    found = [graph(*(tensor[i : i + 1] for tensor in inputs)).clone() for i in range(len(inputs[0]))]
+    return torch.cat(found) if len(found) > 1 else found[0]

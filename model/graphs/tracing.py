@@ -23,8 +23,8 @@ class Extraction(nn.Module):
         return motion_vector(self.networks.motion(picture))
 
 
-class Rendering(nn.Module):
-    """M and G: keypoints (B, K, 3), motion vectors (B, 139 + 3K) of source and driving frame, features -> (B, 3, S, S).
+class _OfSource(nn.Module):
+    """What keypoints (B, K, 3), motion vectors (B, 139 + 3K) of source and driving frame, and features are given to.
 
     names   of the features, in the order in which they are given
     """
@@ -34,25 +34,26 @@ class Rendering(nn.Module):
         self.networks = networks
         self.names = names
 
-    def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
+    def named(
+        self, points: Tensor, source: Tensor, driving: Tensor, features: tuple[Tensor, ...]
+    ) -> tuple[dict[str, Tensor], CanonicalKeypoints, Motion, Motion]:
+        """The same as the networks' methods take it."""
         named = dict(zip(self.names, features, strict=True))
-        keypoints = CanonicalKeypoints(points)
-        return self.networks.synthesise(named, keypoints, Motion.from_vector(source), Motion.from_vector(driving)).frame
+        return named, CanonicalKeypoints(points), Motion.from_vector(source), Motion.from_vector(driving)
 
 
-class Surface(nn.Module):
-    """M: as `Rendering`, -> where driving pixels come from, and to what they belong, (B, 2 + K + 1, 2G, 2G)."""
-
-    def __init__(self, networks: SmallNetworks, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.networks = networks
-        self.names = names
+class Rendering(_OfSource):
+    """M and G: -> (B, 3, S, S)."""
 
     def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
-        named = dict(zip(self.names, features, strict=True))
-        keypoints = CanonicalKeypoints(points)
-        found = self.networks.surface(named, keypoints, Motion.from_vector(source), Motion.from_vector(driving))
-        return torch.cat(found, 1)
+        return self.networks.synthesise(*self.named(points, source, driving, features)).frame
+
+
+class Surface(_OfSource):
+    """M: -> where driving pixels come from, and to what they belong, (B, 2 + K + 1, 2G, 2G)."""
+
+    def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
+        return torch.cat(self.networks.surface(*self.named(points, source, driving, features)), 1)
 
 
 def motion_vector(motion: Motion) -> Tensor:
