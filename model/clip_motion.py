@@ -59,8 +59,7 @@ def clip_motion(
     tracked = track(thumbnails, motions, source, head.profile.body, aligner)
     if aligner is None:
         return tracked
-    canonical = CanonicalKeypoints(state.canonical.points[0].float().cpu().numpy())
-    return _held_again(aligner, thumbnails, smoothed(tracked, canonical, frame_rate), source)
+    return _held_again(aligner, thumbnails, smoothed(tracked, state.keypoints(), frame_rate), source)
 
 
 def _held_again(aligner: Aligner, thumbnails: NDArray[np.uint8], motions: Motion, source: int) -> Motion:

@@ -48,8 +48,7 @@ class SourceSearch:
             return
         if self._canonical is None:
             picture = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
-            points = self._head.enrol(picture).canonical.points[0].float().cpu().numpy()
-            self._canonical = CanonicalKeypoints(points)
+            self._canonical = self._head.enrol(picture).keypoints()
         eyes = float(eye_openness(self._canonical, motion))
         self._indices.append(index)
         self._points.append(compose(self._canonical, motion)[:, :2])

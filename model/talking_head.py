@@ -79,6 +79,10 @@ class SourceState:
     motion: Motion
     features: dict[str, Tensor]
 
+    def keypoints(self) -> CanonicalKeypoints:
+        """Canonical keypoints (K, 3) in NumPy."""
+        return CanonicalKeypoints(self.canonical.points[0].float().cpu().numpy())
+
     @property
     def nbytes(self) -> int:
         """Memory the cached features take."""

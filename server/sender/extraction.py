@@ -369,9 +369,8 @@ class ModelExtractor:
     def enrol(self, crop: NDArray[np.uint8]) -> Enrolled:
         """What is known of a source image (S, S, 3)."""
         state = self._model.enrol(_tensor(crop))
-        points = state.canonical.points[0].float().cpu().numpy()
         motion = Motion.from_vector(state.motion.to_vector()[0])
-        return Enrolled(CanonicalKeypoints(points), motion, partial(self._model.aligner, state))
+        return Enrolled(state.keypoints(), motion, partial(self._model.aligner, state))
 
 
 def _tensor(crop: NDArray[np.uint8]) -> torch.Tensor:
