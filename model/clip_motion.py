@@ -65,8 +65,9 @@ def clip_motion(
 def _held_again(aligner: Aligner, thumbnails: NDArray[np.uint8], motions: Motion, source: int) -> Motion:
     """Motions (T,) put right once more, each from where it is."""
     vectors, count = motions.to_vector(), len(thumbnails)
+    first = aligner(Picture(thumbnails[source]), motions[source], None)
     for later in (range(source + 1, count), range(source - 1, -1, -1)):
-        before = aligner(Picture(thumbnails[source]), motions[source], None)
+        before = first
         for index in later:
             motion = motions[index]
             start = replace(before, off=np.zeros_like(before.off), shifts=motion.shifts)
