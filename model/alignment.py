@@ -15,7 +15,7 @@ from model.registration import Picture
 
 Floats = NDArray[np.float32]
 
-_HOLD = 4.0
+HOLD = 4.0
 """How strongly a keypoint stays where it was found in the frame before, against staying where the extractor has it."""
 
 
@@ -49,14 +49,21 @@ class SmallAligner:
     """For the `small` profile; see `model.networks.small.alignment`."""
 
     def __init__(
-        self, moves: Moves, body: int, canonical: CanonicalKeypoints, motion: Motion, picture: Picture
+        self,
+        moves: Moves,
+        body: int,
+        canonical: CanonicalKeypoints,
+        motion: Motion,
+        picture: Picture,
+        person: torch.Tensor,
     ) -> None:
         """Canonical keypoints and motion of the source, batches of one on the network's device, and its picture.
 
-        body  how many keypoints, the last ones, are the body's
+        body    how many keypoints, the last ones, are the body's
+        person  (1, 1, S, S) how much of each of the source's pixels is the person
         """
         self._device = canonical.points.device
-        self._key = Key.of(canonical, motion, moves, body, self._tensor(picture.grey))
+        self._key = Key.of(canonical, motion, moves, body, self._tensor(picture.grey), person)
 
     def __call__(self, picture: Picture, motion: Motion, before: Correction | None) -> Correction:
         driving = Motion.from_vector(self._tensor(motion.to_vector()))
@@ -65,7 +72,7 @@ class SmallAligner:
             found = align(self._key, driving, frame)
         else:
             last = Found(*(self._tensor(getattr(before, field.name)) for field in fields(Found)))
-            found = align(self._key, driving, frame, last, _HOLD)
+            found = align(self._key, driving, frame, last, HOLD)
         return Correction(*(getattr(found, field.name)[0].cpu().numpy() for field in fields(Found)))
 
     def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:

@@ -18,11 +18,11 @@ from model.registration import Ballot, Level, Mask, Picture, after, corner_shift
 
 Floats = NDArray[np.float32]
 
-REACH = 20 / 128
-"""How far a corner of the background may be moved, crop units: 20 pixels of 256.
+REACH = 40 / 128
+"""How far a corner of the background may be moved, crop units: 40 pixels of 256.
 
-Beyond, what the source image shows there is more and more its head and what lies outside it, and a background that is
-moved all the way looks worse than one that is not.
+Beyond, most of what should be there lies outside the source image, and a background that is moved all the way looks
+worse than one that is not.
 """
 
 _HEAD = (0.95, 1.15)  # half axes of what may be head or hair, in units of the head's scale

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print JSON")
     actions.add_parser("verify", help="compare every weights file with the manifest's sha256")
     actions.add_parser("fetch", help="fetch the perceptual networks (training and evaluation only) and verify them")
+    actions.add_parser("silhouette", help="make silhouette.safetensors anew from MediaPipe's package (`make teacher`)")
     export = actions.add_parser("export", help="make a weights file of a training checkpoint")
     export.add_argument("checkpoint", type=Path)
     export.add_argument("out", type=Path)
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out one action."""
-    actions = {"list": _list, "verify": _verify, "fetch": _fetch, "export": _export}
+    actions = {"list": _list, "verify": _verify, "fetch": _fetch, "silhouette": _silhouette, "export": _export}
     return actions[options.action](options)
 
 
@@ -63,6 +64,17 @@ def _fetch(options: argparse.Namespace) -> int:
 
     perceptual_weights.fetch(download=True)
     print(f"perceptual networks are in {perceptual_weights.cache_path()}")
+    return 0
+
+
+def _silhouette(options: argparse.Namespace) -> int:
+    from model.train.silhouette_weights import SILHOUETTE, fetch_silhouette
+    from model.weights.manifest import describe, write_manifest
+
+    fetch_silhouette(SILHOUETTE)
+    entry = describe(SILHOUETTE)
+    write_manifest(entry | {"licence": "Apache-2.0, MediaPipe selfie segmentation"})
+    print(json.dumps(entry))
     return 0
 
 

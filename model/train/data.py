@@ -68,6 +68,7 @@ class Batch:
     filmed: Tensor  # (G,) whether these are frames of a film, not a photo moved by its landmarks
     body: Tensor  # (G, 1 + N, 4) where the body lies since the source; not a number where that is unknown
     inside: Tensor  # (G, S, S) where the pictures are, and not the reflection beyond their edge that a crop can bring
+    paired: bool = False  # whether each two driving frames are neighbours in time
     flow: tuple[Tensor, Tensor] | None = None
     """Optical flow of driving frames: source coordinates (G * N, S, S, 2), and (G * N, S, S) where to trust them."""
 
@@ -156,14 +157,16 @@ class ClipSet:
         augment: bool = True,
         stills: float = STILL_SHARE,
         understood: bool = False,
+        paired: bool = False,
     ) -> Iterator[Batch]:
         """Endless random batches, the same for the same seed; `stills` is the share of moved photos in them.
 
         understood: films alone whose background stands still or moves as is known; only then the motion says how.
+        paired: driving frames, an even number, are pairs of neighbours in time.
         """
         rng = np.random.default_rng(seed)
         while True:
-            yield self._batch(rng, groups, driving, augment, stills, understood)
+            yield self._batch(rng, groups, driving, augment, stills, understood, paired)
 
     def _draw(self, rng: np.random.Generator, stills: float, understood: bool) -> Clip:
         """A clip: moved photos with a fixed share, then people evenly, however many clips each has."""
@@ -175,12 +178,19 @@ class ClipSet:
         return self.clips[int(rng.choice(self.people[person]))]
 
     def _batch(
-        self, rng: np.random.Generator, groups: int, driving: int, augment: bool, stills: float, understood: bool
+        self,
+        rng: np.random.Generator,
+        groups: int,
+        driving: int,
+        augment: bool,
+        stills: float,
+        understood: bool,
+        paired: bool,
     ) -> Batch:
         rows, motions, canonicals, points, meshes, filmed, places = [], [], [], [], [], [], []
         for _ in range(groups):
             clip = self._draw(rng, stills, understood)
-            chosen = _choose(rng, clip, driving)
+            chosen = _choose(rng, clip, driving, paired)
             rows.append(clip.rows[chosen])
             canonicals.append(clip.canonical)
             points.append(clip.points[chosen])
@@ -202,7 +212,7 @@ class ClipSet:
             )
         films = torch.tensor(filmed, device=self.device)
         motion = _motion(pose, point, canonical, place[:, :, 0])
-        return Batch(frames, motion, canonical, point, mesh, films, place[:, :, 1], inside)
+        return Batch(frames, motion, canonical, point, mesh, films, place[:, :, 1], inside, paired)
 
     def _places(self, clip: Clip, chosen: NDArray[np.int64]) -> Floats:
         """(1 + N, 2, 4) where background and body lie since the first of the chosen frames."""
@@ -226,8 +236,12 @@ def _motion(pose: Tensor, points: Tensor, canonical: Tensor, background: Tensor)
     return Motion(yaw, pitch, roll, translation, scale, expression, background)
 
 
-def _choose(rng: np.random.Generator, clip: Clip, driving: int) -> NDArray[np.int64]:
+def _choose(rng: np.random.Generator, clip: Clip, driving: int, paired: bool) -> NDArray[np.int64]:
     """A source and driving frames; half of the time the furthest of a few, so that there is motion to learn."""
+    if paired:
+        first = _choose(rng, clip, driving // 2, False)
+        after = np.where(first[1:] + 1 < len(clip.rows), first[1:] + 1, first[1:] - 1)
+        return np.concatenate([first[:1], np.stack([first[1:], after], 1).reshape(-1)])
     count = len(clip.rows)
     source = rng.integers(count)
     candidates = rng.integers(count, size=(driving, 4 if rng.random() < 0.5 else 1))

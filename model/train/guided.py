@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.errors import InputError
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small import SmallNetworks
 from model.train.adversary import Adversary
@@ -51,6 +52,7 @@ class GuidedConfig:
     view: tuple[float, float] = (35.0, 18.0)  # largest yaw and pitch of the random free views, degrees
     warmup: int = 100  # steps
     fixed_keypoints: bool = False  # whether only the first phase trains keypoints: on few people a step they get worse
+    paired: bool = False  # whether driving frames of pictures are pairs of neighbours, whose difference counts too
     settled: bool = False  # appearance features keep the normalisation of the weights that training began with
     teacher: tuple[int, int] = (200, 1500)  # steps of pictures between which the teacher fades out
     adversary_from: float = 0.6  # share of the budget after which a discriminator, where there is one, joins
@@ -68,7 +70,12 @@ class GuidedObjective:
         adversary: Adversary | None = None,
         flow_labels: FlowLabels | None = None,
     ) -> None:
-        """Without `flow_labels` dense motion learns from landmarks and pictures alone."""
+        """Without `flow_labels` dense motion learns from landmarks and pictures alone.
+
+        Raises InputError when pairs are asked for and driving frames are an odd number.
+        """
+        if config.paired and config.driving % 2:
+            raise InputError("driving frames in pairs must be an even number")
         self._networks, self._perceptual, self._config, self._adversary = networks, perceptual, config, adversary
         self._flow_labels = flow_labels
 
@@ -77,8 +84,10 @@ class GuidedObjective:
         if step < config.keypoint_steps:
             return BatchShape(config.keypoint_groups, config.keypoint_driving, STILL_SHARE)
         # A photo is moved by one smooth warp, which would teach that hair, shoulders and background bend with the face.
-        groups = config.flow_groups if step < config.keypoint_steps + config.flow_steps else config.groups
-        return BatchShape(groups, config.driving, 0.0, understood=self._flow_labels is not None)
+        pictures = step >= config.keypoint_steps + config.flow_steps
+        groups = config.groups if pictures else config.flow_groups
+        understood = self._flow_labels is not None
+        return BatchShape(groups, config.driving, 0.0, understood, paired=config.paired and pictures)
 
     def label(self, batch: Batch, step: int) -> Batch:
         if self._flow_labels is None:
@@ -102,7 +111,8 @@ class GuidedObjective:
         if step < config.keypoint_steps:
             return self._evaluate_keypoints(batch, seed)
         # A dozen frames of four people are too few to normalise by: keypoints would come out differently than in use.
-        for network in (self._networks.motion_extractor, self._networks.canonical_detector):
+        networks = self._networks
+        for network in (networks.motion_extractor, networks.canonical_detector, networks.silhouette):
             network.eval()
         if config.settled:
             self._networks.appearance_extractor.eval()

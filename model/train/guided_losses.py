@@ -32,6 +32,7 @@ class Weights:
     face: float = 2.0  # LPIPS of the face alone, enlarged
     pixel: float = 2.0  # L1
     attention: float = 3.0  # L1 around eyes and mouth
+    flicker: float = 3.0  # L1 of how pictures change between neighbours in time, where there are pairs of them
     keypoint: float = 5.0  # composed guided keypoints against the teacher's
     shift: float = 80.0  # how far they are from the source frame's, against the teacher's
     expression: float = 300.0  # expression deformation against the teacher's: hundredths of a unit, drowned by pose
@@ -155,10 +156,18 @@ def picture_losses(
         "attention": weights.attention * (error * attention).sum() / (3 * attention.sum()).clamp(min=1.0),
         "perceptual": weights.perceptual * perceptual(_window(frame, seed), _window(target, seed)).mean(),
     }
+    if batch.paired:
+        change = error_change(frame - target)
+        parts["flicker"] = weights.flicker * change.abs().mean()
     if weights.face:
         boxes = face_grid(points, 144)
         parts["face"] = weights.face * perceptual(warp(frame, boxes), warp(target, boxes)).mean()
     return parts
+
+
+def error_change(error: Tensor) -> Tensor:
+    """By how much the error of the second of each pair differs from the first's: (B / 2, ...) of (B, ...)."""
+    return error[1::2] - error[::2]
 
 
 def _random_turns(count: int, most: tuple[float, float], seed: int) -> Tensor:

@@ -32,6 +32,7 @@ class BatchShape:
     driving: int  # driving frames of each
     stills: float  # share of groups that are photos moved by their own landmarks
     understood: bool = False  # no photos, and no films but those whose background is known to stand or how it moves
+    paired: bool = False  # driving frames are pairs of neighbours in time
 
 
 class Objective(Protocol):

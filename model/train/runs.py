@@ -23,6 +23,7 @@ from model.train.data import ClipSet
 from model.train.guided import GuidedConfig, GuidedObjective
 from model.train.objective import Objective
 from model.train.published import PublishedConfig, PublishedObjective
+from model.train.silhouette_weights import load_silhouette
 
 SETTLED_BELOW = 8
 """Source images a step: fewer are too few to normalise by, and trained weights keep the normalisation they have."""
@@ -35,6 +36,7 @@ def networks_of(profile: str, clips: ClipSet) -> SmallNetworks | PaperNetworks:
         networks = PaperNetworks(PAPER)
     else:
         networks = SmallNetworks()
+        load_silhouette(networks.silhouette)
         free = torch.tensor(FREE, dtype=torch.float32)  # the body's keypoints have no canonical place
         networks.canonical_detector.mean.copy_(torch.cat([clips.canonical_mean(), free]))
         networks.motion_extractor.pose_mean.copy_(clips.pose_mean())
@@ -69,6 +71,7 @@ def objective_of(
             keypoint_steps=options.keypoint_steps,
             flow_steps=options.flow_steps,
             fixed_keypoints=options.fixed_keypoints,
+            paired=options.pairs,
             settled=options.start is not None and options.groups < SETTLED_BELOW,
             teacher=tuple(options.teacher),
             adversary_from=1.0 if options.adversary is None else options.adversary,

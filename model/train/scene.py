@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from model.alignment import HOLD
 from model.motion import CanonicalKeypoints, Motion, turned_and_sized
 from model.networks.small import SmallNetworks
-from model.networks.small.alignment import Key, align, thumbnails
+from model.networks.small.alignment import Found, Key, align, thumbnails
 from model.networks.small.dense_motion import DenseMotion
 from model.profiles.small import FREE, GUIDED
 from model.train.data import Batch
@@ -67,21 +68,44 @@ class Scene:
         repeated = {name: repeat(f) for name, f in features.items()}
         pairs = CanonicalKeypoints(repeat(points))
         still, moved = each(driven, lambda x: repeat(x[:, 0])), each(driven, lambda x: x[:, 1:].flatten(0, 1))
-        target = batch.frames[:, 1:].flatten(0, 1)
-        source = repeat(source_image)
-
-        def moves(driving: Motion) -> tuple[Tensor, Tensor]:
-            with precision(source_image.device):
-                return networks.surface(repeated, pairs, still, driving)
-
-        key = Key.of(pairs, still, moves, networks.config.body, thumbnails(source))
-        found = align(key, moved, thumbnails(target))
+        found = _aligned(networks, batch, features, CanonicalKeypoints(points), driven)
         # A picture that someone else drives has nothing to be aligned with.
         drawn = torch.rand(groups, generator=generator) >= _UNALIGNED
-        moved = found.where(repeat(drawn.to(source.device))).applied(moved)
+        moved = found.where(repeat(drawn.to(source_image.device))).applied(moved)
         with precision(source_image.device):
             motion = networks.dense_motion(repeated, pairs, still, moved)
-        return Scene(features, repeated, points, driven, motion, source, target)
+        target = batch.frames[:, 1:].flatten(0, 1)
+        return Scene(features, repeated, points, driven, motion, repeat(source_image), target)
+
+
+def _aligned(
+    networks: SmallNetworks, batch: Batch, features: dict[str, Tensor], canonical: CanonicalKeypoints, driven: Motion
+) -> Found:
+    """What holding driving frames against source images tells a sender; of pairs the first comes before the second."""
+    turns = 2 if batch.paired else 1
+    each_turn = (batch.frames.shape[1] - 1) // turns
+
+    def repeat(x: Tensor) -> Tensor:
+        return x.repeat_interleave(each_turn, 0)
+
+    repeated = {name: repeat(f) for name, f in features.items()}
+    points, still = CanonicalKeypoints(repeat(canonical.points)), each(driven, lambda x: repeat(x[:, 0]))
+
+    def moves(driving: Motion) -> tuple[Tensor, Tensor]:
+        with precision(batch.frames.device):
+            return networks.surface(repeated, points, still, driving)
+
+    grey = repeat(thumbnails(batch.frames[:, 0]))
+    key = Key.of(points, still, moves, networks.config.body, grey, repeated["person"].float())
+    last: Found | None = None
+    found = []
+    for turn in range(turns):
+        now = slice(1 + turn, None, turns)
+        moved = Motion(*(getattr(driven, x.name)[:, now].flatten(0, 1) for x in fields(Motion)))
+        frames = thumbnails(batch.frames[:, now].flatten(0, 1))
+        last = align(key, moved, frames, last, 0.0 if last is None else HOLD)
+        found.append(last)
+    return Found(*(torch.stack([getattr(f, x.name) for f in found], 1).flatten(0, 1) for x in fields(Found)))
 
 
 def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -> tuple[Tensor, Motion]:

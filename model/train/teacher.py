@@ -22,7 +22,9 @@ from model.errors import VisavisError
 POINTS = 478
 """Landmarks of MediaPipe's refined face mesh: 468 of the mesh and five for each iris."""
 
-_ROOT = Path(__file__).resolve().parents[2]
+PYTHON = Path(__file__).resolve().parents[2] / ".venv-teacher" / "bin" / "python"
+"""The teacher environment's interpreter."""
+
 _PROCESS = Path(__file__).with_name("teacher_process.py")
 
 
@@ -44,7 +46,7 @@ class Teacher:
 
     def __init__(self, python: Path | None = None) -> None:
         """`python`: the teacher environment's interpreter, by default `.venv-teacher/bin/python` of this checkout."""
-        self._python = python or _ROOT / ".venv-teacher" / "bin" / "python"
+        self._python = python or PYTHON
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Teacher:

@@ -104,7 +104,12 @@ class Training:
     def _batch(self, step: int) -> Batch:
         shape = self.objective.shape(step)
         made = self.clips.batches(
-            shape.groups, shape.driving, self._seed(step), stills=shape.stills, understood=shape.understood
+            shape.groups,
+            shape.driving,
+            self._seed(step),
+            stills=shape.stills,
+            understood=shape.understood,
+            paired=shape.paired,
         )
         return self.objective.label(next(made), step)
 

@@ -88,7 +88,7 @@ def test_forwards_and_backwards_from_the_source_image() -> None:
 def test_what_goes_beyond_reach_is_held_there() -> None:
     tracker = BackgroundTracker()
     found = STILL
-    for small, motion in film(lambda i: place(0.03 * i), count=10):
+    for small, motion in film(lambda i: place(0.03 * i), count=15):
         found = tracker.follow(small, motion)
     assert found[0] == pytest.approx(REACH, abs=1e-3)
 

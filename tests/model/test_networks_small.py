@@ -37,6 +37,8 @@ def test_shapes_of_every_stage(networks: SmallNetworks, image: torch.Tensor) -> 
         "quarter": (2, 32, 64, 64),
         "eighth": (2, 64, 32, 32),
         "volume": (2, 12, 8, 32, 32),
+        "person": (2, 1, 256, 256),
+        "backdrop": (2, 3, 256, 256),
     }
     canonical, motion = networks.canonical(image), networks.motion(image)
     assert canonical.points.shape == (2, k, 3)
@@ -155,7 +157,8 @@ def test_gradients_reach_every_parameter(image: torch.Tensor) -> None:
     source, driving = networks.motion(image), networks.motion(image.flip(0))
     loss = networks.synthesise(features, canonical, source, driving).frame.square().mean()
     torch.autograd.backward(loss)
-    assert [name for name, p in networks.named_parameters() if p.grad is None] == []
+    missing = [name for name, p in networks.named_parameters() if p.grad is None]
+    assert [name for name in missing if not name.startswith("silhouette.")] == []  # it has labels of its own
 
 
 def test_folding_batch_norm_changes_nothing(image: torch.Tensor) -> None:

@@ -20,6 +20,7 @@ from model.talking_head import WEIGHTS
 from model.train.adversary import Adversary
 from model.train.data import STILL_SHARE, ClipSet, attention_map
 from model.train.guided import GuidedConfig, GuidedObjective
+from model.train.guided_losses import error_change
 from model.train.objective import Outcome, cosine, ramp
 from model.train.published import PublishedConfig, PublishedObjective
 from model.train.runs import start_from_weights
@@ -76,6 +77,31 @@ def test_batches_are_a_function_of_the_seed(clips: ClipSet) -> None:
     one, two = next(clips.batches(2, 1, seed=5)), next(clips.batches(2, 1, seed=5))
     assert torch.equal(one.frames, two.frames)
     assert not torch.equal(one.frames, next(clips.batches(2, 1, seed=6)).frames)
+
+
+def test_pairs_are_neighbours_in_time(clips: ClipSet) -> None:
+    batch = next(clips.batches(2, 4, seed=5, augment=False, paired=True))
+    assert batch.paired
+    store = clips.frames.permute(0, 3, 1, 2).float() / 255
+    for frames in batch.frames:
+        rows = [int((store - frame).abs().sum((1, 2, 3)).argmin()) for frame in frames]
+        assert abs(rows[2] - rows[1]) == abs(rows[4] - rows[3]) == 1
+    with pytest.raises(InputError, match="even number"):
+        guided(clips, 1, paired=True)
+
+
+def test_an_error_that_stays_does_not_flicker() -> None:
+    error = torch.rand(2, 3, 4, 4).repeat_interleave(2, 0)
+    assert not error_change(error).any()
+    error[1] += 0.5
+    assert float(error_change(error).abs().mean()) == pytest.approx(0.25)
+
+
+def test_pictures_of_pairs_are_aligned_as_a_sender_does(clips: ClipSet) -> None:
+    training = guided(clips, 4, keypoint_steps=0, flow_steps=0, teacher=(0, 1), paired=True, driving=2)
+    outcome = training.train_step()
+    assert outcome.parts["flicker"] > 0
+    assert all(bool(value.isfinite()) for value in outcome.parts.values())
 
 
 def test_licence_selects_clips(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Networks of the `small` profile, one file each; assembled here. Know nothing of files, codecs or servers.
 
 appearance.py    F: image -> volume and skips         (once per source image)
+silhouette.py    image -> person and what is behind   (once per source image)
 encoder.py       L: image -> canonical keypoints      (once per source image)
 H, Delta: image -> motion            (each frame, on the sender)
 dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
@@ -10,24 +11,27 @@ alignment.py     where keypoints really are           (frames held against the s
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.rendered import Rendered
 from model.networks.small.appearance import SmallAppearance
 from model.networks.small.dense_motion import SmallDenseMotion
 from model.networks.small.encoder import SmallCanonical, SmallMotion
 from model.networks.small.generator import SmallGenerator
-from model.profiles.small import SMALL, SmallConfig
+from model.networks.small.silhouette import SmallSilhouette, cut_out, oval
+from model.profiles.small import GUIDED, SMALL, SmallConfig
 
 
 class SmallNetworks(nn.Module):
-    """F, L, H + Delta, M and G of the small profile."""
+    """F, L, H + Delta, M and G of the small profile, and who is in front of what."""
 
     def __init__(self, config: SmallConfig = SMALL) -> None:
         super().__init__()
         self.config = config
         self.appearance_extractor = SmallAppearance(config)
+        self.silhouette = SmallSilhouette()
         self.canonical_detector = SmallCanonical(config)
         self.motion_extractor = SmallMotion(config)
         self.dense_motion = SmallDenseMotion(config)
@@ -45,8 +49,12 @@ class SmallNetworks(nn.Module):
 
     def appearance(self, image: Tensor) -> dict[str, Tensor]:
         """(B, 3, S, S) in [0, 1] -> the features a receiver caches."""
-        out: dict[str, Tensor] = self.appearance_extractor(image)
-        return out
+        features: dict[str, Tensor] = self.appearance_extractor(image)
+        with torch.no_grad():  # not trained here
+            face = compose(self.canonical(image), self.motion(image))[:, : len(GUIDED), :2]
+            person = torch.maximum(self.silhouette(image), oval(face, image.shape[-1]))
+            person, backdrop = cut_out(image, person)
+        return features | {"person": person, "backdrop": backdrop}
 
     def surface(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion

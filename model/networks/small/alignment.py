@@ -75,19 +75,22 @@ class Key:
     motion: Motion  # batch shape B
     moves: Moves
     body: int  # how many keypoints, the last ones, are the body's
-    planes: tuple[Tensor, Tensor]  # (B, 3, n, n), and of half the size
+    planes: tuple[Tensor, Tensor]  # (B, 4, n, n), `planes` and the person's share of each pixel; and of half the size
     sigma: Tensor  # (K,) by how much the extractor is off
     # How surely the extractor has keypoints where they are, (B, K, K), and how surely nothing is shifted, (64, 64).
     precision: tuple[Tensor, Tensor]
 
     @staticmethod
-    def of(canonical: CanonicalKeypoints, motion: Motion, moves: Moves, body: int, grey: Tensor) -> Key:
-        """`grey` (B, n, n) of 255, as `thumbnails` makes it."""
+    def of(canonical: CanonicalKeypoints, motion: Motion, moves: Moves, body: int, grey: Tensor, person: Tensor) -> Key:
+        """`grey` (B, n, n) of 255, as `thumbnails` makes it; `person` (B, 1, S, S), their share of each pixel."""
         points = compose(canonical, motion)[..., :2]
         sigma = _sigma(points)
         places = pixel_grid(GRID, GRID, points).reshape(1, -1, 2)
         precision = _precision(points, sigma), _precision(places, sigma.new_full((GRID * GRID,), _SHIFT))[0]
-        return Key(canonical, motion, moves, body, (planes(grey), planes(F.avg_pool2d(grey, 2))), sigma, precision)
+        small = F.adaptive_avg_pool2d(person, SIDE // 2)
+        levels = (planes(grey), F.adaptive_avg_pool2d(person, SIDE)), (planes(F.avg_pool2d(grey, 2)), small)
+        fine, coarse = (torch.cat(level, 1) for level in levels)
+        return Key(canonical, motion, moves, body, (fine, coarse), sigma, precision)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ def align(key: Key, driving: Motion, frame: Tensor, before: Found | None = None,
     at_first = driving if before is None else before.applied(driving)
     keypoints = Situation.of(key.canonical, key.motion, at_first, key.body)
     flow, masks = key.moves(at_first)
-    points = _telling(F.avg_pool2d(frame, 2), masks[:, :1])  # (B, N, 2)
+    cover = warp(key.planes[_FINE][:, 3:], flow.permute(0, 2, 3, 1))  # (B, 1, G, G)
+    points = _telling(F.avg_pool2d(frame, 2), 1 - cover)  # (B, N, 2)
     grid = pixel_grid(flow.shape[2], flow.shape[3], flow).permute(2, 0, 1)
     at_points = points + _read(flow - grid, points).mT  # (B, N, 2); displacements go on beyond the border, not places
     # What the unknowns move: a keypoint all that belongs to it, a shift what lies around its place.
@@ -138,9 +142,10 @@ def align(key: Key, driving: Motion, frame: Tensor, before: Found | None = None,
         start = torch.cat([came, before.shifts], 1).mT.flatten(1)
 
     def look(level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Source (B, 3, N) where pixels come from; by how much they differ from it; which come from within it."""
+        """Source (B, 4, N) where pixels come from; by how much they differ from it; which come from its person."""
         at = at_points + (shift.reshape(len(frame), 2, -1) @ share).mT
-        seen, inside = _read(key.planes[level], at), (at.abs() < 1).all(-1)
+        seen = _read(key.planes[level], at)
+        inside = (at.abs() < 1).all(-1) & (seen[:, 3] > 0.5)  # what is behind the person does not move with keypoints
         return seen, _missed(wanted_at[level] - seen[:, 0], inside), inside
 
     _, first, before_inside = look(_FINE)
@@ -148,7 +153,7 @@ def align(key: Key, driving: Motion, frame: Tensor, before: Found | None = None,
     for level in _FIRST if before is None else _LATER:
         seen, miss, inside = look(level)
         weight = _weight(miss, inside, _spread(miss, inside))
-        curvature, push = _normal_equations(share, seen[:, 1:] * (key.planes[level].shape[-1] / 2), weight, miss)
+        curvature, push = _normal_equations(share, seen[:, 1:3] * (key.planes[level].shape[-1] / 2), weight, miss)
         normal = curvature + (1 + hold) * precision
         pull = (precision @ (start + (1 + hold) * shift)[..., None])[..., 0]
         shift = shift + torch.cholesky_solve((push - pull)[..., None], torch.linalg.cholesky_ex(normal)[0])[..., 0]

@@ -31,6 +31,7 @@ class DenseMotion:
     volume_flow: Tensor  # (B, D, G, G, 3) source coordinates of every cell of the driving volume, all in [-1, 1]
     flow: Tensor  # (B, 2G, 2G, 2) source coordinates of every driving pixel
     masks: Tensor  # (B, K + 1, 2G, 2G) to what each belongs, background first
+    behind: Tensor  # (B, 2G, 2G, 2) source coordinates of the background, also where the person hides it
     occlusion: Tensor  # (B, 2, 2G, 2G) how far the warped skips (0) and the warped pixels (1) can be trusted, in [0, 1]
     hidden: Tensor  # (B, 64, G, G) the network's features
     hidden_fine: Tensor  # (B, 32, 2G, 2G)
@@ -107,12 +108,12 @@ class SmallDenseMotion(nn.Module):
             flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
             volume_flow = volume_flow + F.pad(_enlarged(driving.shifts, size), (0, 1))[:, None]
             flow = flow + _enlarged(driving.shifts, 2 * size)
-        return DenseMotion(volume_flow, flow, masks, torch.sigmoid(self.occlusion(fine)), hidden, fine)
+        return DenseMotion(volume_flow, flow, masks, fine_behind, torch.sigmoid(self.occlusion(fine)), hidden, fine)
 
     def prior(self, grid: Tensor, x_d: Tensor) -> Tensor:
         """Logits of the nearest-keypoint kernel and, as channel 0, the background: (B, K + 1, H, W).
 
-        grid (H, W, 2) or (B, H, W, 2), x_d (B, K, 3)
+        grid (H, W, 2), x_d (B, K, 3)
         """
         logits = -0.5 * self.kernel.exp()[:, None, None] * squared_distance(grid, x_d[..., :2])
         background = self.background[1].expand(logits.shape[0], 1, *logits.shape[2:])
@@ -169,7 +170,7 @@ class Situation:
         return Situation(x_s, x_d, local, body_local, x_s - turned, heads, background)
 
     def behind(self, grid: Tensor) -> Tensor:
-        """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2) or (B, H, W, 2)."""
+        """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2)."""
         x, y, size, roll = self.background[:, :, None, None].unbind(1)  # (B, 1, 1) each
         u, v = turned_and_sized(grid[..., 0], grid[..., 1], size, roll)
         return torch.stack([u + x, v + y], -1)
@@ -208,7 +209,7 @@ def surface_flow(masks: Tensor, grid: Tensor, keypoints: Situation, relief: Tens
     """Flow (B, H, W, 2) of the visible surface, whose depth the keypoints' own depth interpolates.
 
     masks   (B, K + 1, H, W), background first
-    grid    (H, W, 2), or (B, H, W, 2) where each of the batch looks elsewhere
+    grid    (H, W, 2)
     relief  (B, 1, H, W) how much deeper the surface is than the smooth interpolation, crop units: what is learned of
             it from small turns holds for large ones
     """
@@ -220,7 +221,7 @@ def surface_flow(masks: Tensor, grid: Tensor, keypoints: Situation, relief: Tens
     surface = (x_d[:, :heads, 2:].mT @ moving[:, :heads]) / share.clamp(min=1e-4)  # (B, 1, HW)
     if relief is not None:
         surface = surface + relief.flatten(2)
-    p = grid.reshape(-1, h * w, 2).mT  # (B or 1, 2, HW)
+    p = grid.reshape(h * w, 2).mT  # (2, HW)
     turned = local[:, :2, :2] @ p + local[:, :2, 2:] @ surface  # (B, 2, HW)
     behind = keypoints.behind(grid).reshape(b, -1, 2).mT  # (B, 2, HW)
     flow = share * turned + body * (keypoints.body_local[:, :2, :2] @ p) + offset[..., :2].mT @ moving + ground * behind
@@ -233,8 +234,7 @@ def _heat(grid: Tensor, points: Tensor) -> Tensor:
 
 
 def squared_distance(grid: Tensor, points: Tensor) -> Tensor:
-    """|p - x_k|^2 of a grid (H, W, 2) or (B, H, W, 2) and points (B, K, 2): (B, K, H, W)."""
-    place = grid.unsqueeze(-4)  # (B or 1, 1, H, W, 2)
-    dx = place[..., 0] - points[..., 0][..., None, None]
-    dy = place[..., 1] - points[..., 1][..., None, None]
+    """|p - x_k|^2 of a grid (H, W, 2) and points (B, K, 2): (B, K, H, W)."""
+    dx = grid[..., 0] - points[..., 0][..., None, None]
+    dy = grid[..., 1] - points[..., 1][..., None, None]
     return dx * dx + dy * dy

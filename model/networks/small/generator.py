@@ -1,7 +1,8 @@
 """G: the warped volume, warped skip features and the warped source pixels become the frame (section 3.2).
 
 Fine detail is copied, not re-invented: the output is a matte between the source's own pixels, warped at full size,
-and what the network paints where the source cannot tell (mouth interior, closed lids, what was hidden).
+and what the network paints where the source cannot tell (mouth interior, closed lids, what was hidden). The source's
+pixels come in two layers, the person before what lies behind: neither bends the other.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class SmallGenerator(nn.Module):
         full, middle = resize_flow(motion.flow, 4), resize_flow(motion.flow, 2)
         # A flow lands between pixels: bilinear sampling would blur what bicubic keeps.
         pixels = warp(features["image"], full, "bicubic")  # (B, 3, S, S)
+        cover = warp(features["person"], full)  # (B, 1, S, S)
+        pixels = cover * pixels + (1 - cover) * warp(features["backdrop"], resize_flow(motion.behind, 4))
         skip = warp(features["half"], middle) * upsample(trust)  # (B, 16, S/2, S/2)
         x = self.to_half(torch.cat([upsample(x), skip, F.pixel_unshuffle(pixels, 2) - 0.5], 1))  # (B, 20, S/2, S/2)
 
