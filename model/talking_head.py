@@ -214,8 +214,7 @@ class TalkingHead:
         motion = state.motion.to_torch(self.device)
         with torch.inference_mode():
             moves(motion)
-        person = state.features["person"].float()
-        return SmallAligner(moves, self.profile.body, state.canonical, motion, source, person)
+        return SmallAligner(moves, self.profile.body, state.canonical, motion, source, state.features["person"])
 
     @torch.inference_mode()
     def render(self, states: Sequence[SourceState], motions: Motion, views: Sequence[View] | None = None) -> Tensor:

@@ -147,7 +147,8 @@ def picture_losses(
     rendered: Rendered, batch: Batch, perceptual: Distance, weights: Weights, seed: int
 ) -> dict[str, Tensor]:
     frame, target = rendered.frame, batch.frames[:, 1:].flatten(0, 1)
-    error = (frame - target).abs()
+    missed = frame - target
+    error = missed.abs()
     points = batch.points[:, 1:].flatten(0, 1)
     attention = attention_map(points, frame.shape[-1] // 4)
     attention = F.interpolate(attention, size=frame.shape[-2:], mode="bilinear", align_corners=False)
@@ -157,8 +158,7 @@ def picture_losses(
         "perceptual": weights.perceptual * perceptual(_window(frame, seed), _window(target, seed)).mean(),
     }
     if batch.paired:
-        change = error_change(frame - target)
-        parts["flicker"] = weights.flicker * change.abs().mean()
+        parts["flicker"] = weights.flicker * error_change(missed).abs().mean()
     if weights.face:
         boxes = face_grid(points, 144)
         parts["face"] = weights.face * perceptual(warp(frame, boxes), warp(target, boxes)).mean()

@@ -96,7 +96,7 @@ def _aligned(
             return networks.surface(repeated, points, still, driving)
 
     grey = repeat(thumbnails(batch.frames[:, 0]))
-    key = Key.of(points, still, moves, networks.config.body, grey, repeated["person"].float())
+    key = Key.of(points, still, moves, networks.config.body, grey, repeated["person"])
     last: Found | None = None
     found = []
     for turn in range(turns):

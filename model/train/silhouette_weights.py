@@ -18,7 +18,7 @@ from model.errors import WeightsError
 from model.networks.small.silhouette import SmallSilhouette
 from model.talking_head import WEIGHTS
 from model.train.silhouette_process import DEPTHWISE, PLAIN, TRANSPOSED
-from model.train.teacher import PYTHON, TeacherError
+from model.train.teacher import PYTHON, check_environment
 
 SILHOUETTE = WEIGHTS.with_name("silhouette.safetensors")
 SHA256 = "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c"
@@ -40,8 +40,7 @@ def fetch_silhouette(out: Path, python: Path = PYTHON) -> None:
 
     Raises TeacherError without that environment, WeightsError when the package holds another network.
     """
-    if not python.exists():
-        raise TeacherError(f"no teacher environment at {python}; make one with `make teacher`")
+    check_environment(python)
     answer = subprocess.run([str(python), str(_PROCESS), SHA256], capture_output=True, check=False)
     if answer.returncode:
         raise WeightsError(f"{python} has no selfie_segmentation.tflite with sha256 {SHA256[:16]}...")

@@ -32,6 +32,12 @@ class TeacherError(VisavisError):
     """The teacher's environment is missing or its process died."""
 
 
+def check_environment(python: Path) -> None:
+    """Raises TeacherError where there is no such interpreter."""
+    if not python.exists():
+        raise TeacherError(f"no teacher environment at {python}; make one with `make teacher`")
+
+
 class LandmarkSource(Protocol):
     """Whatever gives landmarks for frames; tests give their own."""
 
@@ -111,8 +117,7 @@ class Teacher:
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            if not self._python.exists():
-                raise TeacherError(f"no teacher environment at {self._python}; make one with `make teacher`")
+            check_environment(self._python)
             quiet = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
             self._process = subprocess.Popen(
                 [str(self._python), str(_PROCESS)],
