@@ -20,6 +20,7 @@ from model.face.finder import still_crop
 from model.motion import Motion, View, transfer
 from model.picture import read_picture
 from model.talking_head import SourceState, TalkingHead
+from model.temporal_filter import Moment, TemporalFilter
 from model.video import VideoWriter
 
 BATCH = 16
@@ -68,13 +69,15 @@ def decode_clip(
         sound = iter(vav.audio)
         waiting = next(sound, None)
         first = _motion(frames[:1])
+        shown = TemporalFilter()
         for start in range(0, len(frames), BATCH):
             batch = frames[start : start + BATCH]
             motion = _motion(batch)
             if avatar is not None:
                 motion = transfer(motion, first, Motion.from_vector(avatar.motion.to_vector()))
             driven = [states[f.source] if avatar is None else avatar for f in batch]
-            pictures = head.render(driven, motion.to_torch(), [view] * len(batch))
+            moments = [Moment(shown, float(at)) for at in times[start : start + len(batch)]]
+            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), moments)
             for index, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy(), start):
                 while waiting is not None and waiting.start <= times[index] * AUDIO_RATE:
                     writer.sound(waiting.start, waiting.duration, waiting.data)

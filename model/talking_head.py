@@ -23,14 +23,15 @@ from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
 from model.graphs.engine import Engine, graph_networks
 from model.graphs.networks import GraphNetworks
-from model.motion import POSE_SCALARS, SHIFT_SCALARS, CanonicalKeypoints, Motion, View, apply_view
+from model.motion import POSE_SCALARS, SHIFT_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
 from model.networks.paper import PaperNetworks
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
 from model.profiles.paper import PAPER_PROFILES
-from model.profiles.small import SMALL, VIEW_GAIN
+from model.profiles.small import GUIDED, SMALL, VIEW_GAIN
 from model.registration import Picture
+from model.temporal_filter import Moment, doubted, turn
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
 """The embedded default."""
@@ -59,6 +60,7 @@ class Profile:
     size: int  # picture side, pixels
     body: int = 0  # the last keypoints, which are the body's and do not follow the head
     view_gain: float = 1.0  # by how much further a free view turns the head than is asked
+    face: int = 0  # the first keypoints, which are the face's; 0: it is not known which are
 
     @property
     def motion_size(self) -> int:
@@ -68,7 +70,7 @@ class Profile:
 
 def small_profile() -> Profile:
     """The `small` profile."""
-    return Profile("small", SMALL.keypoints, SMALL.size, SMALL.body, VIEW_GAIN)
+    return Profile("small", SMALL.keypoints, SMALL.size, SMALL.body, VIEW_GAIN, len(GUIDED))
 
 
 @dataclass(frozen=True)
@@ -217,13 +219,21 @@ class TalkingHead:
         return SmallAligner(moves, self.profile.body, state.canonical, motion, source, state.features["person"])
 
     @torch.inference_mode()
-    def render(self, states: Sequence[SourceState], motions: Motion, views: Sequence[View] | None = None) -> Tensor:
+    def render(
+        self,
+        states: Sequence[SourceState],
+        motions: Motion,
+        views: Sequence[View] | None = None,
+        moments: Sequence[Moment] | None = None,
+    ) -> Tensor:
         """Frames uint8 (B, 3, S, S) RGB on the model's device: source b in motion b, seen from view b.
 
-        Raises InputError when `states`, `motions` and `views` differ in length or the keypoints in number.
+        moments: to each frame what it follows; without them each stands for itself
+        Raises InputError when these differ in length or the keypoints in number.
         """
-        if len(states) != len(motions) or (views is not None and len(views) != len(states)):
-            raise InputError("one source state, one motion and one view per frame are needed")
+        lengths = {len(given) for given in (states, motions, views, moments) if given is not None}
+        if len(lengths) > 1:
+            raise InputError("one source state, one motion, one view and one moment per frame are needed")
         if motions.keypoints != self.profile.keypoints:
             raise InputError(f"motion has {motions.keypoints} keypoints, the model {self.profile.keypoints}")
         driving = motions.to_torch(self.device)
@@ -232,8 +242,29 @@ class TalkingHead:
             driving = _stack([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
         features, canonical, source = _batch(states)
         with self._precision():
-            frame = self._networks.synthesise(features, canonical, source, driving).frame
-        return (frame.float() * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+            frame = self._networks.synthesise(features, canonical, source, driving).frame.float()
+        if moments is not None and self.profile.face:
+            frame = self._filtered(frame, states, canonical, source, driving, moments)
+        return (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+
+    def _filtered(
+        self,
+        frames: Tensor,
+        states: Sequence[SourceState],
+        canonical: CanonicalKeypoints,
+        source: Motion,
+        driving: Motion,
+        moments: Sequence[Moment],
+    ) -> Tensor:
+        """Frames (B, 3, S, S), each after those that its filter has been told of."""
+        face = compose(canonical, driving)[:, : self.profile.face, :2]
+        doubts = doubted(turn(source, driving), face, frames.shape[-1])
+        return torch.stack(
+            [
+                moment.filter.follow(frame, doubt, state, moment.at)
+                for frame, doubt, state, moment in zip(frames, doubts, states, moments, strict=True)
+            ]
+        )
 
     def _picture(self, image: Tensor) -> Tensor:
         size = self.profile.size

@@ -47,11 +47,12 @@ def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int 
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     scored = clip.driving(every)
     motions = extract_clip(head, clip.frames, clip.source, clip.fps)
-    driving, systems = _pictures(head, state, clip, motions, x264.frames, scored)
+    rendered = render(head, state, motions, frame_rate=clip.fps)
+    driving, systems = _pictures(state, clip, motions, rendered, x264.frames, scored)
     truth = Truth(driving, networks)
     scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
     if every > 1:
-        driving_before, before = _pictures(head, state, clip, motions, x264.frames, scored - 1)
+        driving_before, before = _pictures(state, clip, motions, rendered, x264.frames, scored - 1)
         for name, frames in systems.items():
             scores[name]["flicker"] = flicker_of_pairs((before[name], frames), (driving_before, driving))
     scores["x264"]["kbps"] = x264.kbps()
@@ -59,12 +60,12 @@ def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int 
 
 
 def _pictures(
-    head: TalkingHead, state: SourceState, clip: Clip, motions: Motion, x264: Frames, which: NDArray[np.intp]
+    state: SourceState, clip: Clip, motions: Motion, rendered: Frames, x264: Frames, which: NDArray[np.intp]
 ) -> tuple[Frames, dict[str, Frames]]:
     """The driving frames that `which` picks, and what each system makes of them."""
     source, driving = clip.source_frame, clip.frames[which]
     systems = {
-        "model": render(head, state, motions[which]),
+        "model": rendered[which],
         "copy": np.broadcast_to(source, driving.shape),
         "warp": _warp(state, source, motions[which]),
         "x264": x264[which],

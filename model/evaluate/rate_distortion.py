@@ -117,12 +117,16 @@ def motion_points(
     state = enrol(head, decode_source(source))
     vectors = extract_clip(head, clip.frames, clip.source, clip.fps)[1:].to_vector()
     truth = Truth(clip.frames[1:][::every], networks)
-    unquantised = truth.score(render(head, state, Motion.from_vector(vectors[::every])), consecutive=every == 1)
+
+    def score(motions: NDArray[np.float32]) -> Scores:
+        rendered = render(head, state, Motion.from_vector(motions), frame_rate=clip.fps)
+        return truth.score(rendered[::every], consecutive=every == 1)
+
+    unquantised = score(vectors)
     points = []
     for step in steps:
         sent = send(head.statistics, vectors, Rate(step_index=step, frames_per_message=FRAMES_PER_MESSAGE))
-        rendered = render(head, state, Motion.from_vector(sent.vectors[::every]))
-        scores = truth.score(rendered, consecutive=every == 1)
+        scores = score(sent.vectors)
         total = sent.kbps() + len(source) * 8 * FPS / len(clip.frames) / 1000
         points.append(_point("visavis", step, sent.kbps(), sent.kbps_wire(), total, scores))
     return points, unquantised

@@ -12,6 +12,7 @@ from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
 from model.registration import thumbnail
 from model.talking_head import SourceState, TalkingHead
+from model.temporal_filter import Moment, TemporalFilter
 
 # Frames are copied into tensors: decoders and broadcasting hand out arrays that cannot be written to.
 
@@ -38,12 +39,25 @@ def extract_clip(head: TalkingHead, frames: Frames, source: int, frame_rate: flo
     return clip_motion(head, thumbnails, extract(head, frames), source, frames[source], frame_rate)
 
 
-def render(head: TalkingHead, state: SourceState, motions: Motion, views: Sequence[View] | None = None) -> Frames:
-    """The source of `state` in motions (T,), NumPy arrays, each seen from its view: (T, S, S, 3)."""
+def render(
+    head: TalkingHead,
+    state: SourceState,
+    motions: Motion,
+    views: Sequence[View] | None = None,
+    frame_rate: float | None = None,
+) -> Frames:
+    """The source of `state` in motions (T,), NumPy arrays, each seen from its view: (T, S, S, 3).
+
+    frame_rate: of motions that follow each other, frames a second; without it each frame stands for itself
+    """
     rendered = []
+    shown = TemporalFilter()
     for start in range(0, len(motions), BATCH):
         batch = slice(start, start + BATCH)
         motion = motions[batch].to_torch()
         seen_from = None if views is None else views[batch]
-        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from)))
+        moments = None
+        if frame_rate is not None:
+            moments = [Moment(shown, (start + i) / frame_rate) for i in range(len(motion))]
+        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from, moments)))
     return np.concatenate(rendered)

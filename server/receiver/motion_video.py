@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.motion import Motion, View
+from model.temporal_filter import Moment, TemporalFilter
 from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.media.broadcast import Broadcast
 from server.receiver.lost_mark import draw_held
@@ -97,6 +98,7 @@ class MotionVideo:
         self._in_flight: set[Hashable] = set()
         self._owed: set[Hashable] = set()
         self._shown: dict[Hashable, _Shown] = {}
+        self._filters: dict[Hashable, TemporalFilter] = {}
         self.paused = False
         self.last: PlayoutFrame | None = None
         self.pictures = 0  # rendered and shown, over all views
@@ -123,6 +125,7 @@ class MotionVideo:
         views = self._broadcast.views()
         for gone in set(self._shown) - set(views):
             del self._shown[gone]
+            self._filters.pop(gone, None)
         self._owed &= set(views)
         self._play(views, played, now)
 
@@ -185,7 +188,8 @@ class MotionVideo:
 
         # A picture that has not begun two intervals after its time is overtaken by later ones.
         deadline = now + 2 * self._interval
-        if self._engine.submit(state, played.motion, View(yaw, pitch, roll), deadline, done):
+        moment = Moment(self._filters.setdefault(view, TemporalFilter()), now)
+        if self._engine.submit(state, played.motion, View(yaw, pitch, roll), moment, deadline, done):
             self._in_flight.add(view)
         else:
             self._drop("busy")

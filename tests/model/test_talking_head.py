@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from model.errors import InputError, WeightsError
 from model.motion import Motion, View
 from model.talking_head import TalkingHead
+from model.temporal_filter import Moment, TemporalFilter
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,25 @@ def test_view_changes_the_picture(head: TalkingHead, pictures: torch.Tensor) -> 
     assert (front.int() - turned.int()).abs().float().mean() > 1
 
 
+def test_what_follows_another_frame_keeps_some_of_it_when_the_head_has_turned(
+    head: TalkingHead, pictures: torch.Tensor
+) -> None:
+    state = head.enrol(pictures[0])
+    yaw = state.motion.yaw + torch.tensor([0.0, 2.0, 20.0])
+    motions = replace(_repeated(state.motion, 3), yaw=yaw)
+    shown = TemporalFilter()
+    alone = head.render([state] * 3, motions)
+    following = head.render([state] * 3, motions, None, [Moment(shown, 0.04 * i) for i in range(3)])
+    assert torch.equal(following[:2], alone[:2])
+    changed = (following[2].int() - alone[2].int()).abs().amax(0) > 0
+    assert changed.float().mean() > 0.1
+    assert torch.equal(head.render([state], motions[2:], None, [Moment(TemporalFilter(), 0.0)]), alone[2:])
+
+
+def _repeated(motion: Motion, count: int) -> Motion:
+    return Motion.from_vector(torch.from_numpy(motion.to_vector()).expand(count, -1))
+
+
 def test_motion_survives_the_wire_form(head: TalkingHead, pictures: torch.Tensor) -> None:
     motion = head.extract(pictures)
     vector = motion.to_vector()
@@ -73,6 +94,8 @@ def test_wrong_pictures_and_motions_are_refused(head: TalkingHead, pictures: tor
     state = head.enrol(pictures[0])
     with pytest.raises(InputError, match="one source state"):
         head.render([state], head.extract(pictures))
+    with pytest.raises(InputError, match="one moment"):
+        head.render([state], state.motion, None, [])
     with pytest.raises(InputError, match="keypoints"):
         head.render([state], Motion.from_vector(torch.zeros(1, 139 + 3 * 5)))
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from model.codec.statistics import MotionStatistics
 from model.motion import CanonicalKeypoints, Motion, View
 from model.talking_head import Profile
+from model.temporal_filter import Moment, TemporalFilter
 
 K = 4
 SIZE = 64
@@ -39,6 +40,7 @@ class PaintingModel:
     statistics: MotionStatistics = field(default_factory=lambda: MotionStatistics.default(K))
     batches: list[int] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
     gate: threading.Event | None = None  # rendering waits for it when set
     fail: bool = False
     entered: int = 0  # batches begun
@@ -46,7 +48,13 @@ class PaintingModel:
     def enrol(self, image: Tensor) -> Any:
         return FakeState(image)
 
-    def render(self, states: Sequence[Any], motions: Motion, views: Sequence[View] | None = None) -> Tensor:
+    def render(
+        self,
+        states: Sequence[Any],
+        motions: Motion,
+        views: Sequence[View] | None = None,
+        moments: Sequence[Moment] | None = None,
+    ) -> Tensor:
         gate = self.gate
         self.entered += 1
         if gate is not None:
@@ -55,8 +63,14 @@ class PaintingModel:
             raise RuntimeError("the model broke")
         self.batches.append(len(states))
         self.views.extend(views or [])
+        self.moments.extend(moments or [])
         pictures = torch.stack([state.image for state in states]).float()
         return (pictures + torch.as_tensor(motions.yaw).float()[:, None, None, None]).clamp(0, 255).to(torch.uint8)
+
+
+def moment(at: float = 0.0) -> Moment:
+    """Of a viewer who has seen nothing yet."""
+    return Moment(TemporalFilter(), at)
 
 
 class FakeChannel:

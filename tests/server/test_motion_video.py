@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.temporal_filter import Moment
 from server.receiver.motion_video import FRONT, MotionVideo
 from server.receiver.render_engine import Rendered
 
@@ -21,6 +22,7 @@ class Stage:
     def __init__(self) -> None:
         self.now = 10.0
         self.asked: list[tuple[float, Callable[[Rendered | None], None]]] = []  # instant and answer
+        self.moments: list[Moment] = []
         self.shown: list[Hashable] = []
         self.dropped: list[str] = []
         self.watched: list[Hashable] = [FRONT]
@@ -37,8 +39,9 @@ class Stage:
     def views(self) -> list[Hashable]:
         return self.watched
 
-    def submit(self, state: object, motion: float, view: object, deadline: float, done: Any) -> bool:
+    def submit(self, state: object, motion: float, view: object, moment: Moment, deadline: float, done: Any) -> bool:
         self.asked.append((motion, done))
+        self.moments.append(moment)
         return True
 
     def show(self, view: Hashable, *arguments: object) -> None:
@@ -61,6 +64,21 @@ def test_an_engine_that_keeps_up_is_asked_on_every_tick() -> None:
     assert [motion for motion, _ in stage.asked] == [10.00, 10.03, 10.06]
     assert len(stage.shown) == 3
     assert not stage.dropped
+
+
+def test_each_view_has_a_filter_of_its_own_as_long_as_it_is_watched() -> None:
+    stage = Stage()
+    aside = (20, 0, 0)
+    for tick, watched in ((10.00, [FRONT, aside]), (10.03, [FRONT, aside]), (10.06, [FRONT]), (10.09, [FRONT, aside])):
+        stage.watched = list(watched)
+        stage.tick(tick)
+        for _, done in stage.asked[-len(watched) :]:
+            done(Rendered(PLANES, 0.0, 0.01))
+    front, side = [stage.moments[i] for i in (0, 2, 4, 5)], [stage.moments[i] for i in (1, 3, 6)]
+    assert {id(moment.filter) for moment in front} == {id(front[0].filter)}
+    assert [moment.at for moment in front] == [10.00, 10.03, 10.06, 10.09]
+    assert side[0].filter is side[1].filter
+    assert side[0].filter not in (front[0].filter, side[2].filter)
 
 
 def test_a_slow_engine_goes_on_at_once_with_what_is_due_then() -> None:

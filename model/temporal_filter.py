@@ -1,0 +1,73 @@
+"""A recursive filter over the time of rendered frames: against the flicker of what is moved to not quite its place.
+
+Strands of hair and folds of clothes go where the source image says, but the further the head has turned from there, the
+less it knows of where each of them is by now, and what changes wrongly shows more than what changes a little late. So
+there, and outside the face, a frame keeps a share of the one before it. The face is never touched, nor is anything
+while the head looks as it does in the source image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.motion import Motion, rotation_matrix
+from model.networks.grid import pixel_grid
+
+_KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where doubt is full
+_KNOWN, _UNKNOWN = 4.0, 14.0  # degrees of turn up to which nothing is doubted, and from which on all is
+_RIM = 0.15  # of the face's half axes, over which doubt begins
+_SIDE = 64  # pixels of doubt's picture before it is enlarged
+
+
+class TemporalFilter:
+    """Told of one viewer's frames, in order."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, float, Tensor] | None = None
+
+    def follow(self, frame: Tensor, doubt: Tensor, source: object, at: float) -> Tensor:
+        """The frame (3, S, S) as it is to be shown.
+
+        doubt   (1, S, S) as `doubted` gives it
+        source  whose frame it is; with another one the filter begins anew
+        at      seconds; it begins anew as well where time goes back
+        """
+        if self._last is not None:
+            before, then, last = self._last
+            if before is source and at >= then:
+                frame = torch.lerp(frame, last, doubt * math.exp((then - at) / _KEPT))
+        self._last = source, at, frame
+        return frame
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a frame is shown, and after which others."""
+
+    filter: TemporalFilter  # told of the frames that one viewer sees
+    at: float  # seconds
+
+
+def turn(source: Motion, driving: Motion) -> Tensor:
+    """Degrees (B,) by which heads have turned about any axis."""
+    r_s, r_d = (rotation_matrix(m.yaw, m.pitch, m.roll) for m in (source, driving))
+    trace = (r_s * r_d).sum((-2, -1))
+    return torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1)))
+
+
+def doubted(turned: Tensor, face: Tensor, size: int) -> Tensor:
+    """How little is known of where what is not the face has gone: (B, 1, size, size) in [0, 1].
+
+    turned  (B,) degrees since the source image
+    face    (B, N, 2) points of it in the picture, crop units
+    """
+    low, high = face.amin(1)[:, None, None], face.amax(1)[:, None, None]
+    away = (pixel_grid(_SIDE, _SIDE, face) - (low + high) / 2) / ((high - low) / 2).clamp(min=1e-3)
+    outside = ((away.norm(dim=-1) - 1) / _RIM).clamp(0, 1)  # (B, h, w)
+    share = ((turned - _KNOWN) / (_UNKNOWN - _KNOWN)).clamp(0, 1)
+    return F.interpolate((share[:, None, None] * outside)[:, None], (size, size), mode="bilinear", align_corners=False)
