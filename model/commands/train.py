@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, help="learning rate (default: the objective's)")
     parser.add_argument("--keypoint-steps", type=int, default=1200,
                         help="guided: first steps, of keypoint losses alone (default 1200)")  # fmt: skip
+    parser.add_argument("--keypoint-rate", type=float, default=1e-3,
+                        help="guided: learning rate of the first steps (default 1e-3)")  # fmt: skip
     parser.add_argument("--flow-steps", type=int, default=1000,
                         help="guided: then steps of dense motion alone (default 1000)")  # fmt: skip
     parser.add_argument("--teacher", type=int, nargs=2, default=(200, 1500), metavar=("FROM", "TO"),

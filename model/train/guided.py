@@ -26,10 +26,12 @@ from model.train.guided_losses import (
     Weights,
     body_losses,
     flow_losses,
+    kept_error,
     keypoint_losses,
     picture_losses,
 )
 from model.train.objective import BatchShape, Outcome, cosine, precision, ramp
+from model.train.occlude import occluded
 from model.train.scene import Scene, each, find_keypoints
 
 FlowLabels = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -69,8 +71,11 @@ class GuidedObjective:
         config: GuidedConfig = GuidedConfig(),
         adversary: Adversary | None = None,
         flow_labels: FlowLabels | None = None,
+        kept: SmallNetworks | None = None,
     ) -> None:
         """Without `flow_labels` dense motion learns from landmarks and pictures alone.
+
+        kept: networks by which the steps of keypoint losses alone keep the keypoints that nothing guides where they are
 
         Raises InputError when pairs are asked for and driving frames are an odd number.
         """
@@ -78,6 +83,7 @@ class GuidedObjective:
             raise InputError("driving frames in pairs must be an even number")
         self._networks, self._perceptual, self._config, self._adversary = networks, perceptual, config, adversary
         self._flow_labels = flow_labels
+        self._kept = None if kept is None else kept.eval().requires_grad_(False)
 
     def shape(self, step: int) -> BatchShape:
         config = self._config
@@ -139,10 +145,14 @@ class GuidedObjective:
 
     def _evaluate_keypoints(self, batch: Batch, seed: int) -> Outcome:
         """Losses of canonical keypoints, pose and expression alone: a tenth of the cost of a picture."""
-        shown = degraded(batch.frames.flatten(0, 1), seed).reshape(batch.frames.shape)
+        frames = occluded(batch.frames.flatten(0, 1), batch.points.flatten(0, 1), seed)
+        shown = degraded(frames, seed).reshape(batch.frames.shape)
         canonical, predicted = find_keypoints(self._networks, replace(batch, frames=shown))
         pairs = replace(batch, frames=batch.frames[:, :2], mesh=batch.mesh[:, :2])  # of which there is optical flow
         parts = self._keypoint_losses(batch, pairs, canonical, predicted)
+        if self._kept is not None:
+            weight = self._config.weights.kept
+            parts["kept"] = weight * kept_error(find_keypoints(self._kept, batch), (canonical, predicted))
         return Outcome(torch.stack(list(parts.values())).sum(), parts, batch.frames[:, 1:].flatten(0, 1))
 
     def _keypoint_losses(

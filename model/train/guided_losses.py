@@ -40,6 +40,7 @@ class Weights:
     canonical: float = 20.0  # canonical keypoints against the teacher's
     pose: float = 0.4  # yaw, pitch, roll (10 degrees = 1), size, place
     free: float = 0.2  # deformation prior of the free keypoints (L1)
+    kept: float = 10.0  # free keypoints where earlier weights have them, in place and before a turn of the head (L1)
     body: float = 10.0  # change of the body's keypoints against optical flow around them
     body_level: float = 0.3  # how far they drift from where they began (L1)
     gan: float = 0.03  # hinge, with a discriminator
@@ -82,6 +83,18 @@ def keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights:
         "pose": weights.pose * pose,
         "free": weights.free * predicted.expression[..., J : J + len(FREE), :].abs().mean(),
     }
+
+
+def kept_error(kept: tuple[CanonicalKeypoints, Motion], found: tuple[CanonicalKeypoints, Motion]) -> Tensor:
+    """How far free keypoints have gone from where earlier weights have them, (): in the picture, and canonically.
+
+    Both as `find_keypoints` returns them.
+    """
+    free = slice(J, J + len(FREE))
+    places = [compose(CanonicalKeypoints(canonical.points[:, None]), motion) for canonical, motion in (kept, found)]
+    gone: Tensor = (places[0] - places[1])[..., free, :].abs().mean()
+    canonically: Tensor = (kept[0].points - found[0].points)[:, free].abs().mean()
+    return gone + canonically
 
 
 def body_losses(

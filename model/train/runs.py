@@ -24,6 +24,7 @@ from model.train.guided import GuidedConfig, GuidedObjective
 from model.train.objective import Objective
 from model.train.published import PublishedConfig, PublishedObjective
 from model.train.silhouette_weights import load_silhouette
+from model.weights.export import read_checkpoint
 
 SETTLED_BELOW = 8
 """Source images a step: fewer are too few to normalise by, and trained weights keep the normalisation they have."""
@@ -59,6 +60,15 @@ def start_from_weights(networks: nn.Module, path: Path) -> None:
         raise InputError(f"{path} holds no weights of these networks: {str(error).splitlines()[0]}") from None
 
 
+def _earlier(path: Path) -> SmallNetworks:
+    """The networks that a run begins with. Raises InputError as `start_from_weights` and `read_checkpoint` do."""
+    if path.suffix != ".safetensors":
+        return read_checkpoint(path, last=True)[0]
+    networks = SmallNetworks()
+    start_from_weights(networks, path)
+    return networks
+
+
 def objective_of(
     options: argparse.Namespace, networks: SmallNetworks | PaperNetworks, device: torch.device
 ) -> Objective:
@@ -69,6 +79,7 @@ def objective_of(
             driving=options.driving,
             rate=options.rate or GuidedConfig.rate,
             keypoint_steps=options.keypoint_steps,
+            keypoint_rate=options.keypoint_rate,
             flow_steps=options.flow_steps,
             fixed_keypoints=options.fixed_keypoints,
             paired=options.pairs,
@@ -79,6 +90,9 @@ def objective_of(
         adversary = (
             None if options.adversary is None else Adversary(DiscriminatorConfig(widths=(32, 64, 128, 256)), device)
         )
-        return GuidedObjective(networks, Lpips().to(device), guided, adversary, optical_flow)
+        kept = None
+        if options.start is not None and options.keypoint_steps:
+            kept = _earlier(options.start).to(device)
+        return GuidedObjective(networks, Lpips().to(device), guided, adversary, optical_flow, kept)
     published = PublishedConfig(groups=options.groups, rate=options.rate or PublishedConfig.rate)
     return PublishedObjective(networks, VggFeatures().to(device), Adversary(DiscriminatorConfig(), device), published)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,16 @@ from model.errors import InputError
 from model.motion import CanonicalKeypoints, compose
 from model.networks.discriminator import DiscriminatorConfig
 from model.networks.small import SmallNetworks
-from model.profiles.small import GUIDED, SMALL
+from model.profiles.small import FREE, GUIDED, SMALL
 from model.talking_head import WEIGHTS
 from model.train.adversary import Adversary
 from model.train.data import STILL_SHARE, ClipSet, attention_map
 from model.train.guided import GuidedConfig, GuidedObjective
-from model.train.guided_losses import error_change
+from model.train.guided_losses import error_change, kept_error
 from model.train.objective import Outcome, cosine, ramp
 from model.train.published import PublishedConfig, PublishedObjective
 from model.train.runs import start_from_weights
+from model.train.scene import find_keypoints
 from model.train.trainer import Training, TrainingConfig, run
 from tests.model.training_set import write_training_set
 
@@ -102,6 +104,23 @@ def test_pictures_of_pairs_are_aligned_as_a_sender_does(clips: ClipSet) -> None:
     outcome = training.train_step()
     assert outcome.parts["flicker"] > 0
     assert all(bool(value.isfinite()) for value in outcome.parts.values())
+
+
+def test_what_nothing_guides_stays_where_earlier_weights_have_it(clips: ClipSet) -> None:
+    batch = next(clips.batches(2, 1, 0))
+    torch.manual_seed(0)
+    networks = SmallNetworks().eval().requires_grad_(False)
+    canonical, motion = find_keypoints(networks, batch)
+    found = canonical, motion
+    assert float(kept_error(found, found)) == 0
+    moved = canonical.points.clone()
+    moved[:, : len(GUIDED)] += 0.1
+    assert float(kept_error(found, (CanonicalKeypoints(moved), motion))) == 0
+    moved[:, len(GUIDED) : len(GUIDED) + len(FREE)] += 0.1
+    assert float(kept_error(found, (CanonicalKeypoints(moved), motion))) > 0.1
+    settings = GuidedConfig(keypoint_steps=1, keypoint_groups=2)
+    objective = GuidedObjective(copy.deepcopy(networks), blurred_distance, settings, kept=networks)
+    assert objective.evaluate(batch, 0, 0.0, 0).parts["kept"] > 0  # hands and noise are seen by one of both
 
 
 def test_licence_selects_clips(folder: Path) -> None:
