@@ -99,7 +99,7 @@ def _follow(key: Backdrop, seen: list[Level], last: Floats) -> tuple[Floats, flo
     place can be trusted.
     """
     guess = background_since(last, key.place)
-    ballot = Ballot(key.levels[0], seen[0], guess, _VOTES)
+    ballot = Ballot(key.levels, seen, guess, _VOTES)
     if ballot.settled():
         return last, ballot.overlap, True
     fit = registered(key.levels, seen, guess)

@@ -65,7 +65,7 @@ class BodyTracker:
         """From where it was last, or from where the extractor has it; None when neither leads to a place that fits."""
         starts = [said] if self.place is None else [self.place, said + self._off]
         for start in starts:
-            ballot = Ballot(self._key[0], seen[0], start, _VOTES)
+            ballot = Ballot(self._key, seen, start, _VOTES)
             if ballot.settled():
                 return start if ballot.tells else None
             fit = registered(self._key, seen, start)

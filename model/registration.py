@@ -20,14 +20,14 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SIDE = 64
-"""Pixels of the picture that is registered; half of it is registered first."""
+"""Pixels of the picture that votes; half of it is registered first, the double last."""
 
 THUMBNAIL = 2 * SIDE
-"""Pixels of the picture that is kept: keypoints are looked for more closely (`model/alignment.py`)."""
+"""Pixels of the picture that is kept."""
 
 _ENOUGH_PIXELS = 450  # that are looked at closely
 _FEWEST = 150  # pixels of 64 x 64 that can be registered
-_STEPS = {SIDE // 2: 4, SIDE: 3}  # of Gauss-Newton at each size, at most
+_STEPS = {SIDE // 2: 4, SIDE: 3, THUMBNAIL: 2}  # of Gauss-Newton at each size, at most
 _ENOUGH = 0.1 / 128  # crop units: a step of a tenth of a pixel of 256 is the last
 _NOISE = 1.5  # least spread of grey values, of 255, that is taken for noise
 # One sigma of the change within a frame, crop units, 1, degrees; of the gain and the offset of the exposure.
@@ -48,14 +48,15 @@ class Picture:
     grey: NDArray[np.uint8]  # (128, 128) as `thumbnail` makes it
 
     @cached_property
-    def planes(self) -> tuple[Floats, Floats]:
-        """Of the full and of the half size, (n * n, 3) each: grey value, its gradient along x and along y a pixel."""
-        full = _halved(self.grey.astype(np.float32))
-        return _planes(full), _planes(_halved(full))
+    def planes(self) -> tuple[Floats, Floats, Floats]:
+        """Of 128, 64 and 32 pixels a side, (n * n, 3) each: grey value, its gradient along x and along y a pixel."""
+        fine = self.grey.astype(np.float32)
+        middle = _halved(fine)
+        return _planes(fine), _planes(middle), _planes(_halved(middle))
 
     def levels(self, free: Callable[[int], Mask]) -> list[Level]:
-        """Full and half size, of which the pixels are looked at that `free` gives for a side."""
-        sides = (SIDE, SIDE // 2)
+        """Of all sizes the pixels that are looked at, which `free` gives for a side."""
+        sides = (THUMBNAIL, SIDE, SIDE // 2)
         return [Level(planes, free(side).reshape(-1)) for planes, side in zip(self.planes, sides, strict=True)]
 
 
@@ -204,8 +205,9 @@ class Ballot:
     Single things that move, as the edge of the hair does before a bare wall, have few votes.
     """
 
-    def __init__(self, key: Level, frame: Level, held: Floats, votes: int) -> None:
+    def __init__(self, keys: list[Level], frames: list[Level], held: Floats, votes: int) -> None:
         """`held`: the place that holds unless there are at least so many `votes` for another."""
+        key, frame = (next(level for level in levels if level.side == SIDE) for levels in (keys, frames))
         self._key, self._frame, self._votes = key, frame, votes
         self._shown, self._old = _misses(key, frame, held)
         self.overlap = float(self._shown.mean()) if len(self._shown) else 1.0
