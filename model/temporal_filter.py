@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.motion import Motion, rotation_matrix
-from model.networks.grid import pixel_grid
+from model.networks.grid import away_from_oval
 
 _KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where doubt is full
 _KNOWN, _UNKNOWN = 4.0, 14.0  # degrees of turn up to which nothing is doubted, and from which on all is
@@ -66,8 +66,6 @@ def doubted(turned: Tensor, face: Tensor, size: int) -> Tensor:
     turned  (B,) degrees since the source image
     face    (B, N, 2) points of it in the picture, crop units
     """
-    low, high = face.amin(1)[:, None, None], face.amax(1)[:, None, None]
-    away = (pixel_grid(_SIDE, _SIDE, face) - (low + high) / 2) / ((high - low) / 2).clamp(min=1e-3)
-    outside = ((away.norm(dim=-1) - 1) / _RIM).clamp(0, 1)  # (B, h, w)
+    outside = ((away_from_oval(face, _SIDE) - 1) / _RIM).clamp(0, 1)  # (B, h, w)
     share = ((turned - _KNOWN) / (_UNKNOWN - _KNOWN)).clamp(0, 1)
     return F.interpolate((share[:, None, None] * outside)[:, None], (size, size), mode="bilinear", align_corners=False)

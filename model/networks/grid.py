@@ -20,6 +20,14 @@ def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
     return torch.stack([x, y], -1)
 
 
+def away_from_oval(points: Tensor, size: int) -> Tensor:
+    """(B, size, size) how far pixels lie from the middle of the upright oval around points (B, N, 2): 1 on the oval."""
+    low, high = points.amin(1), points.amax(1)
+    middle, half = ((high + low) / 2)[:, None, None], ((high - low) / 2).clamp(min=1e-3)[:, None, None]
+    out: Tensor = ((pixel_grid(size, size, points) - middle) / half).norm(dim=-1)
+    return out
+
+
 def voxel_grid(depth: int, height: int, width: int, like: Tensor) -> Tensor:
     """(D, H, W, 3) the x, y, z of every voxel centre."""
     z, y, x = torch.meshgrid(centres(depth, like), centres(height, like), centres(width, like), indexing="ij")

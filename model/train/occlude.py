@@ -6,6 +6,7 @@ Drawn, not filmed: landmarks of faces that are half hidden are what a landmark t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -46,11 +47,7 @@ def _hands(
     frames: Tensor, index: Tensor, points: Tensor, middle: Tensor, half: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Masks (N, 1, S, S) of a palm, its fingers and the arm, and what they look like, (N, 3, S, S)."""
-    count, device = len(index), frames.device
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(count, *shape, generator=generator).to(device)
-
+    random = _drawing(index, generator)
     away, round_ = random(1).sqrt() * 1.1, random(1) * 2 * math.pi
     palm = middle + half * away * torch.cat([round_.cos(), round_.sin()], 1)
     upwards = (random(1) - 0.5) * math.radians(150)  # where fingers point, from straight up
@@ -79,10 +76,7 @@ def _things(
 ) -> tuple[Tensor, Tensor]:
     """Masks (N, 1, S, S) of boxes and discs, and what they look like, (N, 3, S, S): plain, or part of a picture."""
     count, device = len(index), frames.device
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(count, *shape, generator=generator).to(device)
-
+    random = _drawing(index, generator)
     place = middle + half * (2 * random(2) - 1) * torch.tensor([1.1, 1.2], device=device) + half * 0.3
     size = half[:, :, None, None] * (0.25 + 0.5 * random(2, 1, 1))
     turn = random(1) * math.pi
@@ -97,6 +91,15 @@ def _things(
     plain = random(1, 1, 1) < 0.6
     paint = torch.where(plain, colour * (0.7 + 0.5 * _full(random(1, 3, 3), frames)), part)
     return _full(_edge((1 - reach) * size.amin(1)[:, 0, :, None]), frames), paint.clamp(0, 1)
+
+
+def _drawing(index: Tensor, generator: torch.Generator) -> Callable[..., Tensor]:
+    """What draws numbers in [0, 1), of a shape for each of the chosen frames (N,)."""
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(len(index), *shape, generator=generator).to(index.device)
+
+    return random
 
 
 def _turn(angle: Tensor) -> Tensor:

@@ -125,7 +125,9 @@ class MotionVideo:
         views = self._broadcast.views()
         for gone in set(self._shown) - set(views):
             del self._shown[gone]
-            self._filters.pop(gone, None)
+        # Of a view whose pictures all came too late, only this is kept.
+        for gone in set(self._filters) - set(views):
+            del self._filters[gone]
         self._owed &= set(views)
         self._play(views, played, now)
 

@@ -81,6 +81,17 @@ def test_each_view_has_a_filter_of_its_own_as_long_as_it_is_watched() -> None:
     assert side[0].filter not in (front[0].filter, side[2].filter)
 
 
+def test_the_filter_of_a_view_that_never_got_a_picture_goes_as_well() -> None:
+    stage = Stage()
+    for tick, watched in ((10.00, [FRONT]), (10.03, []), (10.06, [FRONT])):
+        stage.watched = list(watched)
+        stage.tick(tick)
+        if watched:
+            stage.answer(tick, rendered=False)
+    first, second = stage.moments
+    assert first.filter is not second.filter
+
+
 def test_a_slow_engine_goes_on_at_once_with_what_is_due_then() -> None:
     stage = Stage()
     stage.tick(10.00)

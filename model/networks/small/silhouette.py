@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks.grid import pixel_grid
+from model.networks.grid import away_from_oval
 from model.networks.small.blocks import upsample
 
 _SIDE = 256  # pixels of the picture that the network was made for
@@ -129,10 +129,7 @@ def oval(points: Tensor, size: int) -> Tensor:
 
     A drawing, or a face behind a hand, may not be taken for a person: a hole in a face would be worse than a rim.
     """
-    low, high = points.amin(1), points.amax(1)
-    middle, half = ((high + low) / 2)[:, None, None], ((high - low) / 2).clamp(min=1e-3)[:, None, None]
-    away = ((pixel_grid(size, size, points) - middle) / half).square().sum(-1)  # (B, size, size)
-    return (away <= 1).to(points.dtype)[:, None]
+    return (away_from_oval(points, size) <= 1).to(points.dtype)[:, None]
 
 
 def cut_out(image: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
