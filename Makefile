@@ -57,7 +57,7 @@ teacher:  ## the training teacher's own environment, .venv-teacher
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-train.txt
 
 portrait: setup  ## record the built-in talker anew from CLIP, a film of somebody talking; after each change of weights
-	$(BIN)/python -m server.sender.record_portrait "$(CLIP)"
+	$(BIN)/python -m server.benchmark.record_portrait "$(CLIP)"
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) .venv-teacher out .pytest_cache .mypy_cache .ruff_cache .hypothesis

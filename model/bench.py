@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.motion import Motion
-from model.registration import Picture, thumbnail
+from model.registration.similarity import Picture, thumbnail
 from model.talking_head import TalkingHead
 
 

@@ -18,19 +18,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from model.alignment import Aligner, SmallAligner
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
 from model.graphs.engine import Engine, graph_networks
 from model.graphs.networks import GraphNetworks
 from model.motion import POSE_SCALARS, SHIFT_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
 from model.networks.paper import PaperNetworks
+from model.networks.paper_config import PAPER_PROFILES
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
-from model.profiles.paper import PAPER_PROFILES
-from model.profiles.small import GUIDED, SMALL, VIEW_GAIN
-from model.registration import Picture
+from model.networks.small.config import GUIDED, SMALL, VIEW_GAIN
+from model.registration.keypoint_tracker import Aligner, SmallAligner
+from model.registration.similarity import Picture
 from model.temporal_filter import Moment, doubted, turn
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"

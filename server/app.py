@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from server.auth import Authority
-from server.conference import Conference
 from server.metrics import Metrics
-from server.publications import PublicationFactory
 from server.routes import add_routes
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
+from server.signalling.conference import Conference
+from server.signalling.ports import PublicationFactory
 from server.turn import IceServers
 
 

@@ -17,13 +17,13 @@ from server.errors import SettingsError
 from server.media.bitrate import BitrateSettings
 from server.media.broadcast import BroadcastSettings
 from server.metrics import Metrics
-from server.publications import PublicationFactory
 from server.receiver.playout import PlayoutSettings
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import EngineSettings, RenderEngine
 from server.receiver.source_cache import CacheSettings, SourceCache
 from server.receiver.source_image import SourceLimits
 from server.settings import Settings
+from server.signalling.ports import PublicationFactory
 
 logger = logging.getLogger(__name__)
 

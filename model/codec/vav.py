@@ -155,7 +155,7 @@ class Vav:
 
 
 class VavWriter:
-    """Writes blocks to a file that the caller puts in place when it is complete (`model.atomic_file`)."""
+    """Writes blocks to a file that the caller puts in place when it is complete (`model.media.atomic_file`)."""
 
     def __init__(self, path: Path, header: VavHeader) -> None:
         self._file: BinaryIO = path.open("wb")

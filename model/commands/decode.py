@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     """Decode and print what was written."""
     from tqdm import tqdm
 
-    from model.clip_decoder import decode_clip
+    from model.clip.decoder import decode_clip
     from model.motion import View
     from model.talking_head import TalkingHead
 

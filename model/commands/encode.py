@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from model.codec.quantise import nearest_step_index, step_factor
 
 if TYPE_CHECKING:
-    from model.video import TimedFrame
+    from model.media.video import TimedFrame
 
 HELP = "encode a video of one talking head: a source image, then a few bytes of motion a frame, and the sound"
 
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Encode and print what the file holds."""
     from tqdm import tqdm
 
-    from model.clip_encoder import EncodeOptions, encode_clip
+    from model.clip.encoder import EncodeOptions, encode_clip
     from model.commands.info import describe_file, summary
     from model.talking_head import TalkingHead
 

@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> int:
     from model.evaluate.evaluate import table
     from model.evaluate.survey import load_networks, survey
     from model.talking_head import TalkingHead
-    from model.train.teacher import Teacher
-    from model.weights.export import head_of_checkpoint
+    from model.teacher.landmarks import Teacher
+    from model.train.export import head_of_checkpoint
 
     paths = find_clips(options.clips, options.only)
     device = choose_device(options.device)

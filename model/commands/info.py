@@ -87,7 +87,7 @@ def summary(figures: dict[str, Any]) -> str:
 
 
 def _profile(name: str, as_json: bool) -> int:
-    from model.profiles.describe import describe
+    from model.evaluate.describe import describe
 
     rows = describe(name)
     if as_json:

@@ -32,10 +32,10 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from model.evaluate.clips import find_clips
-    from model.evaluate.perceptual import Lpips
     from model.evaluate.plot import plot, require_matplotlib
     from model.evaluate.rate_distortion import measure, table
     from model.evaluate.scoring import Networks
+    from model.perceptual.networks import Lpips
     from model.talking_head import TalkingHead
 
     if options.plot:

@@ -60,7 +60,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from model.evaluate import perceptual_weights
+    from model.perceptual import weights as perceptual_weights
 
     perceptual_weights.fetch(download=True)
     print(f"perceptual networks are in {perceptual_weights.cache_path()}")
@@ -68,7 +68,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _silhouette(options: argparse.Namespace) -> int:
-    from model.train.silhouette_weights import SILHOUETTE, fetch_silhouette
+    from model.teacher.silhouette_weights import SILHOUETTE, fetch_silhouette
     from model.weights.manifest import describe, write_manifest
 
     fetch_silhouette(SILHOUETTE)
@@ -82,7 +82,7 @@ def _export(options: argparse.Namespace) -> int:
     import torch
 
     from model.train.data import ClipSet
-    from model.weights.export import export
+    from model.train.export import export
     from model.weights.manifest import write_manifest
 
     clips = ClipSet(options.data, torch.device("cpu"), options.licence)

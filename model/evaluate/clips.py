@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from model.evaluate.rendering import extract
 from model.face.finder import HeadFinder, clip_crop
-from model.source_frame import SourceSearch
+from model.media.video import constant_rate, read_frames
+from model.source.clip_choice import SourceSearch
 from model.talking_head import TalkingHead
-from model.video import constant_rate, read_frames
 
 CROP_EVERY = 5
 """The head is looked for in each fifth frame, as `encode` does."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from model.clip_motion import clip_motion
+from model.clip.motion import clip_motion
 from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
-from model.registration import thumbnail
+from model.registration.similarity import thumbnail
 from model.talking_head import SourceState, TalkingHead
 from model.temporal_filter import Moment, TemporalFilter
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from model.evaluate import metrics
 from model.evaluate.identity import IdentityNetwork, similarity
-from model.train.decompose import decompose
-from model.train.teacher import LandmarkSource
+from model.teacher.decompose import decompose
+from model.teacher.landmarks import LandmarkSource
 
 Frames = NDArray[np.uint8]
 Scores = dict[str, float | None]

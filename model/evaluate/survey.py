@@ -14,12 +14,12 @@ from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.evaluate import evaluate_clip, report, sheet
 from model.evaluate.free_view import Turned, summary, sweep
 from model.evaluate.identity import IdentityNetwork
-from model.evaluate.perceptual import Lpips
 from model.evaluate.reenactment import Reenacted, reenact
 from model.evaluate.scoring import Networks, Scores, mean_scores
 from model.evaluate.sheets import contact_sheet, save_sheet
+from model.perceptual.networks import Lpips
 from model.talking_head import TalkingHead
-from model.train.teacher import Teacher, TeacherError
+from model.teacher.landmarks import Teacher, TeacherError
 
 Say = Callable[[str], None]
 

@@ -11,10 +11,10 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from model.atomic_file import complete_file
 from model.errors import InputError
 from model.face.crop import Crop, covering_crop
-from model.train.decompose import CHIN, FOREHEAD
+from model.media.atomic_file import complete_file
+from model.teacher.decompose import CHIN, FOREHEAD
 
 Frames = NDArray[np.uint8]
 TARGET_FPS = 12.5

@@ -18,7 +18,7 @@ from torch import Tensor
 from model.motion import rotation_matrix
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import warp
-from model.train.decompose import face_shape
+from model.teacher.decompose import face_shape
 
 _BACK = 0.55
 """Depth in face units of the point that the face bulges away from; normals point from there."""

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from model.atomic_file import complete_file
 from model.errors import InputError
+from model.media.atomic_file import complete_file
 from model.motion import Motion, background_since, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
-from model.profiles.small import EYES, GUIDED, MIRROR, MOUTH
+from model.networks.small.config import EYES, GUIDED, MIRROR, MOUTH
+from model.teacher.decompose import decompose, face_shape, mirror_pairs
 from model.train import surroundings
-from model.train.decompose import decompose, face_shape, mirror_pairs
 
 Floats = NDArray[np.float32]
 

@@ -23,13 +23,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from model.atomic_file import complete_file
 from model.errors import InputError
-from model.picture import read_picture
+from model.media.atomic_file import complete_file
+from model.media.picture import read_picture
+from model.teacher.decompose import FACE_SHAPE, Floats, decompose, fit_face_shape
+from model.teacher.landmarks import LandmarkSource, Teacher
 from model.train.clips import TARGET_FPS, Frames, read_clip, shot_crops, to_crop_units, to_pixels, write_clip
-from model.train.decompose import FACE_SHAPE, Floats, decompose, fit_face_shape
 from model.train.pseudo_motion import pseudo_clip
-from model.train.teacher import LandmarkSource, Teacher
 
 LEAST_FRAMES = 12
 LEAST_PRESENT = 0.9

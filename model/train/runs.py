@@ -11,20 +11,20 @@ from safetensors.torch import load_file
 from torch import nn
 
 from model.errors import InputError
-from model.evaluate.perceptual import Lpips, VggFeatures
 from model.networks.discriminator import DiscriminatorConfig
 from model.networks.paper import PaperNetworks
+from model.networks.paper_config import PAPER
 from model.networks.small import SmallNetworks
-from model.profiles.paper import PAPER
-from model.profiles.small import FREE
+from model.networks.small.config import FREE
+from model.perceptual.networks import Lpips, VggFeatures
+from model.teacher.silhouette_weights import load_silhouette
 from model.train.adversary import Adversary
 from model.train.correspondence import optical_flow
 from model.train.data import ClipSet
+from model.train.export import read_checkpoint
 from model.train.guided import GuidedConfig, GuidedObjective
 from model.train.objective import Objective
 from model.train.published import PublishedConfig, PublishedObjective
-from model.train.silhouette_weights import load_silhouette
-from model.weights.export import read_checkpoint
 
 SETTLED_BELOW = 8
 """Source images a step: fewer are too few to normalise by, and trained weights keep the normalisation they have."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from model.alignment import HOLD
 from model.motion import CanonicalKeypoints, Motion, turned_and_sized
 from model.networks.small import SmallNetworks
-from model.networks.small.alignment import Found, Key, align, thumbnails
+from model.networks.small.config import FREE, GUIDED
 from model.networks.small.dense_motion import DenseMotion
-from model.profiles.small import FREE, GUIDED
+from model.registration.keypoint_tracker import HOLD
+from model.registration.keypoints import Found, Key, align, thumbnails
 from model.train.data import Batch
 from model.train.objective import precision
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.atomic_file import complete_file
-from model.background import BackgroundTracker
-from model.body import BodyTracker
+from model.media.atomic_file import complete_file
 from model.motion import Motion, background_since, turned_and_sized
-from model.registration import Picture, thumbnail
+from model.registration.background import BackgroundTracker
+from model.registration.body import BodyTracker
+from model.registration.similarity import Picture, thumbnail
 from model.train.correspondence import pixel_motion
 
 Floats = NDArray[np.float32]

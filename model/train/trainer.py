@@ -18,8 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from model.atomic_file import complete_file
 from model.errors import InputError
+from model.media.atomic_file import complete_file
 from model.train.ahead import Ahead
 from model.train.data import Batch, ClipSet
 from model.train.objective import Objective, Outcome

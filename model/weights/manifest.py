@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from model.atomic_file import complete_file
+from model.media.atomic_file import complete_file
 
 MANIFEST = Path(__file__).with_name("manifest.json")
 

@@ -15,7 +15,7 @@ import torch
 from aiortc import MediaStreamTrack, RTCPeerConnection
 from numpy.typing import NDArray
 
-from model.colour import rgb_to_yuv420p
+from model.media.colour import rgb_to_yuv420p
 from server.benchmark.portrait import moving_frame
 from server.benchmark.processes import BenchmarkError, answer_viewer, peer_process
 from server.media.aiortc_private import route_feedback

@@ -19,13 +19,13 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
 from model.codec.rate import Rate
 from model.codec.stream import MotionEncoder
 from model.graphs.engine import Engine
-from model.registration import Picture, thumbnail
-from model.tracking import MotionTracker
+from model.registration.similarity import Picture, thumbnail
+from model.registration.tracker import MotionTracker
 from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
-from server.receiver.control import serialize_ping
-from server.sender.extraction import LookRhythm, ModelExtractor
+from server.sender.media.extraction import LookRhythm, ModelExtractor
+from server.wire.control import serialize_ping
 
 FPS = 25
 _AUDIO_RATE, _AUDIO_SAMPLES = 48_000, 960

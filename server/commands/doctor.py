@@ -170,7 +170,7 @@ def check_uvloop() -> tuple[Verdict, str]:
 
 def check_camera() -> tuple[Verdict, str]:
     """A camera opens and gives a frame."""
-    from server.sender.inputs import open_camera
+    from server.sender.media.inputs import open_camera
 
     try:
         with open_camera("") as container:
@@ -182,7 +182,7 @@ def check_camera() -> tuple[Verdict, str]:
 
 def check_microphone() -> tuple[Verdict, str]:
     """A microphone opens."""
-    from server.sender.inputs import open_microphone
+    from server.sender.media.inputs import open_microphone
 
     try:
         with open_microphone() as container:

@@ -8,8 +8,8 @@ import time
 
 from server.auth import Authority
 from server.errors import SettingsError
-from server.protocol import parse_room
 from server.settings import load_settings
+from server.signalling.protocol import parse_room
 
 HELP = "Mint a token for a room with VISAVIS_API_KEY and VISAVIS_API_SECRET."
 

@@ -20,7 +20,7 @@ from server.media.streams import Stream, StreamTable, ViewLimitError
 _log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8]
-"""Planes in YUV 4:2:0 as in `model.colour`, (3H/2, W); never written to once shown."""
+"""Planes in YUV 4:2:0 as in `model.media.colour`, (3H/2, W); never written to once shown."""
 
 Encoded = Callable[[float], None]
 """Told once per picture, on the loop, with the seconds that encoding took."""

@@ -52,7 +52,7 @@ class VideoEncoder:
             self._context = None
 
     def encode(self, planes: NDArray[np.uint8], pts: int, keyframe: bool = False) -> EncodedFrame | None:
-        """Encode one picture, uint8 (3H/2, W) as in `model.colour`; None when the rate control skipped it.
+        """Encode one picture, uint8 (3H/2, W) as in `model.media.colour`; None when the rate control skipped it.
 
         pts: 90 kHz ticks, rising.
         """

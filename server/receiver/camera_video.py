@@ -75,7 +75,7 @@ class CameraVideo:
 
 
 def _planes(frame: av.VideoFrame) -> Planes:
-    """Planes as in `model.colour`, with even sides and at most `MAX_PIXELS`.
+    """Planes as in `model.media.colour`, with even sides and at most `MAX_PIXELS`.
 
     A copy: two encoders must never share one frame object, whose time and type they set.
     """

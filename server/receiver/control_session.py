@@ -11,7 +11,7 @@ from aiortc import RTCDataChannel
 from model.errors import BitstreamError
 from server.rate_limit import RateLimit
 from server.receiver.clock_sync import ClockSync
-from server.receiver.control import (
+from server.wire.control import (
     Ping,
     Pong,
     SenderStages,

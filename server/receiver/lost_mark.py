@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Planes = NDArray[np.uint8]
-"""A picture in planar YUV 4:2:0: (3H/2, W), rows of Y, U, V as in `model.colour`."""
+"""A picture in planar YUV 4:2:0: (3H/2, W), rows of Y, U, V as in `model.media.colour`."""
 
 _MARK = (
     "#..........#",

@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.colour import rgb_to_yuv420p
 from model.errors import InputError, VisavisError
+from model.media.colour import rgb_to_yuv420p
 from model.motion import Motion, View
 from model.temporal_filter import Moment
 from server.receiver.observer import Observer, SilentObserver
@@ -44,7 +44,7 @@ _LAST_BATCH_SECONDS = 5.0
 """How long the end of the interpreter waits for the thread of an engine that was not closed."""
 
 Planes = NDArray[np.uint8]
-"""One picture in planar YUV 4:2:0, (3S/2, S): rows of Y, U, V as in `model.colour`."""
+"""One picture in planar YUV 4:2:0, (3S/2, S): rows of Y, U, V as in `model.media.colour`."""
 
 
 class EngineError(VisavisError):

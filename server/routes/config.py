@@ -8,9 +8,9 @@ from aiohttp import web
 
 import server
 from server.errors import ForbiddenError
-from server.protocol import parse_room
 from server.routes.parts import parts_of
 from server.settings import is_loopback
+from server.signalling.protocol import parse_room
 
 
 async def config(request: web.Request) -> web.Response:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.auth import Authority, Claims
-from server.conference import Conference
 from server.metrics import Metrics
 from server.settings import Settings
+from server.signalling.conference import Conference
 from server.turn import IceServers
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from server.errors import ProtocolError, TooLargeError, UnsupportedMediaError
-from server.protocol import MAX_SDP_CHARACTERS
 from server.routes.parts import parts_of
+from server.signalling.protocol import MAX_SDP_CHARACTERS
 from server.turn import IceServer
 
 CORS = {

@@ -14,8 +14,8 @@ from server.errors import (
     UnsupportedMediaError,
     UnusableImageError,
 )
-from server.protocol import parse_room
 from server.routes.parts import bearer_claims, parts_of
+from server.signalling.protocol import parse_room
 
 CONTENT_TYPES = ("image/avif", "image/webp", "image/jpeg")
 

@@ -12,11 +12,11 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from model.errors import VisavisError
-from server import protocol
 from server.auth import Claims
 from server.errors import ConflictError, ProtocolError, TooManyRequestsError, code_of
 from server.rate_limit import RateLimit
 from server.routes.parts import Parts, parts_of
+from server.signalling import protocol
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from server.protocol import parse_room
 from server.routes import sdp
 from server.routes.parts import bearer_claims, parts_of
+from server.signalling.protocol import parse_room
 
 
 async def post(request: web.Request) -> web.Response:

@@ -18,15 +18,15 @@ from model.codec.stream import MotionEncoder
 from model.errors import InputError
 from model.face.finder import HeadFinder, still_crop
 from model.face.tracker import HeadTracker
-from model.picture import read_picture
+from model.media.picture import read_picture
 from model.talking_head import TalkingHead
-from server.sender.access import Access
+from server.sender.connection.access import Access
+from server.sender.connection.signalling import server_address
 from server.sender.daemon import Daemon, Destination
-from server.sender.extraction import PATIENCE_SECONDS, Avatar, ModelExtractor
-from server.sender.feed import Feed, FeedListener, LiveFeed
-from server.sender.inputs import Source, parse_source
-from server.sender.recording import RecordingFeed, read_recording
-from server.sender.signalling import server_address
+from server.sender.media.extraction import PATIENCE_SECONDS, Avatar, ModelExtractor
+from server.sender.media.feed import Feed, FeedListener, LiveFeed
+from server.sender.media.inputs import Source, parse_source
+from server.sender.media.recording import RecordingFeed, read_recording
 from server.sender.status_line import LineFilter, Screen, StatusLine
 from server.settings import Settings
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from server.sender.access import Access
-from server.sender.extraction import SourceImage, StageTimes
-from server.sender.feed import Feed, FeedListener
-from server.sender.motion_publisher import Encoder, MotionSample
-from server.sender.reader import Clock
-from server.sender.reconnect import Reconnect
-from server.sender.session import Identity, Session
-from server.sender.signalling import ConnectionLostError, RefusedError
+from server.sender.connection.access import Access
+from server.sender.connection.motion_publisher import Encoder
+from server.sender.connection.reconnect import Reconnect
+from server.sender.connection.session import Identity, Session
+from server.sender.connection.signalling import ConnectionLostError, RefusedError
+from server.sender.media.feed import Feed, FeedListener
+from server.sender.media.reader import Clock
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.status_line import Status, StatusLine
 
 logger = logging.getLogger(__name__)

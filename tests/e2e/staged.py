@@ -25,10 +25,10 @@ from skimage import data
 from model.motion import View
 from server.app import build_app
 from server.auth import Claims, VideoGrant
-from server.conference import Conference
-from server.publications import PublicationPort, SubscriptionPort
 from server.routes.parts import PARTS
 from server.settings import Settings
+from server.signalling.conference import Conference
+from server.signalling.ports import PublicationPort, SubscriptionPort
 
 T = TypeVar("T")
 SIZE = 256

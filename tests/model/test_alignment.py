@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.alignment import Correction, KeypointTracker, SmallAligner
 from model.motion import GRID, CanonicalKeypoints, Motion, compose
 from model.networks.grid import pixel_grid
-from model.networks.small.alignment import Found, Key, align, off_by, thumbnails
 from model.networks.small.blocks import warp
+from model.networks.small.config import BODY, FEATURES, FREE, GUIDED, SMALL
 from model.networks.small.dense_motion import Situation, SmallDenseMotion, surface_flow
-from model.profiles.small import BODY, FEATURES, FREE, GUIDED, SMALL
-from model.registration import Picture, thumbnail
+from model.registration.keypoint_tracker import Correction, KeypointTracker, SmallAligner
+from model.registration.keypoints import Found, Key, align, off_by, thumbnails
+from model.registration.similarity import Picture, thumbnail
+from model.registration.tracker import MotionTracker
 from model.talking_head import TalkingHead
-from model.tracking import MotionTracker
-from model.train.decompose import face_shape
+from model.teacher.decompose import face_shape
 
 K = SMALL.keypoints
 PIXEL = 2 / 256

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.background import REACH, BackgroundTracker
 from model.face.crop import Crop
 from model.motion import Motion, background_since, turned_and_sized
-from model.registration import THUMBNAIL, Picture, thumbnail
-from model.tracking import track
+from model.registration.background import REACH, BackgroundTracker
+from model.registration.similarity import THUMBNAIL, Picture, thumbnail
+from model.registration.tracker import track
 
 STILL = np.zeros(4, np.float32)
 Film = list[tuple[Picture, Motion]]

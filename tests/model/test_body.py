@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from model.body import BodyTracker, points_of, with_points
 from model.motion import Motion
-from model.registration import Picture, moved, thumbnail
-from model.tracking import MotionTracker, track
+from model.registration.body import BodyTracker, points_of, with_points
+from model.registration.similarity import Picture, moved, thumbnail
+from model.registration.tracker import MotionTracker, track
 
 SHOULDERS = np.array([[-0.6, 0.88], [0.6, 0.88], [0.0, 0.85]], np.float32)
 Film = list[tuple[Picture, Motion]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.alignment import Correction
-from model.clip_motion import clip_motion, smoothed
+from model.clip.motion import clip_motion, smoothed
 from model.motion import GRID, CanonicalKeypoints, Motion, compose
-from model.profiles.small import FEATURES, SMALL
-from model.registration import Picture
+from model.networks.small.config import FEATURES, SMALL
+from model.registration.keypoint_tracker import Correction
+from model.registration.similarity import Picture
 from model.talking_head import TalkingHead
 
 K = SMALL.keypoints

@@ -12,8 +12,8 @@ import pytest
 
 from model.__main__ import main
 from model.codec.vav import read_vav
+from model.media.video import read_frames
 from model.talking_head import TalkingHead
-from model.video import read_frames
 from tests.model.clips import beep_start, portrait, write_clip, write_image
 
 HEAD = TalkingHead.random("small", seed=0)

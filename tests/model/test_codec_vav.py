@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.atomic_file import complete_file
 from model.codec.packet import MotionMessage
 from model.codec.rate import Rate
 from model.codec.source_image import MAX_SOURCE_BYTES, decode_source, encode_source
@@ -19,6 +18,7 @@ from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder, MotionEncoder
 from model.codec.vav import MAGIC, AudioPacket, Vav, VavHeader, VavWriter, parse_vav, read_vav
 from model.errors import BitstreamError, InputError
+from model.media.atomic_file import complete_file
 from tests.model.test_codec_statistics import walk
 
 STATISTICS = MotionStatistics.default(2)

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
-from model.video import OPUS_PRE_SKIP, VideoWriter, audio_channels, constant_rate, encode_opus, read_audio, read_frames
+from model.media.video import (
+    OPUS_PRE_SKIP,
+    VideoWriter,
+    audio_channels,
+    constant_rate,
+    encode_opus,
+    read_audio,
+    read_frames,
+)
 from tests.model.clips import write_clip, write_turned
 
 

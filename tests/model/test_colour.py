@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.colour import rgb_to_yuv420p
 from model.errors import InputError
+from model.media.colour import rgb_to_yuv420p
 
 
 def smooth_picture(height: int = 64, width: int = 96) -> NDArray[np.uint8]:

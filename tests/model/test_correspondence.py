@@ -10,8 +10,8 @@ from torch import Tensor
 
 from model.motion import angles, rotation_matrix
 from model.networks.grid import pixel_grid
+from model.teacher.decompose import decompose, face_shape
 from model.train.correspondence import body_flow_error, landmark_flow_error, optical_flow, seen, turned
-from model.train.decompose import decompose, face_shape
 
 NOSE, RIGHT_EAR, LEFT_EAR = 4, 234, 454
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.train.decompose import (
+from model.teacher.decompose import (
     CHIN,
     EYE_DISTANCE,
     FOREHEAD,

@@ -7,8 +7,8 @@ from functools import cache
 import pytest
 
 from model.errors import InputError
+from model.evaluate.describe import PROFILES, STAGES, ModuleCost, describe
 from model.networks.small import SmallNetworks
-from model.profiles.describe import PROFILES, STAGES, ModuleCost, describe
 
 
 @cache

@@ -17,21 +17,22 @@ from skimage import data
 from model.__main__ import main
 from model.codec.rate import Rate
 from model.errors import InputError, WeightsError
-from model.evaluate import identity, perceptual_weights
+from model.evaluate import identity
 from model.evaluate.clips import Clip, find_clips, read_clip
 from model.evaluate.conventional import CODECS, Coded, code
 from model.evaluate.evaluate import evaluate_clip, report, sheet, table
 from model.evaluate.free_view import Turned, summary, sweep
 from model.evaluate.keypoint_warp import keypoint_warp
-from model.evaluate.perceptual import Lpips
 from model.evaluate.plot import plot
 from model.evaluate.rate_distortion import Point, codec_points, matched, mean_points, motion_points, rate_at, send
 from model.evaluate.reenactment import reenact
 from model.evaluate.scoring import Networks, Truth, mean_scores
 from model.evaluate.survey import survey
 from model.motion import View
+from model.perceptual import weights as perceptual_weights
+from model.perceptual.networks import Lpips
 from model.talking_head import TalkingHead
-from model.train.decompose import face_shape
+from model.teacher.decompose import face_shape
 
 
 def moving_portrait(count: int = 5) -> NDArray[np.uint8]:

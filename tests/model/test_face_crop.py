@@ -12,7 +12,7 @@ from model.errors import NoFaceError, SeveralFacesError
 from model.face.box import Box, are_several, main_face, only_face
 from model.face.crop import Crop, covering_crop, face_crop
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.train.decompose import CHIN, FOREHEAD, face_shape
+from model.teacher.decompose import CHIN, FOREHEAD, face_shape
 
 
 def gradient(width: int, height: int) -> NDArray[np.uint8]:

@@ -20,8 +20,8 @@ from model.graphs.tracing import motion_vector, trace
 from model.motion import Motion
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm, sample_volume
+from model.networks.small.config import SMALL
 from model.networks.small.volume import gather_volume
-from model.profiles.small import SMALL
 from model.talking_head import WEIGHTS, TalkingHead
 from tests.child_process import report
 
@@ -173,7 +173,7 @@ def watched(event, given):
 
 import numpy as np, torch
 from model.motion import Motion, View
-from model.registration import Picture, thumbnail
+from model.registration.similarity import Picture, thumbnail
 from model.talking_head import TalkingHead
 
 def pictures(head):

@@ -19,7 +19,7 @@ from model.networks.generator import GeneratorConfig
 from model.networks.grid import centres, gaussian_heatmaps, pixel_grid, voxel_grid
 from model.networks.head_motion import HeadMotionConfig, expected_degrees
 from model.networks.paper import Jacobians, PaperConfig, PaperNetworks
-from model.profiles.paper import PAPER, PAPER_512
+from model.networks.paper_config import PAPER, PAPER_512
 
 TINY = PaperConfig(
     size=32,

@@ -15,12 +15,12 @@ import torch
 from skimage import data
 
 from model.errors import WeightsError
-from model.evaluate import perceptual_weights
-from model.evaluate.perceptual import LPIPS_RELUS, VGG_RELUS, Lpips, VggFeatures
+from model.perceptual import weights as perceptual_weights
+from model.perceptual.networks import LPIPS_RELUS, VGG_RELUS, Lpips, VggFeatures
 
 needs_weights = pytest.mark.skipif(
     not perceptual_weights.cache_path().is_file(),
-    reason="perceptual weights are not in the cache (python -m model weights fetch perceptual)",
+    reason="perceptual weights are not in the cache (python -m model weights fetch)",
 )
 
 
@@ -137,7 +137,7 @@ def test_cut_pickles_are_refused() -> None:
 def test_a_missing_or_damaged_cache_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISAVIS_CACHE", str(tmp_path))
     monkeypatch.setattr(perceptual_weights, "_from_installed_package", lambda: None)
-    with pytest.raises(WeightsError, match="weights fetch perceptual"):
+    with pytest.raises(WeightsError, match="weights fetch"):
         Lpips()
     (tmp_path / "perceptual.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(WeightsError, match="damaged"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import picture
 from model.errors import InputError
-from model.picture import read_picture
+from model.media import picture
+from model.media.picture import read_picture
 
 
 def test_a_picture_comes_upright_and_in_rgb(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from skimage.data import astronaut
 from model.errors import InputError
 from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion, compose
+from model.teacher.decompose import Floats, decompose, face_shape
+from model.teacher.landmarks import Teacher, TeacherError
 from model.train import prepare
 from model.train.clips import read_clip, shot_crops, stride, to_crop_units, to_pixels, write_clip
-from model.train.decompose import Floats, decompose, face_shape
 from model.train.pseudo_motion import Edit, move, pseudo_clip
-from model.train.teacher import Teacher, TeacherError
 
 # The pose, in units of the portrait's 512 pixels, that lays the mean face over the astronaut's.
 CENTRE, SCALE = ((222 - 256) / 256, (95 - 256) / 256), 0.33

@@ -16,12 +16,12 @@ from model.errors import WeightsError
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.grid import pixel_grid
 from model.networks.small import SmallNetworks
+from model.networks.small.config import SMALL
 from model.networks.small.silhouette import SmallSilhouette, cut_out, oval, painted_over
-from model.profiles.small import SMALL
 from model.talking_head import WEIGHTS
-from model.train.silhouette_process import DEPTHWISE, PLAIN, TRANSPOSED
-from model.train.silhouette_weights import fetch_silhouette, load_silhouette, silhouette_state
-from model.train.teacher import TeacherError
+from model.teacher.landmarks import TeacherError
+from model.teacher.silhouette_process import DEPTHWISE, PLAIN, TRANSPOSED
+from model.teacher.silhouette_weights import fetch_silhouette, load_silhouette, silhouette_state
 from tests.model.clips import portrait
 
 

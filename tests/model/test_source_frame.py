@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.clip_encoder import EncodeOptions, encode_clip
+from model.clip.encoder import EncodeOptions, encode_clip
 from model.codec.source_image import decode_source
 from model.motion import Motion
-from model.source_frame import LOOK_EVERY, MOST_CANDIDATES, SourceSearch, central
-from model.source_quality import Quality, quality, sharpness
+from model.source.clip_choice import LOOK_EVERY, MOST_CANDIDATES, SourceSearch, central
+from model.source.quality import Quality, quality, sharpness
 from model.talking_head import TalkingHead
 from tests.model.clips import portrait, write_clip
 

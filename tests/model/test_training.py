@@ -16,7 +16,7 @@ from model.errors import InputError
 from model.motion import CanonicalKeypoints, compose
 from model.networks.discriminator import DiscriminatorConfig
 from model.networks.small import SmallNetworks
-from model.profiles.small import FREE, GUIDED, SMALL
+from model.networks.small.config import FREE, GUIDED, SMALL
 from model.talking_head import WEIGHTS
 from model.train.adversary import Adversary
 from model.train.data import STILL_SHARE, ClipSet, attention_map

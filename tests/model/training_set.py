@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.train.decompose import face_shape
+from model.teacher.decompose import face_shape
 
 FRAMES = 5
 

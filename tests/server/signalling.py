@@ -28,9 +28,9 @@ from aiortc import (
 from model.errors import InputError, NoFaceError
 from model.motion import View
 from server.app import build_app
-from server.publications import PublicationFactory
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
+from server.signalling.ports import PublicationFactory
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 64
 NO_FACE = b"\xff\xd8\xff\xe0no face"

@@ -9,9 +9,9 @@ import pytest
 from aiortc import RTCPeerConnection
 
 from model.errors import VisavisError
-from server.connections import Connection, Outcome, choose_codec, parse_offer
 from server.errors import SdpError, TooLargeError, UnsupportedMediaError
 from server.media.aiortc_private import close_peer
+from server.signalling.connections import Connection, Outcome, choose_codec, parse_offer
 from tests.server.signalling import GreyVideo, accept, assert_released, connected, offer, peer_connection, resources
 
 

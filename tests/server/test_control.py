@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import BitstreamError
-from server.receiver.control import (
+from server.wire.control import (
     Ping,
     Pong,
     SenderStages,

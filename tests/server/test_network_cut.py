@@ -21,10 +21,9 @@ import pytest
 from model.codec.rate import Rate
 from model.codec.stream import MotionEncoder
 from server.receiver.source_cache import SourceCache
-from server.sender.access import Access
+from server.sender.connection.access import Access
 from server.sender.daemon import Daemon, Destination
-from server.sender.extraction import SourceImage, StageTimes
-from server.sender.motion_publisher import MotionSample
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.settings import load_settings
 from tests.server.signalling import Call, Peer
 from tests.server.tcp_proxy import TcpProxy

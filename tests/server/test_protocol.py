@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import protocol
 from server.errors import ForbiddenError, ProtocolError, TooLargeError
+from server.signalling import protocol
 
 BOUND = 65_536
 

@@ -13,15 +13,15 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from model.errors import InputError, VisavisError
-from server.sender.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration_ms
-from server.sender.inputs import PORTRAIT, camera_address, open_camera, open_file, parse_source
-from server.sender.reader import Timeline
-from server.sender.sound import (
+from server.sender.connection.opus_track import OpusTrack
+from server.sender.media.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration_ms
+from server.sender.media.inputs import PORTRAIT, camera_address, open_camera, open_file, parse_source
+from server.sender.media.reader import Timeline
+from server.sender.media.sound import (
     BITS_PER_SECOND,
     PACKET_SAMPLES,
     RATE,
     WAITING_PACKETS,
-    OpusTrack,
     OpusWriter,
     SoundCapture,
     SoundQueue,

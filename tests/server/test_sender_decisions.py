@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.motion import CanonicalKeypoints, Motion
-from model.source_quality import Quality
-from server.sender.capture import CapturedFrame, FrameMailbox, FramePacer
-from server.sender.heartbeat import GONE_AFTER_MS, OPEN_PINGS, Heartbeat
-from server.sender.reader import Timeline
-from server.sender.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
-from server.sender.source_choice import (
+from model.source.quality import Quality
+from server.sender.connection.heartbeat import GONE_AFTER_MS, OPEN_PINGS, Heartbeat
+from server.sender.connection.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
+from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
+from server.sender.media.reader import Timeline
+from server.sender.media.source_choice import (
     FIRST_WINDOW_MS,
     GOOD_ENOUGH,
     MAX_SOURCES,

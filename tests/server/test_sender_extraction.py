@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.alignment import Aligner, Correction
 from model.errors import NoFaceError, VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import GRID, CanonicalKeypoints, Motion
-from model.profiles.small import FREE, GUIDED, SMALL
-from model.registration import Picture
-from server.sender.capture import CapturedFrame, FrameMailbox
-from server.sender.extraction import (
+from model.networks.small.config import FREE, GUIDED, SMALL
+from model.registration.keypoint_tracker import Aligner, Correction
+from model.registration.similarity import Picture
+from server.sender.media.capture import CapturedFrame, FrameMailbox
+from server.sender.media.extraction import (
     LOOK_EVERY_MS,
     LOOK_SHARE,
     NO_FACE,
@@ -28,11 +28,9 @@ from server.sender.extraction import (
     Enrolled,
     Extraction,
     LookRhythm,
-    SourceImage,
-    StageTimes,
 )
-from server.sender.motion_publisher import MotionSample
-from server.sender.source_choice import FIRST_WINDOW_MS, SETTLE_MS
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.source_choice import FIRST_WINDOW_MS, SETTLE_MS
 
 SIZE = 128
 K = SMALL.keypoints
@@ -332,7 +330,7 @@ def test_the_worker_ends_with_the_mailbox() -> None:
 
 
 def test_a_blinking_frame_is_not_preferred() -> None:
-    from model.expression import eye_openness, mouth_opening
+    from model.source.expression import eye_openness, mouth_opening
 
     still = motion()
     blink = replace(still, expression=still.expression.copy())

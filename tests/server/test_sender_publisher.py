@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from model.codec.rate import HEADER_BYTES
 from model.errors import BitstreamError
-from server.sender.motion_publisher import MotionPublisher, MotionSample
+from server.sender.connection.motion_publisher import MotionPublisher
+from server.sender.media.samples import MotionSample
 
 
 class FakeChannel:

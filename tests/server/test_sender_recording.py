@@ -21,11 +21,10 @@ from model.codec.vav import AudioPacket, VavHeader, VavWriter, read_vav
 from model.errors import BitstreamError, InputError, VisavisError, WeightsError
 from model.motion import Motion
 from model.talking_head import WEIGHTS as WEIGHTS_FILE
-from server.sender.extraction import SourceImage, StageTimes
-from server.sender.inputs import PORTRAIT
-from server.sender.motion_publisher import MotionSample
-from server.sender.record_portrait import close_loop, portrait_picture
-from server.sender.recording import RecordingFeed, read_recording
+from server.benchmark.record_portrait import close_loop, portrait_picture
+from server.sender.media.inputs import PORTRAIT
+from server.sender.media.recording import RecordingFeed, read_recording
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from tests.server.fakes import FakeClock
 
 STATISTICS = MotionStatistics.default(4)

@@ -19,16 +19,15 @@ from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder, MotionEncoder
 from model.errors import VisavisError
 from server.errors import UnauthorizedError
-from server.sender.access import Access
+from server.sender.connection.access import Access
+from server.sender.connection.heartbeat import LONGEST_TICK_MS
+from server.sender.connection.reconnect import STABLE_AFTER
+from server.sender.connection.session import SOUND_AGE_MS
+from server.sender.connection.signalling import RefusedError
 from server.sender.daemon import Daemon, Destination
-from server.sender.extraction import SourceImage, StageTimes
-from server.sender.feed import FeedListener
-from server.sender.heartbeat import LONGEST_TICK_MS
-from server.sender.motion_publisher import MotionSample
-from server.sender.reconnect import STABLE_AFTER
-from server.sender.session import SOUND_AGE_MS
-from server.sender.signalling import RefusedError
-from server.sender.sound import OpusWriter, SoundQueue
+from server.sender.media.feed import FeedListener
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.sound import OpusWriter, SoundQueue
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
 from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from server.sender.speech import RATE, speak
+from server.benchmark.speech import RATE, speak
 
 FPS = 25.0
 TALKING = np.maximum(0.0, np.sin(np.arange(100) / FPS * 2 * np.pi * 2.5)).astype(np.float32)  # 2.5 syllables a second

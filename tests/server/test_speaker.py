@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.rate_limit import RateLimit
-from server.speaker import HANG_SECONDS, SpeakerDetector
+from server.signalling.speaker import HANG_SECONDS, SpeakerDetector
 
 QUIET, LOUD = -70.0, -20.0
 

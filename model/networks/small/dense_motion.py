@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from model.motion import GRID, CanonicalKeypoints, Motion, background_since, compose, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, upsample, warp
-from model.profiles.small import SmallConfig
+from model.networks.small.config import SmallConfig
 
 
 @dataclass(frozen=True)

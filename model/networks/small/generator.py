@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from model.networks.rendered import Rendered
 from model.networks.small.blocks import ConvBlock, ResidualBlock, resize_flow, sample_volume, upsample, warp
+from model.networks.small.config import SmallConfig
 from model.networks.small.dense_motion import DenseMotion
-from model.profiles.small import SmallConfig
 
 
 class SmallGenerator(nn.Module):

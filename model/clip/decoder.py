@@ -1,0 +1,152 @@
+"""A `.vav` file to a video file: the receiving half of the codec as a file tool (`python -m model decode`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.codec.source_image import decode_source
+from model.codec.statistics import MotionStatistics
+from model.codec.stream import DecodedFrame, MotionDecoder
+from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
+from model.errors import BitstreamError, InputError, WeightsError
+from model.face.finder import still_crop
+from model.media.atomic_file import complete_file
+from model.media.picture import read_picture
+from model.media.video import VideoWriter
+from model.motion import Motion, View, transfer
+from model.talking_head import SourceState, TalkingHead
+from model.temporal_filter import Moment, TemporalFilter
+
+BATCH = 16
+
+ProgressCount = Callable[[int, int], None]
+"""Told how many more frames are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What `decode` wrote."""
+
+    frames: int
+    seconds: float
+    complete: bool  # False: the file was cut
+
+
+def decode_clip(
+    head: TalkingHead,
+    path: Path,
+    out: Path,
+    view: View,
+    source: Path | None = None,
+    progress: ProgressCount | None = None,
+) -> Decoded:
+    """Render a `.vav` file to a video file, seen from `view`; `source` puts another face in place of the recorded one.
+
+    Raises InputError, FaceError (`source`), BitstreamError, or WeightsError when the file needs other weights.
+    """
+    if out.resolve() == path.resolve():
+        raise InputError("input and output must be different files")
+    vav = read_vav(path)
+    _check_model(head, vav.header, path)
+    frames = _decode_motion(head.statistics, vav, path)
+    if not frames:
+        raise BitstreamError(f"{path}: cut before the end of its first second of motion")
+    states = {index: head.enrol(_picture(data, head.profile.size, path)) for index, data in vav.sources.items()}
+    avatar = None if source is None else _enrol_still(head, source)
+    times = _times(vav, frames)
+    size = head.profile.size
+    channels = vav.header.audio_channels if vav.audio else 0
+    with (
+        complete_file(out) as part,
+        VideoWriter(part, (size, size), vav.header.rate, audio_channels=channels) as writer,
+    ):
+        sound = iter(vav.audio)
+        waiting = next(sound, None)
+        first = _motion(frames[:1])
+        shown = TemporalFilter()
+        for start in range(0, len(frames), BATCH):
+            batch = frames[start : start + BATCH]
+            motion = _motion(batch)
+            if avatar is not None:
+                motion = transfer(motion, first, Motion.from_vector(avatar.motion.to_vector()))
+            driven = [states[f.source] if avatar is None else avatar for f in batch]
+            moments = [Moment(shown, float(at)) for at in times[start : start + len(batch)]]
+            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), moments)
+            for index, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy(), start):
+                while waiting is not None and waiting.start <= times[index] * AUDIO_RATE:
+                    writer.sound(waiting.start, waiting.duration, waiting.data)
+                    waiting = next(sound, None)
+                writer.frame(picture, times[index], times[index + 1] - times[index])
+            if progress is not None:
+                progress(len(batch), len(frames))
+        while waiting is not None and waiting.start < times[-1] * AUDIO_RATE:
+            writer.sound(waiting.start, waiting.duration, waiting.data)
+            waiting = next(sound, None)
+    return Decoded(len(frames), float(times[-1]), vav.complete)
+
+
+def _check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:
+    if header.weights.hex() != head.weights_hash:
+        raise WeightsError(
+            f"{path} was made with weights {header.weights.hex()[:12]} of profile {header.profile}, "
+            f"these are {head.weights_hash[:12]} of {head.profile.name}"
+        )
+    if (header.profile, header.keypoints, header.size) != (
+        head.profile.name,
+        head.profile.keypoints,
+        head.profile.size,
+    ):
+        raise BitstreamError(f"{path}: its header does not fit its weights")
+
+
+def _decode_motion(statistics: MotionStatistics, vav: Vav, path: Path) -> list[DecodedFrame]:
+    decoder = MotionDecoder(statistics)
+    frames: list[DecodedFrame] = []
+    for message in vav.messages:
+        try:
+            decoded = decoder.decode(message)
+        except BitstreamError as error:
+            raise BitstreamError(f"{path}: {error}") from None
+        if not decoded:
+            raise BitstreamError(f"{path}: motion refers to frames that are not there")
+        frames.extend(decoded)
+    return frames
+
+
+def _times(vav: Vav, frames: list[DecodedFrame]) -> list[Fraction]:
+    """Time of each frame in seconds, and of the end: one more than frames."""
+    rate = vav.header.rate
+    if rate is not None:
+        return [index / rate for index in range(len(frames) + 1)]
+    first = frames[0].capture_ms
+    times = [Fraction((frame.capture_ms - first) & 0xFFFFFFFF, 1000) for frame in frames]
+    mean = times[-1] / max(1, len(times) - 1)
+    end = times[-1] + mean if vav.duration_ms is None else max(times[-1], Fraction(vav.duration_ms, 1000))
+    return [*times, end]
+
+
+def _motion(frames: list[DecodedFrame]) -> Motion:
+    return Motion.from_vector(np.stack([frame.vector for frame in frames]))
+
+
+def _picture(data: bytes, size: int, path: Path) -> torch.Tensor:
+    try:
+        picture = decode_source(data)
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}") from None
+    if picture.shape != (size, size, 3):
+        raise BitstreamError(f"{path}: source image of {picture.shape[1]} x {picture.shape[0]} pixels, not {size}")
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)
+
+
+def _enrol_still(head: TalkingHead, path: Path) -> SourceState:
+    """Source state of the one face in an image file."""
+    picture = read_picture(path)
+    crop = still_crop(picture).cut(picture, head.profile.size)
+    return head.enrol(torch.from_numpy(crop.copy()).permute(2, 0, 1))

@@ -1,0 +1,73 @@
+"""Which frame of a finished clip becomes its source image: a clear one, from which the others are least far away.
+
+A live call has to choose within its first second (server/sender/media/source_choice.py). A file is known to its end,
+and a hand before the face in its first frame would be missing in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.face.finder import HeadFinder
+from model.motion import CanonicalKeypoints, Motion, compose
+from model.source.expression import eye_openness
+from model.source.quality import Quality, quality
+from model.talking_head import TalkingHead
+
+LOOK_EVERY = 5
+"""Only each fifth frame is looked at: the frames between are much like it, and finding a face costs 10 ms."""
+
+MOST_CANDIDATES = 240
+"""Of a long clip fewer: each is compared with each."""
+
+_CLEAR = 0.8  # clarity as a share of the clearest candidate's that is clear enough
+_AS_CENTRAL = 1.1  # distance as a share of the most central candidate's that is as good
+
+
+class SourceSearch:
+    """Told of a clip's frames in order; keeps no pictures."""
+
+    def __init__(self, head: TalkingHead, count: int) -> None:
+        """`count`: how many frames there will be."""
+        self._head = head
+        self._finder = HeadFinder()
+        self.every = max(LOOK_EVERY, -(-count // MOST_CANDIDATES))
+        """Frames between two that can be chosen; those between need not be told."""
+        self._canonical: CanonicalKeypoints | None = None
+        self._indices: list[int] = []
+        self._points: list[NDArray[np.float32]] = []
+        self._quality: list[Quality] = []
+
+    def consider(self, index: int, crop: NDArray[np.uint8], motion: Motion) -> None:
+        """A frame: its crop (S, S, 3) and its motion (NumPy, no batch shape)."""
+        if index % self.every or not self._finder.find(crop):
+            return
+        if self._canonical is None:
+            picture = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+            self._canonical = self._head.enrol(picture).keypoints()
+        eyes = float(eye_openness(self._canonical, motion))
+        self._indices.append(index)
+        self._points.append(compose(self._canonical, motion)[:, :2])
+        self._quality.append(quality(crop, motion, eyes))
+
+    def best(self) -> int | None:
+        """Index of the frame to take; None when no frame shows a face."""
+        if not self._indices:
+            return None
+        return self._indices[central(np.stack(self._points), self._quality)]
+
+
+def central(points: NDArray[np.float32], qualities: Sequence[Quality]) -> int:
+    """Which of N clear candidates is nearest to all others, keypoints (N, K, 2) on average.
+
+    Of several that are about as near, the best as a picture: a frontal head shows both of its sides.
+    """
+    gaps = np.array([np.linalg.norm(points - own, axis=-1).mean() for own in points])
+    clarity = np.array([one.clarity for one in qualities])
+    gaps[clarity < _CLEAR * clarity.max()] = np.inf
+    score = np.array([one.score for one in qualities])
+    return int(np.where(gaps <= _AS_CENTRAL * gaps.min(), score, -np.inf).argmax())

@@ -1,0 +1,109 @@
+"""Motion frames onto the data channel: encode, gate on what the channel still holds, count what goes over the wire."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codec.rate import HEADER_BYTES
+from model.errors import BitstreamError
+from server.rate_window import RateWindow
+from server.sender.media.samples import MotionSample
+
+logger = logging.getLogger(__name__)
+
+RATE_WINDOW_MS, LEAST_WINDOW_MS = 2000.0, 500.0
+
+STILL_BUFFERED = 0
+"""Bytes that the channel may hold when a frame is encoded. More, and the frame waits: what is encoded goes out now."""
+
+
+class MotionChannel(Protocol):
+    """What is used of an RTCDataChannel."""
+
+    @property
+    def readyState(self) -> str: ...  # noqa: N802 (WebRTC's name)
+    @property
+    def bufferedAmount(self) -> int: ...  # noqa: N802
+    def send(self, data: bytes) -> None: ...
+
+
+class Encoder(Protocol):
+    """What is used of `model.codec` MotionEncoder."""
+
+    def encode(self, vector: NDArray[np.float32], capture_ms: int, source: int) -> bytes | None: ...
+    def flush(self) -> bytes | None: ...
+    def on_acknowledgement(self, message: bytes) -> None: ...
+
+
+class MotionPublisher:
+    """One connection's motion stream. The encoder is fresh: a new connection's decoder knows no references.
+
+    At most one frame waits; a newer one replaces it and counts as dropped.
+    """
+
+    def __init__(self, encoder: Encoder, channel: MotionChannel) -> None:
+        self._encoder = encoder
+        self._channel = channel
+        self._waiting: MotionSample | None = None
+        self.frames = 0
+        """Frames given to the encoder."""
+        self.dropped = 0
+        self.malformed = 0
+        """Messages from the receiver that were no acknowledgement."""
+        self.payload = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        """Bytes."""
+        self.wire = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        """With the headers of each message; what comes back (SACKs, acknowledgements) is not in it."""
+        self.pace = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        """Frames."""
+
+    def publish(self, sample: MotionSample, now_ms: float) -> None:
+        """Send a frame now, or keep it while the channel is behind."""
+        if self._channel.readyState != "open":
+            self.dropped += 1
+        elif self._channel.bufferedAmount > STILL_BUFFERED:
+            self.dropped += self._waiting is not None
+            self._waiting = sample
+        else:
+            self.dropped += self._waiting is not None
+            self._waiting = None
+            self._send(sample, now_ms)
+
+    def drained(self, now_ms: float) -> None:
+        """The channel's buffer ran empty: what waited goes out."""
+        sample, self._waiting = self._waiting, None
+        if sample is not None:
+            self.publish(sample, now_ms)
+
+    def pause(self, now_ms: float) -> None:
+        """No frames for a while: send what the encoder still bundles."""
+        self._waiting = None
+        if self._channel.readyState == "open":
+            self._transmit(self._encoder.flush(), now_ms)
+
+    def receive(self, message: bytes | str) -> None:
+        """A message came down the motion channel: an acknowledgement, or nothing we know."""
+        try:
+            if isinstance(message, str):
+                raise BitstreamError("text on the motion channel")
+            self._encoder.on_acknowledgement(message)
+        except BitstreamError as error:
+            self.malformed += 1
+            logger.debug("motion channel: %s", error)
+
+    def _send(self, sample: MotionSample, now_ms: float) -> None:
+        self.frames += 1
+        self.pace.add(1, now_ms)
+        capture_ms = int(sample.capture_ms) & 0xFFFFFFFF  # uint32 on the wire, wraps after 49 days
+        self._transmit(self._encoder.encode(sample.vector, capture_ms, sample.source), now_ms)
+
+    def _transmit(self, message: bytes | None, now_ms: float) -> None:
+        if message is None:
+            return
+        self._channel.send(message)
+        self.payload.add(len(message), now_ms)
+        self.wire.add(len(message) + HEADER_BYTES, now_ms)

@@ -1,0 +1,344 @@
+"""One connection of the sender: join, publish, sources, motion, control. When it is over, another one takes its place.
+
+What outlives a connection is in `Identity`: who we are in the room, and which sources the receiver is known to have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgpack
+from aiohttp import WSCloseCode
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+
+from model.errors import VisavisError
+from server.media.aiortc_private import close_peer
+from server.sender.connection.heartbeat import PING_EVERY_MS, Heartbeat
+from server.sender.connection.motion_publisher import Encoder, MotionPublisher
+from server.sender.connection.opus_track import OpusTrack
+from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling
+from server.sender.media.reader import Clock
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.sound import PACKET_MS, SoundQueue
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 15.0
+"""Time that ICE, DTLS and SCTP may take."""
+
+UPLOAD_SECONDS = 20.0
+
+MAX_CONTROL_MESSAGE = 16_384
+
+PICTURE_REFUSED = frozenset({"unusable_image", "no_face", "several_faces", "face", "input"})
+"""Codes of a source image that the receiver cannot use; another picture may do."""
+
+SOUND_AGE_MS = PACKET_MS + 6.5
+"""How old the first sample of an Opus packet is when it leaves: the packet's length and the encoder's look-ahead
+(6.5 ms, RFC 6716 section 2)."""
+
+BROKEN_OFF = 4000
+"""Close code (RFC 6455, section 7.4.2: private use) of a sender that means to come back; an orderly one would leave."""
+
+
+@dataclass
+class Identity:
+    """What survives a connection."""
+
+    room: str
+    name: str
+    avatar: bool = False
+    resume: str | None = None
+    """Token with which the server takes us for the participant we were."""
+    participant: str | None = None
+    sources: dict[int, SourceImage] = field(default_factory=dict)
+    """Every source chosen so far, to be attached again without an upload where the receiver still has it."""
+    uploaded: set[str] = field(default_factory=set)
+    """SHA-256 of the sources that were uploaded once."""
+
+
+class Session:
+    """One connection. `open`, then `publish` frames; `lost` is done when it is over; always `close`."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        server: str,
+        token: str,
+        identity: Identity,
+        *,
+        encoder: Encoder,
+        sound: SoundQueue | None,
+        clock: Clock,
+        on_source: Callable[[int, RefusedError | None], None],
+    ) -> None:
+        self._http = http
+        self._server = server
+        self._token = token
+        self._identity = identity
+        self._sound = sound
+        self._clock = clock
+        self._on_source = on_source
+        self._signalling = Signalling(http, server, token)
+        self._peer: RTCPeerConnection | None = None
+        self._control: RTCDataChannel | None = None
+        self._track: OpusTrack | None = None
+        self._encoder = encoder
+        self._pinger: asyncio.Task[None] | None = None
+        self._uploads: set[asyncio.Task[None]] = set()
+        self._heartbeat = Heartbeat(clock())
+        self._stages: dict[str, float] = {}
+        self._joined = False
+        self._placing = 0  # uploads under way
+        self.publisher: MotionPublisher | None = None
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Result: why the connection is over."""
+        self.refused: RefusedError | None = None
+        """Set when the server refused us: not a picture, but the sender."""
+        self.receiver: dict[str, Any] = {}
+        """The receiver's latest statistics of this stream."""
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Of the latest ping on the control channel."""
+        return self._heartbeat.round_trip_ms
+
+    @property
+    def sound_kbps(self) -> float:
+        """Opus payload sent."""
+        return 8 * self._track.payload.rate(self._clock()) if self._track is not None else 0.0
+
+    async def open(self) -> None:
+        """Join, connect, and put every known source in place. Raises ConnectionLostError or RefusedError."""
+        await self._signalling.connect()
+        self._signalling.closed.add_done_callback(lambda future: self._lose(future.result()))
+        self._signalling.on_message = self._on_message
+        answer = await self._join()
+        await self._connect(answer.get("ice_servers") or [])
+        self._heartbeat.heard(self._clock())
+        self._pinger = asyncio.create_task(self._ping(), name="visavis-ping")
+        self._joined = True
+        await asyncio.gather(*(self._place(source) for source in self._identity.sources.values()))
+
+    async def _join(self) -> dict[str, Any]:
+        identity = self._identity
+        fields: dict[str, Any] = {"room": identity.room, "name": identity.name, "client": "daemon"}
+        if identity.resume is not None:
+            fields["resume"] = identity.resume
+        answer = await self._signalling.request("join", **fields)
+        identity.participant, identity.resume = str(answer["participant"]), str(answer["resume"])
+        await self._signalling.request("state", muted=self._sound is None, camera_off=False, avatar=identity.avatar)
+        return answer
+
+    async def _connect(self, ice_servers: list[dict[str, Any]]) -> None:
+        servers = [RTCIceServer(entry["urls"], entry.get("username"), entry.get("credential")) for entry in ice_servers]
+        peer = self._peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        motion = peer.createDataChannel("motion", ordered=False, maxRetransmits=0)
+        control = self._control = peer.createDataChannel("control")
+        publisher = self.publisher = MotionPublisher(self._encoder, motion)
+        opened = asyncio.get_running_loop().create_future()
+
+        def on_open() -> None:
+            if motion.readyState == control.readyState == "open" and not opened.done():
+                opened.set_result(None)
+
+        motion.on("open", on_open)
+        control.on("open", on_open)
+        motion.on("message", publisher.receive)
+        motion.on("bufferedamountlow", lambda: publisher.drained(self._clock()))
+        control.on("message", self._on_control)
+        control.on("close", lambda: self._lose("the receiver closed the connection"))
+
+        def on_state() -> None:
+            if peer.connectionState in ("failed", "closed"):
+                self._lose(f"the connection {peer.connectionState}")
+
+        peer.on("connectionstatechange", on_state)
+        if self._sound is not None:
+            self._track = OpusTrack(self._sound, self._clock)
+            peer.addTransceiver(self._track, direction="sendonly")
+        await peer.setLocalDescription(await peer.createOffer())
+        answer = await self._signalling.request("publish", sdp=peer.localDescription.sdp)
+        try:
+            await peer.setRemoteDescription(RTCSessionDescription(str(answer["sdp"]), "answer"))
+        except (ValueError, KeyError) as error:
+            raise ConnectionLostError(f"the server's answer is unusable: {error}") from None
+        await asyncio.wait((opened, self.lost), timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if self.lost.done():
+            raise ConnectionLostError(self.lost.result())
+        if not opened.done():
+            raise ConnectionLostError("no way to the receiver: its UDP ports do not answer")
+
+    def publish(self, sample: MotionSample, stages: StageTimes) -> None:
+        """One frame's motion."""
+        if self.publisher is None or self._control is None or self.lost.done():
+            return
+        begin = self._clock()
+        self.publisher.publish(sample, begin)
+        self._stages = {
+            "capture": stages.capture,
+            "extract": stages.extract,
+            "encode": self._clock() - begin,
+        }
+        if self._sound is not None:
+            self._stages["audio"] = SOUND_AGE_MS
+
+    def pause(self, paused: bool) -> None:
+        """Tell the receiver that no frames come for a while, or that they do again."""
+        if paused and self.publisher is not None:
+            self.publisher.pause(self._clock())
+        self._say({"t": "state", "paused": paused})
+
+    def offer_source(self, source: SourceImage) -> None:
+        """Bring a further source to the receiver in the background; `on_source` tells when it is there, or refused.
+
+        Before the connection stands this does nothing: `open` places all sources of the identity.
+        """
+        if not self._joined:
+            return
+        task = asyncio.create_task(self._offer(source), name=_task_name(source))
+        self._uploads.add(task)
+        task.add_done_callback(self._uploads.discard)
+
+    async def _offer(self, source: SourceImage) -> None:
+        try:
+            await self._place(source)
+        except RefusedError as error:
+            self.refused = error
+            self._lose(str(error))
+        except ConnectionLostError as error:
+            self._lose(str(error))
+
+    async def _place(self, source: SourceImage) -> None:
+        """Attach the source from the receiver's cache, or upload it."""
+        known = source.sha256 in self._identity.uploaded
+        self._placing += 1
+        try:
+            if not (known and await self._put(source, attach=True)):
+                await self._put(source, attach=False)
+                self._identity.uploaded.add(source.sha256)
+        except RefusedError as error:
+            if error.code not in PICTURE_REFUSED:
+                raise
+            self._on_source(source.index, error)
+            return
+        finally:
+            self._placing -= 1
+        self._say({"t": "source", "index": source.index, "sha256": source.sha256})
+        self._on_source(source.index, None)
+
+    async def _put(self, source: SourceImage, attach: bool) -> bool:
+        """PUT the source; with `attach` only its name. False when the receiver does not have it."""
+        address = f"{self._server}/rooms/{self._identity.room}/participants/{self._identity.participant}/source"
+        params = {"index": str(source.index)} | ({"sha256": source.sha256} if attach else {})
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if not attach:
+            headers["Content-Type"] = source.content_type
+        try:
+            async with (
+                asyncio.timeout(UPLOAD_SECONDS),
+                self._http.put(
+                    address, params=params, headers=headers, data=b"" if attach else source.data
+                ) as response,
+            ):
+                if response.status == 201:
+                    return True
+                if attach and response.status == 404:
+                    return False
+                body = await response.json(content_type=None) if response.status < 500 else {}
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise ConnectionLostError(f"the source upload failed: {str(error) or type(error).__name__}") from None
+        if not isinstance(body, dict) or response.status >= 500:
+            raise ConnectionLostError(f"the source upload was answered {response.status}")
+        raise RefusedError(str(body.get("code", "")), f"source image refused: {body.get('message', response.status)}")
+
+    async def _ping(self) -> None:
+        while not self.lost.done():
+            now = self._clock()
+            if self._placing:
+                # The upload has a time limit of its own, and the first picture may keep a cold receiver busy.
+                self._heartbeat.heard(now)
+            elif self._heartbeat.gone(now):
+                self._lose("the receiver is silent")
+                return
+            self._say({"t": "ping", "n": self._heartbeat.ping(now), "ms": now})
+            if self._stages:
+                self._say({"t": "stages", **self._stages})
+            await asyncio.sleep(PING_EVERY_MS / 1000.0)
+
+    def _say(self, message: dict[str, Any]) -> None:
+        """A control message; nothing while the channel is closed, and never much when it is stuck."""
+        control = self._control
+        if control is None or control.readyState != "open" or control.bufferedAmount > MAX_CONTROL_MESSAGE:
+            return
+        control.send(msgpack.packb(message))
+
+    def _on_control(self, data: bytes | str) -> None:
+        now = self._clock()
+        self._heartbeat.heard(now)
+        try:
+            if isinstance(data, str) or len(data) > MAX_CONTROL_MESSAGE:
+                raise ValueError("text, or too long")
+            message = msgpack.unpackb(data)
+            kind = message["t"]
+            if kind == "ping":
+                self._say({"t": "pong", "n": message["n"], "ms": message["ms"], "peer_ms": now})
+            elif kind == "pong":
+                self._heartbeat.pong(message["n"], now)
+            elif kind == "need_source":
+                self._needed(str(message["sha256"]))
+            elif kind == "statistics":
+                self.receiver = message
+        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            logger.debug("control channel: %s", error)
+
+    def _needed(self, sha256: str) -> None:
+        """The receiver lost a source (its cache is bounded): upload it again."""
+        self._identity.uploaded.discard(sha256)
+        for source in self._identity.sources.values():
+            if source.sha256 == sha256 and not any(
+                task.get_name().endswith(f"-{source.index}") for task in self._uploads
+            ):
+                self.offer_source(source)
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "closed":
+            self._lose(f"the server says: {message.get('reason', 'closed')}")
+
+    def _lose(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    async def leave(self) -> None:
+        """Say goodbye, so that the roster forgets us at once."""
+        try:
+            async with asyncio.timeout(2.0):
+                await self._signalling.request("leave")
+        except (VisavisError, TimeoutError) as error:
+            logger.debug("leaving: %s", error)
+
+    async def close(self, coming_back: bool = False) -> None:
+        """End everything of this connection; may be called twice. `coming_back`: we keep our place in the roster."""
+        self._lose("closed")
+        tasks = [task for task in (self._pinger, *self._uploads) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._signalling.close(BROKEN_OFF if coming_back else WSCloseCode.OK)
+        if self._peer is not None:
+            await close_peer(self._peer)
+
+
+def _task_name(source: SourceImage) -> str:
+    return f"visavis-source-{source.index}"

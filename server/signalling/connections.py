@@ -1,0 +1,229 @@
+"""Peer connections: an offer is checked, answered with all candidates inside, and the connection closed exactly once.
+
+Offers and answers are JSEP (RFC 9429) without trickle: the answer waits for the server's candidates, and the offer
+must carry the client's, except those that a browser hides behind mDNS names; ICE learns these by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.sdp import SessionDescription
+
+from server.errors import SdpError, TooLargeError, UnsupportedMediaError
+from server.media.aiortc_private import close_peer
+from server.signalling.protocol import MAX_SDP_CHARACTERS
+
+logger = logging.getLogger(__name__)
+
+MAX_MEDIA_SECTIONS = 8
+MAX_CANDIDATES = 64
+CLOSE_SECONDS = 5.0
+"""Closing that takes longer is logged."""
+
+Outcome = Literal["closed", "failed", "timeout"]
+VideoCodec = Literal["VP8", "H264"]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A session description that was looked through and found answerable."""
+
+    sdp: str
+    has_audio: bool
+    has_video: bool
+    has_data: bool
+    video_codecs: frozenset[str]  # of VP8, H264
+    sends: bool  # some audio or video section sends
+
+
+def parse_offer(sdp: str) -> Offer:
+    """Check an SDP offer (RFC 8866). Raises SdpError, TooLargeError."""
+    if len(sdp) > MAX_SDP_CHARACTERS:
+        raise TooLargeError(f"a session description is at most {MAX_SDP_CHARACTERS} characters")
+    sdp = _without_mdns(sdp)
+    try:
+        description = SessionDescription.parse(sdp)
+    except Exception as error:
+        # aiortc's parser was not written for hostile input: it asserts, indexes and converts, and raises accordingly.
+        raise SdpError(f"the session description cannot be parsed ({type(error).__name__})") from None
+    media = description.media
+    if not media:
+        raise SdpError("the session description has no media section")
+    if len(media) > MAX_MEDIA_SECTIONS:
+        raise SdpError(f"the session description has more than {MAX_MEDIA_SECTIONS} media sections")
+    if sum(len(section.ice_candidates) for section in media) > MAX_CANDIDATES:
+        raise SdpError(f"the session description has more than {MAX_CANDIDATES} candidates")
+    for section in media:
+        if section.kind not in ("audio", "video", "application"):
+            raise SdpError(f"media sections are audio, video or application, not {section.kind[:16]!r}")
+        if not (section.ice and section.ice.usernameFragment and section.ice.password):
+            raise SdpError("the session description lacks ice-ufrag or ice-pwd (RFC 8839)")
+        if not (section.dtls and section.dtls.fingerprints):
+            raise SdpError("the session description lacks a DTLS fingerprint (RFC 8122)")
+    kinds = [section.kind for section in media]
+    if kinds.count("application") > 1:
+        raise SdpError("the session description has more than one application section")
+    return Offer(
+        sdp=sdp,
+        has_audio="audio" in kinds,
+        has_video="video" in kinds,
+        has_data="application" in kinds,
+        video_codecs=frozenset(
+            codec.name.upper() for section in media if section.kind == "video" for codec in section.rtp.codecs
+        )
+        & {"VP8", "H264"},
+        sends=any(s.kind != "application" and s.direction in ("sendonly", "sendrecv", None) for s in media),
+    )
+
+
+def _without_mdns(sdp: str) -> str:
+    """Drop candidates with .local names, and with them the statement that the list is complete.
+
+    Resolving them would take a second each and multicast that containers do not have; the client's own checks
+    reach this server's candidates, and its address is learnt from them (RFC 8445, section 7.3.1.3).
+    """
+    lines = sdp.splitlines()
+    kept = [line for line in lines if not re.match(r"a=candidate:(?:\S+ ){4}\S+\.local ", line)]
+    if len(kept) < len(lines):
+        kept = [line for line in kept if line != "a=end-of-candidates"]
+    return "\r\n".join(kept) + "\r\n"
+
+
+def choose_codec(offer: Offer, preference: Sequence[str], wanted: str | None = None) -> VideoCodec:
+    """The codec to send: `wanted`, or the first of `preference` that the offer has. Raises UnsupportedMediaError."""
+    for codec in [wanted] if wanted else preference:
+        if codec in offer.video_codecs:
+            return "VP8" if codec == "VP8" else "H264"
+    raise UnsupportedMediaError("the offer has no video section with VP8 or H.264 that this server sends")
+
+
+def _with_address(sdp: str, address: str) -> str:
+    """Put `address` in place of this host's own of the same family in host candidates (1:1 NAT)."""
+    public = ipaddress.ip_address(address)
+
+    def replaced(match: re.Match[str]) -> str:
+        own = ipaddress.ip_address(match.group(2))
+        return match.group(1) + (address if own.version == public.version else match.group(2)) + match.group(3)
+
+    return re.sub(r"(?m)^(a=candidate:(?:\S+ ){4})(\S+)( \d+ typ host)", replaced, sdp)
+
+
+class Connection:
+    """One peer connection on the server's side.
+
+    `on_end(outcome)` is called once: after `close`, when ICE or DTLS fails, or when they take longer than
+    `connect_seconds`. It runs on the event loop and must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_seconds: float,
+        public_address: str = "",
+        ice_servers: Sequence[str] = (),
+        on_end: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        # Always an explicit list: without one aiortc asks a public STUN server of somebody else.
+        servers = [RTCIceServer(urls=list(ice_servers))] if ice_servers else []
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._connect_seconds = connect_seconds
+        self._public_address = public_address
+        self._on_end = on_end
+        self._closing: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._negotiation = asyncio.Lock()
+        self.peer.on("connectionstatechange", self._state_changed)
+
+    def on_channel(self, attach: Callable[[RTCDataChannel], None]) -> None:
+        """Call `attach` with each data channel that the client opens."""
+        self.peer.on("datachannel", attach)
+
+    def on_track(self, attach: Callable[[MediaStreamTrack], None]) -> None:
+        """Call `attach` with each track that the client sends."""
+        self.peer.on("track", attach)
+
+    def send_track(self, track: MediaStreamTrack, codec: VideoCodec | None = None) -> RTCRtpSender:
+        """Send `track`, with `codec` alone when it is video. Call before `answer`."""
+        transceiver = self.peer.addTransceiver(track, direction="sendonly")
+        if codec is not None:
+            capabilities = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences(
+                [c for c in capabilities if c.mimeType.upper() == f"VIDEO/{codec}" or c.mimeType == "video/rtx"]
+            )
+        return transceiver.sender
+
+    async def answer(self, offer: Offer) -> str:
+        """The SDP answer, with candidates. Raises SdpError, and the connection is closed then."""
+        self._deadline = asyncio.get_running_loop().call_later(self._connect_seconds, self._too_late)
+        try:
+            # Closing waits for this: sockets opened after a close would never be closed.
+            async with self._negotiation:
+                await self.peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+                await self.peer.setLocalDescription(await self.peer.createAnswer())
+                sdp = str(self.peer.localDescription.sdp)
+        except Exception as error:
+            # As in `parse_offer`: what a strange offer raises is not limited to aiortc's own errors.
+            await self.close()
+            raise SdpError(f"the offer cannot be answered ({type(error).__name__}: {error})") from None
+        return _with_address(sdp, self._public_address) if self._public_address else sdp
+
+    @property
+    def state(self) -> str:
+        """WebRTC's connectionState: new, connecting, connected, failed or closed."""
+        return str(self.peer.connectionState)
+
+    async def close(self, outcome: Outcome = "closed") -> None:
+        """Close and wait for it; idempotent, and safe from several tasks at once."""
+        await asyncio.shield(self._close_once(outcome))
+
+    def _close_once(self, outcome: Outcome) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(outcome))
+        return self._closing
+
+    async def _close(self, outcome: Outcome) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.peer.remove_all_listeners()
+        closing = asyncio.create_task(self._close_peer())
+        try:
+            _, late = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+            if late:
+                # Not cancelled: half closed it would keep its sockets.
+                logger.warning("a peer connection takes long to close")
+            await closing
+        finally:
+            if self._on_end is not None:
+                self._on_end(outcome)
+                self._on_end = None
+
+    async def _close_peer(self) -> None:
+        async with self._negotiation:
+            await close_peer(self.peer)
+
+    def _state_changed(self) -> None:
+        state = self.peer.connectionState
+        if state == "connected" and self._deadline is not None:
+            self._deadline.cancel()
+        elif state in ("failed", "closed"):
+            self._close_once("failed" if state == "failed" else "closed")
+
+    def _too_late(self) -> None:
+        if self.peer.connectionState != "connected":
+            self._close_once("timeout")
