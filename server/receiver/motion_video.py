@@ -18,7 +18,7 @@ from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.media.broadcast import Broadcast
 from server.receiver.lost_mark import draw_held
 from server.receiver.playout import PlayoutBuffer, PlayoutFrame
-from server.receiver.render_engine import Planes, Rendered, RenderEngine
+from server.receiver.render_engine import Planes, RenderedPicture, RenderEngine
 
 if TYPE_CHECKING:
     from model.talking_head import SourceState
@@ -157,7 +157,7 @@ class MotionVideo:
         assert isinstance(view, tuple)
         yaw, pitch, roll = view
 
-        def done(rendered: Rendered | None) -> None:
+        def done(rendered: RenderedPicture | None) -> None:
             self._in_flight.discard(view)
             if rendered is not None:
                 finished(rendered)
@@ -172,7 +172,7 @@ class MotionVideo:
                 if newest is not None:
                     self._play([view], newest, at)
 
-        def finished(rendered: Rendered) -> None:
+        def finished(rendered: RenderedPicture) -> None:
             self.pictures += 1
             self._shown[view] = _Shown(played.motion, played.source, rendered.planes, now, look)
             captured = self._captured(played.capture_ms, now)

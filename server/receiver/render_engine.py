@@ -84,7 +84,7 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedPicture:
     """One picture and what it took."""
 
     planes: Planes
@@ -107,7 +107,7 @@ class EngineStatistics:
 @dataclass(order=True)
 class _Request:
     urgency: int  # deadline in steps of `_SAME_TIME`
-    lot: float  # random: when there is too much to do, chance decides who is late, not who always asked first
+    tie_break: float  # random: when there is too much to do, chance decides who is late, not who always asked first
     order: int
     deadline: float = field(compare=False)
     state: SourceState = field(compare=False)
@@ -115,7 +115,7 @@ class _Request:
     view: View = field(compare=False)
     moment: Moment = field(compare=False)
     asked: float = field(compare=False)
-    done: Callable[[Rendered | None], None] = field(compare=False)
+    done: Callable[[RenderedPicture | None], None] = field(compare=False)
 
 
 class RenderEngine:
@@ -179,7 +179,7 @@ class RenderEngine:
         await asyncio.sleep(0)
 
     def _leave(self) -> None:
-        """The interpreter ends and nobody has closed the engine: a thread inside the model then would abort it all."""
+        """End the thread at the end of the interpreter: one that is inside the model then would abort the process."""
         with self._wake:
             thread, self._stopping = self._thread, True
             self._wake.notify()
@@ -193,7 +193,7 @@ class RenderEngine:
         view: View,
         moment: Moment,
         deadline: float,
-        done: Callable[[Rendered | None], None],
+        done: Callable[[RenderedPicture | None], None],
     ) -> bool:
         """Ask for one picture; returns at once.
 
@@ -214,8 +214,8 @@ class RenderEngine:
                 self.statistics.refused += 1
                 return False
             urgency = round(min(deadline, 1e9) / _SAME_TIME)
-            lot, order = self._random.random(), next(self._order)
-            request = _Request(urgency, lot, order, deadline, state, vector, view, moment, self._clock(), done)
+            tie_break, order = self._random.random(), next(self._order)
+            request = _Request(urgency, tie_break, order, deadline, state, vector, view, moment, self._clock(), done)
             heapq.heappush(self._requests, request)
             self._wake.notify()
         return True
@@ -329,9 +329,9 @@ class RenderEngine:
         self.statistics.busy += taken
         for request, picture in zip(batch, planes, strict=True):
             self._metrics.frame_rendered(taken / len(batch))
-            self._answer(request, Rendered(picture, begin - request.asked, taken))
+            self._answer(request, RenderedPicture(picture, begin - request.asked, taken))
 
-    def _answer(self, request: _Request, rendered: Rendered | None) -> None:
+    def _answer(self, request: _Request, rendered: RenderedPicture | None) -> None:
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(request.done, rendered)

@@ -11,7 +11,7 @@ import pytest
 
 from model.temporal_filter import Moment
 from server.receiver.motion_video import FRONT, MotionVideo
-from server.receiver.render_engine import Rendered
+from server.receiver.render_engine import RenderedPicture
 
 PLANES = np.zeros((6, 4), np.uint8)
 
@@ -21,7 +21,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.now = 10.0
-        self.asked: list[tuple[float, Callable[[Rendered | None], None]]] = []  # instant and answer
+        self.asked: list[tuple[float, Callable[[RenderedPicture | None], None]]] = []  # instant and answer
         self.moments: list[Moment] = []
         self.shown: list[Hashable] = []
         self.dropped: list[str] = []
@@ -53,7 +53,7 @@ class Stage:
 
     def answer(self, at: float, rendered: bool = True) -> None:
         self.now = at
-        self.asked[-1][1](Rendered(PLANES, 0.0, 0.01) if rendered else None)
+        self.asked[-1][1](RenderedPicture(PLANES, 0.0, 0.01) if rendered else None)
 
 
 def test_an_engine_that_keeps_up_is_asked_on_every_tick() -> None:
@@ -73,7 +73,7 @@ def test_each_view_has_a_filter_of_its_own_as_long_as_it_is_watched() -> None:
         stage.watched = list(watched)
         stage.tick(tick)
         for _, done in stage.asked[-len(watched) :]:
-            done(Rendered(PLANES, 0.0, 0.01))
+            done(RenderedPicture(PLANES, 0.0, 0.01))
     front, side = [stage.moments[i] for i in (0, 2, 4, 5)], [stage.moments[i] for i in (1, 3, 6)]
     assert {id(moment.filter) for moment in front} == {id(front[0].filter)}
     assert [moment.at for moment in front] == [10.00, 10.03, 10.06, 10.09]

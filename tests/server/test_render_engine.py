@@ -11,14 +11,14 @@ import pytest
 
 from model.errors import InputError
 from model.motion import View
-from server.receiver.render_engine import EngineError, EngineSettings, Rendered, RenderEngine
+from server.receiver.render_engine import EngineError, EngineSettings, RenderedPicture, RenderEngine
 from tests.server.fakes import SIZE, FakeClock, PaintingModel, moment, motion, until
 
 GREY = np.full((SIZE, SIZE, 3), 100, np.uint8)
 
 
-async def ask(engine: RenderEngine, state: Any, yaw: float, deadline: float) -> Rendered | None:
-    future: asyncio.Future[Rendered | None] = asyncio.get_running_loop().create_future()
+async def ask(engine: RenderEngine, state: Any, yaw: float, deadline: float) -> RenderedPicture | None:
+    future: asyncio.Future[RenderedPicture | None] = asyncio.get_running_loop().create_future()
     assert engine.submit(state, motion(yaw), View(), moment(), deadline, future.set_result)
     return await asyncio.wait_for(future, 10)
 
@@ -101,7 +101,7 @@ async def test_full_queue_refuses_and_closing_answers_all() -> None:
     engine = RenderEngine(model, EngineSettings(max_queue=3))
     await engine.start()
     state = await engine.enrol(GREY)
-    answers: list[Rendered | None] = []
+    answers: list[RenderedPicture | None] = []
     assert engine.submit(state, motion(), View(), moment(), float("inf"), answers.append)
     await until(lambda: engine.load == 0)
     accepted = [engine.submit(state, motion(), View(), moment(), float("inf"), answers.append) for _ in range(5)]
@@ -177,7 +177,7 @@ async def test_too_much_to_do_starves_nobody() -> None:
         await until(lambda n=2 * turn + 1: bool(model.entered == n))  # type: ignore[misc]
         for stream in range(8):
 
-            def note(rendered: Rendered | None, stream: int = stream, answers: list[Any] = answers) -> None:
+            def note(rendered: RenderedPicture | None, stream: int = stream, answers: list[Any] = answers) -> None:
                 answers.append((stream, rendered is not None))
 
             engine.submit(state, motion(), View(), moment(), clock.now + 0.05, note)
