@@ -7,13 +7,11 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import av
 import torch
 from aiortc import MediaStreamTrack, RTCPeerConnection
-from numpy.typing import NDArray
 
 from model.media.colour import rgb_to_yuv420p
 from server.benchmark.portrait import moving_frame
@@ -21,12 +19,12 @@ from server.benchmark.processes import BenchmarkError, answer_viewer, peer_proce
 from server.media.aiortc_private import route_feedback
 from server.media.bitrate import BitrateSettings
 from server.media.broadcast import Broadcast, BroadcastSettings
+from server.media.encoder import CLOCK_RATE, TIME_BASE
+from server.media.picture import Planes, TimedPicture
 
 FPS = 30
 BIT_RATE = 500_000
 """What aiortc's own VP8 encoder starts with."""
-
-Planes = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class FrameTrack(MediaStreamTrack):
         self.count += 1
         await asyncio.sleep(max(0.0, self._start + self.count / FPS - time.monotonic()))
         frame = av.VideoFrame.from_ndarray(self._pictures[self.count % len(self._pictures)], format="yuv420p")
-        frame.pts, frame.time_base = self.count * (90_000 // FPS), Fraction(1, 90_000)
+        frame.pts, frame.time_base = self.count * (CLOCK_RATE // FPS), TIME_BASE
         return frame
 
 
@@ -93,7 +91,7 @@ async def _encode_once(viewers: int, seconds: float, shown: list[Planes]) -> flo
         start = time.monotonic()
         for count in itertools.count(1):
             await asyncio.sleep(max(0.0, start + count / FPS - time.monotonic()))
-            broadcast.show(0, shown[count % len(shown)], count * (90_000 // FPS))
+            broadcast.show(0, TimedPicture(shown[count % len(shown)], count * (CLOCK_RATE // FPS)))
 
     def bind(viewer: int, sender: Any) -> None:
         # Estimates are left out: the rate stays what it was with one viewer, or less would be sent to each of many.

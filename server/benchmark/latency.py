@@ -77,17 +77,16 @@ async def measure(seconds: float, fps: float, device: str, engine: Engine, threa
                 sound.add(clock() - (origin + float(packet.pts or 0) / 48_000))
 
             publication.audio.released = released
-            publication.stages.clear()
+            publication.latency.clear()
             await asyncio.sleep(seconds)
             figures = publication.statistics()
-            total = publication.stages.get("total")
+            picture = publication.latency.total
             subscription.close()
     finally:
         await asyncio.gather(*(peer.close() for peer in (receiving, watching) if peer is not None))
         await publication.close()
         await cache.close()
         await renderer.close()
-    picture = total.median if total is not None else None
     heard = sound.median
     return {
         "trained_weights": trained,

@@ -17,17 +17,17 @@ TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class LipSync:
+class LipSyncDelays:
     """What brings sound and picture together."""
 
-    sound_delay: float  # seconds that sound waits in the delay line
-    picture_delay: float  # seconds that the picture must wait longer, because sound is slower by nature
+    sound: float  # seconds that sound waits in the delay line
+    picture: float  # seconds that the picture must wait longer, because sound is slower by nature
 
 
-def lip_sync(picture: float, sound: float, maximum: float = 0.6) -> LipSync:
+def lip_sync_delays(picture: float, sound: float, maximum: float = 0.6) -> LipSyncDelays:
     """Delays for a picture that takes `picture` seconds from capture to encoded and sound that takes `sound` so far."""
     ahead = picture - sound
-    return LipSync(min(max(ahead, 0.0), maximum), max(-ahead - TOLERANCE, 0.0))
+    return LipSyncDelays(min(max(ahead, 0.0), maximum), max(-ahead - TOLERANCE, 0.0))
 
 
 class DelayLine(Generic[T]):

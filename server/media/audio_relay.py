@@ -22,6 +22,8 @@ SAMPLE_RATE = 48_000
 PACKET_SAMPLES = 960
 """20 ms, what browsers send and aiortc's receiver counts with (RFC 7587 section 4.2)."""
 
+PACKET_SECONDS = PACKET_SAMPLES / SAMPLE_RATE
+
 SILENT_DBOV = -127.0
 _TIME_BASE = Fraction(1, SAMPLE_RATE)
 
@@ -101,6 +103,11 @@ class AudioRelay:
         self._pool: ThreadPoolExecutor | None = None
         self._levels: deque[float] = deque(maxlen=5)
         self.released: Callable[[Packet], None] | None = None  # told of each packet as it leaves, for measurements
+
+    @property
+    def attached(self) -> bool:
+        """Whether a track is or was there."""
+        return self._reader is not None
 
     @property
     def level(self) -> float:

@@ -9,21 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from server.media.bitrate import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
+from server.media.picture import PictureTimes, TimedPicture
 from server.media.streams import Stream, StreamTable, ViewLimitError
 
 _log = logging.getLogger(__name__)
 
-Picture = NDArray[np.uint8]
-"""Planes in YUV 4:2:0 as in `model.media.colour`, (3H/2, W); never written to once shown."""
-
-Encoded = Callable[[float], None]
-"""Told once per picture, on the loop, with the seconds that encoding took."""
+Measure = Callable[[PictureTimes, float], None]
+"""Takes the times of a picture once it has been encoded, and the present time in seconds. Called on the loop."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,11 @@ class BroadcastCounters:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """One picture on its way into an encoder, as `Broadcast.show` was given it."""
+class _Queued:
+    """One picture on its way into one stream's encoder."""
 
-    picture: Picture
-    pts: int
-    captured: float | None
-    encoded: Encoded | None
+    picture: TimedPicture
+    measured: bool  # of the streams that show a picture one measures it, or it would count more than once
 
 
 @dataclass(eq=False)
@@ -66,7 +60,7 @@ class _Worker:
     encoder: VideoEncoder
     gate: KeyframeGate
     steering: BitrateSteering
-    waiting: _Shown | None = None
+    waiting: _Queued | None = None
     task: asyncio.Task[None] | None = None
     last_pts: int = -1
 
@@ -74,7 +68,13 @@ class _Worker:
 class Broadcast:
     """All methods belong to one event loop, whose clock `now` values must share (any monotonic seconds)."""
 
-    def __init__(self, settings: BroadcastSettings | None = None, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        settings: BroadcastSettings | None = None,
+        clock: Callable[[], float] | None = None,
+        measure: Measure | None = None,
+    ) -> None:
+        self._measure = measure
         self._settings = settings or BroadcastSettings()
         self._clock = clock or asyncio.get_running_loop().time
         self._table = StreamTable(self._settings.max_views, self._settings.settle)
@@ -165,38 +165,30 @@ class Broadcast:
         self._workers = {stream: worker for stream, worker in self._workers.items() if stream in self._table.streams}
         track.stop()
 
-    def show(
-        self,
-        view: Hashable,
-        picture: Picture,
-        pts: int,
-        encoded: Encoded | None = None,
-        captured: float | None = None,
-    ) -> None:
+    def show(self, view: Hashable, picture: TimedPicture) -> None:
         """Give the newest picture of a view to its streams; a stream whose encoder is busy keeps only the newest.
 
-        pts: 90 kHz ticks of one clock for all views. `encoded` hears of the first stream that has it.
-        captured: when what it shows was captured, where known; each encoded frame carries it on.
+        Each encoded frame carries the picture's times on.
         """
         if self._closed:
             return
+        measured = picture.times is not None
         self._table.merge(self._clock())
         for stream in self._table.streams:
             if stream.view != view:
                 continue
             worker = self._worker(stream)
-            if pts <= worker.last_pts:
+            if picture.pts <= worker.last_pts:
                 continue
-            worker.last_pts = pts
-            shown = _Shown(picture, pts, captured, encoded)
+            worker.last_pts = picture.pts
+            queued, measured = _Queued(picture, measured), False
             if worker.task is not None:
                 self.counters.skipped += worker.waiting is not None
-                worker.waiting = shown
+                worker.waiting = queued
             else:
-                worker.task = asyncio.ensure_future(self._encode(stream, worker, shown))
+                worker.task = asyncio.ensure_future(self._encode(stream, worker, queued))
                 self._tasks.add(worker.task)
                 worker.task.add_done_callback(self._tasks.discard)
-            encoded = None
 
     async def close(self) -> None:
         """End all tracks, wait for the encoders, give their threads back; idempotent."""
@@ -225,7 +217,7 @@ class Broadcast:
         stream = track.queue.stream if track is not None and track.queue is not None else None
         return self._workers.get(stream) if isinstance(stream, Stream) else None
 
-    async def _encode(self, stream: Stream, worker: _Worker, shown: _Shown) -> None:
+    async def _encode(self, stream: Stream, worker: _Worker, queued: _Queued) -> None:
         loop = asyncio.get_running_loop()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._settings.workers, thread_name_prefix="video-encoder")
@@ -236,17 +228,19 @@ class Broadcast:
                     worker.gate.request()
                 keyframe = worker.gate.take(begin)
                 worker.steering.update(begin)
+                picture = queued.picture
                 frame = await loop.run_in_executor(
-                    self._pool, _encode, worker.encoder, worker.steering.target, shown, keyframe
+                    self._pool, _encode, worker.encoder, worker.steering.target, picture, keyframe
                 )
                 now = self._clock()
+                times = None if picture.times is None else replace(picture.times, encode=now - begin)
                 if frame is not None:
-                    self._deliver(stream, worker, frame, now)
-                if shown.encoded is not None:
-                    shown.encoded(now - begin)
+                    self._deliver(stream, worker, replace(frame, times=times), now)
+                if queued.measured and times is not None and self._measure is not None:
+                    self._measure(times, now)
                 if worker.waiting is None:
                     return
-                shown, worker.waiting = worker.waiting, None
+                queued, worker.waiting = worker.waiting, None
         except av.FFmpegError:
             # One picture is missing; the next one tries again with a fresh encoder.
             _log.exception("a picture could not be encoded")
@@ -264,7 +258,6 @@ class Broadcast:
             track.offer(stream, frame)
 
 
-def _encode(encoder: VideoEncoder, bit_rate: int, shown: _Shown, keyframe: bool) -> EncodedFrame | None:
+def _encode(encoder: VideoEncoder, bit_rate: int, picture: TimedPicture, keyframe: bool) -> EncodedFrame | None:
     encoder.set_bit_rate(bit_rate)
-    frame = encoder.encode(shown.picture, shown.pts, keyframe)
-    return None if frame is None else replace(frame, captured=shown.captured)
+    return encoder.encode(picture.planes, picture.pts, keyframe)

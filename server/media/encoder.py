@@ -11,10 +11,10 @@ from fractions import Fraction
 from typing import Literal
 
 import av
-import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
-from numpy.typing import NDArray
+
+from server.media.picture import PictureTimes, Planes
 
 Codec = Literal["VP8", "H264"]
 
@@ -31,7 +31,12 @@ class EncodedFrame:
     data: bytes
     pts: int  # 90 kHz
     keyframe: bool
-    captured: float | None = None  # when what it shows was captured, seconds of the receiver's clock, where known
+    times: PictureTimes | None = None  # of the picture, where they were measured
+
+    @property
+    def captured(self) -> float | None:
+        """When what it shows was captured, seconds of the receiver's clock; None where it is not known."""
+        return None if self.times is None else self.times.captured
 
 
 class VideoEncoder:
@@ -51,7 +56,7 @@ class VideoEncoder:
             self._bit_rate = bits_per_second
             self._context = None
 
-    def encode(self, planes: NDArray[np.uint8], pts: int, keyframe: bool = False) -> EncodedFrame | None:
+    def encode(self, planes: Planes, pts: int, keyframe: bool = False) -> EncodedFrame | None:
         """Encode one picture, uint8 (3H/2, W) as in `model.media.colour`; None when the rate control skipped it.
 
         pts: 90 kHz ticks, rising.

@@ -12,7 +12,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from server.media.audio_delay import DelayLine
 from server.media.broadcast import Broadcast
-from server.receiver.render_engine import Planes
+from server.media.encoder import CLOCK_RATE
+from server.media.picture import Planes, TimedPicture
 
 MAX_PIXELS = 1280 * 720
 """Larger cameras are scaled down before encoding."""
@@ -32,7 +33,6 @@ class CameraVideo:
         self._taken_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self.received = 0
-        self.pictures = 0
 
     @property
     def silent_for(self) -> float | None:
@@ -67,8 +67,7 @@ class CameraVideo:
         for picture in self._line.due(now):
             # A camera has one view, whatever its viewers asked for while it was a face.
             for view in self._broadcast.views():
-                self._broadcast.show(view, picture, round((now - self._origin) * 90_000))
-            self.pictures += 1
+                self._broadcast.show(view, TimedPicture(picture, round((now - self._origin) * CLOCK_RATE)))
         due = self._line.next_due()
         if due is not None:
             self._timer = asyncio.get_running_loop().call_later(max(due - now, 0.001), self._release)

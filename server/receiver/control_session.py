@@ -83,6 +83,14 @@ class ControlSession:
         """Send the receiver's figures, for the sender's status line."""
         self._send(serialize_statistics(statistics))
 
+    def captured_at(self, capture_ms: int, now: float) -> float | None:
+        """A capture time of the sender's clock, milliseconds, in seconds of the receiver's clock.
+
+        None before the two clocks are related.
+        """
+        age = self.sync.age_ms(capture_ms % (1 << 32), 1000 * now)
+        return None if age is None else now - age / 1000
+
     def _on_message(self, data: Any) -> None:
         now = self._clock()
         if not self._limit.admit(now):

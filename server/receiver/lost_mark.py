@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
-Planes = NDArray[np.uint8]
-"""A picture in planar YUV 4:2:0: (3H/2, W), rows of Y, U, V as in `model.media.colour`."""
+import numpy as np
+
+from server.media.picture import Planes
+
+Mark = Literal["none", "held", "lost"]
+"""What is drawn on a picture: nothing; grey, because the sender sees no face; grey and the mark of a lost signal."""
 
 _MARK = (
     "#..........#",

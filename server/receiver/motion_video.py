@@ -8,100 +8,55 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 
-from model.motion import Motion, View
-from model.temporal_filter import Moment, TemporalFilter
-from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.media.broadcast import Broadcast
-from server.receiver.lost_mark import draw_held
+from server.media.encoder import CLOCK_RATE
+from server.media.picture import PictureTimes, TimedPicture
+from server.receiver.control_session import ControlSession
+from server.receiver.lost_mark import Mark, draw_held
+from server.receiver.observer import Observer
 from server.receiver.playout import PlayoutBuffer, PlayoutFrame
-from server.receiver.render_engine import Planes, RenderedPicture, RenderEngine
-
-if TYPE_CHECKING:
-    from model.talking_head import SourceState
-
-ViewKey = tuple[int, int, int]
-"""A free view in whole degrees: yaw, pitch, roll."""
-
-FRONT: ViewKey = (0, 0, 0)
+from server.receiver.render_engine import RenderEngine
+from server.receiver.rendered_view import RenderedView, ShownPicture
+from server.receiver.source_slots import SourceSlots
 
 _HELD_INTERVAL = 0.2
 """Seconds between pictures while nothing moves: enough for a new viewer's keyframe, next to nothing to encode."""
 
-_LOOK_AGAIN = 0.125
-"""Share of the picture interval after which a frame that is late is looked for again."""
+_RETRY = 0.125
+"""Share of the picture interval after which the buffer is asked again for a frame that is late."""
 
 _WORTH_WAITING = 0.4
 """Share of the picture interval for which an engine that has become free waits for the next frame, which is newer."""
 
 
-def quantise_view(view: View) -> ViewKey:
-    """The nearest whole degrees within bounds: viewers who look from nearly the same side share an encoder."""
-
-    def whole(angle: float, limit: int) -> int:
-        return 0 if math.isnan(angle) else round(min(max(angle, -limit), limit))
-
-    return whole(view.yaw, MAX_YAW), whole(view.pitch, MAX_PITCH), whole(view.roll, MAX_ROLL)
-
-
-@dataclass
-class PictureTimes:
-    """How long one picture took, seconds."""
-
-    captured: float | None  # what it shows, receiver's clock; None before the sender's clock is known
-    playout_at: float  # when it was due, receiver's clock
-    queue: float
-    render: float
-    video_encode: float = 0.0
-
-
-@dataclass
-class _Shown:
-    """The last picture of one view."""
-
-    motion: Motion
-    source: int
-    planes: Planes
-    at: float
-    look: tuple[bool, bool]  # held, lost
-
-
 class MotionVideo:
-    """The picture of one motion publication. `tick` belongs to the event loop; the rest is callbacks on it."""
+    """The picture of one motion publication. `tick` belongs to the event loop, as do the engine's answers."""
 
     def __init__(
         self,
         playout: PlayoutBuffer,
+        sources: SourceSlots,
+        control: ControlSession,
         engine: RenderEngine,
         broadcast: Broadcast,
-        source: Callable[[int], SourceState | None],
-        captured: Callable[[int, float], float | None],
+        metrics: Observer,
         clock: Callable[[], float],
         fps: float,
-        report: Callable[[PictureTimes], None],
-        drop: Callable[[str], None],
     ) -> None:
         self._playout = playout
+        self._sources = sources
+        self._control = control
         self._engine = engine
         self._broadcast = broadcast
-        self._source = source
-        self._captured = captured  # (sender's capture time in ms, now) to the receiver's clock
+        self._metrics = metrics
         self._clock = clock
         self._interval = 1.0 / fps
-        self._report = report
-        self._drop = drop
         self._origin = clock()
-        # Views with a picture at the engine (a second one would wait there and be late), and those left out meanwhile.
-        self._in_flight: set[Hashable] = set()
-        self._owed: set[Hashable] = set()
-        self._shown: dict[Hashable, _Shown] = {}
-        self._filters: dict[Hashable, TemporalFilter] = {}
-        self.paused = False
+        self._views: dict[Hashable, RenderedView] = {}  # those watched, and those with a picture at the engine
         self.last: PlayoutFrame | None = None
-        self.pictures = 0  # rendered and shown, over all views
 
     async def run(self) -> None:
         """Tick for ever; ticks that were missed are left out."""
@@ -115,96 +70,66 @@ class MotionVideo:
         due = self._playout.next_due
         if due is None or now > due + 2 * self._interval:
             return (math.floor(now / self._interval) + 1) * self._interval
-        return max(due, now + _LOOK_AGAIN * self._interval)
+        return max(due, now + _RETRY * self._interval)
 
     def tick(self, now: float) -> None:
         """Play one instant: ask for the pictures that are due at `now` (seconds)."""
         played = self.last = self._playout.sample(now)
         if played is None:
             return
-        views = self._broadcast.views()
-        for gone in set(self._shown) - set(views):
-            del self._shown[gone]
-        # Of a view whose pictures all came too late, only this is kept.
-        for gone in set(self._filters) - set(views):
-            del self._filters[gone]
-        self._owed &= set(views)
-        self._play(views, played, now)
+        watched = self._broadcast.views()
+        for key in set(self._views) - set(watched):
+            if self._views[key].in_flight:
+                self._views[key].forget()
+            else:
+                del self._views[key]
+        self._play([self._view(key) for key in watched], played, now)
 
-    def _play(self, views: Collection[Hashable], played: PlayoutFrame, now: float) -> None:
-        state = self._source(played.source)
+    def _view(self, key: Hashable) -> RenderedView:
+        view = self._views.get(key)
+        if view is None:
+            assert isinstance(key, tuple)
+            view = self._views[key] = RenderedView(key, self._engine, self._answered)
+        return view
+
+    def _play(self, views: Iterable[RenderedView], played: PlayoutFrame, now: float) -> None:
+        state = self._sources.state(played.source)
         if state is None:
             return
-        held = self.paused or played.state == "lost"
-        look = (held, played.state == "lost")
+        mark: Mark = "lost" if played.state == "lost" else "held" if self._control.paused else "none"
         for view in views:
-            shown = self._shown.get(view)
+            shown = view.shown
             if shown is not None and shown.motion is played.motion and shown.source == played.source:
                 # Nothing has moved: the picture is there already.
-                if look != shown.look or now - shown.at >= _HELD_INTERVAL:
-                    shown.at, shown.look = now, look
-                    self._show(view, shown.planes, look, now)
+                if mark != shown.mark or now - shown.at >= _HELD_INTERVAL:
+                    view.shown = replace(shown, mark=mark, at=now, times=None)
+                    self._show(view, view.shown)
                 continue
-            self._render(view, state, played, look, now)
+            if view.in_flight:
+                view.overdue = True
+                self._metrics.frame_dropped("busy")
+                continue
+            times = PictureTimes(now, self._control.captured_at(played.capture_ms, now))
+            # A picture that has not begun two intervals after its time is overtaken by later ones.
+            if not view.ask(state, played, mark, times, deadline=now + 2 * self._interval):
+                self._metrics.frame_dropped("busy")
 
-    def _render(
-        self, view: Hashable, state: SourceState, played: PlayoutFrame, look: tuple[bool, bool], now: float
-    ) -> None:
-        if view in self._in_flight:
-            self._owed.add(view)
-            self._drop("busy")
+    def _answered(self, view: RenderedView, picture: ShownPicture | None) -> None:
+        if picture is not None:
+            self._show(view, picture)
+        if not view.overdue:
             return
-        assert isinstance(view, tuple)
-        yaw, pitch, roll = view
+        # Slower than its rate, the engine goes on with what is due at this moment, not with what waited for it.
+        view.overdue = False
+        now = self._clock()
+        due = self._playout.next_due
+        if due is not None and 0 <= due - now < _WORTH_WAITING * self._interval:
+            return  # the tick of that frame is near
+        played = self.last = self._playout.sample(now)
+        if played is not None:
+            self._play([view], played, now)
 
-        def done(rendered: RenderedPicture | None) -> None:
-            self._in_flight.discard(view)
-            if rendered is not None:
-                finished(rendered)
-            if view in self._owed:
-                # Slower than its rate, the engine goes on with what is due at this moment, not with what waited for it.
-                self._owed.discard(view)
-                at = self._clock()
-                due = self._playout.next_due
-                if due is not None and 0 <= due - at < _WORTH_WAITING * self._interval:
-                    return  # the tick of that frame is near
-                newest = self.last = self._playout.sample(at)
-                if newest is not None:
-                    self._play([view], newest, at)
-
-        def finished(rendered: RenderedPicture) -> None:
-            self.pictures += 1
-            self._shown[view] = _Shown(played.motion, played.source, rendered.planes, now, look)
-            captured = self._captured(played.capture_ms, now)
-            times = PictureTimes(captured, now, rendered.queued, rendered.rendering)
-
-            def encoded(seconds: float) -> None:
-                times.video_encode = seconds
-                self._report(times)
-
-            # Only pictures of frames that came in time tell the latency of the way.
-            if played.held:
-                self._show(view, rendered.planes, look, now)
-            else:
-                self._show(view, rendered.planes, look, now, encoded, captured)
-
-        # A picture that has not begun two intervals after its time is overtaken by later ones.
-        deadline = now + 2 * self._interval
-        moment = Moment(self._filters.setdefault(view, TemporalFilter()), now)
-        if self._engine.submit(state, played.motion, View(yaw, pitch, roll), moment, deadline, done):
-            self._in_flight.add(view)
-        else:
-            self._drop("busy")
-
-    def _show(
-        self,
-        view: Hashable,
-        planes: Planes,
-        look: tuple[bool, bool],
-        now: float,
-        encoded: Callable[[float], None] | None = None,
-        captured: float | None = None,
-    ) -> None:
-        held, lost = look
-        picture = draw_held(planes, lost) if held else planes
-        self._broadcast.show(view, picture, round((now - self._origin) * 90_000), encoded, captured)
+    def _show(self, view: RenderedView, shown: ShownPicture) -> None:
+        planes = shown.planes if shown.mark == "none" else draw_held(shown.planes, shown.mark == "lost")
+        pts = round((shown.at - self._origin) * CLOCK_RATE)
+        self._broadcast.show(view.key, TimedPicture(planes, pts, shown.times))

@@ -28,6 +28,7 @@ from model.errors import InputError, VisavisError
 from model.media.colour import rgb_to_yuv420p
 from model.motion import Motion, View
 from model.temporal_filter import Moment
+from server.media.picture import Planes
 from server.receiver.observer import Observer, SilentObserver
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ _SAME_TIME = 0.005
 
 _LAST_BATCH_SECONDS = 5.0
 """How long the end of the interpreter waits for the thread of an engine that was not closed."""
-
-Planes = NDArray[np.uint8]
-"""One picture in planar YUV 4:2:0, (3S/2, S): rows of Y, U, V as in `model.media.colour`."""
 
 
 class EngineError(VisavisError):
@@ -87,7 +85,7 @@ class EngineSettings:
 class RenderedPicture:
     """One picture and what it took."""
 
-    planes: Planes
+    planes: Planes  # (3S/2, S)
     queued: float  # seconds between asking and the start of its batch
     rendering: float  # seconds of its batch, conversion and download included
 

@@ -13,7 +13,7 @@ from aiortc.mediastreams import MediaStreamError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.media.audio_delay import TOLERANCE, DelayLine, lip_sync
+from server.media.audio_delay import TOLERANCE, DelayLine, lip_sync_delays
 from server.media.audio_relay import PACKET_SAMPLES, AudioRelay, OpusEncoder
 from tests.server.fakes import until
 
@@ -53,10 +53,10 @@ def test_the_line_is_bounded() -> None:
 
 @given(picture=st.floats(0, 0.5), sound=st.floats(0, 0.5))
 def test_lips_stay_within_the_tolerance(picture: float, sound: float) -> None:
-    sync = lip_sync(picture, sound)
-    gap = (sound + sync.sound_delay) - (picture + sync.picture_delay)
+    delays = lip_sync_delays(picture, sound)
+    gap = (sound + delays.sound) - (picture + delays.picture)
     assert -1e-9 <= gap <= TOLERANCE + 1e-9
-    assert min(sync.sound_delay, sync.picture_delay) == 0
+    assert min(delays.sound, delays.picture) == 0
 
 
 def tone(samples: int, pts: int, rate: int = 48_000, layout: str = "stereo", level: float = 0.5) -> av.AudioFrame:

@@ -18,6 +18,7 @@ from server.media.bitrate import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
+from server.media.picture import PictureTimes, TimedPicture
 from server.media.sent_frames import SentFrames
 from server.media.streams import StreamTable, ViewLimitError
 
@@ -180,7 +181,8 @@ async def test_capture_times_stay_with_their_pictures() -> None:
 
     async def show() -> None:
         for step in range(2000):
-            broadcast.show(0, picture(step), step * 3000, None, None if step % 4 == 0 else 100.0 + step)
+            times = PictureTimes(0.0, None if step % 4 == 0 else 100.0 + step)
+            broadcast.show(0, TimedPicture(picture(step), step * 3000, times))
             await asyncio.sleep(0.005)
 
     showing = asyncio.create_task(show())
@@ -303,7 +305,7 @@ async def read(track: PacketTrack, count: int) -> list[av.Packet]:  # type: igno
 
 async def feed(broadcast: Broadcast, view: Hashable = 0, start: int = 0) -> None:
     for step in range(start, start + 2000):
-        broadcast.show(view, picture(step), step * 3000)
+        broadcast.show(view, TimedPicture(picture(step), step * 3000))
         await asyncio.sleep(0.005)
 
 

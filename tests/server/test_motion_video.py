@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from model.temporal_filter import Moment
-from server.receiver.motion_video import FRONT, MotionVideo
+from server.receiver.motion_video import MotionVideo
 from server.receiver.render_engine import RenderedPicture
+from server.receiver.rendered_view import FRONT
 
 PLANES = np.zeros((6, 4), np.uint8)
 
@@ -27,14 +28,21 @@ class Stage:
         self.dropped: list[str] = []
         self.watched: list[Hashable] = [FRONT]
         self.next_due: float | None = None
+        self.paused = False
         stage: Any = self
-        self.video = MotionVideo(
-            stage, stage, stage, lambda _: stage, lambda capture_ms, now: now, lambda: self.now, 30.0,
-            lambda times: None, self.dropped.append,
-        )  # fmt: skip
+        self.video = MotionVideo(stage, stage, stage, stage, stage, stage, lambda: self.now, 30.0)
 
     def sample(self, now: float) -> Any:
         return SimpleNamespace(motion=now, source=0, capture_ms=0, held=False, state="playing")
+
+    def state(self, source: int) -> Any:
+        return self
+
+    def captured_at(self, capture_ms: int, now: float) -> float | None:
+        return now
+
+    def frame_dropped(self, reason: str) -> None:
+        self.dropped.append(reason)
 
     def views(self) -> list[Hashable]:
         return self.watched
