@@ -7,14 +7,14 @@ from server.media.audio_delay import lip_sync_delays
 from server.media.audio_relay import PACKET_SECONDS, AudioRelay
 from server.receiver.control_session import ControlSession
 from server.receiver.latency_meter import LatencyMeter
-from server.receiver.playout import PlayoutBuffer
+from server.receiver.playout_delay import PlayoutDelay
 
 
 class LipSync:
     """Sets the delay of sound and the required depth of playout from what was measured; once a second is enough."""
 
     def __init__(
-        self, latency: LatencyMeter, control: ControlSession, playout: PlayoutBuffer, audio: AudioRelay
+        self, latency: LatencyMeter, control: ControlSession, playout: PlayoutDelay, audio: AudioRelay
     ) -> None:
         self._latency = latency
         self._control = control

@@ -94,7 +94,7 @@ class Publication:
             self._settings.fps,
         )
         self.audio = AudioRelay(clock, self._settings.audio_bit_rate)
-        self._lip_sync = LipSync(self.latency, self._control, self._playout, self.audio)
+        self._lip_sync = LipSync(self.latency, self._control, self._playout.delay, self.audio)
         self._camera: CameraVideo | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._state: State = "waiting"
