@@ -16,8 +16,8 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class _Request:
     order: int
     deadline: float = field(compare=False)
     state: SourceState = field(compare=False)
-    vector: NDArray[np.float32] = field(compare=False)  # (139 + 3K,)
+    motion: Motion = field(compare=False)  # of one frame, NumPy arrays
     view: View = field(compare=False)
     moment: Moment = field(compare=False)
     asked: float = field(compare=False)
@@ -195,6 +195,7 @@ class RenderEngine:
     ) -> bool:
         """Ask for one picture; returns at once.
 
+        motion: of one frame, NumPy arrays
         moment: when the picture is shown, and after which others; no other thread may touch its filter
         deadline: seconds of the engine's clock; a request that has not begun by then is given up.
         `done` is called once on the event loop, with None when the picture was given up or failed.
@@ -202,9 +203,9 @@ class RenderEngine:
         Raises InputError for a motion of another number of keypoints or with values that are not finite: in a batch
         it would spoil the pictures of others.
         """
-        vector = motion.to_vector()
-        if vector.shape != (self.model.profile.motion_size,) or not np.isfinite(vector).all():
-            raise InputError(f"a motion of {self.model.profile.motion_size} finite scalars is needed")
+        keypoints = self.model.profile.keypoints
+        if motion.expression.shape != (keypoints, 3) or not all(np.isfinite(x).all() for x in _arrays(motion)):
+            raise InputError(f"a motion of {keypoints} keypoints and finite values is needed")
         with self._wake:
             if self._thread is None or self._stopping:
                 return False
@@ -213,7 +214,7 @@ class RenderEngine:
                 return False
             urgency = round(min(deadline, 1e9) / _SAME_TIME)
             tie_break, order = self._random.random(), next(self._order)
-            request = _Request(urgency, tie_break, order, deadline, state, vector, view, moment, self._clock(), done)
+            request = _Request(urgency, tie_break, order, deadline, state, motion, view, moment, self._clock(), done)
             heapq.heappush(self._requests, request)
             self._wake.notify()
         return True
@@ -307,7 +308,7 @@ class RenderEngine:
     def _render(self, batch: list[_Request]) -> None:
         begin = self._clock()
         try:
-            motions = Motion.from_vector(torch.from_numpy(np.stack([request.vector for request in batch])))
+            motions = _stack([request.motion for request in batch])
             with torch.inference_mode():
                 states, views = [r.state for r in batch], [r.view for r in batch]
                 frames = self.model.render(states, motions, views, [r.moment for r in batch])
@@ -336,3 +337,14 @@ class RenderEngine:
         except RuntimeError:
             # The loop was closed under the engine (interpreter shutdown): nobody is left to answer.
             _log.debug("answer dropped: the event loop is closed")
+
+
+def _arrays(motion: Motion) -> list[Any]:
+    return [getattr(motion, part.name) for part in fields(motion)]
+
+
+def _stack(motions: list[Motion]) -> Motion:
+    """Motions of one frame each, NumPy arrays, as a batch of tensors."""
+    return Motion(
+        *(torch.from_numpy(np.stack(parts, dtype=np.float32)) for parts in zip(*map(_arrays, motions), strict=True))
+    )
