@@ -1,4 +1,4 @@
-"""Amounts per time over a sliding window: bit rates and frame rates. Pure, told the time."""
+"""Amounts per time over a sliding window: bit rates and frame rates. Pure, takes the time."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ _SETTLE = 8.0
 """Seconds until the playout depth, the clock offset and the sound's delay have settled."""
 
 
-class _Whole:
-    """The portrait is a head crop already."""
+class _WholeImage:
+    """A crop that takes all: the portrait is a head crop already."""
 
     side = float(SIZE)
 
@@ -55,7 +55,7 @@ async def measure(seconds: float, fps: float, device: str, engine: Engine, threa
     clock = time.monotonic
     renderer = RenderEngine(model, EngineSettings(), clock)
     await renderer.start()
-    cache = SourceCache(renderer, find_crop=lambda _: _Whole())
+    cache = SourceCache(renderer, find_crop=lambda _: _WholeImage())
     publication = Publication("talker", renderer, cache, PublicationSettings(fps=fps), clock)
     receiving = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     watching: RTCPeerConnection | None = None
@@ -87,14 +87,14 @@ async def measure(seconds: float, fps: float, device: str, engine: Engine, threa
         await publication.close()
         await cache.close()
         await renderer.close()
-    heard = sound.median
+    sound_age = sound.median
     return {
         "trained_weights": trained,
         "engine": model.engine,
         "latency_ms_p50": None if picture is None else round(1000 * picture, 1),
         "latency_ms_p95": figures["latency_ms_p95"],
-        "lip_sync_ms": None if picture is None or heard is None else round(1000 * (heard - picture), 1),
-        "audio_ms_p50": None if heard is None else round(1000 * heard, 1),
+        "lip_sync_ms": None if picture is None or sound_age is None else round(1000 * (sound_age - picture), 1),
+        "audio_ms_p50": None if sound_age is None else round(1000 * sound_age, 1),
         "stages_ms": figures["stages"],
         "fps": figures["fps"],
         "freezes": figures["freezes"],

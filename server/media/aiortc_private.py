@@ -59,7 +59,8 @@ async def close_peer(peer: RTCPeerConnection) -> None:
     """Close a peer connection, also while it still connects.
 
     aiortc connects in a task that it forgets. `close` stops the receivers first, so a handshake that completes at that
-    moment starts them anew and nothing stops them again; or the task fails unheard. Here the task is ended first.
+    moment starts them anew and nothing stops them again; or the task fails and nobody reads its error. Here the task is
+    ended first.
     """
     connecting = {task for task in asyncio.all_tasks() if _connects(task, peer)}
     while connecting:
@@ -70,7 +71,7 @@ async def close_peer(peer: RTCPeerConnection) -> None:
         ended, connecting = await asyncio.wait(connecting, timeout=_CANCEL_AGAIN_SECONDS)
         for task in ended:
             if not task.cancelled():
-                task.exception()  # looked at: its failure is no news for a connection that is being closed
+                task.exception()  # read: its failure is no news for a connection that is being closed
     await peer.close()
 
 

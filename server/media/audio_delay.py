@@ -1,4 +1,4 @@
-"""Delay line for sound and the rule how long it must be, so that lips stay in sync. Pure: told the time.
+"""Delay line for sound and the rule how long it must be, so that lips stay in sync. Pure: takes the time.
 
 Browsers align sound and picture by the send times in RTCP sender reports (RFC 3550 section 6.4.1). So the two are in
 sync when sound leaves the receiver as long after its capture as the picture of the same instant.

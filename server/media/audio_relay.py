@@ -102,7 +102,7 @@ class AudioRelay:
         self._timer: asyncio.TimerHandle | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._levels: deque[float] = deque(maxlen=5)
-        self.released: Callable[[Packet], None] | None = None  # told of each packet as it leaves, for measurements
+        self.released: Callable[[Packet], None] | None = None  # called with each packet as it leaves
 
     @property
     def attached(self) -> bool:

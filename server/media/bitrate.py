@@ -1,4 +1,4 @@
-"""When to make a keyframe and how many bits to spend: two pure rules, told the time."""
+"""When to make a keyframe and how many bits to spend: two pure rules that take the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which encoded streams exist and who watches which: pure rules, told the time.
+"""Which encoded streams exist and who watches which: pure rules that take the time.
 
 A stream is one codec showing one view. Viewers with equal view and codec share it. A viewer alone on its stream takes
 the stream along when it turns the head (no new encoder, no keyframe); a viewer that shares one moves to another, and

@@ -46,12 +46,12 @@ class ControlSession:
         self._gone_after = gone_after
         self._channel: RTCDataChannel | None = None
         self._limit = RateLimit(50.0, 100.0)
-        self._heard: float | None = None
+        self._heard: float | None = None  # when the peer sent something last, seconds
         self._is_gone = False
         self._pings = 0
         self.sync = ClockSync()
         self.paused = False
-        self.sender_stages: dict[str, float] = {}  # milliseconds, as the sender reports them
+        self.sender_stages: dict[str, float] = {}  # median seconds, as the sender reports them
         self.malformed = 0
 
     def attach(self, channel: RTCDataChannel) -> None:
@@ -79,7 +79,7 @@ class ControlSession:
             self._is_gone = True
             self._gone()
 
-    def tell(self, statistics: dict[str, Any]) -> None:
+    def report(self, statistics: dict[str, Any]) -> None:
         """Send the receiver's figures, for the sender's status line."""
         self._send(serialize_statistics(statistics))
 
@@ -114,7 +114,7 @@ class ControlSession:
             case SenderState(paused=paused):
                 self.paused = paused
             case SenderStages(milliseconds=milliseconds):
-                self.sender_stages = milliseconds
+                self.sender_stages = {name: value / 1000 for name, value in milliseconds.items()}
             case None:
                 pass  # of a later version
 

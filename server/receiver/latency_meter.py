@@ -61,7 +61,7 @@ class LatencyMeter:
         if arrival is not None:
             stages = self._control.sender_stages
             sent = sum(stages.get(name, 0.0) for name in ("capture", "extract", "encode"))
-            self._measure("network", max(arrival - sent / 1000, 0.0))
+            self._measure("network", max(arrival - sent, 0.0))
             self._measure("playout", max(times.played - times.captured - arrival, 0.0))
         self._measure("total", now - times.captured)
 

@@ -32,7 +32,7 @@ class LipSync:
         transit = (self._control.sync.round_trip_ms or 0.0) / 2000.0
         # A packet leaves when its 20 ms are full, and aiortc decodes it when four more have come.
         sound = PACKET_SECONDS * (1 + AUDIO_HOLD_PACKETS) + transit
-        sound += self._control.sender_stages.get("audio", 0.0) / 1000.0
+        sound += self._control.sender_stages.get("audio", 0.0)
         natural = self._playout.natural_depth
         waits = max(self._playout.required_depth - natural, 0.0)
         delays = lip_sync_delays(picture - waits, sound)

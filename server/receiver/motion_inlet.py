@@ -54,7 +54,7 @@ class MotionInlet:
         self._clock = clock
         self._metrics = metrics
         self._acknowledge_every = acknowledge_every
-        self._acknowledged = float("-inf")
+        self._acknowledged = float("-inf")  # when, seconds
         self._channel: RTCDataChannel | None = None
         self._decoder: Decoder | None = None
         # Twice the highest frame rate a camera has, one frame a message.

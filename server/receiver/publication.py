@@ -176,8 +176,10 @@ class Publication:
     def statistics(self) -> dict[str, Any]:
         """JSON-ready numbers of the last seconds: what the page's numbers panel shows."""
         now = self._clock()
-        stages = {name: round(ms, 1) for name, ms in self._control.sender_stages.items()}
-        stages |= {name: round(1000 * seconds, 1) for name, seconds in self.latency.medians.items()}
+        stages = {
+            name: round(1000 * seconds, 1)
+            for name, seconds in (self._control.sender_stages | self.latency.medians).items()
+        }
         total = self.latency.total_95
         round_trip = self._control.sync.round_trip_ms
         offset = self._control.sync.offset_ms
@@ -250,7 +252,7 @@ class Publication:
         self._update_state()
         if self.kind == "motion":
             figures = self.statistics()
-            self._control.tell({name: figures[name] for name in ("fps", "state", "loss_percent", "viewers")})
+            self._control.report({name: figures[name] for name in ("fps", "state", "loss_percent", "viewers")})
 
     def _update_state(self) -> None:
         state: State = "waiting"
