@@ -16,6 +16,7 @@ from aiortc.mediastreams import MediaStreamError
 from av.audio.codeccontext import AudioCodecContext
 
 from server.media.audio_delay import DelayLine
+from server.media.delayed_release import DelayedRelease
 from server.media.queued_track import Packet, QueuedTrack
 
 SAMPLE_RATE = 48_000
@@ -96,10 +97,9 @@ class AudioRelay:
     def __init__(self, clock: Callable[[], float], bit_rate: int = 48_000) -> None:
         self._clock = clock
         self._bit_rate = bit_rate
-        self._line: DelayLine[Packet] = DelayLine()
+        self._delayed: DelayedRelease[Packet] = DelayedRelease(DelayLine(), self._release, clock)
         self._viewers: set[AudioTrack] = set()
         self._reader: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._levels: deque[float] = deque(maxlen=5)
         self.released: Callable[[Packet], None] | None = None  # called with each packet as it leaves
@@ -118,11 +118,11 @@ class AudioRelay:
     @property
     def delay(self) -> float:
         """Seconds that sound waits in the delay line now."""
-        return self._line.delay
+        return self._delayed.line.delay
 
     def set_delay(self, seconds: float) -> None:
         """Seconds that sound should wait; approached smoothly."""
-        self._line.set_delay(seconds)
+        self._delayed.line.set_delay(seconds)
 
     def attach(self, track: MediaStreamTrack) -> None:
         """Read this track from now on, instead of an earlier one."""
@@ -142,9 +142,7 @@ class AudioRelay:
         if reader is not None:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._delayed.cancel()
         for viewer in list(self._viewers):
             viewer.stop()
         pool, self._pool = self._pool, None
@@ -169,23 +167,13 @@ class AudioRelay:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(1, thread_name_prefix="audio-encoder")
             arrived = self._clock()
-            for packet in await loop.run_in_executor(self._pool, encoder.encode, frame):
-                self._line.push(packet, arrived)
-            self._release()
+            self._delayed.push(await loop.run_in_executor(self._pool, encoder.encode, frame), arrived)
 
-    def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        now = self._clock()
-        for packet in self._line.due(now):
-            if self.released is not None:
-                self.released(packet)
-            for viewer in list(self._viewers):
-                viewer.offer(packet)
-        due = self._line.next_due()
-        if due is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(due - now, 0.001), self._release)
+    def _release(self, packet: Packet, _: float) -> None:
+        if self.released is not None:
+            self.released(packet)
+        for viewer in list(self._viewers):
+            viewer.offer(packet)
 
 
 def _power(frame: av.AudioFrame) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import av
@@ -12,6 +11,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from server.media.audio_delay import DelayLine
 from server.media.broadcast import Broadcast
+from server.media.delayed_release import DelayedRelease
 from server.media.encoder import CLOCK_RATE
 from server.media.picture import Planes, TimedPicture
 
@@ -26,12 +26,12 @@ class CameraVideo:
         self._broadcast = broadcast
         self._clock = clock
         self._spacing = 0.75 / fps  # a quarter of tolerance for uneven cameras
-        self._line: DelayLine[Planes] = DelayLine(capacity=8)
-        self._line.set_delay(delay)
+        line: DelayLine[Planes] = DelayLine(capacity=8)
+        line.set_delay(delay)
+        self._delayed = DelayedRelease(line, self._release, clock)
         self._origin = clock()
         self._last_at: float | None = None
         self._taken_at = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
         self.received = 0
 
     @property
@@ -51,26 +51,17 @@ class CameraVideo:
                 self._last_at = now
                 if self._broadcast.viewers and now - self._taken_at >= self._spacing:
                     self._taken_at = now
-                    self._line.push(_planes(frame), now)
-                    self._release()
+                    self._delayed.push([_planes(frame)], now)
         except MediaStreamError:
             return
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._delayed.cancel()
 
-    def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        now = self._clock()
-        for picture in self._line.due(now):
-            # A camera has one view, whatever its viewers asked for while it was a face.
-            for view in self._broadcast.views():
-                self._broadcast.show(view, TimedPicture(picture, round((now - self._origin) * CLOCK_RATE)))
-        due = self._line.next_due()
-        if due is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(due - now, 0.001), self._release)
+    def _release(self, planes: Planes, now: float) -> None:
+        picture = TimedPicture(planes, round((now - self._origin) * CLOCK_RATE))
+        # A camera has one view, whatever its viewers asked for while it was a face.
+        for view in self._broadcast.views():
+            self._broadcast.show(view, picture)
 
 
 def _planes(frame: av.VideoFrame) -> Planes:
