@@ -14,11 +14,13 @@ export PYTHONUNBUFFERED := 1
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.ready  ## make .venv with everything that a call and the tests need
+setup: $(VENV)/.ready  ## make .venv with everything that a call and the tests need, and the command .venv/bin/visavis
 
-$(VENV)/.ready: requirements.txt requirements-dev.txt
+# The editable install makes the command visavis. setuptools is there already (requirements-dev.txt): nothing more to fetch.
+$(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 browser:  # Debian's Chromium and Node for the browser tests, where they are missing and can be installed
@@ -29,7 +31,7 @@ browser:  # Debian's Chromium and Node for the browser tests, where they are mis
 	else echo "make test drives Chromium and Node; please install the packages chromium and nodejs" >&2; exit 1; fi
 
 call: setup  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
-	$(BIN)/python -m server call --source "$(SOURCE)" --room "$(ROOM)" --port "$(PORT)"
+	$(BIN)/visavis call --source "$(SOURCE)" --room "$(ROOM)" --port "$(PORT)"
 
 test: setup browser lint types web unit  ## lint, types, and all tests, the browser ones included
 
@@ -48,8 +50,8 @@ unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 bench: setup  ## performance of this machine, as JSON
-	$(BIN)/python -m model bench --json
-	$(BIN)/python -m server bench --viewers 3 --json
+	$(BIN)/visavis bench --json
+	$(BIN)/visavis bench-call --viewers 3 --json
 
 teacher:  ## the training teacher's own environment, .venv-teacher
 	test -x .venv-teacher/bin/python || $(PYTHON) -m venv .venv-teacher
@@ -60,4 +62,4 @@ portrait: setup  ## record the built-in talker anew from CLIP, a film of somebod
 	$(BIN)/python -m server.benchmark.record_portrait "$(CLIP)"
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .venv-teacher out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-teacher out visavis.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,13 +6,17 @@ import sys
 
 from model.command_line import run_command
 
-COMMANDS = ("encode", "decode", "info", "prepare", "train", "evaluate", "rd", "bench", "weights")
+COMMANDS = {
+    name: f"model.commands.{name}"
+    for name in ("encode", "decode", "info", "prepare", "train", "evaluate", "rd", "bench", "weights")
+}
+"""Names of the commands and their modules."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit status (2 and one line on stderr for expected errors)."""
     description = "visavis: a talking head as motion instead of pixels. The codec and the model as file tools."
-    return run_command("model", description, COMMANDS, arguments)
+    return run_command("python -m model", description, COMMANDS, arguments)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -22,7 +22,7 @@ LINES = [
 def test_help_lists_every_command_with_its_summary(
     package: str,
     main: Callable[[list[str]], int],
-    commands: tuple[str, ...],
+    commands: Mapping[str, str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as status:
@@ -30,8 +30,9 @@ def test_help_lists_every_command_with_its_summary(
     # Wrapped lines are joined again; they break at spaces and after hyphens.
     shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
     assert status.value.code == 0
-    for name in commands:
-        assert f"{name} {importlib.import_module(f'{package}.commands.{name}').HELP}" in shown
+    for name, module in commands.items():
+        assert module == f"{package}.commands.{name}"
+        assert f"{name} {importlib.import_module(module).HELP}" in shown
 
 
 @pytest.mark.parametrize("error", [InputError("no such thing"), KeyboardInterrupt()])
