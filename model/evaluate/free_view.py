@@ -46,8 +46,7 @@ def sweep(
     views = [View(yaw=yaw, pitch=pitch) for pitch in pitches for yaw in yaws]
     source = clip.source_frame
     state = enrol(head, source)
-    vectors = np.broadcast_to(state.motion.to_vector(), (len(views), head.profile.motion_size))
-    frames = render(head, state, Motion.from_vector(vectors.copy()), views)
+    frames = render(head, state, Motion.concatenate([state.motion.to_numpy()] * len(views)), views)
     asked, read = _poses(networks, source, frames, views)
     csims = _likeness(networks, source, frames)
     return [Turned(clip.name, *row) for row in zip(views, frames, asked, read, csims, strict=True)]

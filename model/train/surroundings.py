@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Floats
+from model.keypoint_layout import KeypointLayout
 from model.media.atomic_file import complete_file
 from model.motion import Motion, background_since, turned_and_sized
 from model.registration.background import BackgroundTracker
 from model.registration.body import BodyTracker
-from model.registration.similarity import Picture, thumbnail
+from model.registration.similarity import GreyPyramid, thumbnail
 from model.train.correspondence import pixel_motion
-
-Floats = NDArray[np.float32]
 
 KNOWN = 2.0
 """Pixels of 256 by which the background of a clip may be missed between two frames, median over the background."""
@@ -66,13 +66,13 @@ def _followed(small: NDArray[np.uint8], motions: Motion, source: int) -> tuple[F
     places = np.zeros((2, len(small), 4), np.float32)
     for later in (range(source + 1, len(small)), range(source - 1, -1, -1)):
         behind = BackgroundTracker()
-        picture = Picture(small[source])
+        picture = GreyPyramid(small[source])
         behind.follow(picture, motions[source])
         start = behind.backdrop()
-        # No extractor is there yet to say where to look: the only point there is lies in the head, which is a guess.
-        body = BodyTracker(picture, motions[source], 1)
+        # There is no extractor yet to place the body: the only point there is lies in the head, which is a guess.
+        body = BodyTracker(picture, motions[source], KeypointLayout(1, body_count=1))
         for index in later:
-            picture = Picture(small[index])
+            picture = GreyPyramid(small[index])
             places[0, index] = behind.follow(picture, motions[index], start)
             body.follow(picture, motions[index])
             places[1, index] = body.place if body.measured else np.nan

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.motion import Motion, View
-from model.temporal_filter import Moment, TemporalFilter
+from model.temporal_filter import FrameTime, TemporalFilter
 from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.media.broadcast import Broadcast
 from server.receiver.lost_mark import draw_held
@@ -190,8 +190,8 @@ class MotionVideo:
 
         # A picture that has not begun two intervals after its time is overtaken by later ones.
         deadline = now + 2 * self._interval
-        moment = Moment(self._filters.setdefault(view, TemporalFilter()), now)
-        if self._engine.submit(state, played.motion, View(yaw, pitch, roll), moment, deadline, done):
+        frame_time = FrameTime(self._filters.setdefault(view, TemporalFilter()), now)
+        if self._engine.submit(state, played.motion, View(yaw, pitch, roll), frame_time, deadline, done):
             self._in_flight.add(view)
         else:
             self._drop("busy")

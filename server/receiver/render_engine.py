@@ -27,7 +27,7 @@ from torch import Tensor
 from model.errors import InputError, VisavisError
 from model.media.colour import rgb_to_yuv420p
 from model.motion import Motion, View
-from model.temporal_filter import Moment
+from model.temporal_filter import FrameTime
 from server.receiver.observer import Observer, SilentObserver
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Model(Protocol):
         states: list[SourceState],
         motions: Motion,
         views: list[View] | None = None,
-        moments: list[Moment] | None = None,
+        frame_times: list[FrameTime] | None = None,
     ) -> Tensor: ...
 
 
@@ -113,7 +113,7 @@ class _Request:
     state: SourceState = field(compare=False)
     vector: NDArray[np.float32] = field(compare=False)  # (139 + 3K,)
     view: View = field(compare=False)
-    moment: Moment = field(compare=False)
+    frame_time: FrameTime = field(compare=False)
     asked: float = field(compare=False)
     done: Callable[[Rendered | None], None] = field(compare=False)
 
@@ -191,13 +191,13 @@ class RenderEngine:
         state: SourceState,
         motion: Motion,
         view: View,
-        moment: Moment,
+        frame_time: FrameTime,
         deadline: float,
         done: Callable[[Rendered | None], None],
     ) -> bool:
         """Ask for one picture; returns at once.
 
-        moment: when the picture is shown, and after which others; no other thread may touch its filter
+        frame_time: when the picture is shown, and after which others; no other thread may touch its filter
         deadline: seconds of the engine's clock; a request that has not begun by then is given up.
         `done` is called once on the event loop, with None when the picture was given up or failed.
         False when the engine is closed or its queue is full; `done` is not called then.
@@ -215,7 +215,7 @@ class RenderEngine:
                 return False
             urgency = round(min(deadline, 1e9) / _SAME_TIME)
             lot, order = self._random.random(), next(self._order)
-            request = _Request(urgency, lot, order, deadline, state, vector, view, moment, self._clock(), done)
+            request = _Request(urgency, lot, order, deadline, state, vector, view, frame_time, self._clock(), done)
             heapq.heappush(self._requests, request)
             self._wake.notify()
         return True
@@ -312,7 +312,7 @@ class RenderEngine:
             motions = Motion.from_vector(torch.from_numpy(np.stack([request.vector for request in batch])))
             with torch.inference_mode():
                 states, views = [r.state for r in batch], [r.view for r in batch]
-                frames = self.model.render(states, motions, views, [r.moment for r in batch])
+                frames = self.model.render(states, motions, views, [r.frame_time for r in batch])
                 # One download for the whole batch; planes are half the bytes of RGB.
                 planes = rgb_to_yuv420p(frames).cpu().numpy()
         except Exception:
