@@ -1,6 +1,6 @@
 """`KeypointLayout`: which of a profile's keypoints belong to the face, to the head and to the body.
 
-The one place where the order of keypoints is said. Every list of K keypoints begins with those of the face, which the
+The order of keypoints is defined here alone. Every list of K keypoints begins with those of the face, which the
 landmark teacher guides; those of hair, neck and what else follows the head come next; those of the body come last.
 Face and remaining head together are the head: its keypoints turn with R, x = s (R x_c + delta) + t. The body's do not
 turn with the head: their canonical place is the origin, so x = s delta + t, wherever the head looks.

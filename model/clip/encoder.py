@@ -46,7 +46,7 @@ FRAMES_PER_MESSAGE = 25
 """A message of a file holds a second: its header costs half a byte a frame, and a cut file loses less than a second."""
 
 CROP_EVERY = 5
-"""The head is looked for in each fifth frame."""
+"""The head is searched in each fifth frame."""
 
 Progress = Callable[[Iterable[TimedFrame], str, int | None], Iterable[TimedFrame]]
 """Wraps an iteration over frames, given what it does and how many there are."""

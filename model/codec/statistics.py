@@ -1,6 +1,6 @@
 """What the codec knows about motion before a call: a basis for the deformation and how far each coefficient moves.
 
-The deformation (the 3K values of the expression delta and the 128 of the shifts) is rotated into its Karhunen-Loeve
+The deformation (the 3K values of the expression delta, the 128 of the residual flow) is rotated into its Karhunen-Loeve
 basis, fitted within clips, so that few coefficients carry a talking face. Each coefficient, and each pose scalar, has a
 unit (its quantiser step at step index 0) and a Laplace width per elapsed time, as an integer in quarter octaves, for
 integers decide how bits are read. The arrays travel in the weights file under `codec.`: a model and its statistics
@@ -24,7 +24,7 @@ POSE_SCALARS = 11
 log size and roll of the background."""
 
 RESIDUAL_FLOW_SCALARS = 128
-"""Scalars of the shifts, behind the expression."""
+"""Scalars of the residual flow, behind the expression."""
 
 MAX_KEYPOINTS = 64
 """With more, one frame of the worst motion would not fit into a message."""
@@ -160,7 +160,7 @@ class MotionStatistics:
         if not usable:
             raise ValueError("codec statistics need at least one clip of two frames")
         mean = np.mean([clip.mean(0) for clip, _ in usable], 0)
-        # What stands still, and what is not shifted, is to be decoded as that, and not as nearly that.
+        # What stands still, and where there is no residual flow, is to be decoded as that, and not as nearly that.
         mean[_BACKGROUND], mean[_RESIDUAL_FLOW] = 0.0, 0.0
         weight = np.ones(mean.size - POSE_SCALARS) if importance is None else np.asarray(importance, np.float64)
         deformations = [(clip[:, POSE_SCALARS:] - mean[POSE_SCALARS:]) * weight for clip, _ in usable]

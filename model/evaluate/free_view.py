@@ -1,7 +1,7 @@
 """Free view: turn a head to poses that nobody performed and read back where it looks (arXiv 2011.15126, section 4.3).
 
 The landmark teacher reads the pose off the source frame and off every rendered one; asked for is R_u R of the first.
-The teacher itself is off by a degree or two, and by more towards profile.
+The teacher itself errs by a degree or two, and by more towards profile.
 """
 
 from __future__ import annotations

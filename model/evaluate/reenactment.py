@@ -1,7 +1,7 @@
 """Cross-identity reenactment: one person's source image in another person's motion (arXiv 2011.15126, section 4.2).
 
-There is no truth to compare with; what can be told is whether the rendered head keeps the source's identity and takes
-the driver's pose.
+There is no truth to compare with; what can be measured is whether the rendered head keeps the identity of the source
+and takes the pose of the driver.
 """
 
 from __future__ import annotations

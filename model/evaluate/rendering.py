@@ -34,7 +34,7 @@ def extract(head: TalkingHead, frames: Frames) -> Motion:
 
 
 def extract_clip(head: TalkingHead, frames: Frames, source: int, frame_rate: float) -> Motion:
-    """Motion of all frames of a clip (T, S, S, 3) since its frame `source`, as `encode` would tell it."""
+    """Motion of all frames of a clip (T, S, S, 3) since its frame `source`, as `encode` would measure it."""
     thumbnails = np.stack([thumbnail(frame) for frame in frames])
     return clip_motion(head, thumbnails, extract(head, frames), source, frames[source], frame_rate)
 

@@ -134,7 +134,7 @@ class GraphNetworks:
         return graph
 
     def _picture(self) -> Tensor:
-        """Noise (1, 3, S, S) in [0, 1] that is smooth enough to look like something."""
+        """Noise (1, 3, S, S) in [0, 1] that is smooth enough to resemble a picture."""
         with torch.inference_mode(False):
             coarse = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
             return nn.functional.interpolate(coarse, size=self._size, mode="bilinear", align_corners=False)

@@ -2,7 +2,7 @@
 
 No keypoint of a face shows it, and a renderer that assumes a background that stands still leaves it where the source
 image has it. So the sender measures it (`Motion.background`), by registering each frame's surroundings of the
-person with those of the source image. A background is held still unless many places in it say otherwise.
+person with those of the source image. A background is held still unless many blocks of it vote otherwise.
 """
 
 from __future__ import annotations

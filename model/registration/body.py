@@ -19,7 +19,7 @@ from model.registration.similarity import BlockVote, GreyPyramid, Level, from_he
 _NECK = (0.85, 0.5)  # below the head's middle, and half its width, in units of the head's scale
 _SLOPE = 2.2  # how fast what may be shoulders widens below the neck
 _VOTES = 4  # places that must have got better
-_FADE = 0.9  # of what was measured last, that still holds a frame later when nothing can be measured
+_FADE = 0.9  # of what was measured last, that is kept a frame later when nothing can be measured
 
 
 class BodyTracker:

@@ -204,11 +204,11 @@ class BlockVote:
     Single things that move, as the edge of the hair does before a bare wall, have few votes.
     """
 
-    def __init__(self, keys: list[Level], frames: list[Level], held: Floats, votes: int) -> None:
-        """`held`: the place that holds unless there are at least so many `votes` for another."""
+    def __init__(self, keys: list[Level], frames: list[Level], current: Floats, votes: int) -> None:
+        """`current`: the place that stays unless at least `votes` blocks prefer another."""
         key, frame = (next(level for level in levels if level.side == SIDE) for levels in (keys, frames))
         self._key, self._frame, self._votes = key, frame, votes
-        self._shown, self._residual = _residuals(key, frame, held)
+        self._shown, self._residual = _residuals(key, frame, current)
         self.overlap = float(self._shown.mean()) if len(self._shown) else 1.0
         blocks = SIDE // _BLOCK
         self._block = key.chosen // SIDE // _BLOCK * blocks + key.chosen % SIDE // _BLOCK
