@@ -331,3 +331,24 @@ def test_length_and_index_are_the_batchs() -> None:
     assert len(motion) == 3
     np.testing.assert_array_equal(motion[1:].expression, motion.expression[1:])
     assert motion[0].keypoints == 5
+
+
+def test_motions_are_stacked_joined_and_indexed_field_by_field() -> None:
+    one, two = random_motion(1), random_motion(2)
+    stacked, joined = Motion.stack([one, two]), Motion.concatenate([one, two[:1]])
+    np.testing.assert_array_equal(stacked.to_vector(), np.stack([one.to_vector(), two.to_vector()]))
+    np.testing.assert_array_equal(joined.to_vector(), np.concatenate([one.to_vector(), two.to_vector()[:1]]))
+    np.testing.assert_array_equal(stacked[1, 2].to_vector(), two[2].to_vector())
+    assert len(joined) == 4
+    tensors = Motion.stack([one.to_torch(), two.to_torch()])
+    assert isinstance(tensors.residual_flow, torch.Tensor)
+    np.testing.assert_array_equal(tensors.to_vector(), stacked.to_vector())
+    np.testing.assert_array_equal(tensors.flat().numpy(), stacked.to_vector())
+
+
+def test_fields_become_numpy_arrays_and_are_changed_one_by_one() -> None:
+    motion = random_motion(3)
+    arrays = motion.to_torch().to_numpy()
+    assert all(isinstance(field, np.ndarray) and field.dtype == np.float32 for field in fields_of(arrays))
+    np.testing.assert_array_equal(arrays.to_vector(), motion.to_vector())
+    np.testing.assert_array_equal(motion.map(lambda x: 2 * x).to_vector(), (2 * motion.to_vector()))
