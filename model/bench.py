@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.motion import Motion
-from model.registration.similarity import Picture, thumbnail
+from model.registration.similarity import GreyPyramid, thumbnail
 from model.talking_head import TalkingHead
 
 
@@ -41,7 +41,7 @@ def measure(head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
     """Keys: device, threads, extract_ms, align_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a GPU also
     `batches`.
 
-    align is what a sender does with the frames that it holds against the source image; `paper` holds none. Operations
+    align is what a sender does with the frames that it aligns to the source image; `paper` aligns none. Operations
     are counted in torch: of a head whose engine is torch alone.
     """
     result: dict[str, Any] = {
@@ -76,10 +76,10 @@ def _calls(head: TalkingHead) -> dict[str, Callable[[], object]]:
         "enrol": lambda: head.enrol(picture),
         "render": lambda: head.render([state], state.motion),
     }
-    small = Picture(thumbnail(picture[0].permute(1, 2, 0).numpy()))
+    small = GreyPyramid(thumbnail(picture[0].permute(1, 2, 0).numpy()))
     aligner = head.aligner(state, small)
     if aligner is not None:
-        motion = Motion.from_vector(state.motion.to_vector()[0])
+        motion = state.motion.to_numpy()[0]
         before = aligner(small, motion, None)
         calls["align"] = lambda: aligner(small, motion, before)
     return calls
@@ -92,7 +92,7 @@ def _batches(head: TalkingHead, gmac: float, repeats: int) -> dict[str, Any]:
     rows = {}
     for count in (1, 8, 32):
         states = [head.enrol(picture) for _ in range(count)]
-        motions = Motion.from_vector(torch.from_numpy(motion.to_vector()).repeat(count, 1))
+        motions = Motion.concatenate([motion] * count)
         seconds = _median_seconds(lambda s=states, m=motions: head.render(s, m), repeats, head.device)  # type: ignore[misc]
         fps = count / seconds
         rows[str(count)] = {"fps": round(fps, 1), "share_of_peak": round(fps * gmac * 2e9 / peak, 4)}

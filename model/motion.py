@@ -8,14 +8,15 @@ Keypoints  x = s (R x_c + delta) + t   (arXiv 2011.15126 eq. 2-3 with LivePortra
 Free view  R <- R_u R and t <- t_u + t (arXiv 2011.15126, section 3.3).
 Background b = e^z Z(roll) q + (x, y) is where the background point q of a reference frame lies: not of the paper, whose
            cameras stand still.
-Shifts     By how much further away from where keypoints and background say a picture's content comes from, on a grid of
-           8 x 8 places: not of the paper either.
+Residual   flow: by how much further away a picture's content comes from than keypoints and background say, on a grid of
+           8 x 8 places; not of the paper either.
 
 Every function accepts NumPy arrays (the wire side) or torch tensors (the networks), with any leading batch shape.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -30,12 +31,13 @@ POSE_SCALARS = 11
 """Scalars in front of the expression in `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z, and the four of the
 background: x, y, log size, roll."""
 
+RESIDUAL_FLOW_SIDE = 8
+"""Side of the residual flow grid; place (i, j) of it, row by row, is the centre of a square of the picture."""
 
-GRID = 8
-"""Side of the grid of `Motion.shifts`; place (i, j) of it, row by row, is the centre of a square of the picture."""
+RESIDUAL_FLOW_PLACES = RESIDUAL_FLOW_SIDE * RESIDUAL_FLOW_SIDE
 
-SHIFT_SCALARS = 2 * GRID * GRID
-"""Scalars behind the expression in `Motion.to_vector`: x and y of each shift."""
+RESIDUAL_FLOW_SCALARS = 2 * RESIDUAL_FLOW_PLACES
+"""Scalars behind the expression in `Motion.to_vector`: x and y of each place of the residual flow grid."""
 
 
 def _namespace(x: Array) -> Any:
@@ -56,37 +58,55 @@ class Motion:
     scale: Array  # (...)     1 = the size at which canonical keypoints are drawn
     expression: Array  # (..., K, 3) deformation delta of each keypoint, crop units at scale 1
     background: Array = None  # (..., 4) where the background lies: x, y (crop units), log size, roll; None: unmoved
-    shifts: Array = None  # (..., 64, 2) crop units, of source coordinates; None: none
+    residual_flow: Array = None  # (..., 64, 2) crop units, of source coordinates; None: none
 
     def __post_init__(self) -> None:
         xp = _namespace(self.translation)
         if self.background is None:
             still = xp.zeros_like(self.translation[..., :1])
             object.__setattr__(self, "background", xp.concatenate([still] * 4, -1))
-        if self.shifts is None:
+        if self.residual_flow is None:
             still = xp.zeros_like(self.translation[..., None, :2])
-            object.__setattr__(self, "shifts", xp.concatenate([still] * (GRID * GRID), -2))
+            object.__setattr__(self, "residual_flow", xp.concatenate([still] * RESIDUAL_FLOW_PLACES, -2))
 
     @property
     def keypoints(self) -> int:
         """K, the number of keypoints."""
         return int(self.expression.shape[-2])
 
+    def map(self, change: Callable[[Array], Array]) -> Motion:
+        """The motion with `change` applied to each field."""
+        return Motion(*(change(getattr(self, field.name)) for field in fields(self)))
+
     def __getitem__(self, index: Any) -> Motion:
         """Index the leading (batch) dimensions, as of an array."""
-        return Motion(*(getattr(self, field.name)[index] for field in fields(self)))
+        return self.map(lambda x: x[index])
 
     def __len__(self) -> int:
         return int(self.yaw.shape[0])
 
+    @staticmethod
+    def stack(motions: Sequence[Motion]) -> Motion:
+        """N motions of one batch shape (...) as one of batch shape (N, ...)."""
+        return _joined(motions, _namespace(motions[0].translation).stack)
+
+    @staticmethod
+    def concatenate(motions: Sequence[Motion]) -> Motion:
+        """Motions of batch shapes (N_i, ...) one behind the other, (sum of N_i, ...)."""
+        return _joined(motions, _namespace(motions[0].translation).concatenate)
+
+    def flat(self) -> Array:
+        """Wire order (..., 139 + 3K) as `to_vector` has it; keeps the array kind of the fields."""
+        xp = _namespace(self.translation)
+        pose = xp.stack([self.yaw, self.pitch, self.roll, self.scale], -1)
+        rows = [x.reshape(*x.shape[:-2], -1) for x in (self.expression, self.residual_flow)]
+        return xp.concatenate([pose, self.translation, self.background, *rows], -1)
+
     def to_vector(self) -> NDArray[np.float32]:
         """Flat wire order (..., 139 + 3K): yaw, pitch, roll, scale, t_x, t_y, t_z, the background's x, y, log size and
-        roll, then delta keypoint by keypoint, then shifts place by place.
+        roll, then delta keypoint by keypoint, then the residual flow place by place.
         """
-        pose = np.stack([_to_numpy(a) for a in (self.yaw, self.pitch, self.roll, self.scale)], -1)
-        place = [_to_numpy(a) for a in (self.translation, self.background)]
-        flat = [_to_numpy(a).reshape(*a.shape[:-2], -1) for a in (self.expression, self.shifts)]
-        return np.concatenate([pose, *place, *flat], -1).astype(np.float32)
+        return _to_numpy(self.flat())
 
     @staticmethod
     def from_vector(vector: Array) -> Motion:
@@ -95,8 +115,8 @@ class Motion:
         Raises ValueError when the last dimension is not 139 + 3K with K >= 1.
         """
         size = vector.shape[-1]
-        if size <= POSE_SCALARS + SHIFT_SCALARS or (size - POSE_SCALARS - SHIFT_SCALARS) % 3:
-            raise ValueError(f"a motion vector has {POSE_SCALARS + SHIFT_SCALARS} + 3K scalars, not {size}")
+        if size <= POSE_SCALARS + RESIDUAL_FLOW_SCALARS or (size - POSE_SCALARS - RESIDUAL_FLOW_SCALARS) % 3:
+            raise ValueError(f"a motion vector has {POSE_SCALARS + RESIDUAL_FLOW_SCALARS} + 3K scalars, not {size}")
         return Motion(
             yaw=vector[..., 0],
             pitch=vector[..., 1],
@@ -104,15 +124,21 @@ class Motion:
             scale=vector[..., 3],
             translation=vector[..., 4:7],
             background=vector[..., 7:POSE_SCALARS],
-            expression=vector[..., POSE_SCALARS:-SHIFT_SCALARS].reshape(*vector.shape[:-1], -1, 3),
-            shifts=vector[..., -SHIFT_SCALARS:].reshape(*vector.shape[:-1], GRID * GRID, 2),
+            expression=vector[..., POSE_SCALARS:-RESIDUAL_FLOW_SCALARS].reshape(*vector.shape[:-1], -1, 3),
+            residual_flow=vector[..., -RESIDUAL_FLOW_SCALARS:].reshape(*vector.shape[:-1], RESIDUAL_FLOW_PLACES, 2),
         )
 
     def to_torch(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Motion:
         """The same motion as torch tensors on `device`."""
-        return Motion(
-            *(torch.as_tensor(getattr(self, field.name), device=device, dtype=dtype) for field in fields(self))
-        )
+        return self.map(lambda x: torch.as_tensor(x, device=device, dtype=dtype))
+
+    def to_numpy(self) -> Motion:
+        """The same motion as NumPy arrays, float32."""
+        return self.map(_to_numpy)
+
+
+def _joined(motions: Sequence[Motion], join: Callable[[list[Array]], Array]) -> Motion:
+    return Motion(*(join([getattr(motion, field.name) for motion in motions]) for field in fields(Motion)))
 
 
 @dataclass(frozen=True)
@@ -210,7 +236,7 @@ def interpolate(a: Motion, b: Motion, weight: float) -> Motion:
         scale=line(a.scale, b.scale),
         expression=line(a.expression, b.expression),
         background=line(a.background, b.background),
-        shifts=line(a.shifts, b.shifts),
+        residual_flow=line(a.residual_flow, b.residual_flow),
     )
 
 
@@ -218,7 +244,7 @@ def transfer(driving: Motion, reference: Motion, source: Motion) -> Motion:
     """Motion that moves another person's `source` as `driving` has moved since `reference` (an avatar).
 
     Head rotation is absolute, so that the avatar looks where the driver looks; size, place and expression are relative,
-    because they carry the driver's identity. Background and shifts are the picture's and stay.
+    because they carry the driver's identity. Background and residual flow are the picture's and stay.
     """
     return Motion(
         yaw=driving.yaw,
@@ -228,7 +254,7 @@ def transfer(driving: Motion, reference: Motion, source: Motion) -> Motion:
         scale=source.scale * (driving.scale / reference.scale),
         expression=source.expression + (driving.expression - reference.expression),
         background=source.background + 0 * driving.background,  # of the driver's batch shape
-        shifts=source.shifts + 0 * driving.shifts,
+        residual_flow=source.residual_flow + 0 * driving.residual_flow,
     )
 
 

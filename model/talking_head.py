@@ -21,30 +21,47 @@ from torch import Tensor, nn
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
 from model.graphs.engine import Engine, graph_networks
-from model.graphs.networks import GraphNetworks
-from model.motion import POSE_SCALARS, SHIFT_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
+from model.keypoint_layout import KeypointLayout
+from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
-from model.networks.small.config import GUIDED, SMALL, VIEW_GAIN
+from model.networks.small.config import SMALL, VIEW_GAIN
 from model.registration.keypoint_tracker import Aligner, SmallAligner
-from model.registration.similarity import Picture
-from model.temporal_filter import Moment, doubted, turn
+from model.registration.similarity import GreyPyramid
+from model.temporal_filter import FrameTime, turn, uncertainty
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
 """The embedded default."""
 
 
+class Surface(Protocol):
+    """M alone, where a profile can say what moves each driving pixel."""
+
+    def __call__(
+        self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
+    ) -> tuple[Tensor, Tensor]:
+        """Flow (B, 2, G, G), source coordinates of driving pixels, and masks (B, K + 1, G, G), background first."""
+
+
 class Networks(Protocol):
-    """What a profile brings: F, L, H + Delta, and M with G."""
+    """What a profile brings: F, L, H + Delta, and M with G; and how they run."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether compiled graphs run what runs for each frame."""
+
+    @property
+    def surface(self) -> Surface | None:
+        """M alone, by which frames are aligned to a source image; None where a profile cannot."""
 
     def canonical(self, image: Tensor) -> CanonicalKeypoints: ...
 
     def motion(self, image: Tensor) -> Motion: ...
 
-    def appearance(self, image: Tensor) -> dict[str, Tensor]: ...
+    def appearance(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> dict[str, Tensor]: ...
 
     def synthesise(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
@@ -56,21 +73,24 @@ class Profile:
     """A named configuration as callers need to know it."""
 
     name: str
-    keypoints: int  # K
+    layout: KeypointLayout
     size: int  # picture side, pixels
-    body: int = 0  # the last keypoints, which are the body's and do not follow the head
     view_gain: float = 1.0  # by how much further a free view turns the head than is asked
-    face: int = 0  # the first keypoints, which are the face's; 0: it is not known which are
+
+    @property
+    def keypoints(self) -> int:
+        """K."""
+        return self.layout.count
 
     @property
     def motion_size(self) -> int:
         """Scalars of a motion vector, 139 + 3K."""
-        return POSE_SCALARS + 3 * self.keypoints + SHIFT_SCALARS
+        return POSE_SCALARS + 3 * self.keypoints + RESIDUAL_FLOW_SCALARS
 
 
 def small_profile() -> Profile:
     """The `small` profile."""
-    return Profile("small", SMALL.keypoints, SMALL.size, SMALL.body, VIEW_GAIN, len(GUIDED))
+    return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN)
 
 
 @dataclass(frozen=True)
@@ -100,7 +120,7 @@ class TalkingHead:
     def __init__(
         self,
         profile: Profile,
-        networks: nn.Module,
+        networks: SmallNetworks | PaperNetworks,
         statistics: MotionStatistics,
         weights_hash: str,
         device: torch.device | str = "cpu",
@@ -115,18 +135,15 @@ class TalkingHead:
         self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
         networks = networks.eval().requires_grad_(False)
         fold_batch_norm(networks)
-        # Channels-last is the layout in which 2D convolutions are fastest; the paper's are mostly 3D.
         networks = networks.to(self.device)
-        if isinstance(networks, SmallNetworks):
-            networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        nn.Module.to(networks, memory_format=networks.memory_format)  # type: ignore[call-overload]
         graphs = graph_networks(networks, profile.size, self.device, engine, threads)
-        self._networks: Networks = graphs or networks  # type: ignore[assignment]
-        self._aligning = graphs or (networks if isinstance(networks, SmallNetworks) else None)
+        self._networks: Networks = graphs or networks
 
     @property
     def engine(self) -> str:
         """What runs the networks of each frame: `torch` or `graphs`."""
-        return "graphs" if isinstance(self._networks, GraphNetworks) and self._networks.compiled else "torch"
+        return "graphs" if self._networks.compiled else "torch"
 
     @staticmethod
     def load(
@@ -188,8 +205,8 @@ class TalkingHead:
         """Features, canonical keypoints and motion of a source image, uint8 (3, S, S) or (1, 3, S, S) RGB."""
         x = self._picture(image if image.ndim == 4 else image[None])
         with self._precision():
-            features = self._networks.appearance(x)
             canonical, motion = self._networks.canonical(x), self._networks.motion(x)
+            features = self._networks.appearance(x, canonical, motion)
         return SourceState(canonical, motion, features)
 
     @torch.inference_mode()
@@ -199,24 +216,25 @@ class TalkingHead:
             motion = self._networks.motion(self._picture(frames))
         return motion.to_torch(self.device)
 
-    def aligner(self, state: SourceState, source: Picture) -> Aligner | None:
-        """What holds frames against a source image, to tell what motion lacks: M is compiled now, where it is to be.
+    def aligner(self, state: SourceState, source: GreyPyramid) -> Aligner | None:
+        """What aligns frames to a source image, to correct their motion: M is compiled now, where it is to be.
 
-        source: the image as frames are registered. None for a profile whose frames cannot be held against it.
+        source: the image as frames are registered. None for a profile whose frames cannot be aligned.
         """
-        networks = self._aligning
-        if networks is None:
+        surface = self._networks.surface
+        if surface is None:
             return None
 
-        def moves(driving: Motion) -> tuple[Tensor, Tensor]:
+        def surface_motion(driving: Motion) -> tuple[Tensor, Tensor]:
             with self._precision():
-                flow, masks = networks.surface(state.features, state.canonical, state.motion, driving)
+                flow, masks = surface(state.features, state.canonical, state.motion, driving)
             return flow.float(), masks.float()
 
         motion = state.motion.to_torch(self.device)
         with torch.inference_mode():
-            moves(motion)
-        return SmallAligner(moves, self.profile.body, state.canonical, motion, source, state.features["person"])
+            surface_motion(motion)
+        person = state.features["person"]
+        return SmallAligner(surface_motion, self.profile.layout, state.canonical, motion, source, person)
 
     @torch.inference_mode()
     def render(
@@ -224,27 +242,27 @@ class TalkingHead:
         states: Sequence[SourceState],
         motions: Motion,
         views: Sequence[View] | None = None,
-        moments: Sequence[Moment] | None = None,
+        frame_times: Sequence[FrameTime] | None = None,
     ) -> Tensor:
         """Frames uint8 (B, 3, S, S) RGB on the model's device: source b in motion b, seen from view b.
 
-        moments: to each frame what it follows; without them each stands for itself
+        frame_times: when each frame is shown, and in which view; without them each stands for itself
         Raises InputError when these differ in length or the keypoints in number.
         """
-        lengths = {len(given) for given in (states, motions, views, moments) if given is not None}
+        lengths = {len(given) for given in (states, motions, views, frame_times) if given is not None}
         if len(lengths) > 1:
-            raise InputError("one source state, one motion, one view and one moment per frame are needed")
+            raise InputError("one source state, one motion, one view and one frame time per frame are needed")
         if motions.keypoints != self.profile.keypoints:
             raise InputError(f"motion has {motions.keypoints} keypoints, the model {self.profile.keypoints}")
         driving = motions.to_torch(self.device)
         if views is not None and not all(view.is_identity for view in views):
             further = [view.turned_further(self.profile.view_gain) for view in views]
-            driving = _stack([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
+            driving = Motion.concatenate([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
         features, canonical, source = _batch(states)
         with self._precision():
             frame = self._networks.synthesise(features, canonical, source, driving).frame.float()
-        if moments is not None and self.profile.face:
-            frame = self._filtered(frame, states, canonical, source, driving, moments)
+        if frame_times is not None and self.profile.layout.face_count:
+            frame = self._filtered(frame, states, canonical, source, driving, frame_times)
         return (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
 
     def _filtered(
@@ -254,15 +272,15 @@ class TalkingHead:
         canonical: CanonicalKeypoints,
         source: Motion,
         driving: Motion,
-        moments: Sequence[Moment],
+        frame_times: Sequence[FrameTime],
     ) -> Tensor:
-        """Frames (B, 3, S, S), each after those that its filter has been told of."""
-        face = compose(canonical, driving)[:, : self.profile.face, :2]
-        doubts = doubted(turn(source, driving), face, frames.shape[-1])
+        """Frames (B, 3, S, S), each steadied by those that its view has shown before."""
+        face = compose(canonical, driving)[:, self.profile.layout.face, :2]
+        unsure = uncertainty(turn(source, driving), face, frames.shape[-1])
         return torch.stack(
             [
-                moment.filter.follow(frame, doubt, state, moment.at)
-                for frame, doubt, state, moment in zip(frames, doubts, states, moments, strict=True)
+                time.filter.follow(frame, share, state, time.at)
+                for frame, share, state, time in zip(frames, unsure, states, frame_times, strict=True)
             ]
         )
 
@@ -277,18 +295,14 @@ class TalkingHead:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
 
 
-def _untrained(name: str) -> tuple[nn.Module, Profile]:
+def _untrained(name: str) -> tuple[SmallNetworks | PaperNetworks, Profile]:
     """Networks of a profile as they are before training. Raises InputError for an unknown name."""
     if name == "small":
         return SmallNetworks(SMALL), small_profile()
     if name in PAPER_PROFILES:
         config = PAPER_PROFILES[name]
-        return PaperNetworks(config), Profile(name, config.keypoints, config.size)
+        return PaperNetworks(config), Profile(name, KeypointLayout(config.keypoints), config.size)
     raise InputError(f"unknown profile {name!r}; there are small, {', '.join(PAPER_PROFILES)}")
-
-
-def _stack(motions: Sequence[Motion]) -> Motion:
-    return Motion(*(torch.cat([getattr(m, field.name) for m in motions]) for field in fields(Motion)))
 
 
 def _batch(states: Sequence[SourceState]) -> tuple[dict[str, Tensor], CanonicalKeypoints, Motion]:

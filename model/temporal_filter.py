@@ -3,7 +3,7 @@
 Strands of hair and folds of clothes go where the source image says, but the further the head has turned from there, the
 less it knows of where each of them is by now, and what changes wrongly shows more than what changes a little late. So
 there, and outside the face, a frame keeps a share of the one before it. The face is never touched, nor is anything
-while the head looks as it does in the source image.
+while the head is turned as in the source image.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from torch import Tensor
 from model.motion import Motion, rotation_matrix
 from model.networks.grid import away_from_oval
 
-_KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where doubt is full
-_KNOWN, _UNKNOWN = 4.0, 14.0  # degrees of turn up to which nothing is doubted, and from which on all is
-_RIM = 0.15  # of the face's half axes, over which doubt begins
-_SIDE = 64  # pixels of doubt's picture before it is enlarged
+_KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where there is no confidence
+_KNOWN, _UNKNOWN = 4.0, 14.0  # degrees of turn up to which confidence is full, and from which on there is none
+_RIM = 0.15  # of the face's half axes, over which uncertainty begins
+_SIDE = 64  # pixels of the uncertainty before it is enlarged
 
 
 class TemporalFilter:
-    """Told of one viewer's frames, in order."""
+    """Filters one viewer's frames, in order."""
 
     def __init__(self) -> None:
         self._last: tuple[object, float, Tensor] | None = None
 
-    def follow(self, frame: Tensor, doubt: Tensor, source: object, at: float) -> Tensor:
+    def follow(self, frame: Tensor, uncertainty: Tensor, source: object, at: float) -> Tensor:
         """The frame (3, S, S) as it is to be shown.
 
-        doubt   (1, S, S) as `doubted` gives it
-        source  whose frame it is; with another one the filter begins anew
-        at      seconds; it begins anew as well where time goes back
+        uncertainty  (1, S, S) as `uncertainty` gives it
+        source       whose frame it is; with another one the filter begins anew
+        at           seconds; it begins anew as well where time goes back
         """
         if self._last is not None:
             before, then, last = self._last
             if before is source and at >= then:
-                frame = torch.lerp(frame, last, doubt * math.exp((then - at) / _KEPT))
+                frame = torch.lerp(frame, last, uncertainty * math.exp((then - at) / _KEPT))
         self._last = source, at, frame
         return frame
 
 
 @dataclass(frozen=True)
-class Moment:
+class FrameTime:
     """When a frame is shown, and after which others."""
 
-    filter: TemporalFilter  # told of the frames that one viewer sees
+    filter: TemporalFilter  # of the view that shows the frame
     at: float  # seconds
 
 
@@ -60,8 +60,8 @@ def turn(source: Motion, driving: Motion) -> Tensor:
     return torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1)))
 
 
-def doubted(turned: Tensor, face: Tensor, size: int) -> Tensor:
-    """How little is known of where what is not the face has gone: (B, 1, size, size) in [0, 1].
+def uncertainty(turned: Tensor, face: Tensor, size: int) -> Tensor:
+    """1 - confidence in where what is not the face has gone: (B, 1, size, size) in [0, 1].
 
     turned  (B,) degrees since the source image
     face    (B, N, 2) points of it in the picture, crop units

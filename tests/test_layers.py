@@ -26,9 +26,11 @@ MAY_IMPORT = {
     "model/face": {"model.face", "model.errors", "model.motion"},
     "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
     "model/media": {"model.media", "model.errors"},
-    "model/networks": {"model.networks", "model.motion"},
+    "model/networks": {"model.networks", "model.keypoint_layout", "model.motion"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},
-    "model/registration": {"model.registration", "model.motion", "model.networks"},
+    "model/registration": {
+        *("model.registration", "model.arrays", "model.keypoint_layout", "model.motion", "model.networks"),
+    },
     "model/source": {"model.source", "model.face", "model.motion", "model.networks.small.config", "model.talking_head"},
     "model/weights": {"model.weights", "model.media.atomic_file"},
     "server/media": {"server.media", "model.errors"},

@@ -21,12 +21,12 @@ from model.media.picture import read_picture
 from model.media.video import VideoWriter
 from model.motion import Motion, View, transfer
 from model.talking_head import SourceState, TalkingHead
-from model.temporal_filter import Moment, TemporalFilter
+from model.temporal_filter import FrameTime, TemporalFilter
 
 BATCH = 16
 
 ProgressCount = Callable[[int, int], None]
-"""Told how many more frames are done, and of how many."""
+"""Takes how many more frames are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ def decode_clip(
         sound = iter(vav.audio)
         waiting = next(sound, None)
         first = _motion(frames[:1])
-        shown = TemporalFilter()
+        view_filter = TemporalFilter()
         for start in range(0, len(frames), BATCH):
             batch = frames[start : start + BATCH]
             motion = _motion(batch)
             if avatar is not None:
-                motion = transfer(motion, first, Motion.from_vector(avatar.motion.to_vector()))
+                motion = transfer(motion, first, avatar.motion.to_numpy())
             driven = [states[f.source] if avatar is None else avatar for f in batch]
-            moments = [Moment(shown, float(at)) for at in times[start : start + len(batch)]]
-            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), moments)
+            shown_at = [FrameTime(view_filter, float(at)) for at in times[start : start + len(batch)]]
+            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at)
             for index, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy(), start):
                 while waiting is not None and waiting.start <= times[index] * AUDIO_RATE:
                     writer.sound(waiting.start, waiting.duration, waiting.data)

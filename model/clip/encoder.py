@@ -46,7 +46,7 @@ FRAMES_PER_MESSAGE = 25
 """A message of a file holds a second: its header costs half a byte a frame, and a cut file loses less than a second."""
 
 CROP_EVERY = 5
-"""The head is looked for in each fifth frame."""
+"""The head is searched in each fifth frame."""
 
 Progress = Callable[[Iterable[TimedFrame], str, int | None], Iterable[TimedFrame]]
 """Wraps an iteration over frames, given what it does and how many there are."""
@@ -73,7 +73,7 @@ class EncodeOptions:
 class _Extracted:
     """A clip as motion."""
 
-    vectors: NDArray[np.float32]  # (T, 139 + 3K)
+    motions: Motion  # (T,)
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
     source: NDArray[np.uint8]  # (S, S, 3)
@@ -162,7 +162,7 @@ def _extract(
     if options.source_frame is not None and not 0 <= options.source_frame < count:
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
     search = SourceSearch(head, count)
-    vectors: list[NDArray[np.float32]] = []
+    extracted: list[Motion] = []
     times: list[Fraction] = []
     end = Fraction(0)
     with ExitStack() as stack:
@@ -174,10 +174,10 @@ def _extract(
         frames = iter(progress(read_frames(path), "extract motion", count))
         while batch := list(islice(frames, BATCH)):
             crops = np.stack([crop.cut(timed.rgb(), size) for timed in batch])
-            vectors.append(head.extract(torch.from_numpy(crops).permute(0, 3, 1, 2)).to_vector())
-            for timed, picture, vector in zip(batch, crops, vectors[-1], strict=True):
+            extracted.append(head.extract(torch.from_numpy(crops).permute(0, 3, 1, 2)).to_numpy())
+            for index, (timed, picture) in enumerate(zip(batch, crops, strict=True)):
                 if options.source_frame is None:
-                    search.consider(len(times), picture, Motion.from_vector(vector))
+                    search.consider(len(times), picture, extracted[-1][index])
                 if reference is not None:
                     reference.frame(picture, timed.time, timed.duration)
                 small.write(thumbnail(picture).tobytes())
@@ -186,14 +186,14 @@ def _extract(
         chosen = search.best() if options.source_frame is None else options.source_frame
         if chosen is None:
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
-        motions = Motion.from_vector(np.concatenate(vectors))
+        motions = Motion.concatenate(extracted)
         small.flush()
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(times), THUMBNAIL, THUMBNAIL))
         duration = Fraction(len(times) / rate if rate else end)
         # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
         source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
         motions = clip_motion(head, thumbnails, motions, chosen, source, len(times) / float(duration))
-    return _Extracted(motions.to_vector(), times, duration, source)
+    return _Extracted(motions, times, duration, source)
 
 
 def _encode_motion(
@@ -221,7 +221,7 @@ def _messages(statistics: MotionStatistics, clip: _Extracted, step_index: int) -
     # Epoch 0: the same clip gives the same bytes.
     encoder = MotionEncoder(statistics, Rate(step_index, frames_per_message=FRAMES_PER_MESSAGE), chain=True, epoch=0)
     messages = []
-    for index, (vector, time) in enumerate(zip(clip.vectors, clip.times, strict=True)):
+    for index, (vector, time) in enumerate(zip(clip.motions.to_vector(), clip.times, strict=True)):
         if (message := encoder.encode(vector, round(time * 1000))) is not None:
             messages.append((index, message))
     if (message := encoder.flush()) is not None:

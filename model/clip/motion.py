@@ -1,42 +1,42 @@
-"""The motion of a whole clip as a file tells it: frames held against the source image, smoothed, and held once more.
+"""The motion of a whole clip: frames are aligned to the source image, their motion smoothed, and aligned once more.
 
 A file knows what comes next, a call does not: what trembles from frame to frame is taken out without any delay. And
-smoothed motion is a better guess than what the extractor says of one frame, so registration goes on from there.
+smoothed motion is a better guess than the extractor's of one frame, so the second alignment pass begins there.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES
 from model.registration.keypoint_tracker import Aligner
-from model.registration.similarity import Picture
-from model.registration.tracker import track
+from model.registration.similarity import GreyPyramid
+from model.registration.tracker import away_from, track
 from model.talking_head import TalkingHead
 
-Floats = NDArray[np.float32]
-
 _POSE = 0.06
-"""Seconds, one sigma, of head pose, background and shifts. What nods twice a second keeps three quarters of its way."""
+"""Seconds, one sigma, of head pose, background and residual flow: a nod twice a second keeps three quarters of its way.
+"""
 
 
 @dataclass(frozen=True)
-class _Calm:
+class _Bilateral:
     """Places nearby in time are averaged where they are near each other, too: a blink stays a blink."""
 
     time: float  # seconds, one sigma
     reach: float  # crop units, one sigma
 
 
-_FAST = _Calm(0.08, 0.01)  # eyes, brows, nose and mouth
-_SLOW = _Calm(0.12, 0.03)
+_FAST = _Bilateral(0.08, 0.01)  # eyes, brows, nose and mouth
+_SLOW = _Bilateral(0.12, 0.03)
 
 
 def clip_motion(
@@ -47,47 +47,48 @@ def clip_motion(
     image: NDArray[np.uint8],
     frame_rate: float,
 ) -> Motion:
-    """Motions (T,) of a clip, as extracted, put right.
+    """Motions (T,) of a clip, as extracted, corrected.
 
-    thumbnails  (T, 128, 128) of `registration.thumbnail`
+    thumbnails  (T, 128, 128) of `similarity.thumbnail`
     image       (S, S, 3) the frame `source`, which becomes the source image
     frame_rate  frames a second
-    A profile whose keypoints cannot be held against frames gets back what was extracted.
+    A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
     state = head.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
-    aligner = head.aligner(state, Picture(thumbnails[source]))
-    tracked = track(thumbnails, motions, source, head.profile.body, aligner)
+    aligner = head.aligner(state, GreyPyramid(thumbnails[source]))
+    tracked = track(thumbnails, motions, source, head.profile.layout, aligner)
     if aligner is None:
         return tracked
-    return _held_again(aligner, thumbnails, smoothed(tracked, state.keypoints(), frame_rate), source)
+    return _aligned_again(aligner, thumbnails, smoothed(tracked, state.keypoints(), frame_rate), source)
 
 
-def _held_again(aligner: Aligner, thumbnails: NDArray[np.uint8], motions: Motion, source: int) -> Motion:
-    """Motions (T,) put right once more, each from where it is."""
-    vectors, count = motions.to_vector(), len(thumbnails)
-    first = aligner(Picture(thumbnails[source]), motions[source], None)
-    for later in (range(source + 1, count), range(source - 1, -1, -1)):
+def _aligned_again(aligner: Aligner, thumbnails: NDArray[np.uint8], motions: Motion, source: int) -> Motion:
+    """Motions (T,) corrected once more, each from where it is."""
+    corrected = [motions[index] for index in range(len(thumbnails))]
+    first = aligner(GreyPyramid(thumbnails[source]), motions[source], None)
+    for later in away_from(source, len(thumbnails)):
         before = first
         for index in later:
             motion = motions[index]
-            start = replace(before, off=np.zeros_like(before.off), shifts=motion.shifts)
-            before = aligner(Picture(thumbnails[index]), motion, start)
-            vectors[index] = before.applied(motion).to_vector()
-    return Motion.from_vector(vectors)
+            unmoved = np.zeros_like(before.keypoint_correction)
+            start = replace(before, keypoint_correction=unmoved, residual_flow=motion.residual_flow)
+            before = aligner(GreyPyramid(thumbnails[index]), motion, start)
+            corrected[index] = before.applied(motion)
+    return Motion.stack(corrected)
 
 
 def smoothed(motions: Motion, canonical: CanonicalKeypoints, frame_rate: float) -> Motion:
-    """Motions (T,) that tremble less: pose, background and shifts by a Gaussian over time, keypoints by a bilateral
-    filter (Tomasi and Manduchi 1998).
+    """Motions (T,) that tremble less: pose, background and residual flow by a Gaussian over time, keypoints by a
+    bilateral filter (Tomasi and Manduchi 1998).
 
     canonical   (K, 3)
     frame_rate  frames a second
     """
     found = compose(canonical, motions)
-    places, fast = _calmed(found, _SLOW, frame_rate), list(FEATURES)
-    places[:, fast] = _calmed(found[:, fast], _FAST, frame_rate)
+    places, fast = _filtered(found, _SLOW, frame_rate), list(FEATURES)
+    places[:, fast] = _filtered(found[:, fast], _FAST, frame_rate)
     sigma = _POSE * frame_rate
-    pose = Motion(*(_smooth(getattr(motions, field.name), sigma) for field in fields(Motion)))
+    pose = motions.map(lambda x: _smooth(x, sigma))
     rigid = compose(canonical, replace(pose, expression=np.zeros_like(pose.expression)))
     expression = (places - rigid) / pose.scale[:, None, None]
     return replace(pose, expression=expression.astype(np.float32))
@@ -98,14 +99,14 @@ def _smooth(values: Floats, sigma: float) -> Floats:
     return np.asarray(gaussian_filter1d(values, sigma, axis=0, mode="nearest"), np.float32)
 
 
-def _calmed(places: Floats, calm: _Calm, frame_rate: float) -> Floats:
-    """Places (T, K, 3) of keypoints, each for itself."""
-    sigma, last = calm.time * frame_rate, len(places) - 1
+def _filtered(places: Floats, kernel: _Bilateral, frame_rate: float) -> Floats:
+    """Places (T, K, 3) of keypoints, each smoothed for itself."""
+    sigma, last = kernel.time * frame_rate, len(places) - 1
     total, weights = np.zeros_like(places), np.zeros_like(places[..., :1])
     for later in range(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1):
         other = places[np.clip(np.arange(len(places)) + later, 0, last)]
         gap = ((other - places) ** 2).sum(-1, keepdims=True)
-        weight = np.exp(-((later / sigma) ** 2) / 2 - gap / (2 * calm.reach**2))
+        weight = np.exp(-((later / sigma) ** 2) / 2 - gap / (2 * kernel.reach**2))
         total += weight * other
         weights += weight
     return np.asarray(total / weights, np.float32)

@@ -76,7 +76,7 @@ def _expected_kbps(frames_per_second: float, frames_per_message: int, repeat: in
 
 
 class StepControl:
-    """Holds a budget by the quantiser step: a pure state machine that is told how time passes.
+    """Holds a budget by the quantiser step: a pure state machine that takes the time.
 
     The average over about two seconds decides; the step changes by one quarter octave at most every 250 ms and never
     becomes finer than the rate's own.

@@ -1,6 +1,6 @@
 """What the codec knows about motion before a call: a basis for the deformation and how far each coefficient moves.
 
-The deformation (the 3K values of the expression delta and the 128 of the shifts) is rotated into its Karhunen-Loeve
+The deformation (the 3K values of the expression delta, the 128 of the residual flow) is rotated into its Karhunen-Loeve
 basis, fitted within clips, so that few coefficients carry a talking face. Each coefficient, and each pose scalar, has a
 unit (its quantiser step at step index 0) and a Laplace width per elapsed time, as an integer in quarter octaves, for
 integers decide how bits are read. The arrays travel in the weights file under `codec.`: a model and its statistics
@@ -23,8 +23,8 @@ POSE_SCALARS = 11
 """Scalars before the deformation, in the order of `Motion.to_vector`: yaw, pitch, roll, scale, t_x, t_y, t_z, and x, y,
 log size and roll of the background."""
 
-SHIFT_SCALARS = 128
-"""Scalars of the shifts, behind the expression."""
+RESIDUAL_FLOW_SCALARS = 128
+"""Scalars of the residual flow, behind the expression."""
 
 MAX_KEYPOINTS = 64
 """With more, one frame of the worst motion would not fit into a message."""
@@ -48,7 +48,7 @@ _FEWEST_CLIPS = 0.25  # share of the clips that a row must be fitted from
 _POSE_MEAN = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _POSE_UNITS = (0.5, 0.5, 0.5, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006, 0.35)
 _BACKGROUND = slice(7, POSE_SCALARS)  # lies at zero while the camera stands still
-_SHIFTS = slice(-SHIFT_SCALARS, None)
+_RESIDUAL_FLOW = slice(-RESIDUAL_FLOW_SCALARS, None)
 _DEFORMATION_UNIT = 0.02  # of an orthonormal coefficient, crop units
 _ARRAYS = ("mean", "importance", "basis", "units", "widths")
 
@@ -73,7 +73,7 @@ class MotionStatistics:
             "units": (size,),
             "widths": (INTRA + 1, size),
         }
-        if not 1 <= self.keypoints <= MAX_KEYPOINTS or (deformation - SHIFT_SCALARS) % 3:
+        if not 1 <= self.keypoints <= MAX_KEYPOINTS or (deformation - RESIDUAL_FLOW_SCALARS) % 3:
             raise WeightsError(f"codec statistics are for {size} scalars, not 139 + 3K with K up to {MAX_KEYPOINTS}")
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -92,7 +92,7 @@ class MotionStatistics:
     @property
     def keypoints(self) -> int:
         """K, the number of keypoints."""
-        return (self.size - POSE_SCALARS - SHIFT_SCALARS) // 3
+        return (self.size - POSE_SCALARS - RESIDUAL_FLOW_SCALARS) // 3
 
     def to_coefficients(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """Coefficients (..., N) in units of motion vectors (..., N)."""
@@ -131,7 +131,7 @@ class MotionStatistics:
     def default(keypoints: int) -> MotionStatistics:
         """Hand-set statistics for a model that has none yet: identity basis, widths of a mildly moving head."""
         pose = np.array([1.0, 1.0, 0.6, 0.5, 0.8, 0.8, 0.01, 0.3, 0.3, 0.1, 0.1])  # units in 40 ms
-        size = 3 * keypoints + SHIFT_SCALARS
+        size = 3 * keypoints + RESIDUAL_FLOW_SCALARS
         at_40_ms = np.concatenate([pose, np.full(size, 0.15)])
         growth = np.sqrt(np.minimum(np.array(_FIT_MS), 900.0) / 40.0)
         temporal = growth[:, None] * at_40_ms
@@ -160,8 +160,8 @@ class MotionStatistics:
         if not usable:
             raise ValueError("codec statistics need at least one clip of two frames")
         mean = np.mean([clip.mean(0) for clip, _ in usable], 0)
-        # What stands still, and what is not shifted, is to be decoded as that, and not as nearly that.
-        mean[_BACKGROUND], mean[_SHIFTS] = 0.0, 0.0
+        # What stands still, and where there is no residual flow, is to be decoded as that, and not as nearly that.
+        mean[_BACKGROUND], mean[_RESIDUAL_FLOW] = 0.0, 0.0
         weight = np.ones(mean.size - POSE_SCALARS) if importance is None else np.asarray(importance, np.float64)
         deformations = [(clip[:, POSE_SCALARS:] - mean[POSE_SCALARS:]) * weight for clip, _ in usable]
         within = np.mean([np.cov(d.T, bias=True) for d in deformations], 0)

@@ -19,7 +19,7 @@ from model.source.clip_choice import SourceSearch
 from model.talking_head import TalkingHead
 
 CROP_EVERY = 5
-"""The head is looked for in each fifth frame, as `encode` does."""
+"""The head is searched in each fifth frame, as `encode` does."""
 
 SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 

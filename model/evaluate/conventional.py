@@ -93,7 +93,7 @@ def code(frames: NDArray[np.uint8], codec: Codec, quality: int, fps: int = 25) -
     Raises InputError when this build of the libraries lacks the encoder or it gives back another number of frames.
     """
     count, height, width, _ = frames.shape
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 has no other way to be told to print errors only
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints errors only by no other way
     try:
         encoder = av.CodecContext.create(codec.encoder, "w")
         decoder = av.CodecContext.create(codec.decoder, "r")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.errors import InputError
+from model.motion import CanonicalKeypoints
 from model.networks.discriminator import Discriminator
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
@@ -77,11 +78,13 @@ def _costs(networks: PaperNetworks | SmallNetworks, image: Tensor) -> list[Modul
         macs.update(used)
         return result
 
+    def enrol() -> tuple[dict[str, Tensor], CanonicalKeypoints]:
+        canonical, still = networks.canonical(image), networks.motion(image)
+        return networks.appearance(image, canonical, still), canonical
+
     with torch.no_grad():
         motion = stage("extract", lambda: networks.motion(image))
-        features, canonical, _ = stage(
-            "enrol", lambda: (networks.appearance(image), networks.canonical(image), networks.motion(image))
-        )
+        features, canonical = stage("enrol", enrol)
         stage("render", lambda: networks.synthesise(features, canonical, motion, motion))
     rows = [ModuleCost(name, _parameters(child), macs.get(name, 0.0) / 1e9) for name, child in children.items()]
     return rows + stages

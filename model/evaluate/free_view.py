@@ -1,7 +1,7 @@
 """Free view: turn a head to poses that nobody performed and read back where it looks (arXiv 2011.15126, section 4.3).
 
 The landmark teacher reads the pose off the source frame and off every rendered one; asked for is R_u R of the first.
-The teacher itself is off by a degree or two, and by more towards profile.
+The teacher itself errs by a degree or two, and by more towards profile.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ def sweep(
     views = [View(yaw=yaw, pitch=pitch) for pitch in pitches for yaw in yaws]
     source = clip.source_frame
     state = enrol(head, source)
-    vectors = np.broadcast_to(state.motion.to_vector(), (len(views), head.profile.motion_size))
-    frames = render(head, state, Motion.from_vector(vectors.copy()), views)
+    frames = render(head, state, Motion.concatenate([state.motion.to_numpy()] * len(views)), views)
     asked, read = _poses(networks, source, frames, views)
     csims = _likeness(networks, source, frames)
     return [Turned(clip.name, *row) for row in zip(views, frames, asked, read, csims, strict=True)]

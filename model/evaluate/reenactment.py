@@ -1,7 +1,7 @@
 """Cross-identity reenactment: one person's source image in another person's motion (arXiv 2011.15126, section 4.2).
 
-There is no truth to compare with; what can be told is whether the rendered head keeps the source's identity and takes
-the driver's pose.
+There is no truth to compare with; what can be measured is whether the rendered head keeps the identity of the source
+and takes the pose of the driver.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from model.evaluate.clips import Clip
 from model.evaluate.identity import similarity
 from model.evaluate.rendering import enrol, extract, render
 from model.evaluate.scoring import Frames, Networks, Scores, head_angles
-from model.motion import Motion, transfer
+from model.motion import transfer
 from model.talking_head import TalkingHead
 
 
@@ -37,8 +37,7 @@ def reenact(head: TalkingHead, source: Clip, driving: Clip, networks: Networks, 
     shown = driving.frames[picks]
     state = enrol(head, source.source_frame)
     motions = extract(head, shown)
-    own = Motion.from_vector(state.motion.to_vector())
-    rendered = render(head, state, transfer(motions, motions[0:1], own))
+    rendered = render(head, state, transfer(motions, motions[0:1], state.motion.to_numpy()))
     scores: Scores = {"csim": None, "pose": None}
     if networks.landmarks is not None:
         a, in_a = networks.landmarks.landmarks(rendered, tracking=False)

@@ -12,7 +12,7 @@ from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
 from model.registration.similarity import thumbnail
 from model.talking_head import SourceState, TalkingHead
-from model.temporal_filter import Moment, TemporalFilter
+from model.temporal_filter import FrameTime, TemporalFilter
 
 # Frames are copied into tensors: decoders and broadcasting hand out arrays that cannot be written to.
 
@@ -26,15 +26,15 @@ def enrol(head: TalkingHead, frame: Frames) -> SourceState:
 
 def extract(head: TalkingHead, frames: Frames) -> Motion:
     """Motion of frames (T, S, S, 3), T >= 1, as NumPy arrays of batch shape (T,)."""
-    vectors = []
+    motions = []
     for start in range(0, len(frames), BATCH):
         batch = torch.from_numpy(np.array(frames[start : start + BATCH])).permute(0, 3, 1, 2)
-        vectors.append(head.extract(batch).to_vector())
-    return Motion.from_vector(np.concatenate(vectors))
+        motions.append(head.extract(batch).to_numpy())
+    return Motion.concatenate(motions)
 
 
 def extract_clip(head: TalkingHead, frames: Frames, source: int, frame_rate: float) -> Motion:
-    """Motion of all frames of a clip (T, S, S, 3) since its frame `source`, as `encode` would tell it."""
+    """Motion of all frames of a clip (T, S, S, 3) since its frame `source`, as `encode` would measure it."""
     thumbnails = np.stack([thumbnail(frame) for frame in frames])
     return clip_motion(head, thumbnails, extract(head, frames), source, frames[source], frame_rate)
 
@@ -56,8 +56,8 @@ def render(
         batch = slice(start, start + BATCH)
         motion = motions[batch].to_torch()
         seen_from = None if views is None else views[batch]
-        moments = None
+        times = None
         if frame_rate is not None:
-            moments = [Moment(shown, (start + i) / frame_rate) for i in range(len(motion))]
-        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from, moments)))
+            times = [FrameTime(shown, (start + i) / frame_rate) for i in range(len(motion))]
+        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from, times)))
     return np.concatenate(rendered)

@@ -92,7 +92,7 @@ class Truth:
 
     @cached_property
     def _faces(self) -> list[tuple[int, tuple[int, int, int, int], NDArray[np.float32]]]:
-        """(frame, box, embedding) of each frame that CSIM looks at and in which a face is found."""
+        """(frame, box, embedding) of each frame that CSIM compares and in which a face is found."""
         network = self.networks.identity
         assert network is not None
         faces = []

@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def load_networks(teacher: Teacher, say: Say) -> Networks:
-    """LPIPS, and the landmark teacher and the identity network where they are installed; `say` is told what is not.
+    """LPIPS, and the landmark teacher and the identity network where they are installed; `say` takes what is not.
 
     Raises WeightsError when the LPIPS weights are not in the cache.
     """

@@ -1,4 +1,4 @@
-"""A face in a frame, and the same face told by a head pose in crop units."""
+"""A face in a frame, and the same face from a head pose in crop units."""
 
 from __future__ import annotations
 

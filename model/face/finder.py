@@ -1,7 +1,7 @@
 """Finding faces with dlib's frontal detector (histograms of gradients, King 2009): built into dlib-bin, no download.
 
 The detector sees upright faces from 80 pixels and up to about 40 degrees to the side; its time goes with the number of
-pixels, 5 ms for 320 x 180. So a picture is searched coarse to fine, and a face that is known is looked for nearby.
+pixels, 5 ms for 320 x 180. So a picture is searched coarse to fine, and a face that is known is searched nearby.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LADDER = (320, 960, 1920)
 _MOST_ENLARGED = 3.0
 """Beyond that there is nothing more to see."""
 _SEARCHED_FACE = 120
-"""Height in pixels that a face being looked for nearby is resized to."""
+"""Height in pixels that the surroundings of a known face are resized to."""
 
 
 class HeadFinder:
@@ -86,7 +86,7 @@ class HeadFinder:
         return Box(float(x), float(y), float(height), float(score))
 
     def _search(self, grey: Image.Image, width: int, height: int, scale: float, least: float) -> list[Box]:
-        """Boxes in a frame width x height, looked for in its grey picture at `scale` times the frame's size."""
+        """Boxes in a frame width x height, found in its grey picture at `scale` times the frame's size."""
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = grey if size == grey.size else grey.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
         x, y = width / small.width, height / small.height
@@ -119,24 +119,24 @@ def clip_crop(frames: Iterable[NDArray[np.uint8]], finder: HeadFinder | None = N
     seen in more than half.
     """
     finder = finder or HeadFinder()
-    looked = searched = several = 0
+    seen = searched = several = 0
     faces: list[tuple[float, float, float]] = []
     last: Box | None = None
     width = height = 0
     for frame in islice(frames, 0, None, every):
         height, width = frame.shape[:2]
-        # Every fifth look goes over the whole frame, so that a second person is noticed.
-        face = finder.find_near(frame, last) if last is not None and looked % 5 else None
+        # Every fifth search goes over the whole frame, so that a second person is noticed.
+        face = finder.find_near(frame, last) if last is not None and seen % 5 else None
         if face is None:
             boxes = finder.find(frame, _LADDER[-1] if last is None else _LADDER[0])
             face = main_face(boxes)
             searched += 1
             several += are_several(boxes)
-        looked += 1
+        seen += 1
         if face is not None:
             faces.append((face.x, face.y, face.height))
             last = face
-    if not faces or len(faces) < 0.2 * looked:
+    if not faces or len(faces) < 0.2 * seen:
         raise NoFaceError("no face found in the clip: it must look at the camera for a good part of it")
     if several > 0.5 * searched:
         raise SeveralFacesError("several faces found in the clip where exactly one is needed")

@@ -25,7 +25,7 @@ class Finder(Protocol):
 
 
 class CropFollower:
-    """The crop for a stream of measured faces. Pure: told the faces and the time that passed.
+    """The crop for a stream of measured faces. Pure: takes the faces and the time that passed.
 
     The measured face is low-pass filtered, as the detector jitters by some percent. The crop rests while the filtered
     face stays within a dead-band around its middle; beyond that it glides to it like a critically damped spring, that
@@ -97,7 +97,7 @@ class HeadTracker:
     """Frame by frame to a steady crop. Not thread-safe; a frame costs nothing or one detection (5 to 10 ms).
 
     state     searching (no face so far), tracking, or lost (none for `patience` seconds)
-    several   whether another face was seen in the last look over the whole frame; the tallest is the one followed
+    several   whether another face was seen in the last search of the whole frame; the tallest is the one followed
     """
 
     def __init__(self, finder: Finder, every: int = 5, patience: float = 2.5) -> None:
@@ -130,13 +130,13 @@ class HeadTracker:
         """The crop for a frame uint8 (H, W, 3), `elapsed` seconds after the last one; None while no face is known."""
         height, width = frame.shape[:2]
         hint, self._hint = self._hint, None
-        looked = self._frames % self._every == 0
-        measured = self._detect(frame) if looked else None
+        searched = self._frames % self._every == 0
+        measured = self._detect(frame) if searched else None
         self._frames += 1
         if measured is None:
             self._unseen += elapsed
-            # At two frames a second the next look comes after the patience has run out: only a look in vain loses.
-            if looked and self.state == "tracking" and self._unseen > self._patience:
+            # At two frames a second the next search comes after the patience has run out: only a search in vain loses.
+            if searched and self.state == "tracking" and self._unseen > self._patience:
                 self.state, self._face = "lost", None
         else:
             self._unseen = 0.0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.graphs.runtime import Graph, GraphError
-from model.graphs.tracing import Extraction, Rendering, Surface, motion_vector, trace
+from model.graphs.tracing import ExtractionStage, RenderingStage, SurfaceStage, trace
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
@@ -53,9 +53,10 @@ class GraphNetworks:
         """(B, 3, S, S) in [0, 1] -> canonical keypoints (B, K, 3)."""
         return self._networks.canonical(image)
 
-    def appearance(self, image: Tensor) -> dict[str, Tensor]:
+    def appearance(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> dict[str, Tensor]:
         """(B, 3, S, S) in [0, 1] -> the features a receiver caches, laid out as the graph reads them."""
-        return {name: feature.contiguous() for name, feature in self._networks.appearance(image).items()}
+        features = self._networks.appearance(image, canonical, motion)
+        return {name: feature.contiguous() for name, feature in features.items()}
 
     def motion(self, image: Tensor) -> Motion:
         """(B, 3, S, S) in [0, 1] -> motion of batch shape (B,)."""
@@ -71,7 +72,7 @@ class GraphNetworks:
         graph = self._graph("dense motion", self._make_surface)
         if graph is None:
             return self._networks.surface(features, canonical, source, driving)
-        inputs = (canonical.points, motion_vector(source), motion_vector(driving), *features.values())
+        inputs = (canonical.points, source.flat(), driving.flat(), *features.values())
         found = _one_by_one(graph, *inputs)
         return found[:, :2], found[:, 2:]
 
@@ -82,7 +83,7 @@ class GraphNetworks:
         graph = self._graph("rendering", self._make_rendering)
         if graph is None:
             return self._networks.synthesise(features, canonical, source, driving)
-        inputs = (canonical.points, motion_vector(source), motion_vector(driving), *features.values())
+        inputs = (canonical.points, source.flat(), driving.flat(), *features.values())
         return Rendered(_one_by_one(graph, *inputs))
 
     def _graph(self, name: str, make: Callable[[], Graph]) -> Graph | None:
@@ -102,26 +103,26 @@ class GraphNetworks:
         return graph
 
     def _make_extraction(self) -> Graph:
-        return self._checked(Extraction(self._networks), (self._picture(),), MOTION_TOLERANCE)
+        return self._checked(ExtractionStage(self._networks), (self._picture(),), MOTION_TOLERANCE)
 
     def _make_surface(self) -> Graph:
         examples, names = self._examples()
-        return self._checked(Surface(self._networks, names), examples, SURFACE_TOLERANCE)
+        return self._checked(SurfaceStage(self._networks, names), examples, SURFACE_TOLERANCE)
 
     def _make_rendering(self) -> Graph:
         examples, names = self._examples()
-        return self._checked(Rendering(self._networks, names), examples, FRAME_TOLERANCE)
+        return self._checked(RenderingStage(self._networks, names), examples, FRAME_TOLERANCE)
 
     def _examples(self) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         """Arguments of what renders, and the names of the features, which come last."""
         picture = self._picture()
         with torch.inference_mode(False), torch.no_grad():
-            features = self.appearance(picture)
-            points = self._networks.canonical(picture).points
-            source = motion_vector(self._networks.motion(picture))
+            canonical, motion = self._networks.canonical(picture), self._networks.motion(picture)
+            features = self.appearance(picture, canonical, motion)
+        source = motion.flat()
         driving = source.clone()
         driving[:, 0] += 10.0  # degrees of yaw: the flows are to differ from the identity
-        return (points, source, driving, *features.values()), tuple(features)
+        return (canonical.points, source, driving, *features.values()), tuple(features)
 
     def _checked(self, module: nn.Module, examples: tuple[Tensor, ...], tolerance: float) -> Graph:
         """Compile, and compare with torch once: a wrong picture is worse than a slow one."""
@@ -133,7 +134,7 @@ class GraphNetworks:
         return graph
 
     def _picture(self) -> Tensor:
-        """Noise (1, 3, S, S) in [0, 1] that is smooth enough to look like something."""
+        """Noise (1, 3, S, S) in [0, 1] that is smooth enough to resemble a picture."""
         with torch.inference_mode(False):
             coarse = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
             return nn.functional.interpolate(coarse, size=self._size, mode="bilinear", align_corners=False)

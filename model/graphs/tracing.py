@@ -12,7 +12,7 @@ from model.motion import CanonicalKeypoints, Motion
 from model.networks.small import SmallNetworks
 
 
-class Extraction(nn.Module):
+class ExtractionStage(nn.Module):
     """H and Delta: picture (B, 3, S, S) in [0, 1] -> motion vectors (B, 139 + 3K), ordered as by `Motion.to_vector`."""
 
     def __init__(self, networks: SmallNetworks) -> None:
@@ -20,7 +20,9 @@ class Extraction(nn.Module):
         self.networks = networks
 
     def forward(self, picture: Tensor) -> Tensor:
-        return motion_vector(self.networks.motion(picture))
+        motion: Motion = self.networks.motion(picture)
+        vector: Tensor = motion.flat()
+        return vector
 
 
 class _OfSource(nn.Module):
@@ -42,25 +44,18 @@ class _OfSource(nn.Module):
         return named, CanonicalKeypoints(points), Motion.from_vector(source), Motion.from_vector(driving)
 
 
-class Rendering(_OfSource):
+class RenderingStage(_OfSource):
     """M and G: -> (B, 3, S, S)."""
 
     def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
         return self.networks.synthesise(*self.named(points, source, driving, features)).frame
 
 
-class Surface(_OfSource):
+class SurfaceStage(_OfSource):
     """M: -> where driving pixels come from, and to what they belong, (B, 2 + K + 1, 2G, 2G)."""
 
     def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
         return torch.cat(self.networks.surface(*self.named(points, source, driving, features)), 1)
-
-
-def motion_vector(motion: Motion) -> Tensor:
-    """`Motion.to_vector` for tensors that stay tensors: (B, 139 + 3K)."""
-    pose = torch.stack([motion.yaw, motion.pitch, motion.roll, motion.scale], -1)
-    deformation = [motion.expression.flatten(-2), motion.shifts.flatten(-2)]
-    return torch.cat([pose, motion.translation, motion.background, *deformation], -1)
 
 
 def trace(module: nn.Module, examples: tuple[Tensor, ...]) -> Any:

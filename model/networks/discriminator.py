@@ -19,7 +19,7 @@ class DiscriminatorConfig:
     """Widths of D."""
 
     widths: tuple[int, ...] = (64, 128, 256, 512)  # of the 4x4 convolutions; all but the last halve the picture
-    scales: int = 1  # discriminators, each looking at half the size of the one before
+    scales: int = 1  # discriminators, each on half the size of the one before
     leak: float = 0.2  # slope of the leaky ReLU
 
 

@@ -32,7 +32,7 @@ class HeadMotionConfig:
 
 
 class HeadMotionEstimator(nn.Module):
-    """The angles' signs are those of `model.motion`: the head pose loss holds them to a teacher that uses them."""
+    """The angles' signs are those of `model.motion`: the head pose loss compares them with a teacher that uses them."""
 
     def __init__(self, config: HeadMotionConfig, keypoints: int) -> None:
         super().__init__()

@@ -8,8 +8,9 @@ which M derives flow and occlusion, with which G draws the driving frame out of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from model.motion import CanonicalKeypoints, Motion, compose
@@ -60,6 +61,10 @@ class PaperNetworks(nn.Module):
     Images are RGB (B, 3, S, S) in [0, 1]; a `Motion` has batch shape (B,).
     """
 
+    compiled: ClassVar[bool] = False
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format  # most convolutions are 3D
+    surface: ClassVar[None] = None  # its masks belong to the volume, and no frame is aligned by them
+
     def __init__(self, config: PaperConfig) -> None:
         super().__init__()
         self.config = config
@@ -80,8 +85,8 @@ class PaperNetworks(nn.Module):
         motion: Motion = self.head_motion_estimator(image)
         return motion
 
-    def appearance(self, image: Tensor) -> dict[str, Tensor]:
-        """The feature volume of a source image: {"volume": (B, C, D, H, W)}."""
+    def appearance(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> dict[str, Tensor]:
+        """The feature volume of a source image, whatever its keypoints: {"volume": (B, C, D, H, W)}."""
         return {"volume": self.appearance_extractor(image)}
 
     def synthesise(

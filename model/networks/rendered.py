@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rendered:
-    """Pictures and, for looking at and for training, the fields that led to them."""
+    """Pictures and, for inspection and for training, the fields that led to them."""
 
     frame: Tensor  # (B, 3, S, S) RGB in [0, 1]
     flow: Tensor | None = None  # (B, H, W, 2) source x, y that each driving pixel reads, crop units [-1, 1]

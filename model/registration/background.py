@@ -1,8 +1,8 @@
 """How far the background has moved in a head's crop: a camera in a hand moves it, and so does a crop that glides.
 
-No keypoint of a face can tell, and a renderer that believes in a background that stands still leaves it where the
-source image has it. So the sender measures it (`Motion.background`), by registering each frame's surroundings of the
-person with those of the source image. A background is held still unless many places in it say otherwise.
+No keypoint of a face shows it, and a renderer that assumes a background that stands still leaves it where the source
+image has it. So the sender measures it (`Motion.background`), by registering each frame's surroundings of the
+person with those of the source image. A background is held still unless many blocks of it vote otherwise.
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Floats, Mask
 from model.motion import Motion, background_since
 from model.registration.similarity import (
-    Ballot,
+    BlockVote,
+    GreyPyramid,
     Level,
-    Mask,
-    Picture,
     after,
     corner_shift,
     from_head,
     has_moved,
     registered,
 )
-
-Floats = NDArray[np.float32]
 
 REACH = 40 / 128
 """How far a corner of the background may be moved, crop units: 40 pixels of 256.
@@ -51,7 +48,7 @@ class Backdrop:
 
 
 class BackgroundTracker:
-    """Told of the frames of one head in order, and which of them is the source image that they drive.
+    """Follows the background through the frames of one head, in order; any of them may become the source image.
 
     Pure: the same frames give the same motion. A frame is registered with the source image as long as enough of its
     background can be seen, so that errors do not add up; else with a frame on the way.
@@ -63,12 +60,12 @@ class BackgroundTracker:
         self._lost = 0
 
     def follow(
-        self, picture: Picture, motion: Motion, source: Backdrop | None = None, expected: Floats | None = None
+        self, picture: GreyPyramid, motion: Motion, source: Backdrop | None = None, expected: Floats | None = None
     ) -> Floats:
         """Where the background lies, (4,) as of `Motion.background`, since the source image or the first frame.
 
         picture   the frame
-        motion    of the head in it, no batch shape: where not to look
+        motion    of the head in it, no batch shape: its surroundings are the background
         source    what `backdrop` gave of the frame that is now the source image
         expected  (4,) how far the background has moved since the last frame, as far as is known: the crop moves it
         Within REACH: what goes further is given as far as that.
@@ -109,14 +106,14 @@ def _follow(key: Backdrop, seen: list[Level], last: Floats) -> tuple[Floats, flo
     place can be trusted.
     """
     guess = background_since(last, key.place)
-    ballot = Ballot(key.levels, seen, guess, _VOTES)
-    if ballot.settled():
-        return last, ballot.overlap, True
+    vote = BlockVote(key.levels, seen, guess, _VOTES)
+    if vote.settled():
+        return last, vote.overlap, True
     fit = registered(key.levels, seen, guess)
     if not has_moved(fit, guess):
-        return last, ballot.overlap, True
-    agreed = ballot.prefers(fit)
-    return (after(fit, key.place) if agreed else last), ballot.overlap, agreed
+        return last, vote.overlap, True
+    agreed = vote.prefers(fit)
+    return (after(fit, key.place) if agreed else last), vote.overlap, agreed
 
 
 def _free(motion: Motion, side: int) -> Mask:

@@ -1,8 +1,7 @@
 """Where the body has gone in a head's crop: shoulders and clothes below the chin, registered with the source image's.
 
-A motion extractor sees one frame, and shoulders at the edge of a crop have no landmarks; what it says of them is off by
-pixels. Two pictures tell to a fraction of one. The last keypoints of the `small` profile are the body's
-(`model.networks.small.config.BODY`): their canonical place is the origin, so x = s delta + t.
+A motion extractor sees one frame, and shoulders at the edge of a crop have no landmarks: it errs by pixels. Two
+pictures give their place to a fraction of one. `model.keypoint_layout` says which keypoints are the body's.
 """
 
 from __future__ import annotations
@@ -11,81 +10,80 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Floats, Mask
+from model.keypoint_layout import KeypointLayout
 from model.motion import Motion
-from model.registration.similarity import Ballot, Level, Mask, Picture, from_head, has_moved, moved, registered
-
-Floats = NDArray[np.float32]
+from model.registration.similarity import BlockVote, GreyPyramid, Level, from_head, has_moved, moved, registered
 
 _NECK = (0.85, 0.5)  # below the head's middle, and half its width, in units of the head's scale
 _SLOPE = 2.2  # how fast what may be shoulders widens below the neck
 _VOTES = 4  # places that must have got better
-_FADE = 0.9  # of what was measured last, that still holds a frame later when nothing can be measured
+_FADE = 0.9  # of what was measured last, that is kept a frame later when nothing can be measured
 
 
 class BodyTracker:
-    """Told of the frames that one source image drives, in order. Pure: the same frames give the same motion.
+    """Follows the body through the frames that one source image drives, in order.
 
-    Where nothing can be measured (plain clothes, a hand before them) the extractor's word holds, and what it was last
-    found to be off by fades.
+    Pure: the same frames give the same motion. Where nothing can be measured (plain clothes, a hand before them) the
+    extractor's motion holds, and the correction that was last measured fades.
     """
 
-    def __init__(self, source: Picture, motion: Motion, body: int) -> None:
-        """The source image, its motion (no batch shape), and how many of its keypoints are the body's."""
-        self._body = body
-        self._points = points_of(motion, body)
+    def __init__(self, source: GreyPyramid, motion: Motion, layout: KeypointLayout) -> None:
+        """The source image and its motion, no batch shape."""
+        self._layout = layout
+        self._points = points_of(motion, layout)
         self._key = source.levels(partial(_free, motion))
         self.place: Floats | None = None
         """Where the body of the last frame lies since the source image, (4,) as of `Motion.background`."""
-        self._off = np.zeros(4, np.float32)  # measured, less what the extractor said
+        self._correction = np.zeros(4, np.float32)  # measured place, less the extractor's
         self.measured = True
         """Whether the last frame's body was measured, and not taken from the extractor."""
 
-    def follow(self, picture: Picture, motion: Motion) -> Motion:
-        """The motion of a frame with the body's keypoints where they were seen to go."""
+    def follow(self, picture: GreyPyramid, motion: Motion) -> Motion:
+        """The motion of a frame with the body's keypoints where they are measured."""
         seen = picture.levels(lambda side: np.ones((side, side), bool))
-        said = np.zeros(4, np.float32)
-        said[:2] = (points_of(motion, self._body) - self._points).mean(0)
-        place = self._measured(seen, said)
+        extracted = np.zeros(4, np.float32)
+        extracted[:2] = (points_of(motion, self._layout) - self._points).mean(0)
+        place = self._measured(seen, extracted)
         self.measured = place is not None
         if place is not None:
-            self.place, self._off = place, place - said
-            return with_points(motion, moved(self._points, place))
-        self._off = self._off * np.float32(_FADE)
-        self.place = said + self._off
-        return self.carried(motion)
+            self.place, self._correction = place, place - extracted
+            return with_points(motion, moved(self._points, place), self._layout)
+        self._correction = self._correction * np.float32(_FADE)
+        self.place = extracted + self._correction
+        return self.extrapolated(motion)
 
-    def carried(self, motion: Motion) -> Motion:
-        """The motion of a frame that is not looked at: the extractor put right by what it was last off by."""
-        off = moved(self._points, self._off) - self._points
-        return with_points(motion, points_of(motion, self._body) + off)
+    def extrapolated(self, motion: Motion) -> Motion:
+        """The motion of a frame that is not measured, corrected as the last measured one."""
+        correction = moved(self._points, self._correction) - self._points
+        return with_points(motion, points_of(motion, self._layout) + correction, self._layout)
 
-    def _measured(self, seen: list[Level], said: Floats) -> Floats | None:
+    def _measured(self, seen: list[Level], extracted: Floats) -> Floats | None:
         """From where it was last, or from where the extractor has it; None when neither leads to a place that fits."""
-        starts = [said] if self.place is None else [self.place, said + self._off]
+        starts = [extracted] if self.place is None else [self.place, extracted + self._correction]
         for start in starts:
-            ballot = Ballot(self._key, seen, start, _VOTES)
-            if ballot.settled():
-                return start if ballot.tells else None
+            vote = BlockVote(self._key, seen, start, _VOTES)
+            if vote.settled():
+                return start if vote.tells else None
             fit = registered(self._key, seen, start)
             if not has_moved(fit, start):
                 return start
-            if ballot.prefers(fit):
+            if vote.prefers(fit):
                 return fit
         return None
 
 
-def points_of(motion: Motion, body: int) -> Floats:
-    """Places (body, 2) of the body's keypoints in the picture, crop units; no batch shape."""
-    placed = motion.scale * motion.expression[-body:, :2] + motion.translation[:2]
+def points_of(motion: Motion, layout: KeypointLayout) -> Floats:
+    """Places (N, 2) of the body's keypoints in the picture, crop units; no batch shape."""
+    placed = motion.scale * motion.expression[layout.body, :2] + motion.translation[:2]
     return np.asarray(placed, np.float32)
 
 
-def with_points(motion: Motion, points: Floats) -> Motion:
-    """The motion with the body's keypoints at places (body, 2); the inverse of `points_of`."""
+def with_points(motion: Motion, points: Floats, layout: KeypointLayout) -> Motion:
+    """The motion with the body's keypoints at places (N, 2); the inverse of `points_of`."""
     expression = motion.expression.copy()
-    expression[-len(points) :, :2] = (points - motion.translation[:2]) / motion.scale
+    expression[layout.body, :2] = (points - motion.translation[:2]) / motion.scale
     return replace(motion, expression=expression)
 
 

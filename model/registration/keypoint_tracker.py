@@ -1,44 +1,27 @@
-"""Motion as the picture shows it: what registering each frame with the source image finds, frame by frame."""
+"""The keypoints of one source image's frames, in order: each frame's alignment begins at that of the frame before."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion
-from model.registration.keypoints import Found, Key, Moves, align
-from model.registration.similarity import Picture
-
-Floats = NDArray[np.float32]
+from model.registration.keypoints import Alignment, AlignmentReference, SurfaceMotion, align
+from model.registration.similarity import GreyPyramid
 
 HOLD = 4.0
 """How strongly a keypoint stays where it was found in the frame before, against staying where the extractor has it."""
 
 
-@dataclass(frozen=True)
-class Correction:
-    """What is put right in a motion of no batch shape."""
-
-    off: Floats  # (K, 2) how far keypoints lie from where the motion has them, in units of its scale
-    shifts: Floats  # (64, 2) of `Motion.shifts`
-    missed: Floats  # (128, 128) grey values by which the source, moved so, still falls short of the frame
-
-    def applied(self, motion: Motion) -> Motion:
-        """The motion put right."""
-        expression = motion.expression.copy()
-        expression[..., :2] += self.off
-        return replace(motion, expression=expression, shifts=self.shifts)
-
-
 class Aligner(Protocol):
-    """Holds frames against one source image."""
+    """Aligns frames to one source image."""
 
-    def __call__(self, picture: Picture, motion: Motion, before: Correction | None) -> Correction:
-        """What the motion (no batch shape) of a frame lacks.
+    def __call__(self, picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
+        """What corrects the motion of a frame, as NumPy arrays without a batch shape, as the motion's are.
 
         before  the same of the frame before, where there was one
         """
@@ -50,48 +33,47 @@ class SmallAligner:
 
     def __init__(
         self,
-        moves: Moves,
-        body: int,
+        surface_motion: SurfaceMotion,
+        layout: KeypointLayout,
         canonical: CanonicalKeypoints,
         motion: Motion,
-        picture: Picture,
+        picture: GreyPyramid,
         person: torch.Tensor,
     ) -> None:
         """Canonical keypoints and motion of the source, batches of one on the network's device, and its picture.
 
-        body    how many keypoints, the last ones, are the body's
         person  (1, 1, S, S) how much of each of the source's pixels is the person
         """
         self._device = canonical.points.device
-        self._key = Key.of(canonical, motion, moves, body, self._tensor(picture.grey), person)
+        grey = self._tensor(picture.grey)
+        self._reference = AlignmentReference.of(canonical, motion, surface_motion, layout, grey, person)
 
-    def __call__(self, picture: Picture, motion: Motion, before: Correction | None) -> Correction:
-        driving = Motion.from_vector(self._tensor(motion.to_vector()))
+    def __call__(self, picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
+        driving = motion.map(self._tensor)
         frame = self._tensor(picture.grey)
         if before is None:
-            found = align(self._key, driving, frame)
+            found = align(self._reference, driving, frame)
         else:
-            last = Found(*(self._tensor(getattr(before, field.name)) for field in fields(Found)))
-            found = align(self._key, driving, frame, last, HOLD)
-        return Correction(*(getattr(found, field.name)[0].cpu().numpy() for field in fields(Found)))
+            found = align(self._reference, driving, frame, before.map(self._tensor), HOLD)
+        return found.map(lambda x: x[0].cpu().numpy())
 
     def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:
         """As a batch of one."""
-        return torch.from_numpy(values.astype(np.float32))[None].to(self._device)
+        return torch.from_numpy(np.array(values, np.float32)[None]).to(self._device)
 
 
 class KeypointTracker:
-    """Told of the frames that one source image drives, in order."""
+    """Follows the frames that one source image drives, in order."""
 
     def __init__(self, aligner: Aligner) -> None:
         self._aligner = aligner
-        self._correction: Correction | None = None
+        self._alignment: Alignment | None = None
 
-    def follow(self, picture: Picture, motion: Motion) -> Motion:
-        """The motion of a frame put right; background and body already are."""
-        self._correction = self._aligner(picture, motion, self._correction)
-        return self._correction.applied(motion)
+    def follow(self, picture: GreyPyramid, motion: Motion) -> Motion:
+        """The corrected motion of a frame whose background and body are already corrected."""
+        self._alignment = self._aligner(picture, motion, self._alignment)
+        return self._alignment.applied(motion)
 
-    def carried(self, motion: Motion) -> Motion:
-        """The motion of a frame that is not looked at: put right by what was last found."""
-        return motion if self._correction is None else self._correction.applied(motion)
+    def extrapolated(self, motion: Motion) -> Motion:
+        """The motion of a frame that is not aligned, corrected by the last alignment."""
+        return motion if self._alignment is None else self._alignment.applied(motion)

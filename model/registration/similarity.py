@@ -14,18 +14,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Floats, Mask
 from model.motion import Motion, background_since, turned_and_sized
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from model.registration.robust import DEVIATIONS_PER_MEDIAN, TUKEY
 
 SIDE = 64
 """Pixels of the picture that votes; half of it is registered first, the double last."""
 
 THUMBNAIL = 2 * SIDE
-"""Pixels of the picture that is kept."""
+"""Pixels a side of the picture that is kept of each frame."""
 
-_ENOUGH_PIXELS = 450  # that are looked at closely
+_ENOUGH_PIXELS = 450  # that are compared, of each size
 _FEWEST = 150  # pixels of 64 x 64 that can be registered
 _STEPS = {SIDE // 2: 4, SIDE: 3, THUMBNAIL: 2}  # of Gauss-Newton at each size, at most
 _ENOUGH = 0.1 / 128  # crop units: a step of a tenth of a pixel of 256 is the last
@@ -37,12 +36,12 @@ _STILL = 0.6 / 256  # crop units by which a corner of the picture must have move
 _BLOCK = 8  # pixels of 64: side of a place that has a vote
 _TEXTURE = 3.0  # least root mean square gradient, grey values a pixel, of a place that can tell
 _MOST = 0.8  # share of the places that must still fit for a part not to have moved at all
-_QUIET = 1.0  # grey values: a place that is missed by less in the root mean square still fits
+_QUIET = 1.0  # grey values: a place whose residual is less in the root mean square still fits
 _SLIGHT = 0.1  # pixels of 64 by which what is seen there may have moved, too
 
 
 @dataclass(frozen=True)
-class Picture:
+class GreyPyramid:
     """A frame as it is registered."""
 
     grey: NDArray[np.uint8]  # (128, 128) as `thumbnail` makes it
@@ -55,7 +54,7 @@ class Picture:
         return _planes(fine), _planes(middle), _planes(_halved(middle))
 
     def levels(self, free: Callable[[int], Mask]) -> list[Level]:
-        """Of all sizes the pixels that are looked at, which `free` gives for a side."""
+        """Of all sizes the pixels that are compared, which `free` gives for a side."""
         sides = (THUMBNAIL, SIDE, SIDE // 2)
         return [Level(planes, free(side).reshape(-1)) for planes, side in zip(self.planes, sides, strict=True)]
 
@@ -65,7 +64,7 @@ class Level:
     """One size of a picture; n pixels a side."""
 
     planes: Floats  # (n * n, 3) grey value, its gradient along x and along y a pixel
-    free: NDArray[np.bool_]  # (n * n,) what is looked at: the part that is registered
+    free: NDArray[np.bool_]  # (n * n,) the part that is registered
 
     @property
     def side(self) -> int:
@@ -126,7 +125,7 @@ def _turned(points: Floats, place: Floats) -> Floats:
 
 
 def _read(level: Level, at: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """Which of crop coordinates (N, 2) show what may be looked at; grey value and gradient there, (N, 3)."""
+    """Which of crop coordinates (N, 2) show what may be compared; grey value and gradient there, (N, 3)."""
     n, planes = level.side, level.planes
     u = at * np.float32(n / 2) + np.float32((n - 1) / 2)
     bounded = np.minimum(np.maximum(u, 0), np.float32(n - 1.001))
@@ -174,10 +173,10 @@ def _register(key: Level, frame: Level, start: Floats, likely: Floats) -> Floats
         inside, read = _read(frame, turned + place[:2])
         if np.count_nonzero(inside) < fewest:
             return start
-        miss = np.float32(found[4]) * wanted + np.float32(found[5]) - read[:, 0]
-        away = np.abs(miss)
-        spread = max(_NOISE, 1.4826 * _middle(away[inside]))
-        weight = np.maximum(1 - (away / np.float32(4.685 * spread)) ** 2, 0) ** 2 * inside  # Tukey
+        residual = np.float32(found[4]) * wanted + np.float32(found[5]) - read[:, 0]
+        away = np.abs(residual)
+        spread = max(_NOISE, DEVIATIONS_PER_MEDIAN * _middle(away[inside]))
+        weight = np.maximum(1 - (away / np.float32(TUKEY * spread)) ** 2, 0) ** 2 * inside  # Tukey
         weight *= np.float32(_ALIKE / shown / spread**2)
         x, y = turned.T
         np.multiply(read[:, 1:].T, per_unit, out=columns[:2])
@@ -186,7 +185,7 @@ def _register(key: Level, frame: Level, start: Floats, likely: Floats) -> Floats
         weighted = columns * weight
         normal = (weighted @ columns.T).astype(np.float64)
         normal.flat[::7] += _TRUST
-        change = np.linalg.solve(normal, weighted @ miss + _TRUST * (likeliest - found))
+        change = np.linalg.solve(normal, weighted @ residual + _TRUST * (likeliest - found))
         found += change
         if abs(change[0]) + abs(change[1]) + abs(change[2]) + abs(change[3]) * np.pi / 180 < _ENOUGH:
             break
@@ -199,65 +198,66 @@ def _middle(values: Floats) -> float:
     return float(np.partition(values, half)[half])
 
 
-class Ballot:
-    """Places of the key's part, 8 x 8 pixels each, that say whether the frame fits.
+class BlockVote:
+    """Blocks of the key's part, 8 x 8 pixels each, vote on whether the frame fits.
 
     Single things that move, as the edge of the hair does before a bare wall, have few votes.
     """
 
-    def __init__(self, keys: list[Level], frames: list[Level], held: Floats, votes: int) -> None:
-        """`held`: the place that holds unless there are at least so many `votes` for another."""
+    def __init__(self, keys: list[Level], frames: list[Level], current: Floats, votes: int) -> None:
+        """`current`: the place that stays unless at least `votes` blocks prefer another."""
         key, frame = (next(level for level in levels if level.side == SIDE) for levels in (keys, frames))
         self._key, self._frame, self._votes = key, frame, votes
-        self._shown, self._old = _misses(key, frame, held)
+        self._shown, self._residual = _residuals(key, frame, current)
         self.overlap = float(self._shown.mean()) if len(self._shown) else 1.0
         blocks = SIDE // _BLOCK
         self._block = key.chosen // SIDE // _BLOCK * blocks + key.chosen % SIDE // _BLOCK
+        self._texture, self._telling, _ = self._blocks(self._shown)
 
     @property
     def tells(self) -> bool:
         """Whether there is enough to see for a vote."""
-        return int(self._blocks(self._shown)[1].sum()) >= self._votes
+        return int(self._telling.sum()) >= self._votes
 
     def settled(self) -> bool:
         """Whether nothing has moved, or too little can be seen to tell."""
-        texture, tells, _ = self._blocks(self._shown)
-        missed = self._mean(self._old**2, self._shown)
-        fits = missed < np.maximum(_QUIET**2, (_SLIGHT * texture) ** 2)
-        count = int(tells.sum())
-        return count < self._votes or int((tells & fits).sum()) >= _MOST * count
+        if not self.tells:
+            return True
+        square = self._mean(self._residual**2, self._shown)
+        fits = square < np.maximum(_QUIET**2, (_SLIGHT * self._texture) ** 2)
+        return int((self._telling & fits).sum()) >= _MOST * int(self._telling.sum())
 
     def prefers(self, place: Floats) -> bool:
-        """Whether many places fit better at `place`, and few worse."""
-        shown, new = _misses(self._key, self._frame, place)
+        """Whether many blocks fit better at `place`, and few worse."""
+        shown, new = _residuals(self._key, self._frame, place)
         both = shown & self._shown
-        _, tells, enough = self._blocks(both)
+        _, telling, enough = self._blocks(both)
         if not enough:
             return False
         bound = (4 * max(_NOISE, _middle(np.abs(new[both])))) ** 2
-        before, after = (self._mean(np.minimum(miss**2, bound), both) for miss in (self._old, new))
-        better, worse = (tells & (after < 0.9 * before)).sum(), (tells & (after > 1.1 * before)).sum()
+        before, after = (self._mean(np.minimum(r**2, bound), both) for r in (self._residual, new))
+        better, worse = (telling & (after < 0.9 * before)).sum(), (telling & (after > 1.1 * before)).sum()
         return bool(better >= self._votes and better >= 2 * worse)
 
-    def _blocks(self, seen: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_], bool]:
-        """Texture of each place, grey values a pixel; which can tell; whether enough is seen."""
+    def _blocks(self, seen: Mask) -> tuple[Floats, Mask, bool]:
+        """Texture of each block, grey values a pixel; which of them can tell; whether enough is seen."""
         key = self._key
         count = np.bincount(self._block[seen], minlength=(SIDE // _BLOCK) ** 2)
         texture = np.sqrt(self._mean((key.planes[key.chosen, 1:] ** 2).sum(-1), seen))
-        tells = (count >= key.share * _BLOCK**2 / 3) & (texture > _TEXTURE)
-        return texture, tells, int(seen.sum()) >= _FEWEST * key.share
+        telling = (count >= key.share * _BLOCK**2 / 3) & (texture > _TEXTURE)
+        return texture, telling, int(seen.sum()) >= _FEWEST * key.share
 
-    def _mean(self, values: Floats, seen: NDArray[np.bool_]) -> Floats:
+    def _mean(self, values: Floats, seen: Mask) -> Floats:
         size = (SIDE // _BLOCK) ** 2
         count = np.bincount(self._block[seen], minlength=size)
         return np.asarray(np.bincount(self._block[seen], values[seen], size) / np.maximum(count, 1), np.float32)
 
 
-def _misses(key: Level, frame: Level, place: Floats) -> tuple[NDArray[np.bool_], Floats]:
+def _residuals(key: Level, frame: Level, place: Floats) -> tuple[Mask, Floats]:
     """Which of the key's pixels the frame shows, and by how many grey values they differ there, (N,) each."""
     inside, read = _read(frame, moved(key.points, place))
-    miss = read[:, 0] - key.planes[key.chosen, 0]
-    return inside, (miss - _middle(miss[inside]) if inside.any() else miss).astype(np.float32)
+    residual = read[:, 0] - key.planes[key.chosen, 0]
+    return inside, (residual - _middle(residual[inside]) if inside.any() else residual).astype(np.float32)
 
 
 def after(second: Floats, first: Floats) -> Floats:

@@ -18,8 +18,8 @@ from model.source.expression import eye_openness
 from model.source.quality import Quality, quality
 from model.talking_head import TalkingHead
 
-LOOK_EVERY = 5
-"""Only each fifth frame is looked at: the frames between are much like it, and finding a face costs 10 ms."""
+CANDIDATE_EVERY = 5
+"""Only each fifth frame is a candidate: the frames between are much like it, and finding a face costs 10 ms."""
 
 MOST_CANDIDATES = 240
 """Of a long clip fewer: each is compared with each."""
@@ -29,14 +29,14 @@ _AS_CENTRAL = 1.1  # distance as a share of the most central candidate's that is
 
 
 class SourceSearch:
-    """Told of a clip's frames in order; keeps no pictures."""
+    """Judges a clip's frames in order; keeps no pictures."""
 
     def __init__(self, head: TalkingHead, count: int) -> None:
         """`count`: how many frames there will be."""
         self._head = head
         self._finder = HeadFinder()
-        self.every = max(LOOK_EVERY, -(-count // MOST_CANDIDATES))
-        """Frames between two that can be chosen; those between need not be told."""
+        self.every = max(CANDIDATE_EVERY, -(-count // MOST_CANDIDATES))
+        """Frames between two that can be chosen; those between need not be considered."""
         self._canonical: CanonicalKeypoints | None = None
         self._indices: list[int] = []
         self._points: list[NDArray[np.float32]] = []

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Floats
 from model.motion import angles
-
-Floats = NDArray[np.float32]
 
 # Points of MediaPipe's mesh: forehead and bridge of the nose on the midline, then pairs (right, left) of eye corners,
 # hairline, temples and cheekbones.

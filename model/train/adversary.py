@@ -1,4 +1,4 @@
-"""The discriminator beside a training run: its own optimiser, its hinge step, and what it tells the generator."""
+"""The discriminator beside a training run: its own optimiser, its hinge step, and its losses for the generator."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def turned(mesh: Tensor, translation: Tensor, rotation: Tensor) -> Tensor:
 
 
 def landmark_flow_error(flow: Tensor, driving: Tensor, source: Tensor, weight: Tensor) -> Tensor:
-    """Mean distance, crop units, by which `flow` misses the source landmarks at the driving ones.
+    """Mean distance, crop units, of where `flow` leads at the driving landmarks from the source landmarks.
 
     flow             (B, H, W, 2) source coordinates of each driving pixel
     driving, source  (B, N, 3) landmarks in crop units
@@ -73,8 +73,8 @@ def body_flow_error(points: Tensor, label: Tensor, trusted: Tensor, chin: Tensor
     body = trusted & (grid[..., 1] > chin[:, None, None]) & filmed[:, None, None]
     weight = torch.exp(-gap / (2 * _AROUND**2)) * body[:, None]
     moved = points[:, 0] - points[:, 1]  # (B, N, 2)
-    missed = (moved[:, :, None, None] - (label - grid)[:, None]).abs().sum(-1).clamp(max=0.3)  # (B, N, H, W)
-    return (missed * weight).sum() / weight.sum().clamp(min=1.0)
+    residual = (moved[:, :, None, None] - (label - grid)[:, None]).abs().sum(-1).clamp(max=0.3)  # (B, N, H, W)
+    return (residual * weight).sum() / weight.sum().clamp(min=1.0)
 
 
 def optical_flow(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:

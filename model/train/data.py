@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from model.arrays import Floats
 from model.errors import InputError
 from model.media.atomic_file import complete_file
 from model.motion import Motion, background_since, rotation_matrix, turned_and_sized
@@ -32,8 +33,6 @@ from model.networks.grid import pixel_grid
 from model.networks.small.config import EYES, GUIDED, MIRROR, MOUTH
 from model.teacher.decompose import decompose, face_shape, mirror_pairs
 from model.train import surroundings
-
-Floats = NDArray[np.float32]
 
 _TILT = 5.0  # degrees, one sigma, of the random tilt of a group's pictures
 

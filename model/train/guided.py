@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from model.errors import InputError
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small import SmallNetworks
 from model.train.adversary import Adversary
 from model.train.data import STILL_SHARE, Batch
@@ -32,7 +32,7 @@ from model.train.guided_losses import (
 )
 from model.train.objective import BatchShape, Outcome, cosine, precision, ramp
 from model.train.occlude import occluded
-from model.train.scene import Scene, each, find_keypoints
+from model.train.scene import Scene, find_keypoints
 
 FlowLabels = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Optical flow from driving to source pictures and where it can be trusted: `correspondence.optical_flow`."""
@@ -160,9 +160,9 @@ class GuidedObjective:
     ) -> dict[str, Tensor]:
         """Those of a batch, and of the body those of `pairs`, its first frames."""
         weights, count = self._config.weights, pairs.frames.shape[1]
-        parts = keypoint_losses(batch, canonical.points, predicted, weights)
-        moved = each(predicted, lambda x: x[:, :count])
-        return parts | body_losses(self._networks, pairs, canonical.points, moved, weights)
+        composed = compose(CanonicalKeypoints(canonical.points[:, None]), predicted)  # (G, 1 + N, K, 3)
+        parts = keypoint_losses(batch, canonical.points, predicted, composed, weights)
+        return parts | body_losses(self._networks, pairs, composed[:, :count], weights)
 
     def finish(self, outcome: Outcome) -> None:
         if self._adversary and outcome.rendered is not None and "gan" in outcome.parts:

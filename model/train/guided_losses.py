@@ -18,7 +18,7 @@ from model.networks.small.config import EYES, FREE, MOUTH
 from model.train.correspondence import body_flow_error, landmark_flow_error, seen, turned
 from model.train.data import Batch, attention_map
 from model.train.objective import precision
-from model.train.scene import J, Scene, each
+from model.train.scene import J, Scene
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Perceptual distance of two pictures (B, 3, H, W) in [0, 1]: (B,)."""
@@ -51,13 +51,20 @@ class Weights:
     optical_flow: float = 5.0  # dense motion against optical flow, where that can be trusted
 
 
-def keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights: Weights) -> dict[str, Tensor]:
+def keypoint_losses(
+    batch: Batch, canonical: Tensor, predicted: Motion, composed: Tensor, weights: Weights
+) -> dict[str, Tensor]:
+    """Keypoints of the head against the teacher's.
+
+    canonical  (G, K, 3)
+    predicted  (G, 1 + N)
+    composed   (G, 1 + N, K, 3) of these two, in the picture
+    """
     teacher = batch.motion
     important = torch.ones(J, device=canonical.device)
     important[list(MOUTH)] = 4.0
     important[list(EYES)] = 8.0  # lids move by a hundredth
     important = (important / important.mean())[:, None]
-    composed = compose(CanonicalKeypoints(canonical[:, None]), predicted)[..., :J, :]
     axes = torch.tensor([1.0, 1.0, 0.3], device=canonical.device)  # the teacher's depth is a guess
     pose = sum(
         (getattr(predicted, name) - getattr(teacher, name)).abs().mean() / 10 for name in ("yaw", "pitch", "roll")
@@ -66,17 +73,17 @@ def keypoint_losses(batch: Batch, canonical: Tensor, predicted: Motion, weights:
     pose = pose + 10 * (predicted.translation - teacher.translation).abs().mean()
     deformation = predicted.expression[..., :J, :] - teacher.expression
 
-    def misses(gap: Tensor) -> Tensor:
+    def cost(gap: Tensor) -> Tensor:
         # Beyond L1, whose best guess for a mouth that is mostly shut is shut, an open mouth counts by its square.
         return ((gap.abs() + 25 * gap**2) * axes * important).mean()
 
     # What moves a picture is the change since the source frame; a face's own level could as well be canonical.
-    change = misses(deformation[:, 1:] - deformation[:, :1]) + weights.expression_level * misses(deformation)
-    missed = composed - batch.points
+    change = cost(deformation[:, 1:] - deformation[:, :1]) + weights.expression_level * cost(deformation)
+    error = composed[..., :J, :] - batch.points
     # What moves a picture is how far keypoints have come since the source frame: an error that stays moves nothing.
-    shift = (missed[:, 1:] - missed[:, :1])[..., :2]
+    shift = (error[:, 1:] - error[:, :1])[..., :2]
     return {
-        "keypoint": weights.keypoint * (missed.abs() * axes * important).mean(),
+        "keypoint": weights.keypoint * (error.abs() * axes * important).mean(),
         "shift": weights.shift * shift.abs().mean(),
         "expression": weights.expression * change,
         "canonical": weights.canonical * ((canonical[:, :J] - batch.canonical).abs() * axes).mean(),
@@ -97,17 +104,13 @@ def kept_error(kept: tuple[CanonicalKeypoints, Motion], found: tuple[CanonicalKe
     return gone + canonically
 
 
-def body_losses(
-    networks: SmallNetworks,
-    batch: Batch,
-    canonical: Tensor,
-    predicted: Motion,
-    weights: Weights,
-) -> dict[str, Tensor]:
-    """Keypoints of the body: their change is what optical flow around them says, their place is near the mean."""
+def body_losses(networks: SmallNetworks, batch: Batch, composed: Tensor, weights: Weights) -> dict[str, Tensor]:
+    """Keypoints of the body: their change is what optical flow around them says, their place is near the mean.
+
+    composed  (G, 1 + N, K, 3) all keypoints in the picture
+    """
     n = batch.frames.shape[1] - 1
-    count = networks.config.body
-    body = compose(CanonicalKeypoints(canonical[:, None]), predicted)[..., -count:, :2]  # (G, 1 + N, B, 2)
+    body = composed[..., networks.config.layout.body, :2]  # (G, 1 + N, B, 2)
     parts = {"body_level": weights.body_level * (body - networks.motion_extractor.body_mean).abs().mean()}
     if batch.flow is not None:
         label, trusted = (x[:, 2::4, 2::4] for x in batch.flow)
@@ -129,9 +132,9 @@ def flow_losses(
     """Dense motion against pixels, landmarks and optical flow of filmed frames, and against turned landmarks."""
     n = batch.frames.shape[1] - 1
     full = resize_flow(scene.motion.flow, 4)  # (G * N, S, S, 2)
-    pose = each(batch.motion, lambda x: x[:, 1:].flatten(0, 1))
+    pose = batch.motion.map(lambda x: x[:, 1:].flatten(0, 1))
     start, end = batch.mesh[:, :1].expand(-1, n, -1, -1).flatten(0, 1), batch.mesh[:, 1:].flatten(0, 1)
-    still = each(batch.motion, lambda x: x[:, 0])
+    still = batch.motion[:, 0]
     there = seen(batch.mesh[:, 0], still.yaw, still.pitch, still.roll)  # (G, 478)
     both = torch.minimum(there.repeat_interleave(n, 0), seen(end, pose.yaw, pose.pitch, pose.roll))
     parts = {
@@ -143,16 +146,16 @@ def flow_losses(
         gap = (full - label).abs().sum(-1).clamp(max=0.3)
         parts["optical_flow"] = weights.optical_flow * (gap * trusted).sum() / trusted.sum().clamp(min=1)
 
-    # Free views have no picture to be held against, but landmarks turn as geometry says.
+    # Free views have no picture to be compared with, but landmarks turn as geometry says.
     turn = _random_turns(len(there), view, seed).to(full.device)  # (G, 3, 3)
-    looked = turned(batch.mesh[:, 0], still.translation, turn)
+    rotated = turned(batch.mesh[:, 0], still.translation, turn)
     shown = torch.minimum(there, seen(batch.mesh[:, 0], *angles(turn @ _rotation(still))))
-    source = each(scene.driven, lambda x: x[:, 0])
+    source = scene.driven[:, 0]
     yaw, pitch, roll = angles(turn @ _rotation(source))
-    looking = replace(source, yaw=yaw, pitch=pitch, roll=roll)
+    viewed = replace(source, yaw=yaw, pitch=pitch, roll=roll)
     with precision(full.device):
-        motion = networks.dense_motion(scene.features, CanonicalKeypoints(scene.points), source, looking)
-    error = landmark_flow_error(resize_flow(motion.flow, 4), looked, batch.mesh[:, 0], shown)
+        motion = networks.dense_motion(scene.features, CanonicalKeypoints(scene.points), source, viewed)
+    error = landmark_flow_error(resize_flow(motion.flow, 4), rotated, batch.mesh[:, 0], shown)
     return parts | {"view_flow": weights.view_flow * error}
 
 
@@ -160,8 +163,8 @@ def picture_losses(
     rendered: Rendered, batch: Batch, perceptual: Distance, weights: Weights, seed: int
 ) -> dict[str, Tensor]:
     frame, target = rendered.frame, batch.frames[:, 1:].flatten(0, 1)
-    missed = frame - target
-    error = missed.abs()
+    difference = frame - target
+    error = difference.abs()
     points = batch.points[:, 1:].flatten(0, 1)
     attention = attention_map(points, frame.shape[-1] // 4)
     attention = F.interpolate(attention, size=frame.shape[-2:], mode="bilinear", align_corners=False)
@@ -171,7 +174,7 @@ def picture_losses(
         "perceptual": weights.perceptual * perceptual(_window(frame, seed), _window(target, seed)).mean(),
     }
     if batch.paired:
-        parts["flicker"] = weights.flicker * error_change(missed).abs().mean()
+        parts["flicker"] = weights.flicker * error_change(difference).abs().mean()
     if weights.face:
         boxes = face_grid(points, 144)
         parts["face"] = weights.face * perceptual(warp(frame, boxes), warp(target, boxes)).mean()

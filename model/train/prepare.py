@@ -23,10 +23,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from model.arrays import Floats
 from model.errors import InputError
 from model.media.atomic_file import complete_file
 from model.media.picture import read_picture
-from model.teacher.decompose import FACE_SHAPE, Floats, decompose, fit_face_shape
+from model.teacher.decompose import FACE_SHAPE, decompose, fit_face_shape
 from model.teacher.landmarks import LandmarkSource, Teacher
 from model.train.clips import TARGET_FPS, Frames, read_clip, shot_crops, to_crop_units, to_pixels, write_clip
 from model.train.pseudo_motion import pseudo_clip

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
+from model.arrays import Floats
 from model.motion import rotation_matrix
 from model.networks.grid import pixel_grid
-from model.teacher.decompose import EYE_DISTANCE, Floats, decompose
+from model.teacher.decompose import EYE_DISTANCE, decompose
 
 UPPER_LIP = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415, 185, 40, 39, 37, 0, 267, 269, 270, 409])
 LOWER_LIP = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324, 146, 91, 181, 84, 17, 314, 405, 321, 375])

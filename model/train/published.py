@@ -67,7 +67,7 @@ class PublishedObjective:
 
         canonical = networks.canonical(source)
         motion, driving, bent_motion = networks.motion(source), networks.motion(target), networks.motion(bent)
-        rendered = networks.synthesise(networks.appearance(source), canonical, motion, driving)
+        rendered = networks.synthesise(networks.appearance(source, canonical, motion), canonical, motion, driving)
         points, bent_points = compose(canonical, driving), compose(canonical, bent_motion)
 
         terms = {

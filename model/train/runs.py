@@ -42,8 +42,7 @@ def networks_of(profile: str, clips: ClipSet) -> SmallNetworks | PaperNetworks:
         networks.canonical_detector.mean.copy_(torch.cat([clips.canonical_mean(), free]))
         networks.motion_extractor.pose_mean.copy_(clips.pose_mean())
     networks = networks.to(clips.device)
-    if profile == "small":
-        nn.Module.to(networks, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    nn.Module.to(networks, memory_format=networks.memory_format)  # type: ignore[call-overload]
     return networks
 
 

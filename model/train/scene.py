@@ -1,19 +1,19 @@
-"""A batch as the renderer sees it: keypoints found, taught by the landmark teacher, held against the source picture."""
+"""A batch as the renderer sees it: keypoints found, taught by the landmark teacher, aligned to the source image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
+from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, turned_and_sized
 from model.networks.small import SmallNetworks
-from model.networks.small.config import FREE, GUIDED
+from model.networks.small.config import GUIDED
 from model.networks.small.dense_motion import DenseMotion
 from model.registration.keypoint_tracker import HOLD
-from model.registration.keypoints import Found, Key, align, thumbnails
+from model.registration.keypoints import Alignment, AlignmentReference, align, thumbnails
 from model.train.data import Batch
 from model.train.objective import precision
 
@@ -28,7 +28,7 @@ def find_keypoints(networks: SmallNetworks, batch: Batch) -> tuple[CanonicalKeyp
     groups, count = batch.frames.shape[:2]
     canonical = networks.canonical(_channels_last(batch.frames[:, 0]))
     motion = networks.motion(_channels_last(batch.frames.flatten(0, 1)))
-    return canonical, each(motion, lambda x: x.reshape(groups, count, *x.shape[1:]))
+    return canonical, motion.map(lambda x: x.reshape(groups, count, *x.shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class Scene:
         groups, count = batch.frames.shape[:2]
         source_image = _channels_last(batch.frames[:, 0])
         with precision(source_image.device):
-            features = networks.appearance(source_image)
+            features = networks.appearance(source_image, canonical, predicted[:, 0])
         # Which groups the teacher drives is drawn per group, since source and driving motion must agree.
         generator = torch.Generator().manual_seed(seed)
         taught = (torch.rand(groups, generator=generator) < teacher_share).to(source_image.device)
-        points, driven = _teach(taught, batch, canonical.points, predicted)
+        points, driven = _teach(taught, batch, canonical.points, predicted, networks.config.layout)
 
         def repeat(x: Tensor) -> Tensor:
             return x.repeat_interleave(count - 1, 0)
 
         repeated = {name: repeat(f) for name, f in features.items()}
         pairs = CanonicalKeypoints(repeat(points))
-        still, moved = each(driven, lambda x: repeat(x[:, 0])), each(driven, lambda x: x[:, 1:].flatten(0, 1))
+        still, moved = driven.map(lambda x: repeat(x[:, 0])), driven.map(lambda x: x[:, 1:].flatten(0, 1))
         found = _aligned(networks, batch, features, CanonicalKeypoints(points), driven)
         # A picture that someone else drives has nothing to be aligned with.
         drawn = torch.rand(groups, generator=generator) >= _UNALIGNED
@@ -80,8 +80,8 @@ class Scene:
 
 def _aligned(
     networks: SmallNetworks, batch: Batch, features: dict[str, Tensor], canonical: CanonicalKeypoints, driven: Motion
-) -> Found:
-    """What holding driving frames against source images tells a sender; of pairs the first comes before the second."""
+) -> Alignment:
+    """Driving frames aligned to source images, as a sender does; of pairs the first comes before the second."""
     turns = 2 if batch.paired else 1
     each_turn = (batch.frames.shape[1] - 1) // turns
 
@@ -89,26 +89,28 @@ def _aligned(
         return x.repeat_interleave(each_turn, 0)
 
     repeated = {name: repeat(f) for name, f in features.items()}
-    points, still = CanonicalKeypoints(repeat(canonical.points)), each(driven, lambda x: repeat(x[:, 0]))
+    points, still = CanonicalKeypoints(repeat(canonical.points)), driven.map(lambda x: repeat(x[:, 0]))
 
-    def moves(driving: Motion) -> tuple[Tensor, Tensor]:
+    def surface_motion(driving: Motion) -> tuple[Tensor, Tensor]:
         with precision(batch.frames.device):
             return networks.surface(repeated, points, still, driving)
 
     grey = repeat(thumbnails(batch.frames[:, 0]))
-    key = Key.of(points, still, moves, networks.config.body, grey, repeated["person"])
-    last: Found | None = None
+    reference = AlignmentReference.of(points, still, surface_motion, networks.config.layout, grey, repeated["person"])
+    last: Alignment | None = None
     found = []
     for turn in range(turns):
         now = slice(1 + turn, None, turns)
-        moved = Motion(*(getattr(driven, x.name)[:, now].flatten(0, 1) for x in fields(Motion)))
+        moved = driven.map(lambda x, now=now: x[:, now].flatten(0, 1))  # type: ignore[misc]
         frames = thumbnails(batch.frames[:, now].flatten(0, 1))
-        last = align(key, moved, frames, last, 0.0 if last is None else HOLD)
+        last = align(reference, moved, frames, last, 0.0 if last is None else HOLD)
         found.append(last)
-    return Found(*(torch.stack([getattr(f, x.name) for f in found], 1).flatten(0, 1) for x in fields(Found)))
+    return Alignment(*(torch.stack([getattr(f, x.name) for f in found], 1).flatten(0, 1) for x in fields(Alignment)))
 
 
-def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -> tuple[Tensor, Motion]:
+def _teach(
+    taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion, layout: KeypointLayout
+) -> tuple[Tensor, Motion]:
     """Canonical keypoints (G, K, 3) and motion (G, 1 + N), the teacher's in the groups where `taught` (G,) is true."""
     points = torch.cat([torch.where(taught[:, None, None], batch.canonical, canonical[:, :J]), canonical[:, J:]], 1)
     mixed = {}
@@ -119,25 +121,20 @@ def _teach(taught: Tensor, batch: Batch, canonical: Tensor, predicted: Motion) -
         mixed[field.name] = torch.where(taught.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
     mixed["background"] = batch.motion.background  # measured, not extracted
     driven = Motion(**mixed)
-    return points, replace(driven, expression=_with_body(driven, batch.body, points.shape[1] - J - len(FREE)))
+    return points, replace(driven, expression=_with_body(driven, batch.body, layout))
 
 
-def _with_body(driven: Motion, place: Tensor, count: int) -> Tensor:
+def _with_body(driven: Motion, place: Tensor, layout: KeypointLayout) -> Tensor:
     """Expression (G, 1 + N, K, 3) with the body's keypoints where the source's have gone, as far as that is known."""
     scale, shift = driven.scale[..., None, None], driven.translation[..., None, :2]
-    said = driven.expression[..., -count:, :]
+    extracted = driven.expression[..., layout.body, :]
     known = place[..., None, None, 0].isfinite()
     place = place.nan_to_num()  # or its gradient would be none either
-    at_source = (scale * said[..., :2] + shift)[:, :1]  # (G, 1, B, 2)
+    at_source = (scale * extracted[..., :2] + shift)[:, :1]  # (G, 1, B, 2)
     size, roll = place[..., None, 2], place[..., None, 3]  # (G, 1 + N, 1)
     there = torch.stack(turned_and_sized(at_source[..., 0], at_source[..., 1], size, roll), -1) + place[..., None, :2]
-    body = torch.where(known, (there - shift) / scale, said[..., :2])
-    return torch.cat([driven.expression[..., :-count, :], torch.cat([body, said[..., 2:]], -1)], -2)
-
-
-def each(motion: Motion, change: Callable[[Tensor], Tensor]) -> Motion:
-    """The motion with each of its tensors changed."""
-    return Motion(*(change(getattr(motion, field.name)) for field in fields(Motion)))
+    body = torch.where(known, (there - shift) / scale, extracted[..., :2])
+    return torch.cat([driven.expression[..., layout.head, :], torch.cat([body, extracted[..., 2:]], -1)], -2)
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHe
     driver = extractor.enrol(crops[0]).canonical
     extracted = Motion.from_vector(vectors)
     motions = track(
-        np.stack([thumbnail(one) for one in crops]), extracted, calm_frame(extracted, driver), extractor.body
+        np.stack([thumbnail(one) for one in crops]), extracted, calm_frame(extracted, driver), extractor.layout
     )
 
     picture = portrait_picture()

@@ -19,7 +19,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
 from model.codec.rate import Rate
 from model.codec.stream import MotionEncoder
 from model.graphs.engine import Engine
-from model.registration.similarity import Picture, thumbnail
+from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker
 from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
@@ -62,9 +62,9 @@ async def talker(engine: Engine) -> None:
     frames = [moving_frame(i / FPS) for i in range(4 * FPS)]
     extractor = ModelExtractor(model)
     first = extractor.extract(frames[0])  # compiles
-    following = MotionTracker(extractor.body)
-    following.follow(Picture(thumbnail(frames[0])), first)
-    source = following.reference(Picture(thumbnail(frames[0])), first)
+    following = MotionTracker(extractor.layout)
+    following.follow(GreyPyramid(thumbnail(frames[0])), first)
+    source = following.reference(GreyPyramid(thumbnail(frames[0])), first)
     source = replace(source, aligner=extractor.enrol(frames[0]).aligner(source.picture))
 
     reader = await lines()
@@ -93,7 +93,7 @@ async def talker(engine: Engine) -> None:
         captured = time.monotonic()
         frame = frames[number % len(frames)]
         moved = await loop.run_in_executor(None, extractor.extract, frame)
-        vector = following.carried(moved, source).to_vector()
+        vector = following.extrapolated(moved, source).to_vector()
         extracted = time.monotonic()
         message = encoder.encode(vector, int(1000 * captured) & 0xFFFFFFFF)
         extracting += extracted - captured
@@ -102,7 +102,7 @@ async def talker(engine: Engine) -> None:
             motion.send(message)
         if rhythm.due(1000 * captured):  # as a sender does: once the frame is on its way
             began = time.monotonic()
-            await loop.run_in_executor(None, following.follow, Picture(thumbnail(frame)), moved, source)
+            await loop.run_in_executor(None, following.follow, GreyPyramid(thumbnail(frame)), moved, source)
             rhythm.took(1000 * captured, 1000 * (time.monotonic() - began))
         if number % FPS == 0 and control.readyState == "open":
             stages = {"extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}

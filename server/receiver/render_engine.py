@@ -27,7 +27,7 @@ from torch import Tensor
 from model.errors import InputError, VisavisError
 from model.media.colour import rgb_to_yuv420p
 from model.motion import Motion, View
-from model.temporal_filter import Moment
+from model.temporal_filter import FrameTime
 from server.media.picture import Planes
 from server.receiver.observer import Observer, SilentObserver
 
@@ -67,7 +67,7 @@ class Model(Protocol):
         states: list[SourceState],
         motions: Motion,
         views: list[View] | None = None,
-        moments: list[Moment] | None = None,
+        frame_times: list[FrameTime] | None = None,
     ) -> Tensor: ...
 
 
@@ -111,7 +111,7 @@ class _Request:
     state: SourceState = field(compare=False)
     motion: Motion = field(compare=False)  # of one frame, NumPy arrays
     view: View = field(compare=False)
-    moment: Moment = field(compare=False)
+    frame_time: FrameTime = field(compare=False)
     asked: float = field(compare=False)
     done: Callable[[RenderedPicture | None], None] = field(compare=False)
 
@@ -189,14 +189,14 @@ class RenderEngine:
         state: SourceState,
         motion: Motion,
         view: View,
-        moment: Moment,
+        frame_time: FrameTime,
         deadline: float,
         done: Callable[[RenderedPicture | None], None],
     ) -> bool:
         """Ask for one picture; returns at once.
 
         motion: of one frame, NumPy arrays
-        moment: when the picture is shown, and after which others; no other thread may touch its filter
+        frame_time: when the picture is shown, and after which others; no other thread may touch its filter
         deadline: seconds of the engine's clock; a request that has not begun by then is given up.
         `done` is called once on the event loop, with None when the picture was given up or failed.
         False when the engine is closed or its queue is full; `done` is not called then.
@@ -214,7 +214,9 @@ class RenderEngine:
                 return False
             urgency = round(min(deadline, 1e9) / _SAME_TIME)
             tie_break, order = self._random.random(), next(self._order)
-            request = _Request(urgency, tie_break, order, deadline, state, motion, view, moment, self._clock(), done)
+            request = _Request(
+                urgency, tie_break, order, deadline, state, motion, view, frame_time, self._clock(), done
+            )
             heapq.heappush(self._requests, request)
             self._wake.notify()
         return True
@@ -311,7 +313,7 @@ class RenderEngine:
             motions = _stack([request.motion for request in batch])
             with torch.inference_mode():
                 states, views = [r.state for r in batch], [r.view for r in batch]
-                frames = self.model.render(states, motions, views, [r.moment for r in batch])
+                frames = self.model.render(states, motions, views, [r.frame_time for r in batch])
                 # One download for the whole batch; planes are half the bytes of RGB.
                 planes = rgb_to_yuv420p(frames).cpu().numpy()
         except Exception:

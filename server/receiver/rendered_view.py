@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from model.motion import Motion, View
-from model.temporal_filter import Moment, TemporalFilter
+from model.temporal_filter import FrameTime, TemporalFilter
 from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.media.picture import PictureTimes, Planes
 from server.receiver.lost_mark import Mark
@@ -87,8 +87,8 @@ class RenderedView:
 
         deadline: seconds of the engine's clock; a picture that has not begun by then is given up.
         """
-        moment = Moment(self._filter, times.played)
-        if not self._engine.submit(state, played.motion, View(*self.key), moment, deadline, self._done):
+        frame_time = FrameTime(self._filter, times.played)
+        if not self._engine.submit(state, played.motion, View(*self.key), frame_time, deadline, self._done):
             return False
         self._asked = _Asked(played, mark, times)
         return True

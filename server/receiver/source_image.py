@@ -38,7 +38,7 @@ class SourceFormatError(InputError):
 
 
 class Crop(Protocol):
-    """What `model.face.still_crop` gives back."""
+    """What `model.face.finder.still_crop` gives back."""
 
     @property
     def side(self) -> float: ...

@@ -17,7 +17,7 @@ from model.codec.entropy import LAPLACE_TABLES, RangeEncoder, encode_laplace
 from model.codec.packet import VERSION
 from model.codec.quantise import rescale
 from model.codec.rate import Rate
-from model.codec.statistics import SHIFT_SCALARS, MotionStatistics
+from model.codec.statistics import RESIDUAL_FLOW_SCALARS, MotionStatistics
 from model.codec.stream import MotionDecoder, MotionEncoder
 
 PATH = Path(__file__).parents[1] / "vectors" / "motion.json"
@@ -74,8 +74,8 @@ def _vector(index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     ]
     background = [index % 4 / 64, 0, -index / 512, index // 3]
     expression = [((index * 7 + 3 * i) % 11 - 5) / 256 for i in range(3 * KEYPOINTS)]
-    shifts = [((index * 5 + 3 * i) % 9 - 4) / 512 if i % 8 == 0 else 0 for i in range(SHIFT_SCALARS)]
-    return np.array([*pose, *background, *expression, *shifts], np.float32)
+    residual_flow = [((index * 5 + 3 * i) % 9 - 4) / 512 if i % 8 == 0 else 0 for i in range(RESIDUAL_FLOW_SCALARS)]
+    return np.array([*pose, *background, *expression, *residual_flow], np.float32)
 
 
 def _messages(statistics: MotionStatistics) -> list[dict[str, Any]]:

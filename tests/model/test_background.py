@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.face.crop import Crop
+from model.keypoint_layout import KeypointLayout
 from model.motion import Motion, background_since, turned_and_sized
 from model.registration.background import REACH, BackgroundTracker
-from model.registration.similarity import THUMBNAIL, Picture, thumbnail
+from model.registration.similarity import THUMBNAIL, GreyPyramid, thumbnail
 from model.registration.tracker import track
 
 STILL = np.zeros(4, np.float32)
-Film = list[tuple[Picture, Motion]]
+Film = list[tuple[GreyPyramid, Motion]]
 
 
 def head(x: float = 0.0, y: float = 0.1, scale: float = 0.4) -> Motion:
@@ -53,7 +54,7 @@ def film(place_at: Callable[[int], NDArray[np.float32]], count: int = 12, contra
     """Frames as the tracker is told of them: the head sways, the wall is where `place_at` says."""
     scene = wall(contrast=contrast)
     motions = [head(x=0.1 * np.sin(i)) for i in range(count)]
-    return [(Picture(thumbnail(photograph(scene, place_at(i), m))), m) for i, m in enumerate(motions)]
+    return [(GreyPyramid(thumbnail(photograph(scene, place_at(i), m))), m) for i, m in enumerate(motions)]
 
 
 def place(x: float = 0, y: float = 0, size: float = 0, roll: float = 0) -> NDArray[np.float32]:
@@ -80,7 +81,7 @@ def test_a_moving_background_is_followed(speed: NDArray[np.float32]) -> None:
 def test_forwards_and_backwards_from_the_source_image() -> None:
     frames = film(lambda i: place(0.01 * i), count=13)
     motions = Motion(*(np.stack([getattr(m, name) for _, m in frames]) for name in vars(frames[0][1])))
-    places = track(np.stack([small.grey for small, _ in frames]), motions, 6, 0).background
+    places = track(np.stack([small.grey for small, _ in frames]), motions, 6, KeypointLayout(1)).background
     np.testing.assert_array_equal(places[6], STILL)
     np.testing.assert_allclose(places[:, 0], 0.01 * (np.arange(13) - 6), atol=0.005)
 
@@ -102,7 +103,7 @@ def test_a_head_that_sways_before_a_plain_wall_moves_no_background() -> None:
 def test_exposure_is_no_movement() -> None:
     tracker = BackgroundTracker()
     for i, (small, motion) in enumerate(film(lambda i: STILL)):
-        dimmed = Picture((small.grey * (1 - 0.02 * i) + i).astype(np.uint8))
+        dimmed = GreyPyramid((small.grey * (1 - 0.02 * i) + i).astype(np.uint8))
         assert np.abs(tracker.follow(dimmed, motion)[:2]).max() < 0.005
 
 
@@ -111,7 +112,7 @@ def test_a_hand_before_the_lens_loses_nothing() -> None:
     frames = film(lambda i: place(0.008 * i), count=16)
     source = None
     for i, (small, motion) in enumerate(frames):
-        shown = Picture(np.full_like(small.grey, 200)) if 6 <= i < 10 else small
+        shown = GreyPyramid(np.full_like(small.grey, 200)) if 6 <= i < 10 else small
         found = tracker.follow(shown, motion, source)
         source = source or tracker.backdrop()
         if i < 6:

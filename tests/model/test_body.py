@@ -8,20 +8,22 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from model.keypoint_layout import KeypointLayout
 from model.motion import Motion
 from model.registration.body import BodyTracker, points_of, with_points
-from model.registration.similarity import Picture, moved, thumbnail
+from model.registration.similarity import GreyPyramid, moved, thumbnail
 from model.registration.tracker import MotionTracker, track
 
 SHOULDERS = np.array([[-0.6, 0.88], [0.6, 0.88], [0.0, 0.85]], np.float32)
-Film = list[tuple[Picture, Motion]]
+LAYOUT = KeypointLayout(5, body_count=3)
+Film = list[tuple[GreyPyramid, Motion]]
 
 
 def motion(said: NDArray[np.float32], x: float = 0.0) -> Motion:
     """A small head at (x, -0.2) whose extractor has the body's keypoints shifted by `said`."""
     zero, place = np.float32(0), np.array([x, -0.2, 0], np.float32)
     head = Motion(zero, zero, zero, place, np.float32(0.45), np.zeros((5, 3), np.float32))
-    return with_points(head, SHOULDERS + said)
+    return with_points(head, SHOULDERS + said, LAYOUT)
 
 
 def photograph(shift: NDArray[np.float32], contrast: float = 1.0) -> NDArray[np.uint8]:
@@ -44,7 +46,7 @@ def film(speed: tuple[float, float], count: int = 8, jitter: float = 0.05, contr
     shifts = [np.array(speed, np.float32) * i for i in range(count)]
     off = [rng.normal(0, jitter, 2).astype(np.float32) if i else np.zeros(2, np.float32) for i in range(count)]
     return [
-        (Picture(thumbnail(photograph(s, contrast))), motion(s + o, x=0.02 * i))
+        (GreyPyramid(thumbnail(photograph(s, contrast))), motion(s + o, x=0.02 * i))
         for i, (s, o) in enumerate(zip(shifts, off, strict=True))
     ]
 
@@ -52,16 +54,16 @@ def film(speed: tuple[float, float], count: int = 8, jitter: float = 0.05, contr
 @pytest.mark.parametrize("speed", [(0.015, 0.0), (-0.01, 0.02), (0.0, -0.015)])
 def test_a_moving_body_is_followed_whatever_the_extractor_says(speed: tuple[float, float]) -> None:
     frames = film(speed)
-    tracker = BodyTracker(*frames[0], 3)
+    tracker = BodyTracker(*frames[0], LAYOUT)
     for i, (small, said) in enumerate(frames[1:], 1):
-        found = points_of(tracker.follow(small, said), 3)
+        found = points_of(tracker.follow(small, said), LAYOUT)
         assert tracker.measured
         np.testing.assert_allclose(found, SHOULDERS + np.array(speed) * i, atol=0.008)  # a pixel of 256
 
 
 def test_a_still_body_is_exactly_still() -> None:
     frames = film((0.0, 0.0))
-    tracker = BodyTracker(*frames[0], 3)
+    tracker = BodyTracker(*frames[0], LAYOUT)
     places = []
     for small, said in frames[1:]:
         tracker.follow(small, said)
@@ -71,43 +73,43 @@ def test_a_still_body_is_exactly_still() -> None:
 
 def test_plain_clothes_leave_it_to_the_extractor() -> None:
     frames = film((0.01, 0.0), contrast=0.0)
-    tracker = BodyTracker(*frames[0], 3)
+    tracker = BodyTracker(*frames[0], LAYOUT)
     for small, said in frames[1:]:
-        np.testing.assert_allclose(points_of(tracker.follow(small, said), 3), points_of(said, 3), atol=1e-5)
+        np.testing.assert_allclose(points_of(tracker.follow(small, said), LAYOUT), points_of(said, LAYOUT), atol=1e-5)
         assert not tracker.measured
 
 
 def test_a_hand_before_the_shirt_is_waited_for() -> None:
     frames = film((0.01, 0.0), count=12, jitter=0.0)
-    tracker = BodyTracker(*frames[0], 3)
+    tracker = BodyTracker(*frames[0], LAYOUT)
     for i, (small, said) in enumerate(frames[1:], 1):
-        shown = Picture(np.full_like(small.grey, 200)) if 4 <= i < 7 else small
-        found = points_of(tracker.follow(shown, said), 3)
+        shown = GreyPyramid(np.full_like(small.grey, 200)) if 4 <= i < 7 else small
+        found = points_of(tracker.follow(shown, said), LAYOUT)
         # While it cannot be seen the body rests where it was, or goes on as the extractor says.
         np.testing.assert_allclose(found, SHOULDERS + np.array([0.01 * i, 0]), atol=0.035 if 4 <= i < 7 else 0.01)
 
 
 def test_places_and_back() -> None:
     frame = motion(np.array([0.1, -0.05], np.float32), x=0.3)
-    np.testing.assert_allclose(points_of(frame, 3), SHOULDERS + np.array([0.1, -0.05]), atol=1e-6)
+    np.testing.assert_allclose(points_of(frame, LAYOUT), SHOULDERS + np.array([0.1, -0.05]), atol=1e-6)
     np.testing.assert_array_equal(frame.expression[:-3], np.zeros((2, 3)))
 
 
 def test_a_clip_from_its_source_image_on_and_back() -> None:
     frames = film((0.01, 0.0), count=9)
-    motions = Motion(*(np.stack([getattr(m, name) for _, m in frames]) for name in vars(frames[0][1])))
-    followed = track(np.stack([small.grey for small, _ in frames]), motions, 4, 3)
-    there = points_of(motions[4], 3)
+    motions = Motion.stack([m for _, m in frames])
+    followed = track(np.stack([small.grey for small, _ in frames]), motions, 4, LAYOUT)
+    there = points_of(motions[4], LAYOUT)
     for i in range(9):
         wanted = moved(there, np.array([0.01 * (i - 4), 0, 0, 0], np.float32))
-        np.testing.assert_allclose(points_of(followed[i], 3), wanted, atol=0.01)
+        np.testing.assert_allclose(points_of(followed[i], LAYOUT), wanted, atol=0.01)
     np.testing.assert_array_equal(followed.expression[:, :-3], motions.expression[:, :-3])
     assert not followed.background.any()
 
 
 def test_without_a_source_image_or_a_body_the_extractors_word_holds() -> None:
     frames = film((0.01, 0.0))
-    alone, bodiless = MotionTracker(3), MotionTracker(0)
+    alone, bodiless = MotionTracker(LAYOUT), MotionTracker(KeypointLayout(5))
     reference = None
     for small, said in frames:
         np.testing.assert_array_equal(alone.follow(small, said).expression, said.expression)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from model.clip.motion import clip_motion, smoothed
-from model.motion import GRID, CanonicalKeypoints, Motion, compose
+from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES, SMALL
-from model.registration.keypoint_tracker import Correction
-from model.registration.similarity import Picture
+from model.registration.keypoints import Alignment
+from model.registration.similarity import GreyPyramid
 from model.talking_head import TalkingHead
 
 K = SMALL.keypoints
@@ -35,11 +35,11 @@ def trembling(motion: Motion) -> float:
 
 def test_trembling_goes_and_the_nod_stays() -> None:
     quiet, shaken = nodding(0.0), nodding(0.004)
-    calmed = smoothed(shaken, CANONICAL, 25.0)
-    assert trembling(calmed) < 0.3 * trembling(shaken)
-    gap = compose(CANONICAL, calmed) - compose(CANONICAL, quiet)
+    steadied = smoothed(shaken, CANONICAL, 25.0)
+    assert trembling(steadied) < 0.3 * trembling(shaken)
+    gap = compose(CANONICAL, steadied) - compose(CANONICAL, quiet)
     assert np.abs(gap[3:-3, len(FEATURES) :]).mean() < 0.003
-    assert np.ptp(calmed.pitch) > 0.93 * np.ptp(quiet.pitch)
+    assert np.ptp(steadied.pitch) > 0.93 * np.ptp(quiet.pitch)
 
 
 def test_a_blink_is_as_deep_and_as_short_as_it_was() -> None:
@@ -54,8 +54,8 @@ def test_a_blink_is_as_deep_and_as_short_as_it_was() -> None:
 def test_eyes_and_mouth_tremble_less() -> None:
     fast = list(FEATURES)
     quiet, shaken = (compose(CANONICAL, nodding(size))[:, fast] for size in (0.0, 0.004))
-    calmed = compose(CANONICAL, smoothed(nodding(0.004), CANONICAL, 25.0))[:, fast]
-    assert np.abs(calmed - quiet)[3:-3].mean() < 0.8 * np.abs(shaken - quiet)[3:-3].mean()
+    steadied = compose(CANONICAL, smoothed(nodding(0.004), CANONICAL, 25.0))[:, fast]
+    assert np.abs(steadied - quiet)[3:-3].mean() < 0.8 * np.abs(shaken - quiet)[3:-3].mean()
 
 
 @pytest.mark.parametrize("count", [1, 2, T])
@@ -64,7 +64,7 @@ def test_what_does_not_tremble_is_left_alone(count: int) -> None:
     np.testing.assert_allclose(smoothed(still, CANONICAL, 25.0).to_vector(), still.to_vector(), atol=1e-4)
 
 
-def test_a_profile_that_cannot_be_held_against_frames_keeps_its_keypoints() -> None:
+def test_a_profile_whose_frames_cannot_be_aligned_keeps_its_keypoints() -> None:
     head = TalkingHead.random("paper")
     zero = np.zeros(3, np.float32)
     expression = RNG.normal(0, 0.1, (3, head.profile.keypoints, 3)).astype(np.float32)
@@ -78,15 +78,17 @@ class Scripted:
     """Finds every keypoint off by the same, however it is asked, and remembers how."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[float, Correction | None]] = []
+        self.asked: list[tuple[float, Alignment | None]] = []
 
-    def __call__(self, picture: Picture, motion: Motion, before: Correction | None) -> Correction:
+    def __call__(self, picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
         self.asked.append((float(motion.expression[0, 0]), before))
-        missed = np.full((128, 128), len(self.asked), np.float32)
-        return Correction(np.full((K, 2), 0.01, np.float32), np.full((GRID * GRID, 2), 0.02, np.float32), missed)
+        residual = np.full((128, 128), len(self.asked), np.float32)
+        return Alignment(
+            np.full((K, 2), 0.01, np.float32), np.full((RESIDUAL_FLOW_PLACES, 2), 0.02, np.float32), residual
+        )
 
 
-def test_frames_are_held_against_the_source_image_again_from_smoothed_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_are_aligned_to_the_source_image_again_from_smoothed_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     head, aligner = TalkingHead.random(), Scripted()
     monkeypatch.setattr(head, "aligner", lambda *_: aligner)
     still = Motion.from_vector(np.repeat(nodding(0.0).to_vector()[:1], 5, 0))
@@ -98,8 +100,8 @@ def test_frames_are_held_against_the_source_image_again_from_smoothed_motion(mon
     said, before = aligner.asked[6]
     assert said == pytest.approx(0.01, abs=2e-3)  # where the first round, smoothed, left it
     assert before is not None
-    assert not before.off.any()
-    assert before.shifts.mean() == pytest.approx(0.02, abs=5e-3)
-    assert before.missed.max() == 6  # what the frame before lacked
+    assert not before.keypoint_correction.any()
+    assert before.residual_flow.mean() == pytest.approx(0.02, abs=5e-3)
+    assert before.residual.max() == 6  # what the frame before lacked
     np.testing.assert_allclose(put_right.expression[4, :, 0], 0.02, atol=2e-3)
-    np.testing.assert_allclose(put_right.shifts[[0, 1, 3, 4]], 0.02)
+    np.testing.assert_allclose(put_right.residual_flow[[0, 1, 3, 4]], 0.02)

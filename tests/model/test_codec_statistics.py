@@ -19,7 +19,7 @@ from model.codec.quantise import (
     rescale,
     step_factor,
 )
-from model.codec.statistics import ELAPSED_MS, INTRA, POSE_SCALARS, SHIFT_SCALARS, MotionStatistics, elapsed_row
+from model.codec.statistics import ELAPSED_MS, INTRA, POSE_SCALARS, RESIDUAL_FLOW_SCALARS, MotionStatistics, elapsed_row
 from model.errors import WeightsError
 
 steps = st.integers(MIN_STEP_INDEX, MAX_STEP_INDEX)
@@ -28,7 +28,7 @@ steps = st.integers(MIN_STEP_INDEX, MAX_STEP_INDEX)
 def walk(frames: int, keypoints: int, seed: int = 0) -> NDArray[np.float64]:
     """A head that wanders and a picture with three independent movements, (T, 139 + 3K)."""
     generator = np.random.default_rng(seed)
-    directions = generator.normal(size=(3, 3 * keypoints + SHIFT_SCALARS)) / np.sqrt(3 * keypoints)
+    directions = generator.normal(size=(3, 3 * keypoints + RESIDUAL_FLOW_SCALARS)) / np.sqrt(3 * keypoints)
     directions[:, 3 * keypoints :] *= 0.2
     hidden = generator.normal(size=(frames, 3)).cumsum(0) * 0.02
     pose = generator.normal(size=(frames, 11)).cumsum(0) * [
@@ -63,13 +63,13 @@ def test_fit_packs_the_deformation_into_few_coefficients(fitted: MotionStatistic
     coefficients = fitted.to_coefficients(walk(200, 5, 3))[:, POSE_SCALARS:]
     energy = (coefficients**2).sum(0)
     assert energy[:6].sum() > 0.5 * energy.sum()
-    np.testing.assert_allclose(fitted.basis.T @ fitted.basis, np.eye(15 + SHIFT_SCALARS), atol=1e-5)
+    np.testing.assert_allclose(fitted.basis.T @ fitted.basis, np.eye(15 + RESIDUAL_FLOW_SCALARS), atol=1e-5)
 
 
 def test_an_unmoved_picture_is_decoded_as_exactly_that(fitted: MotionStatistics) -> None:
     decoded = fitted.to_vectors(np.zeros(fitted.size))
     np.testing.assert_array_equal(decoded[7:POSE_SCALARS], np.zeros(4, np.float32))
-    np.testing.assert_array_equal(decoded[-SHIFT_SCALARS:], np.zeros(SHIFT_SCALARS, np.float32))
+    np.testing.assert_array_equal(decoded[-RESIDUAL_FLOW_SCALARS:], np.zeros(RESIDUAL_FLOW_SCALARS, np.float32))
     assert decoded[3] == pytest.approx(1.0, abs=0.1)
 
 
@@ -86,7 +86,7 @@ def test_fit_of_thinned_clips_agrees(fitted: MotionStatistics) -> None:
 
 
 def test_importance_halves_the_error_where_it_is_two() -> None:
-    importance = np.ones(15 + SHIFT_SCALARS)
+    importance = np.ones(15 + RESIDUAL_FLOW_SCALARS)
     importance[:3] = 2.0
     statistics = MotionStatistics.fit([walk(100, 5)], [25.0], importance)
     generator = np.random.default_rng(0)

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.teacher.decompose import (
     CHIN,
@@ -14,7 +15,6 @@ from model.teacher.decompose import (
     LEFT_IRIS,
     RIGHT_IRIS,
     RIGID,
-    Floats,
     decompose,
     face_shape,
     fit_face_shape,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model import motion as algebra
-from model.motion import GRID, POSE_SCALARS, SHIFT_SCALARS, CanonicalKeypoints, Motion, View
+from model.motion import POSE_SCALARS, RESIDUAL_FLOW_PLACES, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, View
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def random_motion(seed: int, shape: tuple[int, ...] = (3,), keypoints: int = 5) 
         scale=rng.uniform(0.7, 1.4, shape),
         expression=rng.normal(0, 0.02, (*shape, keypoints, 3)),
         background=rng.normal(0, 0.05, (*shape, 4)),
-        shifts=rng.normal(0, 0.01, (*shape, GRID * GRID, 2)),
+        residual_flow=rng.normal(0, 0.01, (*shape, RESIDUAL_FLOW_PLACES, 2)),
     )
 
 
@@ -55,7 +55,7 @@ def fields_of(motion: Motion) -> list[Any]:
         motion.scale,
         motion.expression,
         motion.background,
-        motion.shifts,
+        motion.residual_flow,
     ]
 
 
@@ -246,12 +246,12 @@ def test_distance_is_symmetric_zero_for_equals_and_sees_translation(seed: int) -
 @given(seeds)
 def test_transfer_to_oneself_is_the_driving_motion(seed: int) -> None:
     driving, reference = random_motion(seed), random_motion(seed + 1)
-    *moved, background, shifts = fields_of(algebra.transfer(driving, reference, reference))
+    *moved, background, residual = fields_of(algebra.transfer(driving, reference, reference))
     *wanted, _, _ = fields_of(driving)
     for x, y in zip(moved, wanted, strict=True):
         np.testing.assert_allclose(x, y, atol=1e-12)
     np.testing.assert_array_equal(background, reference.background)
-    np.testing.assert_array_equal(shifts, reference.shifts)
+    np.testing.assert_array_equal(residual, reference.residual_flow)
 
 
 @given(seeds)
@@ -271,7 +271,7 @@ def test_transfer_of_rest_leaves_place_size_and_expression(seed: int) -> None:
 def test_vector_round_trip(seed: int, keypoints: int) -> None:
     motion = random_motion(seed, keypoints=keypoints)
     vector = motion.to_vector()
-    assert vector.shape == (3, POSE_SCALARS + 3 * keypoints + SHIFT_SCALARS)
+    assert vector.shape == (3, POSE_SCALARS + 3 * keypoints + RESIDUAL_FLOW_SCALARS)
     assert vector.dtype == np.float32
     back = Motion.from_vector(vector)
     assert back.keypoints == keypoints
@@ -283,9 +283,9 @@ def test_vector_round_trip(seed: int, keypoints: int) -> None:
 def test_vector_order() -> None:
     one, two, three, four = (np.float32(a) for a in (1, 2, 3, 4))
     background = np.array([8, 9, 10, 11])
-    shifts = np.arange(18, 18 + SHIFT_SCALARS).reshape(GRID * GRID, 2)
-    motion = Motion(one, two, three, np.array([5, 6, 7]), four, np.arange(12, 18).reshape(2, 3), background, shifts)
-    np.testing.assert_array_equal(motion.to_vector(), np.arange(1, 18 + SHIFT_SCALARS))
+    residual = np.arange(18, 18 + RESIDUAL_FLOW_SCALARS).reshape(RESIDUAL_FLOW_PLACES, 2)
+    motion = Motion(one, two, three, np.array([5, 6, 7]), four, np.arange(12, 18).reshape(2, 3), background, residual)
+    np.testing.assert_array_equal(motion.to_vector(), np.arange(1, 18 + RESIDUAL_FLOW_SCALARS))
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (2, 5)])
@@ -294,21 +294,23 @@ def test_a_picture_whose_motion_is_not_named_is_unmoved(shape: tuple[int, ...]) 
     fields = (named.yaw, named.pitch, named.roll, named.translation, named.scale, named.expression)
     still = Motion(*fields)
     np.testing.assert_array_equal(still.background, np.zeros((*shape, 4)))
-    np.testing.assert_array_equal(still.shifts, np.zeros((*shape, GRID * GRID, 2)))
+    np.testing.assert_array_equal(still.residual_flow, np.zeros((*shape, RESIDUAL_FLOW_PLACES, 2)))
     tensors = Motion(*(torch.from_numpy(np.asarray(f)) for f in fields))
     assert tensors.background.shape == (*shape, 4)
-    assert tensors.background.dtype == tensors.shifts.dtype == torch.float64
-    assert tensors.shifts.shape == (*shape, GRID * GRID, 2)
+    assert tensors.background.dtype == tensors.residual_flow.dtype == torch.float64
+    assert tensors.residual_flow.shape == (*shape, RESIDUAL_FLOW_PLACES, 2)
 
 
-def test_background_and_shifts_of_a_transfer_are_the_pictures() -> None:
+def test_background_and_residual_flow_of_a_transfer_are_the_pictures() -> None:
     driving, source = random_motion(1), random_motion(2, ())
     moved = algebra.transfer(driving, driving[0], source)
     np.testing.assert_array_equal(moved.background, np.broadcast_to(source.background, (3, 4)))
-    np.testing.assert_array_equal(moved.shifts, np.broadcast_to(source.shifts, (3, GRID * GRID, 2)))
+    np.testing.assert_array_equal(
+        moved.residual_flow, np.broadcast_to(source.residual_flow, (3, RESIDUAL_FLOW_PLACES, 2))
+    )
     seen = algebra.apply_view(driving, View(yaw=20))
     np.testing.assert_array_equal(seen.background, driving.background)
-    np.testing.assert_array_equal(seen.shifts, driving.shifts)
+    np.testing.assert_array_equal(seen.residual_flow, driving.residual_flow)
 
 
 def test_vector_of_tensors_stays_a_tensor() -> None:
@@ -329,3 +331,24 @@ def test_length_and_index_are_the_batchs() -> None:
     assert len(motion) == 3
     np.testing.assert_array_equal(motion[1:].expression, motion.expression[1:])
     assert motion[0].keypoints == 5
+
+
+def test_motions_are_stacked_joined_and_indexed_field_by_field() -> None:
+    one, two = random_motion(1), random_motion(2)
+    stacked, joined = Motion.stack([one, two]), Motion.concatenate([one, two[:1]])
+    np.testing.assert_array_equal(stacked.to_vector(), np.stack([one.to_vector(), two.to_vector()]))
+    np.testing.assert_array_equal(joined.to_vector(), np.concatenate([one.to_vector(), two.to_vector()[:1]]))
+    np.testing.assert_array_equal(stacked[1, 2].to_vector(), two[2].to_vector())
+    assert len(joined) == 4
+    tensors = Motion.stack([one.to_torch(), two.to_torch()])
+    assert isinstance(tensors.residual_flow, torch.Tensor)
+    np.testing.assert_array_equal(tensors.to_vector(), stacked.to_vector())
+    np.testing.assert_array_equal(tensors.flat().numpy(), stacked.to_vector())
+
+
+def test_fields_become_numpy_arrays_and_are_changed_one_by_one() -> None:
+    motion = random_motion(3)
+    arrays = motion.to_torch().to_numpy()
+    assert all(isinstance(field, np.ndarray) and field.dtype == np.float32 for field in fields_of(arrays))
+    np.testing.assert_array_equal(arrays.to_vector(), motion.to_vector())
+    np.testing.assert_array_equal(motion.map(lambda x: 2 * x).to_vector(), (2 * motion.to_vector()))

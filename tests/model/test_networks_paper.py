@@ -36,6 +36,13 @@ TINY = PaperConfig(
 """The paper's structure at widths that a CPU runs in milliseconds."""
 
 
+def enrolled(
+    networks: PaperNetworks, image: torch.Tensor
+) -> tuple[dict[str, torch.Tensor], CanonicalKeypoints, Motion]:
+    canonical, motion = networks.canonical(image), networks.motion(image)
+    return networks.appearance(image, canonical, motion), canonical, motion
+
+
 def tiny(jacobians: Jacobians = "rotation", seed: int = 0, scale: bool = False) -> PaperNetworks:
     torch.manual_seed(seed)
     return PaperNetworks(replace(TINY, jacobians=jacobians, head_motion=replace(TINY.head_motion, scale=scale)))
@@ -107,7 +114,8 @@ def test_appearance_shapes() -> None:
         **{f"volume.{i}": (2, 32, 16, 64, 64) for i in range(6)},
     }
     assert_shapes(shapes, expected)
-    assert networks.appearance(image)["volume"].shape == (2, 32, 16, 64, 64)
+    features = networks.appearance(image, networks.canonical(image), networks.motion(image))
+    assert features["volume"].shape == (2, 32, 16, 64, 64)
 
 
 def test_appearance_shapes_at_512() -> None:
@@ -241,8 +249,8 @@ def test_generator_shapes(config: PaperConfig, ups: dict[str, tuple[int, ...]]) 
 def test_whole_pipeline_shapes(config: PaperConfig) -> None:
     networks, image = published(config)
     with torch.no_grad():
-        motion = networks.motion(image)
-        rendered = networks.synthesise(networks.appearance(image), networks.canonical(image), motion, motion)
+        features, canonical, motion = enrolled(networks, image)
+        rendered = networks.synthesise(features, canonical, motion, motion)
     assert config.volume_size == 64
     assert rendered.frame.shape == image.shape
     assert rendered.flow is not None
@@ -274,7 +282,7 @@ def test_weights_of_256_px_also_run_at_512_px_on_a_larger_volume() -> None:
     large, image = published(replace(PAPER, size=512))
     shapes = {name: value.shape for name, value in small.state_dict().items()}
     assert shapes == {name: value.shape for name, value in large.state_dict().items()}
-    assert large.appearance(image)["volume"].shape == (2, 32, 16, 128, 128)
+    assert large.appearance(image, large.canonical(image), large.motion(image))["volume"].shape == (2, 32, 16, 128, 128)
 
 
 def test_configurations_that_cannot_work_are_refused() -> None:
@@ -333,10 +341,7 @@ def test_profiles_with_and_without_jacobians_draw_the_same_frame() -> None:
     plain.load_state_dict(common)
     image, driving = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        frames = [
-            n.synthesise(n.appearance(image), n.canonical(image), n.motion(image), n.motion(driving)).frame
-            for n in (learned, plain)
-        ]
+        frames = [n.synthesise(*enrolled(n, image), n.motion(driving)).frame for n in (learned, plain)]
     torch.testing.assert_close(frames[0], frames[1], atol=1e-5, rtol=1e-4)
 
 
@@ -390,8 +395,8 @@ def test_flow_of_no_motion_is_the_identity(jacobians: Jacobians) -> None:
     networks = tiny(jacobians).eval()
     image = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        motion = networks.motion(image)
-        rendered = networks.synthesise(networks.appearance(image), networks.canonical(image), motion, motion)
+        features, canonical, motion = enrolled(networks, image)
+        rendered = networks.synthesise(features, canonical, motion, motion)
     assert rendered.flow is not None
     torch.testing.assert_close(rendered.flow, pixel_grid(8, 8, image).expand(2, 8, 8, 2), atol=1e-5, rtol=1e-4)
 
@@ -455,7 +460,7 @@ def test_a_view_changes_the_frame_and_each_batch_element_stands_alone() -> None:
     networks = tiny().eval()
     image = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
-        features, canonical, motion = networks.appearance(image), networks.canonical(image), networks.motion(image)
+        features, canonical, motion = enrolled(networks, image)
         still = networks.synthesise(features, canonical, motion, motion).frame
         turned = networks.synthesise(features, canonical, motion, apply_view(motion, View(yaw=25))).frame
         alone = networks.synthesise(
@@ -476,7 +481,7 @@ def test_gradients_reach_every_parameter(jacobians: Jacobians, scale: bool) -> N
     source_image, driving_image = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
     canonical = networks.canonical(source_image)
     source, driving = networks.motion(source_image), networks.motion(driving_image)
-    rendered = networks.synthesise(networks.appearance(source_image), canonical, source, driving)
+    rendered = networks.synthesise(networks.appearance(source_image, canonical, source), canonical, source, driving)
     loss = (rendered.frame * torch.rand_like(rendered.frame)).sum()
     if canonical.jacobians is not None:  # they cancel in the flow; the equivariance of Jacobians is what trains them
         loss = loss + (canonical.jacobians * torch.rand_like(canonical.jacobians)).sum()

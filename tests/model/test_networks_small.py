@@ -28,9 +28,17 @@ def image() -> torch.Tensor:
     return torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
 
 
+def enrolled(
+    networks: SmallNetworks, image: torch.Tensor
+) -> tuple[dict[str, torch.Tensor], CanonicalKeypoints, Motion]:
+    canonical, motion = networks.canonical(image), networks.motion(image)
+    return networks.appearance(image, canonical, motion), canonical, motion
+
+
 def test_shapes_of_every_stage(networks: SmallNetworks, image: torch.Tensor) -> None:
     k = SMALL.keypoints
-    features = networks.appearance(image)
+    canonical, motion = networks.canonical(image), networks.motion(image)
+    features = networks.appearance(image, canonical, motion)
     assert {name: tuple(f.shape) for name, f in features.items()} == {
         "image": (2, 3, 256, 256),
         "half": (2, 16, 128, 128),
@@ -40,7 +48,6 @@ def test_shapes_of_every_stage(networks: SmallNetworks, image: torch.Tensor) -> 
         "person": (2, 1, 256, 256),
         "backdrop": (2, 3, 256, 256),
     }
-    canonical, motion = networks.canonical(image), networks.motion(image)
     assert canonical.points.shape == (2, k, 3)
     assert canonical.jacobians is None
     assert motion.yaw.shape == motion.scale.shape == (2,)
@@ -60,7 +67,7 @@ def test_shapes_of_every_stage(networks: SmallNetworks, image: torch.Tensor) -> 
 
 def test_budget(networks: SmallNetworks, image: torch.Tensor) -> None:
     one = image[:1]
-    features, canonical, motion = networks.appearance(one), networks.canonical(one), networks.motion(one)
+    features, canonical, motion = enrolled(networks, one)
 
     def gmac(call: object) -> float:
         with FlopCounterMode(display=False) as counter:
@@ -72,7 +79,7 @@ def test_budget(networks: SmallNetworks, image: torch.Tensor) -> None:
 
 
 def test_untrained_network_shows_the_unmoved_source(networks: SmallNetworks, image: torch.Tensor) -> None:
-    features, canonical, motion = networks.appearance(image), networks.canonical(image), networks.motion(image)
+    features, canonical, motion = enrolled(networks, image)
     rendered = networks.synthesise(features, canonical, motion, motion)
     assert torch.allclose(rendered.frame, image, atol=2e-2)
 
@@ -83,7 +90,7 @@ def test_flow_follows_a_moved_head(networks: SmallNetworks) -> None:
     zero, one = torch.zeros(1), torch.ones(1)
     still = Motion(zero, zero, zero, torch.zeros(1, 3), one, torch.zeros(1, SMALL.keypoints, 3))
     moved = Motion(zero, zero, zero, torch.tensor([[0.2, -0.1, 0.0]]), one, still.expression)
-    features = networks.appearance(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
+    features, _, _ = enrolled(networks, torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
     flow = networks.dense_motion(features, CanonicalKeypoints(points), still, moved).flow
     grid = pixel_grid(64, 64, flow)
     gap = (flow[0] - grid)[32 - 3, 32 + 6]  # the pixel at the cloud's new centre
@@ -95,16 +102,16 @@ def test_flow_follows_a_moved_head(networks: SmallNetworks) -> None:
 def test_the_body_is_where_it_is_seen_however_the_head_turns(networks: SmallNetworks, image: torch.Tensor) -> None:
     canonical, motion = networks.canonical(image), networks.motion(image)
     turned = replace(motion, yaw=motion.yaw + 30)
-    here, there = (compose(canonical, m)[:, -SMALL.body :] for m in (motion, turned))
+    here, there = (compose(canonical, m)[:, SMALL.layout.body] for m in (motion, turned))
     assert torch.allclose(here, there, atol=1e-5)
     assert torch.allclose(here[..., :2], torch.tensor(BODY).expand(2, -1, -1), atol=0.3)  # about where it began
     assert not here[..., 2].any()
 
 
 def test_flow_follows_a_moved_body_without_turning_it(networks: SmallNetworks) -> None:
-    heads = SMALL.keypoints - SMALL.body
+    heads = SMALL.layout.head_count
     points = 0.2 * torch.randn(1, heads, 3, generator=torch.Generator().manual_seed(0)) - torch.tensor([0, 0.5, 0])
-    canonical = CanonicalKeypoints(F.pad(points, (0, 0, 0, SMALL.body)))
+    canonical = CanonicalKeypoints(F.pad(points, (0, 0, 0, SMALL.layout.body_count)))
     zero, one = torch.zeros(1), torch.ones(1)
     delta = torch.zeros(1, SMALL.keypoints, 3)
     delta[0, heads:, :2] = torch.tensor(BODY)
@@ -112,7 +119,7 @@ def test_flow_follows_a_moved_body_without_turning_it(networks: SmallNetworks) -
     shifted = delta.clone()
     shifted[0, heads:, 0] += 0.1
     driving = Motion(zero + 20, zero, zero, torch.zeros(1, 3), one, shifted)
-    features = networks.appearance(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
+    features, _, _ = enrolled(networks, torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
     motion = networks.dense_motion(features, canonical, still, driving)
     gap = (motion.flow - pixel_grid(64, 64, motion.flow))[0]
     row = round((1 + BODY[2][1]) * 32 - 0.5)
@@ -123,7 +130,8 @@ def test_flow_follows_a_moved_body_without_turning_it(networks: SmallNetworks) -
     tilted = delta.clone()
     centre = delta[0, heads + 2, :2]
     arm = delta[0, heads:, :2] - centre
-    x, y = turned_and_sized(arm[:, 0], arm[:, 1], torch.zeros(SMALL.body), torch.full((SMALL.body,), 4.0))
+    none = torch.zeros(SMALL.layout.body_count)
+    x, y = turned_and_sized(arm[:, 0], arm[:, 1], none, none + 4.0)
     tilted[0, heads:, :2] = torch.stack([x, y], -1) + centre
     motion = networks.dense_motion(features, canonical, still, replace(still, expression=tilted))
     gap = (motion.flow - pixel_grid(64, 64, motion.flow))[0]
@@ -136,7 +144,7 @@ def test_flow_follows_a_moved_background_but_not_on_the_head(networks: SmallNetw
     zero, one = torch.zeros(1), torch.ones(1)
     still = Motion(zero, zero, zero, torch.zeros(1, 3), one, torch.zeros(1, SMALL.keypoints, 3))
     moved = replace(still, background=torch.tensor([[0.1, -0.05, 0.02, 3.0]]))
-    features = networks.appearance(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
+    features, _, _ = enrolled(networks, torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)))
     motion = networks.dense_motion(features, CanonicalKeypoints(points), still, moved)
     gap = (motion.flow - pixel_grid(64, 64, motion.flow))[0]
     assert gap[32, 32].tolist() == pytest.approx([0.0, 0.0], abs=0.02)  # the head
@@ -153,7 +161,7 @@ def test_gradients_reach_every_parameter(image: torch.Tensor) -> None:
     networks = SmallNetworks().train()
     for parameter in networks.parameters():  # heads start at zero, which stops gradients; look past the start
         parameter.data += 0.01 * torch.randn_like(parameter)
-    features, canonical = networks.appearance(image), networks.canonical(image)
+    features, canonical, _ = enrolled(networks, image)
     source, driving = networks.motion(image), networks.motion(image.flip(0))
     loss = networks.synthesise(features, canonical, source, driving).frame.square().mean()
     torch.autograd.backward(loss)
@@ -183,5 +191,5 @@ def test_warp_with_the_identity_flow(image: torch.Tensor) -> None:
 def test_profile_tables_agree() -> None:
     assert len(GUIDED) == len(set(GUIDED)) == len(MIRROR)
     assert len(GUIDED) + len(FREE) + len(BODY) == SMALL.keypoints
-    assert len(BODY) == SMALL.body
+    assert len(BODY) == SMALL.layout.body_count
     assert [MIRROR[MIRROR[i]] for i in range(len(MIRROR))] == list(range(len(MIRROR)))

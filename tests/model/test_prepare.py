@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut
 
+from model.arrays import Floats
 from model.errors import InputError
 from model.face.crop import Crop
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.teacher.decompose import Floats, decompose, face_shape
+from model.teacher.decompose import decompose, face_shape
 from model.teacher.landmarks import Teacher, TeacherError
 from model.train import prepare
 from model.train.clips import read_clip, shot_crops, stride, to_crop_units, to_pixels, write_clip

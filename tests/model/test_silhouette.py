@@ -149,7 +149,7 @@ def test_lines_behind_a_moving_head_stay_straight() -> None:
     zero = torch.zeros(1)
     still = Motion(zero, zero, zero, torch.zeros(1, 3), zero + 1, torch.zeros(1, SMALL.keypoints, 3))
     moved = replace(still, translation=torch.tensor([[0.1, 0.0, 0.0]]))
-    features = networks.appearance(image)
+    features = networks.appearance(image, networks.canonical(image), networks.motion(image))
     person, backdrop = cut_out(image, disc(256, radius=0.35))
     aside = (disc(256, radius=0.45) + disc(256, x=0.1, radius=0.45)) == 0
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from model.errors import InputError, WeightsError
 from model.motion import Motion, View
 from model.talking_head import TalkingHead
-from model.temporal_filter import Moment, TemporalFilter
+from model.temporal_filter import FrameTime, TemporalFilter
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,11 @@ def test_what_follows_another_frame_keeps_some_of_it_when_the_head_has_turned(
     motions = replace(_repeated(state.motion, 3), yaw=yaw)
     shown = TemporalFilter()
     alone = head.render([state] * 3, motions)
-    following = head.render([state] * 3, motions, None, [Moment(shown, 0.04 * i) for i in range(3)])
+    following = head.render([state] * 3, motions, None, [FrameTime(shown, 0.04 * i) for i in range(3)])
     assert torch.equal(following[:2], alone[:2])
     changed = (following[2].int() - alone[2].int()).abs().amax(0) > 0
     assert changed.float().mean() > 0.1
-    assert torch.equal(head.render([state], motions[2:], None, [Moment(TemporalFilter(), 0.0)]), alone[2:])
+    assert torch.equal(head.render([state], motions[2:], None, [FrameTime(TemporalFilter(), 0.0)]), alone[2:])
 
 
 def _repeated(motion: Motion, count: int) -> Motion:
@@ -94,7 +94,7 @@ def test_wrong_pictures_and_motions_are_refused(head: TalkingHead, pictures: tor
     state = head.enrol(pictures[0])
     with pytest.raises(InputError, match="one source state"):
         head.render([state], head.extract(pictures))
-    with pytest.raises(InputError, match="one moment"):
+    with pytest.raises(InputError, match="one frame time"):
         head.render([state], state.motion, None, [])
     with pytest.raises(InputError, match="keypoints"):
         head.render([state], Motion.from_vector(torch.zeros(1, 139 + 3 * 5)))

@@ -8,25 +8,25 @@ import pytest
 import torch
 
 from model.motion import Motion
-from model.temporal_filter import TemporalFilter, doubted, turn
+from model.temporal_filter import TemporalFilter, turn, uncertainty
 
 BLACK, WHITE = torch.zeros(3, 8, 8), torch.ones(3, 8, 8)
 FULL, NONE = torch.ones(1, 8, 8), torch.zeros(1, 8, 8)
 SOURCE = object()
 
 
-def shown(doubt: torch.Tensor, *times: float) -> list[float]:
+def shown(unsure: torch.Tensor, *times: float) -> list[float]:
     """How bright what was black at first is after it has become white, at times since then."""
     chain = TemporalFilter()
-    chain.follow(BLACK, doubt, SOURCE, 10.0)
-    return [float(chain.follow(WHITE, doubt, SOURCE, 10.0 + time).mean()) for time in times]
+    chain.follow(BLACK, unsure, SOURCE, 10.0)
+    return [float(chain.follow(WHITE, unsure, SOURCE, 10.0 + time).mean()) for time in times]
 
 
-def test_nothing_is_kept_where_nothing_is_doubted() -> None:
+def test_nothing_is_kept_where_all_is_certain() -> None:
     assert shown(NONE, 0.04) == [1.0]
 
 
-def test_of_what_is_doubted_a_third_is_kept_for_a_frame() -> None:
+def test_of_what_is_uncertain_a_third_is_kept_for_a_frame() -> None:
     first, second = shown(FULL, 0.04, 0.08)
     assert 1 - first == pytest.approx(math.exp(-1))
     assert 1 - second == pytest.approx(math.exp(-2))
@@ -59,12 +59,12 @@ def test_turns_count_about_every_axis() -> None:
     torch.testing.assert_close(turn(heads([0.0]), heads([0.0], roll=12.0)), torch.tensor([12.0]), atol=0.05, rtol=0)
 
 
-def test_the_face_is_never_doubted_and_the_rest_the_more_the_further_the_head_has_turned() -> None:
+def test_the_face_is_never_uncertain_and_the_rest_the_more_the_further_the_head_has_turned() -> None:
     face = torch.tensor([[-0.4, -0.5], [0.4, -0.5], [0.0, -0.5], [0.4, 0.5], [-0.4, 0.5]]).expand(3, -1, -1)
-    doubt = doubted(torch.tensor([2.0, 9.0, 30.0]), face, 256)
-    assert doubt.shape == (3, 1, 256, 256)
-    assert not doubt[0].any()
-    assert not doubt[:, 0, 128 - 38 : 128 + 38, 128 - 30 : 128 + 30].any()  # within the oval of 0.4 by 0.5
-    assert doubt[1, 0, 128, 4] == pytest.approx(0.5)
-    assert doubt[2, 0, 128, 4] == 1
-    assert 0 < doubt[2, 0, 128, 128 + int(128 * 0.4 * 1.07)] < 1  # soft at the rim
+    unsure = uncertainty(torch.tensor([2.0, 9.0, 30.0]), face, 256)
+    assert unsure.shape == (3, 1, 256, 256)
+    assert not unsure[0].any()
+    assert not unsure[:, 0, 128 - 38 : 128 + 38, 128 - 30 : 128 + 30].any()  # within the oval of 0.4 by 0.5
+    assert unsure[1, 0, 128, 4] == pytest.approx(0.5)
+    assert unsure[2, 0, 128, 4] == 1
+    assert 0 < unsure[2, 0, 128, 128 + int(128 * 0.4 * 1.07)] < 1  # soft at the rim

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.motion import turned_and_sized
 from model.train.data import ClipSet
-from model.train.surroundings import KNOWN, Surroundings, measure, missed_by, read, write
+from model.train.surroundings import KNOWN, Surroundings, background_residual, measure, read, write
 from tests.model.training_set import FRAMES, write_training_set
 
 pytest.importorskip("cv2", reason="OpenCV is a training dependency")
@@ -41,26 +41,26 @@ STILL = np.zeros((4, 4), np.float32)
 
 
 def test_a_background_that_stands_still_behind_a_moving_head() -> None:
-    missed = missed_by(*film(0, texture()), STILL)
-    assert missed is not None
-    assert missed < 0.3
+    residual = background_residual(*film(0, texture()), STILL)
+    assert residual is not None
+    assert residual < 0.3
 
 
 def test_a_background_that_moves() -> None:
-    missed = missed_by(*film(4, texture()), STILL)
-    assert missed is not None
-    assert missed > KNOWN
+    residual = background_residual(*film(4, texture()), STILL)
+    assert residual is not None
+    assert residual > KNOWN
 
-    # Four pixels a frame to the left, told of the pairs (0, 1), (1, 2), (2, 4), (5, 3).
-    told = STILL.copy()
-    told[:, 0] = np.array([-4, -4, -8, 8]) / 128
-    missed = missed_by(*film(4, texture()), told)
-    assert missed is not None
-    assert missed < 0.3
+    # Four pixels a frame to the left, measured for the pairs (0, 1), (1, 2), (2, 4), (5, 3).
+    measured = STILL.copy()
+    measured[:, 0] = np.array([-4, -4, -8, 8]) / 128
+    residual = background_residual(*film(4, texture()), measured)
+    assert residual is not None
+    assert residual < 0.3
 
 
 def test_a_plain_wall_tells_nothing() -> None:
-    assert missed_by(*film(0, np.full((320, 320, 3), 90, np.uint8)), STILL) is None
+    assert background_residual(*film(0, np.full((320, 320, 3), 90, np.uint8)), STILL) is None
 
 
 def test_the_background_of_a_clip_is_measured() -> None:
@@ -81,7 +81,7 @@ def test_backgrounds_are_measured_once(tmp_path: Path) -> None:
     films = [clip.name for clip in clips.clips if clip.kind != "still"]
     assert sorted(measured) == sorted(films)
 
-    # What is written is believed: one person's background is said to be missed, the other's to move as is known.
+    # What is written is believed: one person's background has a large residual, the other's moves as is known.
     first, *others = films
     places = np.zeros((FRAMES, 4), np.float32)
     places[:, 0] = 0.01 * np.arange(FRAMES)

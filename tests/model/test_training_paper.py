@@ -75,7 +75,7 @@ def test_loss_falls(name: str) -> None:
         canonical, source = networks.canonical(source_image), networks.motion(source_image)
         driving = networks.motion(driving_image)
         step = Step(
-            networks.synthesise(networks.appearance(source_image), canonical, source, driving).frame,
+            networks.synthesise(networks.appearance(source_image, canonical, source), canonical, source, driving).frame,
             driving_image,
             compose(canonical, driving),
             compose(canonical, networks.motion(twisted_image)),

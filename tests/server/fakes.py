@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from model.codec.statistics import MotionStatistics
+from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, View
 from model.talking_head import Profile
-from model.temporal_filter import Moment, TemporalFilter
+from model.temporal_filter import FrameTime, TemporalFilter
 
 K = 4
 SIZE = 64
@@ -36,11 +37,11 @@ class FakeState:
 class PaintingModel:
     """Renders the source image with its brightness moved by yaw, so that tests can read motion off pictures."""
 
-    profile: Profile = field(default_factory=lambda: Profile("fake", K, SIZE))
+    profile: Profile = field(default_factory=lambda: Profile("fake", KeypointLayout(K), SIZE))
     statistics: MotionStatistics = field(default_factory=lambda: MotionStatistics.default(K))
     batches: list[int] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
-    moments: list[Moment] = field(default_factory=list)
+    frame_times: list[FrameTime] = field(default_factory=list)
     gate: threading.Event | None = None  # rendering waits for it when set
     fail: bool = False
     entered: int = 0  # batches begun
@@ -53,7 +54,7 @@ class PaintingModel:
         states: Sequence[Any],
         motions: Motion,
         views: Sequence[View] | None = None,
-        moments: Sequence[Moment] | None = None,
+        frame_times: Sequence[FrameTime] | None = None,
     ) -> Tensor:
         gate = self.gate
         self.entered += 1
@@ -63,14 +64,14 @@ class PaintingModel:
             raise RuntimeError("the model broke")
         self.batches.append(len(states))
         self.views.extend(views or [])
-        self.moments.extend(moments or [])
+        self.frame_times.extend(frame_times or [])
         pictures = torch.stack([state.image for state in states]).float()
         return (pictures + torch.as_tensor(motions.yaw).float()[:, None, None, None]).clamp(0, 255).to(torch.uint8)
 
 
-def moment(at: float = 0.0) -> Moment:
+def frame_time(at: float = 0.0) -> FrameTime:
     """Of a viewer who has seen nothing yet."""
-    return Moment(TemporalFilter(), at)
+    return FrameTime(TemporalFilter(), at)
 
 
 class FakeChannel:

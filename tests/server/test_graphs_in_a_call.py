@@ -19,7 +19,7 @@ import asyncio, json, signal, sys, threading
 import numpy as np, torch
 from model.motion import Motion, View
 from model.talking_head import TalkingHead
-from model.temporal_filter import Moment, TemporalFilter
+from model.temporal_filter import FrameTime, TemporalFilter
 from server.receiver.render_engine import RenderEngine
 
 async def main(ending):
@@ -31,12 +31,12 @@ async def main(ending):
     state = await engine.enrol(np.zeros((engine.size, engine.size, 3), np.uint8))
     motion = Motion.from_vector(state.motion.to_vector()[0])
     waiting = asyncio.Semaphore(3)
-    moment = Moment(TemporalFilter(), 0.0)
+    frame_time = FrameTime(TemporalFilter(), 0.0)
 
     async def keep_busy():
         while not stop.is_set():
             await waiting.acquire()
-            engine.submit(state, motion, View(), moment, float("inf"), lambda _: waiting.release())
+            engine.submit(state, motion, View(), frame_time, float("inf"), lambda _: waiting.release())
 
     busy = asyncio.create_task(keep_busy())
     while engine.statistics.rendered < 3:

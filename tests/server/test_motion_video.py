@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.temporal_filter import Moment
+from model.temporal_filter import FrameTime
 from server.receiver.motion_video import MotionVideo
 from server.receiver.render_engine import RenderedPicture
 from server.receiver.rendered_view import FRONT
@@ -23,7 +23,7 @@ class Stage:
     def __init__(self) -> None:
         self.now = 10.0
         self.asked: list[tuple[float, Callable[[RenderedPicture | None], None]]] = []  # instant and answer
-        self.moments: list[Moment] = []
+        self.frame_times: list[FrameTime] = []
         self.shown: list[Hashable] = []
         self.dropped: list[str] = []
         self.watched: list[Hashable] = [FRONT]
@@ -47,9 +47,11 @@ class Stage:
     def views(self) -> list[Hashable]:
         return self.watched
 
-    def submit(self, state: object, motion: float, view: object, moment: Moment, deadline: float, done: Any) -> bool:
+    def submit(
+        self, state: object, motion: float, view: object, frame_time: FrameTime, deadline: float, done: Any
+    ) -> bool:
         self.asked.append((motion, done))
-        self.moments.append(moment)
+        self.frame_times.append(frame_time)
         return True
 
     def show(self, view: Hashable, *arguments: object) -> None:
@@ -82,9 +84,9 @@ def test_each_view_has_a_filter_of_its_own_as_long_as_it_is_watched() -> None:
         stage.tick(tick)
         for _, done in stage.asked[-len(watched) :]:
             done(RenderedPicture(PLANES, 0.0, 0.01))
-    front, side = [stage.moments[i] for i in (0, 2, 4, 5)], [stage.moments[i] for i in (1, 3, 6)]
-    assert {id(moment.filter) for moment in front} == {id(front[0].filter)}
-    assert [moment.at for moment in front] == [10.00, 10.03, 10.06, 10.09]
+    front, side = [stage.frame_times[i] for i in (0, 2, 4, 5)], [stage.frame_times[i] for i in (1, 3, 6)]
+    assert {id(frame_time.filter) for frame_time in front} == {id(front[0].filter)}
+    assert [frame_time.at for frame_time in front] == [10.00, 10.03, 10.06, 10.09]
     assert side[0].filter is side[1].filter
     assert side[0].filter not in (front[0].filter, side[2].filter)
 
@@ -96,7 +98,7 @@ def test_the_filter_of_a_view_that_never_got_a_picture_goes_as_well() -> None:
         stage.tick(tick)
         if watched:
             stage.answer(tick, rendered=False)
-    first, second = stage.moments
+    first, second = stage.frame_times
     assert first.filter is not second.filter
 
 

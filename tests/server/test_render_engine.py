@@ -12,14 +12,14 @@ import pytest
 from model.errors import InputError
 from model.motion import View
 from server.receiver.render_engine import EngineError, EngineSettings, RenderedPicture, RenderEngine
-from tests.server.fakes import SIZE, FakeClock, PaintingModel, moment, motion, until
+from tests.server.fakes import SIZE, FakeClock, PaintingModel, frame_time, motion, until
 
 GREY = np.full((SIZE, SIZE, 3), 100, np.uint8)
 
 
 async def ask(engine: RenderEngine, state: Any, yaw: float, deadline: float) -> RenderedPicture | None:
     future: asyncio.Future[RenderedPicture | None] = asyncio.get_running_loop().create_future()
-    assert engine.submit(state, motion(yaw), View(), moment(), deadline, future.set_result)
+    assert engine.submit(state, motion(yaw), View(), frame_time(), deadline, future.set_result)
     return await asyncio.wait_for(future, 10)
 
 
@@ -70,10 +70,10 @@ async def test_waiting_requests_share_batches_earliest_deadline_first() -> None:
         if len(order) == 7:
             done.set()
 
-    assert engine.submit(state, motion(), View(), moment(), 200.0, lambda _: note(0))
+    assert engine.submit(state, motion(), View(), frame_time(), 200.0, lambda _: note(0))
     await until(lambda: engine.load == 0)  # the thread holds the first
     for i in range(1, 7):
-        assert engine.submit(state, motion(), View(), moment(), 300.0 - i, lambda _, i=i: note(i))  # type: ignore[misc]
+        assert engine.submit(state, motion(), View(), frame_time(), 300.0 - i, lambda _, i=i: note(i))  # type: ignore[misc]
     assert model.gate is not None
     model.gate.set()
     await asyncio.wait_for(done.wait(), 10)
@@ -102,9 +102,9 @@ async def test_full_queue_refuses_and_closing_answers_all() -> None:
     await engine.start()
     state = await engine.enrol(GREY)
     answers: list[RenderedPicture | None] = []
-    assert engine.submit(state, motion(), View(), moment(), float("inf"), answers.append)
+    assert engine.submit(state, motion(), View(), frame_time(), float("inf"), answers.append)
     await until(lambda: engine.load == 0)
-    accepted = [engine.submit(state, motion(), View(), moment(), float("inf"), answers.append) for _ in range(5)]
+    accepted = [engine.submit(state, motion(), View(), frame_time(), float("inf"), answers.append) for _ in range(5)]
     assert accepted == [True] * 3 + [False] * 2
     assert engine.statistics.refused == 2
     assert model.gate is not None
@@ -123,9 +123,9 @@ async def test_wrong_motion_is_refused_before_it_reaches_a_batch() -> None:
     await engine.start()
     state = await engine.enrol(GREY)
     with pytest.raises(InputError):
-        engine.submit(state, motion(keypoints=5), View(), moment(), float("inf"), lambda _: None)
+        engine.submit(state, motion(keypoints=5), View(), frame_time(), float("inf"), lambda _: None)
     with pytest.raises(InputError):
-        engine.submit(state, motion(float("nan")), View(), moment(), float("inf"), lambda _: None)
+        engine.submit(state, motion(float("nan")), View(), frame_time(), float("inf"), lambda _: None)
     await engine.close()
 
 
@@ -156,7 +156,7 @@ async def test_closing_is_idempotent_and_leaves_no_thread() -> None:
     # The pool thread of to_thread belongs to the loop; the engine's own is gone.
     assert not [t for t in threading.enumerate() if t.name == "render-engine"]
     assert threading.active_count() <= before + 1
-    assert not engine.submit(None, motion(), View(), moment(), 0.0, lambda _: None)  # type: ignore[arg-type]
+    assert not engine.submit(None, motion(), View(), frame_time(), 0.0, lambda _: None)  # type: ignore[arg-type]
     with pytest.raises(EngineError):
         await engine.enrol(GREY)
 
@@ -173,14 +173,14 @@ async def test_too_much_to_do_starves_nobody() -> None:
     for turn in range(12):
         model.gate = threading.Event()
         answers: list[tuple[int, bool]] = []
-        assert engine.submit(state, motion(), View(), moment(), clock.now, lambda _: None)
+        assert engine.submit(state, motion(), View(), frame_time(), clock.now, lambda _: None)
         await until(lambda n=2 * turn + 1: bool(model.entered == n))  # type: ignore[misc]
         for stream in range(8):
 
             def note(rendered: RenderedPicture | None, stream: int = stream, answers: list[Any] = answers) -> None:
                 answers.append((stream, rendered is not None))
 
-            engine.submit(state, motion(), View(), moment(), clock.now + 0.05, note)
+            engine.submit(state, motion(), View(), frame_time(), clock.now + 0.05, note)
         gate, model.gate = model.gate, threading.Event()
         gate.set()  # the next batch of four is taken now and waits at the new gate
         await until(lambda n=2 * turn + 2: bool(model.entered == n))  # type: ignore[misc]

@@ -14,10 +14,12 @@ from PIL import Image
 from model.errors import NoFaceError, VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
-from model.motion import GRID, CanonicalKeypoints, Motion
+from model.keypoint_layout import KeypointLayout
+from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
 from model.networks.small.config import FREE, GUIDED, SMALL
-from model.registration.keypoint_tracker import Aligner, Correction
-from model.registration.similarity import Picture
+from model.registration.keypoint_tracker import Aligner
+from model.registration.keypoints import Alignment
+from model.registration.similarity import GreyPyramid
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extraction import (
     LOOK_EVERY_MS,
@@ -57,8 +59,7 @@ class FakeModel:
     """Reads the head's yaw off the picture's upper left corner: 128 is frontal."""
 
     size = SIZE
-    heads = K
-    body = 0
+    layout = KeypointLayout(K)
 
     def __init__(self) -> None:
         self.enrolled = 0
@@ -72,11 +73,11 @@ class FakeModel:
         self.enrolled += 1
         return Enrolled(face(), self.extract(crop), self.aligner)
 
-    def aligner(self, source: Picture) -> Aligner:
-        def aligned(picture: Picture, motion: Motion, before: Correction | None) -> Correction:
+    def aligner(self, source: GreyPyramid) -> Aligner:
+        def aligned(picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
             self.aligned += 1
             off = np.full((K, 2), 0.01 * self.aligned, np.float32)
-            return Correction(off, np.zeros((GRID * GRID, 2), np.float32), np.zeros((128, 128), np.float32))
+            return Alignment(off, np.zeros((RESIDUAL_FLOW_PLACES, 2), np.float32), np.zeros((128, 128), np.float32))
 
         return aligned
 

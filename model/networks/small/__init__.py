@@ -3,13 +3,14 @@
 appearance.py    F: image -> volume and skips         (once per source image)
 silhouette.py    image -> person and what is behind   (once per source image)
 encoder.py       L: image -> canonical keypoints      (once per source image)
-H, Delta: image -> motion            (each frame, on the sender)
+                 H, Delta: image -> motion            (each frame, on the sender)
 dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
 generator.py     G: warped features -> frame          (each frame, on the receiver)
-alignment.py     where keypoints really are           (frames held against the source image, on the sender)
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.rendered import Rendered
 from model.networks.small.appearance import SmallAppearance
-from model.networks.small.config import GUIDED, SMALL, SmallConfig
+from model.networks.small.config import SMALL, SmallConfig
 from model.networks.small.dense_motion import SmallDenseMotion
 from model.networks.small.encoder import SmallCanonical, SmallMotion
 from model.networks.small.generator import SmallGenerator
@@ -26,6 +27,10 @@ from model.networks.small.silhouette import SmallSilhouette, cut_out, oval
 
 class SmallNetworks(nn.Module):
     """F, L, H + Delta, M and G of the small profile, and who is in front of what."""
+
+    compiled: ClassVar[bool] = False
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    """The layout in which 2D convolutions are fastest."""
 
     def __init__(self, config: SmallConfig = SMALL) -> None:
         super().__init__()
@@ -47,11 +52,11 @@ class SmallNetworks(nn.Module):
         out: Motion = self.motion_extractor(image)
         return out
 
-    def appearance(self, image: Tensor) -> dict[str, Tensor]:
-        """(B, 3, S, S) in [0, 1] -> the features a receiver caches."""
+    def appearance(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> dict[str, Tensor]:
+        """(B, 3, S, S) in [0, 1], its canonical keypoints and its motion -> the features a receiver caches."""
         features: dict[str, Tensor] = self.appearance_extractor(image)
         with torch.no_grad():  # not trained here
-            face = compose(self.canonical(image), self.motion(image))[:, : len(GUIDED), :2]
+            face = compose(canonical, motion)[:, self.config.layout.face, :2]
             person = torch.maximum(self.silhouette(image), oval(face, image.shape[-1]))
             person, backdrop = cut_out(image, person)
         return features | {"person": person, "backdrop": backdrop}

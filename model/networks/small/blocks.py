@@ -36,7 +36,7 @@ class ResidualBlock(nn.Module):
 
 
 def exact(device: torch.device) -> torch.autocast:
-    """Float32 whatever autocast says outside: coordinates in half precision would be off by tenths of a pixel."""
+    """Float32 whatever autocast says outside: coordinates in half precision would err by tenths of a pixel."""
     return torch.autocast(device.type, enabled=False)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model.keypoint_layout import KeypointLayout
+
 # MediaPipe face-mesh indices of the keypoints that the landmark teacher guides. "Left" is the left of the image.
 GUIDED: tuple[int, ...] = (
     33, 133, 159, 145,  # left eye: outer and inner corner, upper and lower lid
@@ -44,7 +46,7 @@ FREE: tuple[tuple[float, float, float], ...] = (
     (-0.42, 0.93, 0.20), (0.42, 0.93, 0.20),  # sides of the neck
 )  # fmt: skip
 
-# Keypoints of the body do not turn with the head: where they lie in a picture before training, crop units.
+# Where the body's keypoints lie in a picture before training, crop units.
 BODY: tuple[tuple[float, float], ...] = (
     (-0.60, 0.88),  # shoulder, left of the image
     (0.60, 0.88),  # shoulder, right
@@ -63,19 +65,27 @@ FEATURES: tuple[int, ...] = tuple(range(max(*EYES, *MOUTH) + 1))
 """Positions of the keypoints of eyes, brows, nose and mouth; the other guided ones are the head's outline."""
 
 
+LAYOUT = KeypointLayout(len(GUIDED) + len(FREE) + len(BODY), face_count=len(GUIDED), body_count=len(BODY))
+"""GUIDED, FREE, BODY, in this order."""
+
+
 @dataclass(frozen=True)
 class SmallConfig:
     """Widths and sizes of the `small` networks."""
 
     size: int = 256  # picture side, pixels
-    keypoints: int = len(GUIDED) + len(FREE) + len(BODY)  # K
-    body: int = len(BODY)  # the last of them, which do not follow the head
+    layout: KeypointLayout = LAYOUT
     depth: int = 8  # D, depth planes of the volume
     volume: int = 12  # C, channels of the volume
     depth_range: tuple[float, float] = (-0.5, 0.9)  # first and last plane, crop units (z away from the viewer)
     skips: tuple[int, int, int] = (16, 32, 64)  # channels of the 2D features at 1/2, 1/4 and 1/8 of the picture
     generator: tuple[int, int, int] = (20, 40, 80)  # channels of the generator at 1/2, 1/4 and 1/8
     extractor: tuple[int, ...] = (16, 32, 48, 96, 128)  # channels of the motion extractor, each at half the size before
+
+    @property
+    def keypoints(self) -> int:
+        """K."""
+        return self.layout.count
 
 
 VIEW_GAIN = 1.2

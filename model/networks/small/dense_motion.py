@@ -3,10 +3,10 @@
 Every keypoint k moves its surroundings by w_k(p) = A (p - x_d,k) + x_s,k with the local map A = s_s/s_d R_s R_d^-1.
 A is the same for all k, so the masked sum over the K flows and the background's identity is one matrix product,
     sum_k m_k w_k = (1 - m_0) A p + sum_k m_k (x_s,k - A x_d,k) + m_0 p,
-and no K dense flows are ever stored. The last keypoints are the body's, which does not turn with the head: their A is
-the similarity in the picture that takes them from where they are to where they were. A background that moves
+and no K dense flows are ever stored. The body's keypoints do not turn with the head (`model.keypoint_layout`): their A
+is the similarity in the picture that takes them from where they are to where they were. A background that moves
 (`Motion.background`) comes from B p, not from p. The masks start as a soft nearest-keypoint kernel; the network adds to
-its logits. What is left, a sender measures and tells (`Motion.shifts`).
+its logits. What is left, the sender measures (`Motion.residual_flow`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.motion import GRID, CanonicalKeypoints, Motion, background_since, compose, rotation_matrix, turned_and_sized
+from model.keypoint_layout import KeypointLayout
+from model.motion import (
+    RESIDUAL_FLOW_SIDE,
+    CanonicalKeypoints,
+    Motion,
+    background_since,
+    compose,
+    rotation_matrix,
+    turned_and_sized,
+)
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, upsample, warp
 from model.networks.small.config import SmallConfig
@@ -46,7 +55,7 @@ class SmallDenseMotion(nn.Module):
         super().__init__()
         k, d = config.keypoints, config.depth
         _, quarter, eighth = config.skips
-        self.depth, self.body = d, config.body
+        self.depth, self.layout = d, config.layout
         self.register_buffer("planes", torch.linspace(*config.depth_range, d), persistent=False)
         self.kernel = nn.Parameter(torch.full((k,), -2.0 * math.log(0.12)))  # log 1 / sigma^2
         self.background = nn.Parameter(torch.tensor([-6.0, -6.0]))  # logit of the identity flow, in 3D and in 2D
@@ -74,7 +83,7 @@ class SmallDenseMotion(nn.Module):
         """Batch shape B throughout; features as `SmallAppearance` returns them."""
         size = features["eighth"].shape[-1]  # G
         with exact(features["eighth"].device):
-            keypoints = Situation.of(canonical, source, driving, self.body)
+            keypoints = KeypointTransforms.of(canonical, source, driving, self.layout)
             x_s, x_d = keypoints.source, keypoints.driving
             grid = pixel_grid(size, size, x_d)  # (G, G, 2)
             fine_grid = pixel_grid(2 * size, 2 * size, x_d)
@@ -106,8 +115,8 @@ class SmallDenseMotion(nn.Module):
             masks = (prior + logits2d.float()).softmax(1)
             flow = surface_flow(masks, fine_grid, keypoints, 0.5 * relief.float())
             flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
-            volume_flow = volume_flow + F.pad(_enlarged(driving.shifts, size), (0, 1))[:, None]
-            flow = flow + _enlarged(driving.shifts, 2 * size)
+            volume_flow = volume_flow + F.pad(_enlarged(driving.residual_flow, size), (0, 1))[:, None]
+            flow = flow + _enlarged(driving.residual_flow, 2 * size)
         return DenseMotion(volume_flow, flow, masks, fine_behind, torch.sigmoid(self.occlusion(fine)), hidden, fine)
 
     def prior(self, grid: Tensor, x_d: Tensor) -> Tensor:
@@ -119,7 +128,7 @@ class SmallDenseMotion(nn.Module):
         background = self.background[1].expand(logits.shape[0], 1, *logits.shape[2:])
         return torch.cat([background, logits], 1)
 
-    def _volume_flow(self, logits: Tensor, grid: Tensor, keypoints: Situation) -> Tensor:
+    def _volume_flow(self, logits: Tensor, grid: Tensor, keypoints: KeypointTransforms) -> Tensor:
         """Source coordinates (B, D, G, G, 3) of the driving volume's cells, depth scaled to [-1, 1] too.
 
         logits   (B, (K + 1) D, G, G) what the network adds to the nearest-keypoint kernel in 3D
@@ -148,26 +157,29 @@ class SmallDenseMotion(nn.Module):
 
 
 @dataclass(frozen=True)
-class Situation:
+class KeypointTransforms:
+    """Keypoints of source and driving frame in the picture, and the local maps from the driving frame to the source."""
+
     source: Tensor  # (B, K, 3)
     driving: Tensor  # (B, K, 3)
     local: Tensor  # (B, 3, 3) A of the head: how driving displacements turn and scale into source displacements
     body_local: Tensor  # (B, 3, 3) A of the body
     offset: Tensor  # (B, K, 3) x_s,k - A x_d,k
-    heads: int  # how many of them are the head's; the body's come last
+    layout: KeypointLayout
     background: Tensor  # (B, 4) where driving background comes from: B of `Motion.background`'s kind
 
     @staticmethod
-    def of(canonical: CanonicalKeypoints, source: Motion, driving: Motion, body: int) -> Situation:
+    def of(
+        canonical: CanonicalKeypoints, source: Motion, driving: Motion, layout: KeypointLayout
+    ) -> KeypointTransforms:
         x_s, x_d = compose(canonical, source), compose(canonical, driving)
         r_s = rotation_matrix(source.yaw, source.pitch, source.roll)
         r_d = rotation_matrix(driving.yaw, driving.pitch, driving.roll)
         local = (r_s @ r_d.mT) * (source.scale / driving.scale)[:, None, None]
-        heads = x_d.shape[1] - body
-        body_local = _similarity(x_d[:, heads:], x_s[:, heads:])
-        turned = torch.cat([x_d[:, :heads] @ local.mT, x_d[:, heads:] @ body_local.mT], 1)
+        body_local = _similarity(x_d[:, layout.body], x_s[:, layout.body])
+        turned = torch.cat([x_d[:, layout.head] @ local.mT, x_d[:, layout.body] @ body_local.mT], 1)
         background = background_since(source.background, driving.background)
-        return Situation(x_s, x_d, local, body_local, x_s - turned, heads, background)
+        return KeypointTransforms(x_s, x_d, local, body_local, x_s - turned, layout, background)
 
     def behind(self, grid: Tensor) -> Tensor:
         """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2)."""
@@ -176,15 +188,15 @@ class Situation:
         return torch.stack([u + x, v + y], -1)
 
 
-def _enlarged(shifts: Tensor, size: int) -> Tensor:
-    """Shifts (B, 64, 2) between their places too: (B, size, size, 2)."""
-    planes = shifts.mT.reshape(-1, 2, GRID, GRID)
+def _enlarged(residual_flow: Tensor, size: int) -> Tensor:
+    """Residual flow (B, 64, 2) between the places of its grid too: (B, size, size, 2)."""
+    planes = residual_flow.mT.reshape(-1, 2, RESIDUAL_FLOW_SIDE, RESIDUAL_FLOW_SIDE)
     return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
 
 
-def _parts(masks: Tensor, keypoints: Situation) -> tuple[Tensor, Tensor, Tensor]:
+def _parts(masks: Tensor, keypoints: KeypointTransforms) -> tuple[Tensor, Tensor, Tensor]:
     """What belongs to background, head and body, (B, 1, N) each of masks (B, K + 1, N)."""
-    body = masks[:, 1 + keypoints.heads :].sum(1, keepdim=True)
+    body = masks[:, 1:][:, keypoints.layout.body].sum(1, keepdim=True)
     return masks[:, :1], 1 - masks[:, :1] - body, body
 
 
@@ -205,7 +217,7 @@ def _similarity(points: Tensor, onto: Tensor) -> Tensor:
     return torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).reshape(b, 3, 3)
 
 
-def surface_flow(masks: Tensor, grid: Tensor, keypoints: Situation, relief: Tensor | None = None) -> Tensor:
+def surface_flow(masks: Tensor, grid: Tensor, keypoints: KeypointTransforms, relief: Tensor | None = None) -> Tensor:
     """Flow (B, H, W, 2) of the visible surface, whose depth the keypoints' own depth interpolates.
 
     masks   (B, K + 1, H, W), background first
@@ -217,8 +229,8 @@ def surface_flow(masks: Tensor, grid: Tensor, keypoints: Situation, relief: Tens
     b, _, h, w = masks.shape
     m = masks.flatten(2)  # (B, K + 1, HW)
     (ground, share, body), moving = _parts(m, keypoints), m[:, 1:]
-    heads = keypoints.heads
-    surface = (x_d[:, :heads, 2:].mT @ moving[:, :heads]) / share.clamp(min=1e-4)  # (B, 1, HW)
+    head = keypoints.layout.head
+    surface = (x_d[:, head, 2:].mT @ moving[:, head]) / share.clamp(min=1e-4)  # (B, 1, HW)
     if relief is not None:
         surface = surface + relief.flatten(2)
     p = grid.reshape(h * w, 2).mT  # (2, HW)

@@ -53,7 +53,7 @@ class Trunk(nn.Module):
 class SmallCanonical(nn.Module):
     """L: canonical keypoints of the person in the source image.
 
-    Those of the body lie at the head's origin, where no turn of the head moves them: `SmallMotion` says where they are.
+    Those of the body lie at the origin (`model.keypoint_layout`): `SmallMotion` says where they are.
     """
 
     mean: Tensor
@@ -61,8 +61,8 @@ class SmallCanonical(nn.Module):
     def __init__(self, config: SmallConfig) -> None:
         super().__init__()
         self.trunk = Trunk(config.extractor)
-        head = config.keypoints - config.body
-        self.body = config.body
+        self.layout = config.layout
+        head = config.layout.head_count
         self.points = nn.Linear(256, head * 3)
         nn.init.normal_(self.points.weight, std=1e-3)
         nn.init.zeros_(self.points.bias)
@@ -73,10 +73,10 @@ class SmallCanonical(nn.Module):
         features, _ = self.trunk(image)
         with exact(image.device):
             points = self.mean + 0.2 * self.points(features.float()).unflatten(-1, (-1, 3))
-            return CanonicalKeypoints(F.pad(points, (0, 0, 0, self.body)))
+            return CanonicalKeypoints(F.pad(points, (0, 0, 0, self.layout.body_count)))
 
 
-class CloserLook(nn.Module):
+class FaceDetail(nn.Module):
     """(B, 3, S, S) and where the face is -> (B, 192) description of eyes and mouth.
 
     Lids and lips span a few pixels of the whole picture, where pose outshouts them; in a crop that follows the face
@@ -128,12 +128,12 @@ class SmallMotion(nn.Module):
         super().__init__()
         self.trunk = Trunk(config.extractor)
         self.pose = nn.Linear(256, 6)  # yaw, pitch, roll, log scale, t_x, t_y
-        self.closer_look = CloserLook()
-        self.correction = nn.Linear(256 + 192, 6)  # of the pose, from the closer look
+        self.closer_look = FaceDetail()  # the attribute is a name in weights files
+        self.correction = nn.Linear(256 + 192, 6)  # of the pose, from the crop of the face
         # 48 numbers behind K x 3: faces move together, and the codec's transform finds the same few directions.
         self.bottleneck = nn.Linear(256 + 192, 48)
-        self.deformation = nn.Linear(48, (config.keypoints - config.body) * 3)
-        self.body = nn.Sequential(dense(64 * 8 * 8, 64), nn.Linear(64, config.body * 2))
+        self.deformation = nn.Linear(48, config.layout.head_count * 3)
+        self.body = nn.Sequential(dense(64 * 8 * 8, 64), nn.Linear(64, config.layout.body_count * 2))
         nn.init.normal_(self.pose.weight, std=1e-2)
         nn.init.normal_(self.deformation.weight, std=3e-2)
         nn.init.zeros_(self.pose.bias)
@@ -156,7 +156,6 @@ class SmallMotion(nn.Module):
             expression = 0.1 * self.deformation(self.bottleneck(seen)).unflatten(-1, (-1, 3))
             rigid = _rigid(pose)
             body = self.body_mean + 0.2 * self.body(picture.float()).unflatten(-1, (-1, 2))  # (B, N, 2) in the picture
-            # Their canonical place is the origin, so x = s delta + t is where they are, however the head turns.
             placed = (body - rigid.translation[:, None, :2]) / rigid.scale[:, None, None]
             expression = torch.cat([expression, F.pad(placed, (0, 1))], 1)
         return replace(rigid, expression=expression)

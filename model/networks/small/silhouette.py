@@ -4,7 +4,7 @@ A picture that is warped as one bends its background with the head. So what is b
 person is laid over it, cut out along the silhouette in the source image, which goes where the source's pixels go.
 
 The network is MediaPipe's selfie segmentation (Apache License 2.0), a MobileNetV3 with a light decoder for 256 pixels;
-it comes with its published weights (`model.weights.silhouette`) and is not trained here.
+it comes with its published weights (`model/weights/silhouette.safetensors`) and is not trained here.
 """
 
 from __future__ import annotations

@@ -24,10 +24,11 @@ from PIL import Image
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
+from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, transfer
 from model.registration.keypoint_tracker import Aligner
-from model.registration.similarity import Picture, thumbnail
-from model.registration.tracker import MotionTracker, Reference
+from model.registration.similarity import GreyPyramid, thumbnail
+from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
 from model.source.quality import quality
 from model.talking_head import TalkingHead
@@ -80,7 +81,7 @@ class Enrolled:
 
     canonical: CanonicalKeypoints  # (K, 3)
     motion: Motion  # no batch shape
-    aligner: Callable[[Picture], Aligner | None]  # what holds frames against it, from it as it is registered
+    aligner: Callable[[GreyPyramid], Aligner | None]  # what holds frames against it, from it as it is registered
 
 
 class Tracker(Protocol):
@@ -96,8 +97,7 @@ class Extractor(Protocol):
     """What is used of TalkingHead, in NumPy: see `ModelExtractor`."""
 
     size: int
-    heads: int  # how many keypoints follow the head
-    body: int  # and how many after them are the body's
+    layout: KeypointLayout
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
     def enrol(self, crop: NDArray[np.uint8]) -> Enrolled: ...
@@ -138,9 +138,9 @@ class _Seen:
     motion: Motion  # as extracted, no batch shape
 
     @cached_property
-    def small(self) -> Picture:
+    def small(self) -> GreyPyramid:
         """As it is registered."""
-        return Picture(thumbnail(self.picture))
+        return GreyPyramid(thumbnail(self.picture))
 
 
 class LookRhythm:
@@ -184,7 +184,7 @@ class Extraction(threading.Thread):
         self._pending: PresentSource | None = None  # chosen, and not yet with the receiver
         self._lock = threading.Lock()
         self._answers: list[tuple[int, VisavisError | None]] = []
-        self._following = MotionTracker(extractor.body)
+        self._following = MotionTracker(extractor.layout)
         self._looked: _Seen | None = None  # the last frame that was held against the source image
         self._rhythm = LookRhythm()
         self._last_ms: float | None = None
@@ -250,14 +250,14 @@ class Extraction(threading.Thread):
         self._following.follow(seen.small, seen.motion, self._source(), expected)
         self._looked = seen
 
-    def _reference(self, seen: _Seen) -> Reference | None:
+    def _reference(self, seen: _Seen) -> SourceReference | None:
         """What later frames are held against, should this one become their source; an avatar's frames never do."""
         if self._avatar is not None:
             return None
         self._look_around(seen)
         return self._following.reference(seen.small, seen.motion)
 
-    def _source(self) -> Reference | None:
+    def _source(self) -> SourceReference | None:
         return None if self._cover is None else self._cover.current.reference
 
     def _look(self, frame: CapturedFrame) -> Crop | None:
@@ -287,7 +287,7 @@ class Extraction(threading.Thread):
         # What a source covers is judged by motion as extracted, as the source's own is.
         if self._cover.update(seen.motion, judged.clarity, now_ms) and self._pending is None:
             self._submit(seen.picture, self._cover.next_index, self._reference(seen))
-        return self._following.carried(seen.motion, self._source()), self._cover.current.index
+        return self._following.extrapolated(seen.motion, self._source()), self._cover.current.index
 
     def _settle(self) -> None:
         """Take the receiver's word on the source that was offered."""
@@ -321,10 +321,10 @@ class Extraction(threading.Thread):
         else:
             self._submit(chosen.crop, 0, chosen.reference)
 
-    def _submit(self, crop: NDArray[np.uint8], index: int, reference: Reference | None = None) -> None:
+    def _submit(self, crop: NDArray[np.uint8], index: int, reference: SourceReference | None = None) -> None:
         image = encode_source(crop)
         enrolled = self._extractor.enrol(crop)
-        heads = CanonicalKeypoints(enrolled.canonical.points[: self._extractor.heads])
+        heads = CanonicalKeypoints(enrolled.canonical.points[self._extractor.layout.head])
         if reference is not None:
             reference = replace(reference, aligner=enrolled.aligner(reference.picture))
         self._pending = PresentSource(index, heads, enrolled.motion, reference)
@@ -341,8 +341,7 @@ class ModelExtractor:
     def __init__(self, model: TalkingHead) -> None:
         self._model = model
         self.size = model.profile.size
-        self.body = model.profile.body
-        self.heads = model.profile.keypoints - self.body
+        self.layout = model.profile.layout
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion:
         """Motion of a crop (S, S, 3), no batch shape."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, distance
-from model.registration.tracker import Reference
+from model.registration.tracker import SourceReference
 from model.source.quality import Quality
 
 FIRST_WINDOW_MS = 800.0
@@ -49,7 +49,7 @@ class Candidate:
     crop: NDArray[np.uint8]  # (S, S, 3) RGB
     motion: Motion  # NumPy, no batch shape
     quality: Quality
-    reference: Reference | None = None  # of this frame, for those that it will be the source of
+    reference: SourceReference | None = None  # of this frame, for those that it will be the source of
 
 
 class FirstChoice:
@@ -76,7 +76,9 @@ class PresentSource:
     index: int  # as motion messages name it
     canonical: CanonicalKeypoints  # NumPy, of the keypoints that follow the head, which come first
     motion: Motion  # NumPy, no batch shape
-    reference: Reference | None = None  # what later frames are held against; None of a picture that no camera took
+    reference: SourceReference | None = (
+        None  # what later frames are held against; None of a picture that no camera took
+    )
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""
