@@ -66,7 +66,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     """Run the receiver with these settings until a signal comes; `ready` is set when it listens.
 
     SIGTERM: /readyz turns 503 and calls go on for `drain_seconds`, or until the last client went; SIGINT, or a second
-    signal: clients are told and closed at once. Raises SettingsError when the port is taken.
+    signal: clients are informed and closed at once. Raises SettingsError when the port is taken.
     """
     # Not at the top: it loads torch, which --help and a wrong setting need not wait for.
     from server.live import live_receiver
@@ -74,8 +74,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     stop, now = asyncio.Event(), asyncio.Event()
     _on_signals(stop, now)
     metrics = Metrics()
-    async with live_receiver(settings, metrics, time.monotonic) as publications:
-        application = build_app(settings, publications, metrics)
+    async with live_receiver(settings, metrics, time.monotonic) as make_publication:
+        application = build_app(settings, make_publication, metrics)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=10.0)
         await runner.setup()
         try:

@@ -23,11 +23,11 @@ async def post(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """End the session. Its name is a secret that its viewer alone was told."""
+    """End the session. Its name is a secret that only its viewer got."""
     parts = parts_of(request)
     bearer_claims(request).may_join(parse_room(request.match_info["room"]))
-    viewing = parts.conference.viewing
-    viewing.end(viewing.get(None, request.match_info["session"]), None)
+    subscriptions = parts.conference.subscriptions
+    subscriptions.end(subscriptions.get(None, request.match_info["session"]), None)
     return web.Response(status=200, headers=sdp.CORS)
 
 
