@@ -8,12 +8,12 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from server.app import build_app
+from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
 from server.logs import set_up_logging
 from server.metrics import Metrics
@@ -49,17 +49,9 @@ def run(options: argparse.Namespace) -> int:
         log_level=options.log_level,
     )
     set_up_logging(settings.log_format, settings.log_level)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve(settings))
     return 0
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # not on Windows; asyncio's own loop is about a tenth slower
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:

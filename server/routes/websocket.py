@@ -199,7 +199,6 @@ class Socket:
             self._claims, request.room, request.name, request.client, request.resume, self
         )
         self._participant = participant.id
-        settings = parts.settings
         return {
             "participant": participant.id,
             "name": participant.name,
@@ -208,12 +207,7 @@ class Socket:
             "ice_servers": parts.ice_servers.for_client(self._claims.sub),
             "roster": [p.entry() for p in conference.rooms.roster(request.room)],
             "speaking": conference.active_speaker(request.room),
-            "limits": {
-                "participants": settings.max_participants,
-                "sources": settings.max_sources,
-                "source_bytes": settings.source_max_bytes,
-                "message_bytes": settings.max_message_bytes,
-            },
+            "limits": parts.limits(),
         }
 
 
