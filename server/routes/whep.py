@@ -31,10 +31,4 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=200, headers=sdp.CORS)
 
 
-ROUTES = [
-    web.post("/whep/{room}/{participant}", post),
-    web.options("/whep/{room}/{participant}", sdp.options),
-    web.delete("/whep/{room}/{participant}/{session}", delete),
-    web.patch("/whep/{room}/{participant}/{session}", sdp.no_patch),
-    web.options("/whep/{room}/{participant}/{session}", sdp.options),
-]
+ROUTES = sdp.session_routes("/whep/{room}/{participant}", post, delete)

@@ -1,6 +1,6 @@
 """The conference: joins rooms, publishers, subscriptions and their connections, and informs clients of changes.
 
-It drives `Rooms` and acts on its events; `publishers.py` holds who publishes, `subscriptions.py` who watches,
+It drives `Rooms` and acts on its events; `publishers.py` knows who publishes, `subscriptions.py` who watches,
 `seats.py` the signalling connections. One event loop; every method that is not `async` returns at once, and what takes
 time runs in tasks that `close` waits for.
 """

@@ -160,7 +160,7 @@ def parse_message(text: str, max_bytes: int) -> ClientMessage:
 
 
 def request_id(text: str) -> int | None:
-    """The `id` of a message that failed to parse, so that its sender can tell which one; None when it has none."""
+    """The `id` of a message that failed to parse, so that its sender knows which one failed; None when it has none."""
     match = re.search(r'"id"\s*:\s*(\d{1,16})', text[:65_536])
     return int(match.group(1)) if match else None
 

@@ -239,7 +239,7 @@ class Rooms:
             raise ForbiddenError("the resume token is of another identity")
 
     def _free_name(self, room: str, name: str, besides: str = "") -> str:
-        """`name`, or with the first free number behind it: two people called Ada are told apart."""
+        """`name`, or with the first free number behind it: two people called Ada can be distinguished."""
         taken = {p.name for p in self.roster(room) if p.id != besides}
         number, candidate = 2, name
         while candidate in taken:
