@@ -11,16 +11,16 @@ import { watchPlan } from "./state.js";
  * @typedef {{yaw: number, pitch: number}} View
  * @typedef {(type: string, fields?: object) => Promise<any>} Request
  *
- * @typedef {object} Watched
+ * @typedef {object} Subscription
  * @property {string} participant
- * @property {number} publication which of the participant's publications this shows
+ * @property {number} publication number of the publication that this shows
  * @property {RTCPeerConnection} connection
- * @property {string | null} subscription the server's name of it, once answered
+ * @property {string | null} id the server's name of it, once answered
  * @property {MediaStream} stream
  *
  * @typedef {object} CallEvents
  * @property {(participant: string, stream: MediaStream | null) => void} onStream a picture and sound to show, or none any more
- * @property {(participant: string) => void} onWatched a subscription has just been answered
+ * @property {(participant: string) => void} onSubscribed a subscription has just been answered
  * @property {(problem: string) => void} onProblem something that a person should know
  */
 
@@ -75,13 +75,13 @@ export class Call {
     this.events = events;
     this.closed = false;
     /** @type {RTCPeerConnection | null} */
-    this.publishing = null;
+    this.publisher = null;
     /** @type {{audio: RTCRtpSender, video: RTCRtpSender} | null} */
     this.senders = null;
     this.republishing = false;
-    /** @type {Map<string, Watched>} */
-    this.watched = new Map();
-    /** @type {Map<string, number>} failed attempts in a row, by participant; "" is one's own publishing */
+    /** @type {Map<string, Subscription>} by participant */
+    this.subscriptions = new Map();
+    /** @type {Map<string, number>} failed attempts in a row, by participant; "" is one's own publisher */
     this.failures = new Map();
     /** @type {readonly Participant[]} */
     this.remote = [];
@@ -93,9 +93,9 @@ export class Call {
    * @param {MediaStreamTrack | null} video
    */
   async publish(audio, video) {
-    this.publishing?.close();
+    this.publisher?.close();
     const connection = this.#connect();
-    this.publishing = connection;
+    this.publisher = connection;
     this.senders = {
       audio: connection.addTransceiver(audio ?? "audio", { direction: "sendonly" }).sender,
       video: connection.addTransceiver(video ?? "video", {
@@ -104,18 +104,18 @@ export class Call {
       }).sender,
     };
     this.#whenFailed(connection, () => {
-      if (this.publishing === connection) this.republish();
+      if (this.publisher === connection) this.republish();
     });
     try {
       await negotiate(connection, (sdp) => this.request("publish", { sdp }));
       this.failures.delete("");
     } catch (error) {
-      if (this.closed || this.publishing !== connection) return;
+      if (this.closed || this.publisher !== connection) return;
       connection.close();
-      this.publishing = null;
+      this.publisher = null;
       const code = error instanceof RequestError ? error.code : "";
       if (code === "timeout") this.republish();
-      // Without a line to the server another call takes this one's place as soon as there is one, and publishes anew.
+      // Without a connection to the server another call takes this one's place as soon as there is one, and publishes anew.
       else if (code !== "disconnected") this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
     }
   }
@@ -138,7 +138,7 @@ export class Call {
    */
   async send(audio, video) {
     if (this.closed) return;
-    if (this.senders === null || this.publishing === null) {
+    if (this.senders === null || this.publisher === null) {
       if (audio !== null || video !== null) await this.publish(audio, video);
       return;
     }
@@ -152,11 +152,11 @@ export class Call {
    */
   follow(remote) {
     this.remote = remote;
-    const publications = new Map([...this.watched.values()].map((watched) => [watched.participant, watched.publication]));
-    const plan = watchPlan(publications, remote);
+    const watched = new Map([...this.subscriptions.values()].map(({ participant, publication }) => [participant, publication]));
+    const plan = watchPlan(watched, remote);
     for (const id of plan.stop) this.#unwatch(id);
     for (const participant of plan.start) {
-      const outlived = this.watched.get(participant.id);
+      const outlived = this.subscriptions.get(participant.id);
       if (outlived) this.#drop(outlived);
       void this.#watch(participant.id, participant.publication);
     }
@@ -167,35 +167,35 @@ export class Call {
    * @param {View} view degrees
    */
   async turn(participant, view) {
-    const subscription = this.watched.get(participant)?.subscription;
+    const subscription = this.subscriptions.get(participant)?.id;
     if (subscription) await this.request("view", { subscription, yaw: view.yaw, pitch: view.pitch });
   }
 
   /**
-   * The server ended a subscription; it is asked for again, unless the roster tells that there is nothing left to watch.
-   * @param {string} subscription
+   * The server ended a subscription; it is asked for again, unless the roster has nothing left to watch.
+   * @param {string} id the server's name of it
    */
-  ended(subscription) {
-    for (const watched of this.watched.values()) {
-      if (watched.subscription !== subscription) continue;
-      watched.subscription = null;
-      this.#rewatch(watched);
+  ended(id) {
+    for (const subscription of this.subscriptions.values()) {
+      if (subscription.id !== id) continue;
+      subscription.id = null;
+      this.#rewatch(subscription);
     }
   }
 
   /** @returns {string[]} the server's names of what is watched */
-  subscriptions() {
-    return [...this.watched.values()].map(({ subscription }) => subscription).filter((subscription) => subscription !== null);
+  subscriptionIds() {
+    return [...this.subscriptions.values()].map(({ id }) => id).filter((id) => id !== null);
   }
 
   /** Closes every connection; nothing is called back afterwards. */
   close() {
     this.closed = true;
-    this.publishing?.close();
-    this.publishing = null;
+    this.publisher?.close();
+    this.publisher = null;
     this.senders = null;
-    for (const watched of this.watched.values()) watched.connection.close();
-    this.watched.clear();
+    for (const { connection } of this.subscriptions.values()) connection.close();
+    this.subscriptions.clear();
   }
 
   /**
@@ -204,66 +204,66 @@ export class Call {
    */
   async #watch(participant, publication) {
     const connection = this.#connect();
-    /** @type {Watched} */
-    const watched = { participant, publication, connection, subscription: null, stream: new MediaStream() };
-    this.watched.set(participant, watched);
+    /** @type {Subscription} */
+    const subscription = { participant, publication, connection, id: null, stream: new MediaStream() };
+    this.subscriptions.set(participant, subscription);
     connection.addTransceiver("video", { direction: "recvonly" });
     connection.addTransceiver("audio", { direction: "recvonly" });
     connection.addEventListener("track", (event) => {
-      watched.stream.addTrack(event.track);
-      if (this.#current(watched)) this.events.onStream(participant, watched.stream);
+      subscription.stream.addTrack(event.track);
+      if (this.#current(subscription)) this.events.onStream(participant, subscription.stream);
     });
-    this.#whenFailed(connection, () => this.#rewatch(watched));
+    this.#whenFailed(connection, () => this.#rewatch(subscription));
     try {
       const answer = await negotiate(connection, (sdp) => this.request("subscribe", { participant, sdp }));
-      if (!this.#current(watched)) {
+      if (!this.#current(subscription)) {
         if (!this.closed) void this.request("unsubscribe", { subscription: answer.subscription }).catch(() => undefined);
         return;
       }
-      watched.subscription = answer.subscription;
+      subscription.id = answer.subscription;
       this.failures.delete(participant);
-      this.events.onWatched(participant);
+      this.events.onSubscribed(participant);
     } catch {
-      this.#rewatch(watched);
+      this.#rewatch(subscription);
     }
   }
 
   /** @param {string} participant */
   #unwatch(participant) {
-    const watched = this.watched.get(participant);
-    if (!watched) return;
+    const subscription = this.subscriptions.get(participant);
+    if (!subscription) return;
     this.failures.delete(participant);
-    this.#drop(watched);
+    this.#drop(subscription);
     this.events.onStream(participant, null);
   }
 
   /**
    * Ends one subscription; the server may have ended it before us.
-   * @param {Watched} watched
+   * @param {Subscription} subscription
    */
-  #drop(watched) {
-    if (this.watched.get(watched.participant) === watched) this.watched.delete(watched.participant);
-    watched.connection.close();
-    if (watched.subscription) void this.request("unsubscribe", { subscription: watched.subscription }).catch(() => undefined);
-    watched.subscription = null;
+  #drop(subscription) {
+    if (this.subscriptions.get(subscription.participant) === subscription) this.subscriptions.delete(subscription.participant);
+    subscription.connection.close();
+    if (subscription.id) void this.request("unsubscribe", { subscription: subscription.id }).catch(() => undefined);
+    subscription.id = null;
   }
 
-  /** @param {Watched} watched */
-  #rewatch(watched) {
-    if (!this.#current(watched)) return;
-    this.#drop(watched);
+  /** @param {Subscription} subscription */
+  #rewatch(subscription) {
+    if (!this.#current(subscription)) return;
+    this.#drop(subscription);
     // Stays in the map while it waits, so that a roster in between does not start a second attempt.
-    this.watched.set(watched.participant, watched);
-    this.#again(watched.participant, async () => {
-      if (!this.#current(watched)) return;
-      this.watched.delete(watched.participant);
+    this.subscriptions.set(subscription.participant, subscription);
+    this.#again(subscription.participant, async () => {
+      if (!this.#current(subscription)) return;
+      this.subscriptions.delete(subscription.participant);
       this.follow(this.remote);
     });
   }
 
-  /** @param {Watched} watched */
-  #current(watched) {
-    return !this.closed && this.watched.get(watched.participant) === watched;
+  /** @param {Subscription} subscription */
+  #current(subscription) {
+    return !this.closed && this.subscriptions.get(subscription.participant) === subscription;
   }
 
   /**

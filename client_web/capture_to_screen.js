@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * How old a picture is when it is seen, measured for each frame by itself: the server tells when what a frame shows was
+ * How old a picture is when it is seen, measured for each frame by itself: the server sends when what a frame shows was
  * captured, requestVideoFrameCallback when that very frame comes to the screen; the RTP timestamp names it for both. Pure.
  */
 
@@ -11,7 +11,7 @@
  * @property {number} frames how many were measured
  */
 
-/** Frames that one side knows and the other has not yet told of; some seconds of them. */
+/** Frames that one side knows and the other does not know yet; some seconds of them. */
 const WAITING = 256;
 /** Figures are of the frames shown within this time. */
 const WINDOW_MS = 5000;
@@ -48,11 +48,11 @@ export class CaptureToScreenMeter {
   }
 
   /**
-   * The server tells of frames it sent. Frames of which both sides are known by now are measured.
+   * The server reports frames that it sent. A frame is measured once both of its times are known.
    * @param {readonly (readonly [number, number])[]} frames RTP timestamp, capture time by the server's clock, ms
    * @param {number | null} offset server's clock minus own clock, ms; null before the two are related
    */
-  onTold(frames, offset) {
+  onCaptured(frames, offset) {
     for (const [rtpTimestamp, captured] of frames) remember(this.captured, rtpTimestamp, captured);
     if (offset === null) return;
     for (const [rtpTimestamp, captured] of this.captured) {

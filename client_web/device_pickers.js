@@ -55,7 +55,7 @@ export function createLevelMeter() {
     ...bars,
   );
   let heard = false;
-  let told = 0;
+  let announced = 0;
   return {
     element: element("div", { class: "meter-row" }, meter, text),
     /**
@@ -66,9 +66,9 @@ export function createLevelMeter() {
       heard ||= level > 0.35;
       const lit = Math.round(level * bars.length);
       bars.forEach((bar, i) => bar.classList.toggle("is-lit", i < lit));
-      // In steps, or assistive technology would be told sixty times a second.
-      if (Math.abs(level - told) >= 0.05 || (level === 0 && told > 0)) {
-        told = level;
+      // In steps, or assistive technology would be notified sixty times a second.
+      if (Math.abs(level - announced) >= 0.05 || (level === 0 && announced > 0)) {
+        announced = level;
         meter.setAttribute("aria-valuenow", String(Math.round(level * 100)));
       }
       const words = { on: heard ? "Microphone works" : "Say something", off: "Microphone off", none: "No microphone" };

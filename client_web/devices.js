@@ -7,7 +7,7 @@
  */
 
 /**
- * What to tell a person when a device did not open.
+ * The message for a person when a device did not open.
  * @param {string} cause name of what getUserMedia threw; "insecure" where a page may not ask at all
  * @param {Named} device
  * @returns {Problem}
@@ -37,7 +37,7 @@ export function explainDeviceError(cause, device) {
       return {
         cause,
         title: `Your ${device} ${are} busy`,
-        advice: `Another program seems to hold ${them}. Close that program, then try again. You can also join without ${them}.`,
+        advice: `Another program seems to use ${them}. Close that program, then try again. You can also join without ${them}.`,
       };
     case "ended":
       return { cause, title: `Your ${device} went away`, advice: "Plug it in again, or pick another device. You can also join without it." };
@@ -175,7 +175,7 @@ export class OwnDevices {
   }
 
   /**
-   * Whether anybody looks at the level; measuring costs a little all the time.
+   * Whether the level is shown; measuring costs a little all the time.
    * @param {boolean} measuring
    */
   measureLevel(measuring) {
@@ -250,7 +250,7 @@ export class OwnDevices {
     analyser.fftSize = 1024;
     source.connect(analyser);
     this.meter = { context, source, analyser, samples: new Float32Array(analyser.fftSize) };
-    // A browser may hold sound back until the first click.
+    // A browser may block sound until the first click.
     if (this.measuring) void context.resume();
     else void context.suspend();
   }

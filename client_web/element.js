@@ -7,7 +7,7 @@
  */
 
 /**
- * Makes an element. `on` holds event listeners; true sets an empty attribute; false, null and undefined set none.
+ * Makes an element. `on` has event listeners; true sets an empty attribute; false, null and undefined set none.
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
  * @param {Attributes} [attributes]

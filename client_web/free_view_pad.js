@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The free-view pad: turn a remote face by dragging or with the arrow keys; double-click or Home faces it front.
- * Angles follow model/motion.py: degrees, yaw > 0 turns the face to the right of the picture, pitch > 0 looks up.
+ * Angles follow model/motion.py: degrees, yaw > 0 turns the face to the right of the picture, pitch > 0 turns it up.
  */
 import { element, setAttribute, setText } from "./element.js";
 import { icon } from "./icons.js";
@@ -92,7 +92,7 @@ export class ViewThrottle {
     this.intervalMs = intervalMs;
     this.last = -Infinity;
     /** @type {View | null} */
-    this.held = null;
+    this.waiting = null;
   }
 
   /**
@@ -103,21 +103,21 @@ export class ViewThrottle {
   offer(view, now) {
     if (now - this.last >= this.intervalMs) {
       this.last = now;
-      this.held = null;
+      this.waiting = null;
       return { send: view, wakeIn: null };
     }
-    const first = this.held === null;
-    this.held = view;
+    const first = this.waiting === null;
+    this.waiting = view;
     return { send: null, wakeIn: first ? this.last + this.intervalMs - now : null };
   }
 
   /**
    * @param {number} now ms
-   * @returns {View | null} the view that was held back
+   * @returns {View | null} the view that waited
    */
   wake(now) {
-    const view = this.held;
-    this.held = null;
+    const view = this.waiting;
+    this.waiting = null;
     if (view !== null) this.last = now;
     return view;
   }
@@ -161,8 +161,8 @@ export function createFreeViewPad(surface, onView) {
     if (send) onView(send);
     if (wakeIn !== null) {
       setTimeout(() => {
-        const held = throttle.wake(performance.now());
-        if (held) onView(held);
+        const waiting = throttle.wake(performance.now());
+        if (waiting) onView(waiting);
       }, wakeIn);
     }
   }

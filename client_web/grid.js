@@ -84,7 +84,7 @@ export function createGrid({ onView, onBlocked, invitation }) {
       reorder(grid, wanted);
       reorder(corner, aside ? [own.element] : []);
       corner.hidden = !aside;
-      // While the line is down nobody can tell who is there.
+      // Without a connection it is not known who is there.
       invitation.hidden = remote.length > 0 || state.phase === "reconnecting";
       setAttribute(stage, "data-count", remote.length);
       shown = state;
@@ -98,7 +98,7 @@ export function createGrid({ onView, onBlocked, invitation }) {
       speaker = deviceId;
       await Promise.all([...tiles.values()].map(({ video }) => speakThrough(video)));
     },
-    /** Plays what the browser held back, after a click. */
+    /** Plays what the browser blocked, after a click. */
     unblock() {
       for (const { video } of tiles.values()) void video.play();
     },
@@ -112,7 +112,7 @@ export function createGrid({ onView, onBlocked, invitation }) {
 }
 
 /**
- * One's own entry, with what this page knows before the roster tells it.
+ * One's own entry, with what this page knows before the roster has it.
  * @param {State} state
  * @returns {Participant}
  */

@@ -1,5 +1,5 @@
 // @ts-check
-/** The lobby: name, room, a look at oneself, devices, and what to do when one of them does not open. */
+/** The lobby: name, room, a preview of oneself, devices, and what to do when one of them does not open. */
 import { createDevicePickers, createLevelMeter } from "./device_pickers.js";
 import { deviceNotices } from "./devices.js";
 import { element, setAttribute, setText } from "./element.js";
@@ -104,7 +104,7 @@ export function createLobby(devices, actions, given) {
     element(
       "div",
       { class: "lobby-body" },
-      element("section", { class: "lobby-look", "aria-label": "Preview" }, preview, meter.element, notices),
+      element("section", { class: "lobby-preview", "aria-label": "Preview" }, preview, meter.element, notices),
       element(
         "section",
         { class: "lobby-words" },
@@ -172,13 +172,13 @@ function toggle(button, on, onIcon, offIcon, label) {
  */
 function drawNotices(target, devices, retry) {
   const { wanted, problems } = devices;
-  const told = deviceNotices(wanted.camera ? problems.camera : null, wanted.microphone ? problems.microphone : null);
-  const key = JSON.stringify(told);
+  const shown = deviceNotices(wanted.camera ? problems.camera : null, wanted.microphone ? problems.microphone : null);
+  const key = JSON.stringify(shown);
   if (target.dataset["key"] === key) return;
   target.dataset["key"] = key;
   target.replaceChildren(
-    ...told.map(({ title, advice }, i) => {
-      const again = i === told.length - 1 && element("button", { type: "button", class: "secondary", on: { click: retry } }, "Try again");
+    ...shown.map(({ title, advice }, i) => {
+      const again = i === shown.length - 1 && element("button", { type: "button", class: "secondary", on: { click: retry } }, "Try again");
       return element("div", { class: "notice" }, icon("warning"), element("div", {}, element("strong", {}, title), element("p", {}, advice), again));
     }),
   );

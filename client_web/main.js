@@ -18,7 +18,7 @@ import { keepAwake } from "./wake_lock.js";
 /** @type {{room?: string, token?: string}} */
 const config = await fetch("/api/config").then(
   (response) => (response.ok ? response.json() : {}),
-  () => ({}), // joining will tell that the server cannot be reached
+  () => ({}), // joining reports that the server cannot be reached
 );
 const address = new URL(window.location.href);
 const fragment = new URLSearchParams(address.hash.slice(1));
@@ -110,7 +110,7 @@ function join(name, room) {
   session = new Session({ name, room }, token, devices, {
     dispatch,
     onStream: (participant, stream) => call.grid.tile(participant)?.show(stream),
-    onWatched: (participant) => call.grid.tile(participant)?.pad?.repeat(),
+    onSubscribed: (participant) => call.grid.tile(participant)?.pad?.repeat(),
     onProblem: toast,
   });
   void session.start();
@@ -138,11 +138,11 @@ function onDevices() {
 }
 
 function toggleMicrophone() {
-  void devices.setMicrophone(!devices.on("microphone")).then(() => tellProblem("microphone"));
+  void devices.setMicrophone(!devices.on("microphone")).then(() => showProblem("microphone"));
 }
 
 function toggleCamera() {
-  void devices.setCamera(!devices.on("camera")).then(() => tellProblem("camera"));
+  void devices.setCamera(!devices.on("camera")).then(() => showProblem("camera"));
 }
 
 /**
@@ -152,15 +152,15 @@ function toggleCamera() {
 function choose(device, id) {
   void devices.choose(device, id).then(() => {
     if (device === "speaker") void call.grid.speakThrough(id);
-    else tellProblem(device);
+    else showProblem(device);
   });
 }
 
 /**
- * The lobby shows problems where they arise; in a call they are told in passing.
+ * The lobby shows problems where they arise; in a call a short message shows them.
  * @param {"camera" | "microphone"} device
  */
-function tellProblem(device) {
+function showProblem(device) {
   const problem = devices.wanted[device] ? devices.problems[device] : null;
   if (problem && state.phase === "call") toast(`${problem.title}. ${problem.advice}`);
 }

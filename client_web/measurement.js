@@ -67,18 +67,18 @@ export class Measurement {
     if (session === null || session.call === null || !session.signalling.connected || this.busy) return;
     this.busy = true;
     try {
-      const watched = [...session.call.watched.values()];
+      const subscriptions = [...session.call.subscriptions.values()];
       const reports = ++this.rounds % REPORT_EVERY === 0;
       const answer = await session.signalling.request("statistics");
-      await Promise.all(watched.map(({ participant, connection }) => this.#measure(participant, connection)));
-      // Times of single frames are much to send: only while somebody looks, and for the reports.
+      await Promise.all(subscriptions.map(({ participant, connection }) => this.#measure(participant, connection)));
+      // Times of single frames are much to send: only while the panel is open, and for the reports.
       if (this.state().numbers || reports) await this.#followFrames(session);
-      this.#forget(watched.map(({ connection }) => connection));
+      this.#forget(subscriptions.map(({ connection }) => connection));
       this.onStatistics(answer.participants ?? {});
       this.now();
       if (reports) await this.#report(session);
     } catch {
-      // the line broke in between; the session tells it
+      // the connection broke in between; the session handles that
     } finally {
       this.busy = false;
     }
@@ -103,9 +103,9 @@ export class Measurement {
   async #followFrames(session) {
     const { subscriptions } = await session.signalling.request("frames");
     const offset = session.signalling.clock.best()?.offset ?? null;
-    for (const { participant, subscription } of session.call?.watched.values() ?? []) {
-      const frames = subscription === null ? undefined : subscriptions?.[subscription];
-      if (frames) this.view.grid.tile(participant)?.toScreen.onTold(frames, offset);
+    for (const { participant, id } of session.call?.subscriptions.values() ?? []) {
+      const frames = id === null ? undefined : subscriptions?.[id];
+      if (frames) this.view.grid.tile(participant)?.toScreen.onCaptured(frames, offset);
     }
   }
 
@@ -118,13 +118,13 @@ export class Measurement {
 
   /** @param {Session} session */
   async #report(session) {
-    for (const { participant, subscription, connection } of session.call?.watched.values() ?? []) {
+    for (const { participant, id, connection } of session.call?.subscriptions.values() ?? []) {
       const received = this.received.get(participant);
       const counters = this.earlier.get(connection);
-      if (!subscription || !received || !counters) continue;
+      if (!id || !received || !counters) continue;
       const latency = this.view.grid.tile(participant)?.toScreen.figure(performance.now()) ?? null;
       await session.signalling.request("report", {
-        subscription,
+        subscription: id,
         fps: received.fps,
         freezes: received.freezes,
         lost: Math.max(0, counters.lost),

@@ -135,7 +135,7 @@ export class DisplayDelay {
  * @typedef {{name: string, label: string, place: Place, ms: number}} Stage
  */
 
-/** The way of a frame as the server tells it, in order. @type {readonly [string, string, Place][]} */
+/** The stages that the server measures, in order. @type {readonly [string, string, Place][]} */
 const SERVER_STAGES = [
   ["capture", "Capture", "sender"],
   ["extract", "Motion extraction", "sender"],
@@ -166,7 +166,7 @@ export function latencyStages(server, received, displayMs) {
   if (received.bufferMs !== null) stages.push({ name: "jitter", label: "Jitter buffer", place: "viewer", ms: received.bufferMs });
   if (received.decodeMs !== null) stages.push({ name: "decode", label: "Decoding", place: "viewer", ms: received.decodeMs });
   if (displayMs !== null) {
-    // The measured span holds jitter buffer and decoder as well; what is left over is the way onto the screen.
+    // The measured span contains jitter buffer and decoder as well; what is left over is the way onto the screen.
     const rest = displayMs - (received.bufferMs ?? 0) - (received.decodeMs ?? 0);
     stages.push({ name: "display", label: "Onto the screen", place: "viewer", ms: Math.max(0, rest) });
   }
@@ -181,7 +181,7 @@ export function totalMs(stages) {
   return stages.reduce((sum, stage) => sum + stage.ms, 0);
 }
 
-/** Of fewer frames than this no 95 of 100 are told. */
+/** With fewer frames than this no 95th percentile is shown. */
 const ENOUGH_FOR_A_SHARE = 20;
 
 /**
@@ -204,7 +204,7 @@ export function wayToScreen({ stages, neural, toScreen, framesAreNamed, clockErr
     const words = `Measured on ${frames === 1 ? "the last frame" : `each of the last ${frames} frames`}${share}. The clocks agree to ${Math.max(1, clockErrorMs).toFixed(0)} ms.`;
     return { title, ms: Math.max(0, toScreen.median), measured: true, words };
   }
-  const words = framesAreNamed === "no" ? "Sum of the stages: this browser does not tell which frame it shows." : "Sum of the stages, until single frames are measured.";
+  const words = framesAreNamed === "no" ? "Sum of the stages: this browser does not report which frame it shows." : "Sum of the stages, until single frames are measured.";
   return { title, ms: sum, measured: false, words };
 }
 

@@ -11,11 +11,11 @@ import { signalLost } from "./state.js";
  * @typedef {object} SessionEvents
  * @property {(action: Action) => void} dispatch
  * @property {(participant: string, stream: MediaStream | null) => void} onStream
- * @property {(participant: string) => void} onWatched
+ * @property {(participant: string) => void} onSubscribed
  * @property {(problem: string) => void} onProblem
  */
 
-/** Losing the line for longer than this ends the call; the server forgets a resume token in about the same time. */
+/** Losing the connection for longer than this ends the call; the server forgets a resume token in about the same time. */
 const GIVE_UP_AFTER_MS = 120_000;
 const REPUBLISH_AFTER_MS = 4000;
 /** Errors that another attempt may cure. */
@@ -43,8 +43,8 @@ export class Session {
     this.resume = null;
     /** @type {string | null} */
     this.self = null;
-    /** What the others were last told of our devices. @type {string | null} */
-    this.told = null;
+    /** The state of our devices that the server got last. @type {string | null} */
+    this.sentState = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.lostTimer = undefined;
     /** @type {Call | null} */
@@ -60,7 +60,7 @@ export class Session {
     try {
       await this.#join();
     } catch (error) {
-      // A browser does not tell why a socket did not open; where the server answers, it was the token that it refused.
+      // A browser does not say why a socket did not open; where the server answers, it was the token that it refused.
       const refused = error instanceof RequestError && error.code === "unreachable" && (await this.#refused());
       if (this.ended) return;
       this.ended = true;
@@ -70,10 +70,10 @@ export class Session {
     }
   }
 
-  /** Tells the others what is sent, and sends it. */
+  /** Sends the tracks, and the state that others are shown of them. */
   async updateMedia() {
     const { microphone, camera } = this.devices;
-    await Promise.all([this.call?.send(microphone, camera), this.#tellState()]);
+    await Promise.all([this.call?.send(microphone, camera), this.#sendState()]);
   }
 
   /** @param {string | null} [problem] why, when it was not one's own wish */
@@ -102,17 +102,17 @@ export class Session {
     this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
     if (answer.speaking !== undefined) this.events.dispatch({ type: "speaking", participant: answer.speaking });
     // The server keeps what a resumed participant watched; all of it is asked for anew.
-    const outlived = answer.resumed ? (this.call?.subscriptions() ?? []) : [];
+    const outlived = answer.resumed ? (this.call?.subscriptionIds() ?? []) : [];
     this.#closeCall();
     for (const subscription of outlived) void this.signalling.request("unsubscribe", { subscription }).catch(() => undefined);
     const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], {
       onStream: this.events.onStream,
-      onWatched: this.events.onWatched,
+      onSubscribed: this.events.onSubscribed,
       onProblem: this.events.onProblem,
     });
     this.call = call;
-    this.told = null;
-    void this.#tellState();
+    this.sentState = null;
+    void this.#sendState();
     const { microphone, camera } = this.devices;
     if (microphone || camera) void call.publish(microphone, camera);
     this.#follow(answer.roster);
@@ -150,7 +150,7 @@ export class Session {
   #follow(roster) {
     this.call?.follow(roster.filter((participant) => participant.id !== this.self));
     const own = roster.find((participant) => participant.id === this.self);
-    // The line to the server is there, so it is our media that it lost; a camera just turned on needs a moment, though.
+    // The connection to the server is there, so it is our media that it lost; a camera just turned on needs a moment, though.
     const lost = own !== undefined && own.kind !== "none" && signalLost(own);
     if (lost) this.lostTimer ??= setTimeout(() => this.call?.republish(), REPUBLISH_AFTER_MS);
     else this.#forgetLoss();
@@ -201,14 +201,14 @@ export class Session {
     this.resume = null;
   }
 
-  async #tellState() {
+  async #sendState() {
     if (this.call === null || !this.signalling.connected) return;
     const { microphone, camera } = this.devices;
-    const told = { muted: !microphone?.enabled, camera_off: camera === null };
-    const key = JSON.stringify(told);
-    if (key === this.told) return;
-    this.told = key;
-    await this.signalling.request("state", told).catch((error) => this.events.onProblem(error.message));
+    const fields = { muted: !microphone?.enabled, camera_off: camera === null };
+    const key = JSON.stringify(fields);
+    if (key === this.sentState) return;
+    this.sentState = key;
+    await this.signalling.request("state", fields).catch((error) => this.events.onProblem(error.message));
   }
 
   #closeCall() {

@@ -15,7 +15,7 @@ export const SHORTCUTS = {
 };
 
 /**
- * Which shortcut a key press means. Keys that are held down, with a modifier, or typed into a field mean none.
+ * Which shortcut a key press means. Keys that repeat, with a modifier, or typed into a field mean none.
  * @param {{key: string, ctrlKey: boolean, altKey: boolean, metaKey: boolean, repeat: boolean}} event
  * @param {boolean} typing whether the focus is where keys have another meaning
  * @returns {ShortcutName | null}

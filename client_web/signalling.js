@@ -14,7 +14,7 @@ export class RequestError extends Error {
   }
 }
 
-/** Requests that wait for their answer: ids, time-outs, one bound on their number. Told the time; does no input or output. */
+/** Requests that wait for their answer: ids, time-outs, one bound on their number. Takes the time; does no input or output. */
 export class PendingRequests {
   /**
    * @param {number} limit most requests that may wait at once
@@ -103,7 +103,7 @@ export function socketAddress(location, token) {
 
 /** Round trip and clock offset to the server, from the pings with the shortest way (as NTP's clock filter picks them). */
 export class ServerClock {
-  /** @param {number} keep how many pings are looked at */
+  /** @param {number} keep how many pings are compared */
   constructor(keep = 16) {
     this.keep = keep;
     /** @type {{roundTrip: number, offset: number}[]} */
@@ -230,14 +230,14 @@ export class Signalling {
     this.pending.expire(now);
     if (now - this.lastHeard > SILENCE_MS) {
       const socket = this.socket;
-      // A dead network never answers the closing handshake, so the loss is told at once.
+      // A dead network never answers the closing handshake, so the loss is reported at once.
       this.close();
       if (socket !== null) this.events.onLost("The server went silent.");
       return;
     }
     this.request("ping", { t: now }).then(
       (answer) => this.clock.add(answer.t, answer.server_t, this.now()),
-      () => undefined, // a ping without an answer is told by the silence above
+      () => undefined, // the silence above covers a ping without an answer
     );
   }
 }

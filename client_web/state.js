@@ -122,7 +122,7 @@ export function signalLost({ state, kind, camera_off: cameraOff }) {
 }
 
 /**
- * Which participants to start and to stop watching so that exactly the present publications are watched. One that published
+ * Which participants to start and to stop watching so that exactly the present publishers are watched. One that published
  * anew is in `start` alone: its old picture stands until the new one comes. One whose connection is lost keeps what is watched,
  * and nothing new is started until it is back.
  * @param {ReadonlyMap<string, number>} watched publication number by participant id
@@ -130,10 +130,10 @@ export function signalLost({ state, kind, camera_off: cameraOff }) {
  * @returns {{start: Participant[], stop: string[]}}
  */
 export function watchPlan(watched, remote) {
-  const publishing = remote.filter((participant) => participant.kind !== "none");
-  const wanted = new Set(publishing.map((participant) => participant.id));
+  const publishers = remote.filter((participant) => participant.kind !== "none");
+  const wanted = new Set(publishers.map((participant) => participant.id));
   return {
-    start: publishing.filter((participant) => !signalLost(participant) && watched.get(participant.id) !== participant.publication),
+    start: publishers.filter((participant) => !signalLost(participant) && watched.get(participant.id) !== participant.publication),
     stop: [...watched.keys()].filter((id) => !wanted.has(id)),
   };
 }
@@ -176,7 +176,7 @@ function company(people) {
 
 /**
  * What can name a room, out of what a person typed: letters without accents, digits, dots, dashes, underscores; at most 64.
- * Capitals stay, because the server tells them apart.
+ * Capitals stay, because the server distinguishes them.
  * @param {string} text
  */
 export function roomName(text) {

@@ -22,7 +22,7 @@ import { initials, signalLost } from "./state.js";
 const HUES = [172, 24, 212, 262, 96, 340];
 
 /**
- * @param {{own: boolean, onView?: (view: View) => void, onBlocked?: () => void}} options onBlocked: the browser holds sound back
+ * @param {{own: boolean, onView?: (view: View) => void, onBlocked?: () => void}} options onBlocked: the browser blocks sound
  */
 export function createTile({ own, onView, onBlocked }) {
   const video = element("video", { class: "tile-video", playsinline: true, autoplay: true, tabindex: -1, "aria-hidden": "true" });
@@ -70,11 +70,11 @@ export function createTile({ own, onView, onBlocked }) {
     const { participant, speaking, statistics } = properties;
     const neural = participant.kind === "motion" && !own;
     const pictured = hasPicture && !participant.camera_off && participant.kind !== "none";
-    const told = stateOf(participant, pictured, own);
+    const shown = stateOf(participant, pictured, own);
     tile.classList.toggle("is-speaking", speaking && !participant.muted);
     tile.classList.toggle("has-picture", pictured);
     tile.classList.toggle("is-lost", signalLost(participant));
-    setAttribute(tile, "aria-label", describe(participant, own, told?.text, speaking));
+    setAttribute(tile, "aria-label", describe(participant, own, shown?.text, speaking));
     setAttribute(tile, "data-participant", participant.id);
     tile.style.setProperty("--hue", String(HUES[hash(participant.id) % HUES.length]));
     setText(letters, initials(participant.name));
@@ -84,10 +84,10 @@ export function createTile({ own, onView, onBlocked }) {
     const kbps = neural && participant.state === "live" ? statistics?.kbps_payload : undefined;
     rate.hidden = typeof kbps !== "number" || !(kbps > 0);
     if (typeof kbps === "number") setText(rate, `${shortNumber(kbps)} kbit/s`);
-    state.hidden = told === null;
-    if (told !== null && stateText.textContent !== told.text) {
-      stateText.textContent = told.text;
-      stateIcon.replaceChildren(icon(told.icon));
+    state.hidden = shown === null;
+    if (shown !== null && stateText.textContent !== shown.text) {
+      stateText.textContent = shown.text;
+      stateIcon.replaceChildren(icon(shown.icon));
     }
     if (neural && pad === null && onView) {
       pad = createFreeViewPad(tile, onView);
@@ -141,15 +141,15 @@ function stateOf(participant, pictured, own) {
 /**
  * @param {Participant} participant
  * @param {boolean} own
- * @param {string | undefined} told
+ * @param {string | undefined} state
  * @param {boolean} speaking
  */
-function describe(participant, own, told, speaking) {
+function describe(participant, own, state, speaking) {
   const parts = [own ? `${participant.name}, you` : participant.name];
   if (participant.avatar) parts.push("shown as an avatar");
   if (participant.muted) parts.push("muted");
   else if (speaking) parts.push("speaking");
-  if (told) parts.push(told.toLowerCase());
+  if (state) parts.push(state.toLowerCase());
   return parts.join(", ");
 }
 

@@ -3,27 +3,27 @@
 
 let wanted = false;
 /** @type {WakeLockSentinel | null} */
-let held = null;
+let lock = null;
 
 /** @param {boolean} awake */
 export function keepAwake(awake) {
   wanted = awake;
-  if (awake) void hold();
+  if (awake) void request();
   else {
-    void held?.release();
-    held = null;
+    void lock?.release();
+    lock = null;
   }
 }
 
-async function hold() {
-  if (!wanted || document.visibilityState !== "visible" || (held !== null && !held.released)) return;
+async function request() {
+  if (!wanted || document.visibilityState !== "visible" || (lock !== null && !lock.released)) return;
   try {
-    held = (await navigator.wakeLock?.request("screen")) ?? null;
+    lock = (await navigator.wakeLock?.request("screen")) ?? null;
   } catch {
-    held = null; // refused, for example on a low battery: the call goes on without
+    lock = null; // refused, for example on a low battery: the call goes on without
   }
-  if (!wanted) void held?.release();
+  if (!wanted) void lock?.release();
 }
 
 // The browser lets go whenever the page is hidden.
-document.addEventListener("visibilitychange", () => void hold());
+document.addEventListener("visibilitychange", () => void request());

@@ -21,7 +21,7 @@ from server.turn import IceServers
 
 def build_app(
     settings: Settings,
-    publications: PublicationFactory,
+    make_publication: PublicationFactory,
     metrics: Metrics | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -33,7 +33,7 @@ def build_app(
     `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials).
     """
     metrics = metrics or Metrics()
-    conference = Conference(settings, publications, metrics, clock, new_secret)
+    conference = Conference(settings, make_publication, metrics, clock, new_secret)
     application = web.Application(middlewares=[errors_middleware], client_max_size=settings.source_max_bytes)
     application[PARTS] = Parts(
         settings=settings,

@@ -1,4 +1,4 @@
-"""`python -m server call`: a receiver and a talker on this machine, for a first look. What `make call` runs."""
+"""`python -m server call`: a receiver and a talker on this machine, to try visavis out. What `make call` runs."""
 
 from __future__ import annotations
 

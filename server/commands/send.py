@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+from server.commands.event_loop import loop_factory
 from server.logs import set_up_logging
 from server.settings import load_settings
 
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         daemon = make_daemon(choices, settings, sys.stdout if options.json else sys.stderr)
         await _until_interrupted(daemon.run, daemon.stop)
 
-    _run(main)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())
     return 0
 
 
@@ -79,18 +81,6 @@ async def _until_interrupted(work: Callable[[], Awaitable[None]], stop: Callable
         except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt instead
             logging.getLogger(__name__).debug("no handler for %s", name)
     await work()
-
-
-def _run(main: Callable[[], Awaitable[None]]) -> None:
-    async def start() -> None:
-        await main()
-
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(start())
-    else:
-        uvloop.run(start())
 
 
 def _login_name() -> str:

@@ -8,12 +8,12 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from server.app import build_app
+from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
 from server.logs import set_up_logging
 from server.metrics import Metrics
@@ -49,24 +49,16 @@ def run(options: argparse.Namespace) -> int:
         log_level=options.log_level,
     )
     set_up_logging(settings.log_format, settings.log_level)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve(settings))
     return 0
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # not on Windows; asyncio's own loop is about a tenth slower
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     """Run the receiver with these settings until a signal comes; `ready` is set when it listens.
 
     SIGTERM: /readyz turns 503 and calls go on for `drain_seconds`, or until the last client went; SIGINT, or a second
-    signal: clients are told and closed at once. Raises SettingsError when the port is taken.
+    signal: clients are informed and closed at once. Raises SettingsError when the port is taken.
     """
     # Not at the top: it loads torch, which --help and a wrong setting need not wait for.
     from server.live import live_receiver
@@ -74,8 +66,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     stop, now = asyncio.Event(), asyncio.Event()
     _on_signals(stop, now)
     metrics = Metrics()
-    async with live_receiver(settings, metrics, time.monotonic) as publications:
-        application = build_app(settings, publications, metrics)
+    async with live_receiver(settings, metrics, time.monotonic) as make_publication:
+        application = build_app(settings, make_publication, metrics)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=10.0)
         await runner.setup()
         try:

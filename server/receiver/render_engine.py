@@ -16,8 +16,8 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -310,7 +310,7 @@ class RenderEngine:
     def _render(self, batch: list[_Request]) -> None:
         begin = self._clock()
         try:
-            motions = _stack([request.motion for request in batch])
+            motions = Motion.stack([request.motion for request in batch]).to_torch()
             with torch.inference_mode():
                 states, views = [r.state for r in batch], [r.view for r in batch]
                 frames = self.model.render(states, motions, views, [r.frame_time for r in batch])
@@ -339,14 +339,3 @@ class RenderEngine:
         except RuntimeError:
             # The loop was closed under the engine (interpreter shutdown): nobody is left to answer.
             _log.debug("answer dropped: the event loop is closed")
-
-
-def _arrays(motion: Motion) -> list[Any]:
-    return [getattr(motion, part.name) for part in fields(motion)]
-
-
-def _stack(motions: list[Motion]) -> Motion:
-    """Motions of one frame each, NumPy arrays, as a batch of tensors."""
-    return Motion(
-        *(torch.from_numpy(np.stack(parts, dtype=np.float32)) for parts in zip(*map(_arrays, motions), strict=True))
-    )

@@ -22,12 +22,7 @@ async def config(request: web.Request) -> web.Response:
         "version": server.__version__,
         "development": settings.development,
         "room": room,
-        "limits": {
-            "participants": settings.max_participants,
-            "source_bytes": settings.source_max_bytes,
-            "sources": settings.max_sources,
-            "message_bytes": settings.max_message_bytes,
-        },
+        "limits": parts.limits(),
     }
     if settings.development:
         # The name in Host must be this machine's own: otherwise a foreign page whose name was pointed at 127.0.0.1

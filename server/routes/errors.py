@@ -23,7 +23,7 @@ def error_response(status: int, code: str, message: str) -> web.Response:
 
 @web.middleware
 async def errors_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what a handler raises into a response; what nobody expected is logged and told without details."""
+    """Turn what a handler raises into a response; what nobody expected is logged and answered without details."""
     try:
         return await handler(request)
     except VisavisError as error:

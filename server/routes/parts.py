@@ -25,6 +25,15 @@ class Parts:
     metrics: Metrics
     clock: Callable[[], float]  # monotonic seconds
 
+    def limits(self) -> dict[str, int]:
+        """The bounds that clients are sent, by their names in docs/protocol.md."""
+        return {
+            "participants": self.settings.max_participants,
+            "sources": self.settings.max_sources,
+            "source_bytes": self.settings.source_max_bytes,
+            "message_bytes": self.settings.max_message_bytes,
+        }
+
 
 PARTS = web.AppKey("parts", Parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from server.errors import ProtocolError, TooLargeError, UnsupportedMediaError
 from server.routes.parts import parts_of
@@ -68,3 +69,15 @@ async def options(_request: web.Request) -> web.Response:
 async def no_patch(_request: web.Request) -> web.Response:
     """Neither trickle ICE nor ICE restarts: 405 for every PATCH (RFC 9725, section 4.3)."""
     raise web.HTTPMethodNotAllowed("PATCH", ["DELETE", "OPTIONS"])
+
+
+def session_routes(resource: str, post: Handler, delete: Handler) -> list[web.RouteDef]:
+    """Routes of an endpoint: `post` an offer to `resource`, `delete` the session below it."""
+    session = f"{resource}/{{session}}"
+    return [
+        web.post(resource, post),
+        web.options(resource, options),
+        web.delete(session, delete),
+        web.patch(session, no_patch),
+        web.options(session, options),
+    ]

@@ -1,4 +1,4 @@
-"""`/ws`: one WebSocket per participant, JSON requests in, answers and news out."""
+"""`/ws`: one WebSocket per participant, JSON requests in, answers and events out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Socket:
         self._claims = claims
         self._socket = socket
         self._outgoing: deque[dict[str, Any]] = deque()
-        self._news = asyncio.Event()
+        self._queued = asyncio.Event()
         self._closing: str | None = None
         self._participant: str | None = None
         self._left = False
@@ -60,14 +60,14 @@ class Socket:
             self.close("slow")
             return
         self._outgoing.append(message)
-        self._news.set()
+        self._queued.set()
 
     def close(self, reason: str) -> None:
         """Say why, then close."""
         if self._closing is None:
             self._outgoing.append(protocol.closed(reason))
             self._closing = reason
-            self._news.set()
+            self._queued.set()
 
     # Running
 
@@ -94,8 +94,8 @@ class Socket:
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), max(0.0, next_ping - loop.time()))
-                self._news.clear()
+                    await asyncio.wait_for(self._queued.wait(), max(0.0, next_ping - loop.time()))
+                self._queued.clear()
                 async with asyncio.timeout(SEND_SECONDS):
                     while self._outgoing:
                         await self._socket.send_str(json.dumps(self._outgoing.popleft(), separators=(",", ":")))
@@ -177,15 +177,15 @@ class Socket:
         if isinstance(request, protocol.GetStatistics):
             return {"participants": conference.statistics(conference.rooms.get(me).room)}
         if isinstance(request, protocol.GetFrames):
-            return {"subscriptions": conference.viewing.sent_frames(me)}
+            return {"subscriptions": conference.subscriptions.sent_frames(me)}
         if isinstance(request, protocol.Unsubscribe):
-            conference.viewing.end(conference.viewing.get(me, request.subscription), None)
+            conference.subscriptions.end(conference.subscriptions.get(me, request.subscription), None)
         elif isinstance(request, protocol.SetView):
-            conference.viewing.set_view(me, request)
+            conference.subscriptions.set_view(me, request)
         elif isinstance(request, protocol.SetState):
             conference.set_state(me, request)
         elif isinstance(request, protocol.Report):
-            conference.viewing.report(me, request)
+            conference.subscriptions.report(me, request)
         else:
             conference.leave(me, self)
             self._left = True
@@ -199,7 +199,6 @@ class Socket:
             self._claims, request.room, request.name, request.client, request.resume, self
         )
         self._participant = participant.id
-        settings = parts.settings
         return {
             "participant": participant.id,
             "name": participant.name,
@@ -208,12 +207,7 @@ class Socket:
             "ice_servers": parts.ice_servers.for_client(self._claims.sub),
             "roster": [p.entry() for p in conference.rooms.roster(request.room)],
             "speaking": conference.active_speaker(request.room),
-            "limits": {
-                "participants": settings.max_participants,
-                "sources": settings.max_sources,
-                "source_bytes": settings.source_max_bytes,
-                "message_bytes": settings.max_message_bytes,
-            },
+            "limits": parts.limits(),
         }
 
 
@@ -222,7 +216,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     parts = parts_of(request)
     claims = parts.authority.verify(request.query.get("token", ""))
     # Somewhat above the bound that is answered with an error; only beyond that is the connection given up.
-    # Pings are answered here, for each is a sign of life that the conference must hear of.
+    # Pings are answered here, because each is a sign of life that the conference takes note of.
     socket = web.WebSocketResponse(
         max_msg_size=4 * parts.settings.max_message_bytes, autoping=False, compress=False, timeout=2.0
     )

@@ -23,18 +23,12 @@ async def post(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """End the session. Its name is a secret that its viewer alone was told."""
+    """End the session. Its name is a secret that only its viewer got."""
     parts = parts_of(request)
     bearer_claims(request).may_join(parse_room(request.match_info["room"]))
-    viewing = parts.conference.viewing
-    viewing.end(viewing.get(None, request.match_info["session"]), None)
+    subscriptions = parts.conference.subscriptions
+    subscriptions.end(subscriptions.get(None, request.match_info["session"]), None)
     return web.Response(status=200, headers=sdp.CORS)
 
 
-ROUTES = [
-    web.post("/whep/{room}/{participant}", post),
-    web.options("/whep/{room}/{participant}", sdp.options),
-    web.delete("/whep/{room}/{participant}/{session}", delete),
-    web.patch("/whep/{room}/{participant}/{session}", sdp.no_patch),
-    web.options("/whep/{room}/{participant}/{session}", sdp.options),
-]
+ROUTES = sdp.session_routes("/whep/{room}/{participant}", post, delete)

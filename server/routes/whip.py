@@ -43,10 +43,4 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=200, headers=sdp.CORS)
 
 
-ROUTES = [
-    web.post("/whip/{room}", post),
-    web.options("/whip/{room}", sdp.options),
-    web.delete("/whip/{room}/{session}", delete),
-    web.patch("/whip/{room}/{session}", sdp.no_patch),
-    web.options("/whip/{room}/{session}", sdp.options),
-]
+ROUTES = sdp.session_routes("/whip/{room}", post, delete)

@@ -1,8 +1,8 @@
-"""The conference: joins rooms, publications and peer connections, and tells clients what changed.
+"""The conference: joins rooms, publishers, subscriptions and their connections, and informs clients of changes.
 
-It drives `Rooms` and acts on its events; `publishers.py` holds who publishes, `subscriptions.py` who watches.
-One event loop; every method that does not say `async` returns at once, and what takes time runs in tasks that `close`
-waits for.
+It drives `Rooms` and acts on its events; `publishers.py` knows who publishes, `subscriptions.py` who watches,
+`seats.py` the signalling connections. One event loop; every method that is not `async` returns at once, and what takes
+time runs in tasks that `close` waits for.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from server.auth import Claims
-from server.errors import DrainingError, NotFoundError
+from server.errors import DrainingError
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling import protocol
-from server.signalling.connections import Connection, Outcome
+from server.signalling.connection import Connection, Outcome
+from server.signalling.participant import Client, Participant
 from server.signalling.ports import PublicationFactory
-from server.signalling.publishers import Publishing
-from server.signalling.rooms import Client, Event, Gone, Participant, Reason, Resumed, RoomLimits, Rooms
-from server.signalling.speaker import SpeakerDetector
-from server.signalling.subscriptions import Viewing, Watching
+from server.signalling.publishers import Publishers
+from server.signalling.rooms import Event, Gone, Reason, Resumed, RoomLimits, Rooms
+from server.signalling.seats import Listener, Seats
+from server.signalling.speaker import Speakers
+from server.signalling.subscriptions import Subscription, Subscriptions
 
 logger = logging.getLogger(__name__)
 
@@ -32,31 +33,13 @@ SHUTDOWN_SECONDS = 30.0
 """Time that closing everything may take before the process goes on to end."""
 
 
-class Listener(Protocol):
-    """The signalling connection of one participant."""
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Queue a message; never blocks."""
-
-    def close(self, reason: str) -> None:
-        """Say why and close; never blocks."""
-
-
-@dataclass
-class Seat:
-    """A participant's place, while it is in the roster."""
-
-    participant: str
-    listener: Listener | None
-
-
 class Conference:
     """All calls of one process. `start` before use, `close` at the end."""
 
     def __init__(
         self,
         settings: Settings,
-        publications: PublicationFactory,
+        make_publication: PublicationFactory,
         metrics: Metrics,
         clock: Callable[[], float],
         new_secret: Callable[[], str],
@@ -74,19 +57,19 @@ class Conference:
         self.draining = False
         self._metrics = metrics
         self._clock = clock
-        self._seats: dict[str, Seat] = {}
-        self.viewing = Viewing(settings, new_secret, self._connect, self._watching_ended)
-        self.publishing = Publishing(
+        self._seats = Seats()
+        self.subscriptions = Subscriptions(settings, new_secret, self._connect, self._subscription_ended)
+        self.publishers = Publishers(
             self.rooms,
-            publications,
+            make_publication,
             clock,
             settings.gone_seconds,
             connect=self._connect,
             act=self.act,
-            ended=self.viewing.end_target,
+            ended=self.subscriptions.end_target,
             spawn=self._spawn,
         )
-        self._speakers: dict[str, SpeakerDetector] = {}
+        self._speakers = Speakers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -97,17 +80,16 @@ class Conference:
         self._ticker = asyncio.create_task(self._tick_forever(), name="conference ticker")
 
     async def close(self) -> None:
-        """Tell everybody, close everything and wait for it; idempotent."""
+        """Inform everybody, close everything and wait for it; idempotent."""
         self.draining = True
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
             self._ticker = None
-        for seat in list(self._seats.values()):
-            if seat.listener is not None:
-                seat.listener.close("shutdown")
-            self.act(self.rooms.leave(self._clock(), seat.participant, "closed"))
-        self.viewing.end_all()
+        for participant in self._seats.participants():
+            self._seats.close(participant, "shutdown")
+            self.act(self.rooms.leave(self._clock(), participant, "closed"))
+        self.subscriptions.end_all()
         try:
             async with asyncio.timeout(SHUTDOWN_SECONDS):
                 while self._tasks:
@@ -118,24 +100,18 @@ class Conference:
     @property
     def busy(self) -> bool:
         """Whether anybody is here."""
-        return bool(self._seats or self.viewing)
+        return bool(self._seats or self.subscriptions)
 
     # Participants
 
     def join(
         self, claims: Claims, room: str, name: str, client: Client, resume: str | None, listener: Listener | None
     ) -> tuple[Participant, bool]:
-        """Let a client in; also tells whether it was resumed. Raises CapacityError, ForbiddenError, DrainingError."""
+        """Let a client in; also returns whether it was resumed. Raises CapacityError, ForbiddenError, DrainingError."""
         claims.may_join(room)
         self._check_open()
         participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume)
-        seat = self._seats.get(participant.id)
-        if seat is None:
-            self._seats[participant.id] = Seat(participant.id, listener)
-        else:
-            previous, seat.listener = seat.listener, listener
-            if previous is not None:
-                previous.close("replaced")
+        self._seats.take(participant.id, listener)
         resumed = any(isinstance(event, Resumed) for event in events) or participant.publication > 0
         self._metrics.joined(client, resumed)
         logger.info("joined", extra={"room": room, "participant": participant.id, "client": client, "resumed": resumed})
@@ -144,18 +120,18 @@ class Conference:
 
     def heard(self, participant: str, listener: Listener) -> None:
         """The participant's signalling connection gave a sign of life."""
-        if self._holds(participant, listener):
+        if self._seats.is_of(participant, listener):
             self.rooms.heard(self._clock(), participant)
 
     def disconnected(self, participant: str, listener: Listener) -> None:
         """The signalling connection broke. Nothing when another took its place meanwhile."""
-        if self._holds(participant, listener):
-            self._seats[participant].listener = None
+        if self._seats.is_of(participant, listener):
+            self._seats.empty(participant)
             self.act(self.rooms.disconnected(self._clock(), participant))
 
     def leave(self, participant: str, listener: Listener | None = None, reason: Reason = "left") -> None:
         """The participant goes. With `listener`: nothing when another took its place meanwhile."""
-        if participant in self._seats and (listener is None or self._holds(participant, listener)):
+        if participant in self._seats and (listener is None or self._seats.is_of(participant, listener)):
             self.act(self.rooms.leave(self._clock(), participant, reason))
 
     def set_state(self, participant: str, message: protocol.SetState) -> None:
@@ -170,22 +146,25 @@ class Conference:
             )
         )
 
-    # Publishing
+    # Publishers
 
     async def publish(self, participant: str, sdp: str) -> str:
         """Answer the offer of the connection on which the participant sends. Raises SdpError."""
         self._check_open()
-        return await self.publishing.publish(self._seat(participant).participant, sdp)
+        self._seats.check(participant)
+        return await self.publishers.publish(participant, sdp)
 
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
-        return await self.publishing.add_source(self._seat(participant).participant, index, image)
+        self._seats.check(participant)
+        return await self.publishers.add_source(participant, index, image)
 
     async def attach_source(self, participant: str, index: int, sha256: str) -> None:
         """Use a source image that is still cached; NotFoundError when it must be uploaded."""
-        await self.publishing.attach_source(self._seat(participant).participant, index, sha256)
+        self._seats.check(participant)
+        await self.publishers.attach_source(participant, index, sha256)
 
-    # Watching
+    # Subscriptions
 
     async def subscribe(
         self, viewer: str | None, room: str, target: str, sdp: str, codec: str | None = None
@@ -197,60 +176,55 @@ class Conference:
         self._check_open()
         self.rooms.find(room, target)
         if viewer is not None:
-            self._seat(viewer)
-        return await self.viewing.subscribe(viewer, target, self.publishing.watchable(target), sdp, codec)
+            self._seats.check(viewer)
+        return await self.subscriptions.subscribe(viewer, target, self.publishers.visible(target), sdp, codec)
 
     def statistics(self, room: str) -> dict[str, dict[str, Any]]:
         """Numbers of everybody who publishes in the room."""
         result: dict[str, dict[str, Any]] = {}
         for participant in self.rooms.roster(room):
-            publication = self.publishing.of(participant.id)
+            publication = self.publishers.of(participant.id)
             if publication is not None:
-                watchers = self.viewing.of_target(participant.id)
+                subscriptions = self.subscriptions.of_target(participant.id)
                 result[participant.id] = publication.statistics() | {
-                    "viewers": len(watchers),
-                    "reports": [w.report for w in watchers if w.report],
+                    "viewers": len(subscriptions),
+                    "reports": [subscription.report for subscription in subscriptions if subscription.report],
                 }
         return result
 
     def active_speaker(self, room: str) -> str | None:
         """Who speaks now: a client that joins late hears only of the next change."""
-        detector = self._speakers.get(room)
-        return detector.active if detector is not None else None
+        return self._speakers.active(room)
 
     # Acting on events
 
     def act(self, events: list[Event]) -> None:
-        """Carry out what changed in the rooms, and tell everybody in them."""
+        """Carry out what changed in the rooms, and send everybody in them the new roster."""
         changed: dict[str, None] = {}
         for event in events:
             changed[event.room] = None
             if isinstance(event, Gone):
                 self._metrics.left(event.reason)
                 logger.info("gone", extra={"room": event.room, "participant": event.participant, "why": event.reason})
-                self._vacate(self._seats.pop(event.participant), event.reason)
+                self._vacate(event.participant, event.reason)
         for room in changed:
             roster = self.rooms.roster(room)
-            message = protocol.roster(self.rooms.version(room), roster)
-            for participant in roster:
-                listener = self._seats[participant.id].listener
-                if listener is not None:
-                    listener.send(message)
+            self._seats.send(roster, protocol.roster(self.rooms.version(room), roster))
             if not roster:
-                self._speakers.pop(room, None)
+                self._speakers.forget(room)
 
-    def _vacate(self, seat: Seat, reason: Reason) -> None:
-        if seat.listener is not None and reason != "left":
-            seat.listener.close(reason)
-        self.viewing.end_viewer(seat.participant)
-        self.publishing.end(seat.participant)
+    def _vacate(self, participant: str, reason: Reason) -> None:
+        if reason != "left":
+            self._seats.close(participant, reason)
+        self._seats.remove(participant)
+        self.subscriptions.end_viewer(participant)
+        self.publishers.end(participant)
 
-    def _watching_ended(self, watching: Watching, reason: str | None) -> None:
-        """Close the connection of a subscription that ended; with a reason its viewer is told."""
-        self._spawn(watching.connection.close())
-        seat = self._seats.get(watching.viewer or "")
-        if reason is not None and seat is not None and seat.listener is not None:
-            seat.listener.send(protocol.ended(watching.id, reason))
+    def _subscription_ended(self, subscription: Subscription, reason: str | None) -> None:
+        """Close the connection of a subscription that ended; with a reason its viewer is informed."""
+        self._spawn(subscription.connection.close())
+        if reason is not None:
+            self._seats.send_to(subscription.viewer, protocol.ended(subscription.id, reason))
 
     # Inside: time
 
@@ -266,41 +240,27 @@ class Conference:
     def tick(self) -> None:
         """Let the time that passed take effect: silent participants, kinds, speakers, occupancy."""
         self.act(self.rooms.tick(self._clock()))
-        self.publishing.tick()
+        self.publishers.tick()
         for room in self.rooms.names():
             self._detect_speaker(room)
         self._metrics.occupancy(
             rooms=len(self.rooms.names()),
             participants=len(self.rooms),
-            publications=self.publishing.connections,
-            subscriptions=len(self.viewing),
+            publications=self.publishers.connections,
+            subscriptions=len(self.subscriptions),
         )
 
     def _detect_speaker(self, room: str) -> None:
         roster = self.rooms.roster(room)
         levels: dict[str, float] = {}
         for participant in roster:
-            publication = self.publishing.of(participant.id)
+            publication = self.publishers.of(participant.id)
             if publication is not None and not participant.muted:
                 levels[participant.id] = publication.audio_level
-        detector = self._speakers.setdefault(room, SpeakerDetector())
-        if detector.update(self._clock(), levels):
-            for participant in roster:
-                listener = self._seats[participant.id].listener
-                if listener is not None:
-                    listener.send(protocol.speaking(detector.active))
+        if self._speakers.update(room, self._clock(), levels):
+            self._seats.send(roster, protocol.speaking(self._speakers.active(room)))
 
-    # Inside: small things
-
-    def _seat(self, participant: str) -> Seat:
-        seat = self._seats.get(participant)
-        if seat is None:
-            raise NotFoundError("no such participant")
-        return seat
-
-    def _holds(self, participant: str, listener: Listener) -> bool:
-        seat = self._seats.get(participant)
-        return seat is not None and seat.listener is listener
+    # Inside: connections and tasks
 
     def _check_open(self) -> None:
         if self.draining:

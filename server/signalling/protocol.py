@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from model.errors import VisavisError
 from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.errors import ProtocolError, TooLargeError, code_of
-from server.signalling.rooms import Participant
+from server.signalling.participant import Participant
 
 MAX_SDP_CHARACTERS = 60_000
-"""Bounds of the free view, degrees."""
+"""The longest session description that is read."""
 
 RoomName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 DisplayName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
@@ -160,7 +160,7 @@ def parse_message(text: str, max_bytes: int) -> ClientMessage:
 
 
 def request_id(text: str) -> int | None:
-    """The `id` of a message that failed to parse, so that its sender can tell which one; None when it has none."""
+    """The `id` of a message that failed to parse, so that its sender knows which one failed; None when it has none."""
     match = re.search(r'"id"\s*:\s*(\d{1,16})', text[:65_536])
     return int(match.group(1)) if match else None
 

@@ -1,4 +1,4 @@
-"""Who publishes what: one connection for each publishing participant, and the publication behind it.
+"""Who publishes: one connection for each publisher, and the publication behind it.
 
 A publication outlives its connection: whoever publishes the same kind again soon goes on for its viewers.
 """
@@ -12,26 +12,28 @@ from typing import Any, Literal
 from aiortc import MediaStreamTrack, RTCDataChannel
 
 from server.errors import ConflictError, NotFoundError, SdpError
-from server.signalling.connections import Connection, Offer, Outcome, parse_offer
+from server.signalling.connection import Connection, Outcome
+from server.signalling.offer import Offer, parse_offer
+from server.signalling.participant import Kind
 from server.signalling.ports import PublicationFactory, PublicationPort
-from server.signalling.rooms import Event, Kind, Rooms
+from server.signalling.rooms import Event, Rooms
 
 EndReason = Literal["unpublished", "gone", "failed"]
 
 
 @dataclass
-class Published:
-    """What one participant publishes."""
+class Publisher:
+    """One participant that publishes, and what it publishes."""
 
     participant: str
     publication: PublicationPort | None = None
     connection: Connection | None = None
-    announced: bool = False  # the roster told of this publication
+    announced: bool = False  # the roster shows this publication
     lost_at: float | None = None  # when the connection ended by itself; the publication waits for another
 
 
-class Publishing:
-    """All publications of one process; one event loop.
+class Publishers:
+    """All publishers of one process; one event loop.
 
     `act(events)` is called with what changes in the rooms, `ended(participant, reason)` before a publication closes,
     and `spawn(work)` with what takes time.
@@ -40,7 +42,7 @@ class Publishing:
     def __init__(
         self,
         rooms: Rooms,
-        make: PublicationFactory,
+        make_publication: PublicationFactory,
         clock: Callable[[], float],
         gone_seconds: float,
         *,
@@ -50,31 +52,31 @@ class Publishing:
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._rooms = rooms
-        self._make = make
+        self._make_publication = make_publication
         self._clock = clock
         self._gone_seconds = gone_seconds
         self._connect = connect
         self._act = act
         self._ended = ended
         self._spawn = spawn
-        self._all: dict[str, Published] = {}
+        self._all: dict[str, Publisher] = {}
 
     @property
     def connections(self) -> int:
         """Participants whose publishing connection stands or is being made."""
-        return sum(published.connection is not None for published in self._all.values())
+        return sum(publisher.connection is not None for publisher in self._all.values())
 
     def of(self, participant: str) -> PublicationPort | None:
-        """The participant's publication, announced or not."""
-        published = self._all.get(participant)
-        return None if published is None else published.publication
+        """The participant's publication, in the roster or not."""
+        publisher = self._all.get(participant)
+        return None if publisher is None else publisher.publication
 
-    def watchable(self, participant: str) -> PublicationPort:
-        """The publication that the roster tells of; raises NotFoundError while there is none."""
-        published = self._all.get(participant)
-        if published is None or published.publication is None or not published.announced:
+    def visible(self, participant: str) -> PublicationPort:
+        """The publication that the roster shows; raises NotFoundError while there is none."""
+        publisher = self._all.get(participant)
+        if publisher is None or publisher.publication is None or not publisher.announced:
             raise NotFoundError("the participant does not publish")
-        return published.publication
+        return publisher.publication
 
     async def publish(self, participant: str, sdp: str) -> str:
         """Answer the offer of the connection on which a present participant sends. Raises SdpError, ConflictError."""
@@ -82,123 +84,123 @@ class Publishing:
         if not (offer.has_data or offer.sends):
             raise SdpError("the offer sends neither motion nor sound nor pictures")
         kind = _expected_kind(offer)
-        published = self._of(participant)
-        previous, published.connection = published.connection, None
+        publisher = self._of(participant)
+        previous, publisher.connection = publisher.connection, None
         if previous is not None:
             await previous.close()
-        if published.publication is not None and published.publication.kind not in ("none", kind):
-            await self._end(published, "unpublished")
+        if publisher.publication is not None and publisher.publication.kind not in ("none", kind):
+            await self._end(publisher, "unpublished")
         # Of the same kind it goes on, and its viewers with it: they see a pause and need not subscribe anew.
-        publication = self._publication(published)
-        connection = self._connect(lambda _outcome: self._connection_ended(published, connection))
-        published.connection, published.lost_at = connection, None
+        publication = self._publication(publisher)
+        connection = self._connect(lambda _outcome: self._connection_ended(publisher, connection))
+        publisher.connection, publisher.lost_at = connection, None
         connection.on_channel(lambda channel: _attach_channel(publication, channel))
         connection.on_track(lambda track: _attach_track(publication, track))
         try:
-            if not published.announced:
+            if not publisher.announced:
                 for index, sha256 in self._rooms.get(participant).sources.items():
                     await publication.attach_cached_source(index, sha256)
             answer = await connection.answer(offer)
-            if not self._present(published) or published.connection is not connection:
+            if not self._present(publisher) or publisher.connection is not connection:
                 raise ConflictError("the participant left or published again meanwhile")
         except BaseException:
             await connection.close()
-            if not self._present(published):
-                # It left while this went on, and nobody else knows of what was made since.
-                await self._end(published, "gone")
+            if not self._present(publisher):
+                # It left while this went on, and nobody else can close what was made since.
+                await self._end(publisher, "gone")
             raise
-        if not published.announced:
-            published.announced = True
+        if not publisher.announced:
+            publisher.announced = True
             self._act(self._rooms.published(participant, kind))
         return answer
 
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
-        published = self._of(participant)
-        sha256 = await self._publication(published).add_source(index, image)
-        self._remember_source(published, index, sha256)
+        publisher = self._of(participant)
+        sha256 = await self._publication(publisher).add_source(index, image)
+        self._remember_source(publisher, index, sha256)
         return sha256
 
     async def attach_source(self, participant: str, index: int, sha256: str) -> None:
         """Use a source image that is still cached; NotFoundError when it must be uploaded."""
-        published = self._of(participant)
-        if not await self._publication(published).attach_cached_source(index, sha256):
+        publisher = self._of(participant)
+        if not await self._publication(publisher).attach_cached_source(index, sha256):
             raise NotFoundError("no source image with that SHA-256 is cached: upload it")
-        self._remember_source(published, index, sha256)
+        self._remember_source(publisher, index, sha256)
 
     def end(self, participant: str) -> None:
         """The participant is gone, and what it published with it."""
-        published = self._all.pop(participant, None)
-        if published is not None:
-            self._spawn(self._end(published, "gone"))
+        publisher = self._all.pop(participant, None)
+        if publisher is not None:
+            self._spawn(self._end(publisher, "gone"))
 
     def tick(self) -> None:
         """Let the time that passed take effect: connections lost for too long, kinds that turned out different."""
-        for published in list(self._all.values()):
-            if published.lost_at is not None and self._clock() - published.lost_at >= self._gone_seconds:
-                self._lose(published)
-            elif published.announced and (kind := _kind(published)) != "none":
-                self._act(self._rooms.update(published.participant, kind=kind))
+        for publisher in list(self._all.values()):
+            if publisher.lost_at is not None and self._clock() - publisher.lost_at >= self._gone_seconds:
+                self._lose(publisher)
+            elif publisher.announced and (kind := _kind(publisher)) != "none":
+                self._act(self._rooms.update(publisher.participant, kind=kind))
 
     # Inside
 
-    def _of(self, participant: str) -> Published:
-        return self._all.setdefault(participant, Published(participant))
+    def _of(self, participant: str) -> Publisher:
+        return self._all.setdefault(participant, Publisher(participant))
 
-    def _publication(self, published: Published) -> PublicationPort:
+    def _publication(self, publisher: Publisher) -> PublicationPort:
         """The publication, made on first need: a source may be uploaded before the offer comes."""
-        if published.publication is None:
-            published.publication = self._make(published.participant)
-            published.publication.on_gone = lambda: self._lose(published)
-            published.publication.on_state = lambda state: self._media_state(published, state)
-        return published.publication
+        if publisher.publication is None:
+            publisher.publication = self._make_publication(publisher.participant)
+            publisher.publication.on_gone = lambda: self._lose(publisher)
+            publisher.publication.on_state = lambda state: self._media_state(publisher, state)
+        return publisher.publication
 
-    def _remember_source(self, published: Published, index: int, sha256: str) -> None:
-        if self._present(published):
-            self._rooms.get(published.participant).sources[index] = sha256
+    def _remember_source(self, publisher: Publisher, index: int, sha256: str) -> None:
+        if self._present(publisher):
+            self._rooms.get(publisher.participant).sources[index] = sha256
 
-    def _present(self, published: Published) -> bool:
-        return self._all.get(published.participant) is published
+    def _present(self, publisher: Publisher) -> bool:
+        return self._all.get(publisher.participant) is publisher
 
-    def _media_state(self, published: Published, state: str) -> None:
-        if self._present(published) and state in ("live", "lost", "waiting"):
-            self._act(self._rooms.update(published.participant, media=state))  # type: ignore[arg-type]  # by `in`
+    def _media_state(self, publisher: Publisher, state: str) -> None:
+        if self._present(publisher) and state in ("live", "lost", "waiting"):
+            self._act(self._rooms.update(publisher.participant, media=state))  # type: ignore[arg-type]  # by `in`
 
-    def _connection_ended(self, published: Published, connection: Connection) -> None:
-        if not self._present(published) or published.connection is not connection:
+    def _connection_ended(self, publisher: Publisher, connection: Connection) -> None:
+        if not self._present(publisher) or publisher.connection is not connection:
             return
-        if self._rooms.get(published.participant).client == "whip":
-            self._lose(published)
+        if self._rooms.get(publisher.participant).client == "whip":
+            self._lose(publisher)
         else:
-            published.connection, published.lost_at = None, self._clock()
-            self._act(self._rooms.update(published.participant, media="lost"))
+            publisher.connection, publisher.lost_at = None, self._clock()
+            self._act(self._rooms.update(publisher.participant, media="lost"))
 
-    def _lose(self, published: Published) -> None:
+    def _lose(self, publisher: Publisher) -> None:
         """The peer of a publication was silent for too long, or its connection ended and no other came."""
-        if not self._present(published):
+        if not self._present(publisher):
             return
-        if self._rooms.get(published.participant).client == "whip":
+        if self._rooms.get(publisher.participant).client == "whip":
             # Its media is all that a WHIP client has.
-            self._act(self._rooms.leave(self._clock(), published.participant, "silent"))
+            self._act(self._rooms.leave(self._clock(), publisher.participant, "silent"))
         else:
-            self._spawn(self._end(published, "failed"))
-            self._act(self._rooms.update(published.participant, media="lost"))
+            self._spawn(self._end(publisher, "failed"))
+            self._act(self._rooms.update(publisher.participant, media="lost"))
 
-    async def _end(self, published: Published, reason: EndReason) -> None:
-        publication, published.publication = published.publication, None
-        connection, published.connection = published.connection, None
-        published.announced, published.lost_at = False, None
+    async def _end(self, publisher: Publisher, reason: EndReason) -> None:
+        publication, publisher.publication = publisher.publication, None
+        connection, publisher.connection = publisher.connection, None
+        publisher.announced, publisher.lost_at = False, None
         if publication is not None:
             publication.on_gone = publication.on_state = None
-            self._ended(published.participant, reason)
+            self._ended(publisher.participant, reason)
         if connection is not None:
             await connection.close()
         if publication is not None:
             await publication.close()
 
 
-def _kind(published: Published) -> Kind:
-    return "none" if published.publication is None else published.publication.kind
+def _kind(publisher: Publisher) -> Kind:
+    return "none" if publisher.publication is None else publisher.publication.kind
 
 
 def _expected_kind(offer: Offer) -> Kind:

@@ -1,4 +1,4 @@
-"""Rooms: who is there, under which name, and in which state. A state machine without I/O that is told the time.
+"""Rooms: who is there, under which name, and in which state. A state machine without I/O that takes the time.
 
 A participant joins, is heard from, loses its connection, comes back with its resume token, or is gone after
 `gone_seconds` of silence. What changes comes out as plain events; whoever drives the machine acts on them.
@@ -8,14 +8,13 @@ Times are seconds of any monotonic clock, never decreasing from call to call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from server.errors import CapacityError, ForbiddenError, NotFoundError
+from server.signalling.participant import Client, Kind, MediaState, Participant
+from server.signalling.resumption import Resumption
 
-Kind = Literal["motion", "camera", "none"]
-MediaState = Literal["live", "lost", "waiting"]
-Client = Literal["page", "daemon", "whip"]
 Reason = Literal["left", "silent", "closed", "replaced"]
 
 
@@ -28,45 +27,6 @@ class RoomLimits:
     gone_seconds: float = 5.0  # silence before a participant is gone
     resume_seconds: float = 120.0  # a resume token's life after that
     remembered: int = 1000  # gone participants that may still resume, in all
-
-
-@dataclass(eq=False)
-class Participant:
-    """One participant of one room."""
-
-    id: str
-    room: str
-    identity: str  # the `sub` of its token
-    name: str  # unique in the room
-    client: Client
-    resume: str  # secret that proves a returning client to be this participant
-    muted: bool = False
-    camera_off: bool = False
-    avatar: bool = False
-    kind: Kind = "none"
-    media: MediaState = "waiting"
-    publication: int = 0  # grows with each publish; viewers subscribe anew when it changes
-    sources: dict[int, str] = field(default_factory=dict)  # index -> SHA-256, to attach again after a reconnect
-    connected: bool = True
-    heard: float = 0.0  # time of the last sign of life
-
-    @property
-    def state(self) -> MediaState:
-        """What viewers are shown: `lost` as soon as the connection is."""
-        return self.media if self.connected else "lost"
-
-    def entry(self) -> dict[str, object]:
-        """The roster's entry (docs/protocol.md, "Participant")."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "kind": self.kind,
-            "muted": self.muted,
-            "camera_off": self.camera_off,
-            "avatar": self.avatar,
-            "state": self.state,
-            "publication": self.publication,
-        }
 
 
 @dataclass(frozen=True)
@@ -103,12 +63,6 @@ class _Room:
     participants: dict[str, Participant] = field(default_factory=dict)  # in the order of joining
 
 
-@dataclass(frozen=True)
-class _Memory:
-    participant: Participant
-    until: float
-
-
 class Rooms:
     """All rooms of one process. `new_secret` gives unguessable strings (tests pass a counter)."""
 
@@ -117,9 +71,9 @@ class Rooms:
         self._new_secret = new_secret
         self._rooms: dict[str, _Room] = {}
         self._where: dict[str, str] = {}  # participant -> room
-        self._gone: dict[str, _Memory] = {}  # resume token -> a participant that may come back, oldest first
+        self._resumption = Resumption(limits.resume_seconds, limits.remembered)
 
-    # Asking
+    # State
 
     def get(self, participant: str) -> Participant:
         """The participant; raises NotFoundError when it is not in any room."""
@@ -154,9 +108,9 @@ class Rooms:
     @property
     def remembered(self) -> int:
         """Gone participants that may still resume."""
-        return len(self._gone)
+        return len(self._resumption)
 
-    # Telling
+    # Changes
 
     def join(
         self, now: float, room: str, identity: str, name: str, client: Client, resume: str | None = None
@@ -166,26 +120,18 @@ class Rooms:
         An unknown or outlived token is not an error: the client joins anew. A token of another identity
         raises ForbiddenError; a full room or server raises CapacityError.
         """
-        self._forget(now)
+        self._resumption.tick(now)
         if resume:
             present = next((p for p in self.roster(room) if p.resume == resume), None)
             if present is not None:
                 self._check_identity(present, identity)
                 present.connected, present.heard = True, now
                 return present, [Resumed(room, present.id), self._changed(room)]
-            memory = self._gone.get(resume)
-            if memory is not None and memory.participant.room == room:
-                self._check_identity(memory.participant, identity)
+            gone = self._resumption.get(resume)
+            if gone is not None and gone.room == room:
+                self._check_identity(gone, identity)
                 self._check_capacity(room)
-                del self._gone[resume]
-                back = replace(
-                    memory.participant,
-                    name=self._free_name(room, memory.participant.name),
-                    kind="none",
-                    media="waiting",
-                    connected=True,
-                    heard=now,
-                )
+                back = self._resumption.take(resume, self._free_name(room, gone.name), now)
                 return back, self._add(back)
         self._check_capacity(room)
         joined = Participant(
@@ -216,11 +162,7 @@ class Rooms:
         found = self.get(participant)
         room = self._rooms[found.room]
         del room.participants[participant], self._where[participant]
-        self._forget(now)
-        if self._limits.resume_seconds > 0:
-            while len(self._gone) >= self._limits.remembered:
-                del self._gone[next(iter(self._gone))]
-            self._gone[found.resume] = _Memory(found, now + self._limits.resume_seconds)
+        self._resumption.keep(found, now)
         changed = self._changed(found.room)
         if not room.participants:
             del self._rooms[found.room]
@@ -262,7 +204,7 @@ class Rooms:
 
     def tick(self, now: float) -> list[Event]:
         """Let time pass: participants that were silent too long are gone."""
-        self._forget(now)
+        self._resumption.tick(now)
         silent = [
             participant.id
             for room in self._rooms.values()
@@ -284,10 +226,6 @@ class Rooms:
         self._rooms[room].version += 1
         return RosterChanged(room, self._rooms[room].version)
 
-    def _forget(self, now: float) -> None:
-        for token in [token for token, memory in self._gone.items() if memory.until <= now]:
-            del self._gone[token]
-
     def _check_capacity(self, room: str) -> None:
         if room not in self._rooms:
             if len(self._rooms) >= self._limits.rooms:
@@ -301,7 +239,7 @@ class Rooms:
             raise ForbiddenError("the resume token is of another identity")
 
     def _free_name(self, room: str, name: str, besides: str = "") -> str:
-        """`name`, or with the first free number behind it: two people called Ada are told apart."""
+        """`name`, or with the first free number behind it: two people called Ada can be distinguished."""
         taken = {p.name for p in self.roster(room) if p.id != besides}
         number, candidate = 2, name
         while candidate in taken:

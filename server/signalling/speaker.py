@@ -1,4 +1,4 @@
-"""Active speaker of a room: a pure detector that is told the levels and the time."""
+"""Active speaker of each room. Pure: takes the levels and the time."""
 
 from __future__ import annotations
 
@@ -42,3 +42,23 @@ class SpeakerDetector:
                 self._last_voice = now
             self.active = loudest
         return self.active != before
+
+
+class Speakers:
+    """One detector for each room."""
+
+    def __init__(self) -> None:
+        self._detectors: dict[str, SpeakerDetector] = {}
+
+    def active(self, room: str) -> str | None:
+        """Who speaks in the room now."""
+        detector = self._detectors.get(room)
+        return None if detector is None else detector.active
+
+    def update(self, room: str, now: float, levels: Mapping[str, float]) -> bool:
+        """`SpeakerDetector.update` of that room."""
+        return self._detectors.setdefault(room, SpeakerDetector()).update(now, levels)
+
+    def forget(self, room: str) -> None:
+        """The room is empty; idempotent."""
+        self._detectors.pop(room, None)

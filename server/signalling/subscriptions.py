@@ -1,4 +1,4 @@
-"""Who watches whom: one recvonly connection for each viewer and watched participant."""
+"""Who watches whom: one recvonly connection for each pair of viewer and publisher."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from model.motion import View
 from server.errors import CapacityError, ConflictError, NotFoundError
 from server.settings import Settings
 from server.signalling import protocol
-from server.signalling.connections import Connection, Outcome, choose_codec, parse_offer
+from server.signalling.connection import Connection, Outcome
+from server.signalling.offer import choose_codec, parse_offer
 from server.signalling.ports import PublicationPort, SubscriptionPort
 
 
 @dataclass
-class Watching:
+class Subscription:
     """One viewer's connection to one participant."""
 
     id: str
     viewer: str | None  # participant; None when it came by WHEP
     target: str
-    subscription: SubscriptionPort
+    port: SubscriptionPort
     connection: Connection
     report: dict[str, Any] = field(default_factory=dict)  # what the viewer measured last
 
 
-class Viewing:
+class Subscriptions:
     """All subscriptions of one process.
 
-    `ended(watching, reason)` is called once for each that ended; reason is None when its viewer asked for it or went.
-    The connection is still open then and is the callee's to close.
+    `ended(subscription, reason)` is called once for each that ended; reason is None when its viewer asked for it or
+    went. The connection is still open then and is the callee's to close.
     """
 
     def __init__(
@@ -38,27 +39,27 @@ class Viewing:
         settings: Settings,
         new_secret: Callable[[], str],
         connect: Callable[[Callable[[Outcome], None]], Connection],
-        ended: Callable[[Watching, str | None], None],
+        ended: Callable[[Subscription, str | None], None],
     ) -> None:
         self._settings = settings
         self._new_secret = new_secret
         self._connect = connect
         self._ended = ended
-        self._all: dict[str, Watching] = {}
+        self._all: dict[str, Subscription] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def of_target(self, target: str) -> list[Watching]:
+    def of_target(self, target: str) -> list[Subscription]:
         """Everybody who watches that participant."""
-        return [watching for watching in self._all.values() if watching.target == target]
+        return [subscription for subscription in self._all.values() if subscription.target == target]
 
-    def get(self, viewer: str | None, subscription: str) -> Watching:
+    def get(self, viewer: str | None, identifier: str) -> Subscription:
         """The viewer's subscription of that name; raises NotFoundError."""
-        watching = self._all.get(subscription)
-        if watching is None or watching.viewer != viewer:
+        subscription = self._all.get(identifier)
+        if subscription is None or subscription.viewer != viewer:
             raise NotFoundError("no such subscription")
-        return watching
+        return subscription
 
     async def subscribe(
         self, viewer: str | None, target: str, publication: PublicationPort, sdp: str, codec: str | None
@@ -68,22 +69,22 @@ class Viewing:
         Raises SdpError, UnsupportedMediaError, CapacityError, and ConflictError when the publication ended meanwhile.
         """
         bound = self._settings.max_whep_viewers if viewer is None else self._settings.max_subscriptions
-        if sum(watching.viewer == viewer for watching in self._all.values()) >= bound:
+        if sum(subscription.viewer == viewer for subscription in self._all.values()) >= bound:
             raise CapacityError(f"at most {bound} subscriptions")
         offer = parse_offer(sdp)
         chosen = choose_codec(offer, self._settings.video_codecs, codec)
         identifier = self._new_secret()[:16]
-        subscription = publication.subscribe(identifier, chosen)
+        port = publication.subscribe(identifier, chosen)
         connection = self._connect(lambda _outcome: self._connection_ended(identifier))
-        watching = self._all[identifier] = Watching(identifier, viewer, target, subscription, connection)
+        subscription = self._all[identifier] = Subscription(identifier, viewer, target, port, connection)
         try:
-            sender = connection.send_track(subscription.video, chosen)
-            if offer.has_audio and subscription.audio is not None:
-                connection.send_track(subscription.audio)
-            subscription.bind(sender)
+            sender = connection.send_track(port.video, chosen)
+            if offer.has_audio and port.audio is not None:
+                connection.send_track(port.audio)
+            port.bind(sender)
             answer = await connection.answer(offer)
         except BaseException:
-            self.end(watching, None)
+            self.end(subscription, None)
             raise
         if identifier not in self._all:
             raise ConflictError("the participant stopped publishing meanwhile")
@@ -92,12 +93,12 @@ class Viewing:
     def set_view(self, viewer: str, message: protocol.SetView) -> None:
         """Another free view on one subscription."""
         view = View() if message.reset else View(yaw=message.yaw, pitch=message.pitch, roll=message.roll)
-        self.get(viewer, message.subscription).subscription.set_view(view)
+        self.get(viewer, message.subscription).port.set_view(view)
 
     def report(self, viewer: str, message: protocol.Report) -> None:
         """Keep what a viewer measured."""
-        watching = self.get(viewer, message.subscription)
-        watching.report = message.model_dump(exclude={"id", "type", "subscription"}, exclude_none=True)
+        subscription = self.get(viewer, message.subscription)
+        subscription.report = message.model_dump(exclude={"id", "type", "subscription"}, exclude_none=True)
 
     def sent_frames(self, viewer: str) -> dict[str, list[list[float]]]:
         """By subscription of a participant: pictures sent since it asked last.
@@ -105,33 +106,33 @@ class Viewing:
         Each is [RTP timestamp, capture time in milliseconds of the server's clock].
         """
         return {
-            watching.id: [[timestamp, round(1000 * at, 1)] for timestamp, at in watching.subscription.sent_frames()]
-            for watching in self._all.values()
-            if watching.viewer == viewer
+            subscription.id: [[timestamp, round(1000 * at, 1)] for timestamp, at in subscription.port.sent_frames()]
+            for subscription in self._all.values()
+            if subscription.viewer == viewer
         }
 
-    def end(self, watching: Watching, reason: str | None) -> None:
+    def end(self, subscription: Subscription, reason: str | None) -> None:
         """End one subscription; idempotent."""
-        if self._all.pop(watching.id, None) is not None:
-            watching.subscription.close()
-            self._ended(watching, reason)
+        if self._all.pop(subscription.id, None) is not None:
+            subscription.port.close()
+            self._ended(subscription, reason)
 
     def end_viewer(self, viewer: str) -> None:
         """End all that a participant watches."""
-        for watching in [w for w in self._all.values() if w.viewer == viewer]:
-            self.end(watching, None)
+        for subscription in [s for s in self._all.values() if s.viewer == viewer]:
+            self.end(subscription, None)
 
     def end_target(self, target: str, reason: str) -> None:
         """End all that watch a participant."""
-        for watching in self.of_target(target):
-            self.end(watching, reason)
+        for subscription in self.of_target(target):
+            self.end(subscription, reason)
 
     def end_all(self) -> None:
         """End everything, for shutdown."""
-        for watching in list(self._all.values()):
-            self.end(watching, None)
+        for subscription in list(self._all.values()):
+            self.end(subscription, None)
 
     def _connection_ended(self, identifier: str) -> None:
-        watching = self._all.get(identifier)
-        if watching is not None:
-            self.end(watching, "failed")
+        subscription = self._all.get(identifier)
+        if subscription is not None:
+            self.end(subscription, "failed")

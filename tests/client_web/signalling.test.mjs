@@ -88,24 +88,24 @@ class Socket {
 }
 
 function signalling() {
-  const told = { events: [], lost: [], sockets: [] };
+  const calls = { events: [], lost: [], sockets: [] };
   const made = new Signalling(
-    { onEvent: (event) => told.events.push(event), onLost: (reason) => told.lost.push(reason) },
+    { onEvent: (event) => calls.events.push(event), onLost: (reason) => calls.lost.push(reason) },
     {
       now: () => 0,
       open: (address) => {
-        told.sockets.push(new Socket(address));
-        return told.sockets.at(-1);
+        calls.sockets.push(new Socket(address));
+        return calls.sockets.at(-1);
       },
     },
   );
-  return { made, told };
+  return { made, calls };
 }
 
-test("answers and events find their way; a closed socket fails what waits and is told once", async () => {
-  const { made, told } = signalling();
+test("answers and events find their way; a closed socket fails what waits and is reported once", async () => {
+  const { made, calls } = signalling();
   const opening = made.connect("ws://here/ws");
-  const [socket] = told.sockets;
+  const [socket] = calls.sockets;
   socket.open();
   await opening;
   const answer = made.request("join", { room: "r" });
@@ -113,29 +113,29 @@ test("answers and events find their way; a closed socket fails what waits and is
   socket.onmessage({ data: '{"type":"roster","participants":[]}' });
   socket.onmessage({ data: '{"type":"ok","id":1,"participant":"p"}' });
   assert.equal((await answer).participant, "p");
-  assert.deepEqual(told.events, [{ type: "roster", participants: [] }]);
+  assert.deepEqual(calls.events, [{ type: "roster", participants: [] }]);
   const waiting = assert.rejects(made.request("ping"), { code: "disconnected" });
   socket.onclose({ reason: "" });
   await waiting;
-  assert.equal(told.lost.length, 1);
+  assert.equal(calls.lost.length, 1);
   await assert.rejects(made.request("ping"), { code: "disconnected" });
   assert.equal(made.timer?._destroyed ?? true, true);
 });
 
-test("a socket that never opens is unreachable, and is not told as lost", async () => {
-  const { made, told } = signalling();
+test("a socket that never opens is unreachable, and is not reported as lost", async () => {
+  const { made, calls } = signalling();
   const opening = made.connect("ws://here/ws");
-  told.sockets[0].onclose({ reason: "" });
+  calls.sockets[0].onclose({ reason: "" });
   await assert.rejects(opening, { code: "unreachable" });
-  assert.deepEqual(told.lost, []);
+  assert.deepEqual(calls.lost, []);
 });
 
-test("closing on purpose is not told as lost", async () => {
-  const { made, told } = signalling();
+test("closing on purpose is not reported as lost", async () => {
+  const { made, calls } = signalling();
   const opening = made.connect("ws://here/ws");
-  told.sockets[0].open();
+  calls.sockets[0].open();
   await opening;
   made.close();
-  assert.equal(told.sockets[0].onclose, null);
-  assert.deepEqual(told.lost, []);
+  assert.equal(calls.sockets[0].onclose, null);
+  assert.deepEqual(calls.lost, []);
 });

@@ -222,8 +222,8 @@ class Stage:
                 publication = StagedPublication(participant.id)
                 publication.kind, publication.audio_level, publication.numbers = kind, loudness, numbers or {}
                 self.publications[participant.id] = publication
-                published = conference.publishing._of(participant.id)
-                published.publication, published.announced = publication, True
+                publisher = conference.publishers._of(participant.id)
+                publisher.publication, publisher.announced = publication, True
                 conference.act(conference.rooms.published(participant.id, kind))
             conference.act(
                 conference.rooms.update(participant.id, avatar=avatar, muted=muted, camera_off=camera_off, media="live")

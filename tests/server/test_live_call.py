@@ -18,9 +18,9 @@ from server.receiver.publication import Publication
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
 from tests.server.fakes import SIZE, PaintingModel, motion
+from tests.server.receiver.test_publication import WholeCrop
 from tests.server.signalling import Call, Peer, accept, offer, peer_connection, running_call
-from tests.server.test_call import pictures, subscribe
-from tests.server.test_publication import WholeCrop
+from tests.server.signalling.test_call import pictures, subscribe
 
 
 def jpeg(width: int = SIZE, height: int = SIZE, grey: int = 100) -> bytes:

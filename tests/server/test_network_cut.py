@@ -25,10 +25,10 @@ from server.sender.connection.access import Access
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.settings import load_settings
+from tests.server.sender.connection.test_session import STATISTICS, FakeFeed
 from tests.server.signalling import Call, Peer
 from tests.server.tcp_proxy import TcpProxy
 from tests.server.test_live_call import jpeg, live_call
-from tests.server.test_sender_session import STATISTICS, FakeFeed
 
 PATIENCE = 60.0
 """Seconds: a bound against hanging, not a measure."""

@@ -15,8 +15,8 @@ from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import HISTORY, DecodedFrame, MotionDecoder, MotionEncoder
 from model.errors import BitstreamError
+from tests.model.codec.test_statistics import walk
 from tests.model.motion_vectors import PATH, build
-from tests.model.test_codec_statistics import walk
 
 K = 4
 STATISTICS = MotionStatistics.fit([walk(100, K, seed) for seed in range(3)], [25.0] * 3)

@@ -15,7 +15,7 @@ from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder, MotionEncoder
 from model.errors import BitstreamError
-from tests.model.test_codec_statistics import walk
+from tests.model.codec.test_statistics import walk
 
 MUTATIONS = 100_000
 K = 3

@@ -11,7 +11,8 @@ from aiortc import RTCPeerConnection
 from model.errors import VisavisError
 from server.errors import SdpError, TooLargeError, UnsupportedMediaError
 from server.media.aiortc_private import close_peer
-from server.signalling.connections import Connection, Outcome, choose_codec, parse_offer
+from server.signalling.connection import Connection, Outcome
+from server.signalling.offer import choose_codec, parse_offer
 from tests.server.signalling import GreyVideo, accept, assert_released, connected, offer, peer_connection, resources
 
 

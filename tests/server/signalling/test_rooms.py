@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from server.errors import CapacityError, ForbiddenError, NotFoundError
-from server.signalling.rooms import Gone, Participant, Resumed, RoomLimits, Rooms, RosterChanged
+from server.signalling.participant import Participant
+from server.signalling.rooms import Gone, Resumed, RoomLimits, Rooms, RosterChanged
 
 LIMITS = RoomLimits(rooms=2, participants=3, gone_seconds=5.0, resume_seconds=60.0, remembered=4)
 

@@ -8,7 +8,7 @@ import pytest
 from model.codec.rate import HEADER_BYTES, Rate, StepControl
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionEncoder
-from tests.model.test_codec_statistics import walk
+from tests.model.codec.test_statistics import walk
 
 
 def test_more_budget_never_costs_precision() -> None:

@@ -15,7 +15,7 @@ from model.networks.discriminator import Discriminator
 from model.networks.paper import PaperNetworks
 from model.train import losses
 from model.train.transform import RandomTransform
-from tests.model.test_networks_paper import TINY
+from tests.model.networks.test_paper import TINY
 
 
 def edges(frame: Tensor) -> Sequence[Tensor]:

@@ -127,7 +127,7 @@ async def test_leaving_while_publishing_again_leaves_nothing_behind() -> None:
         conference.leave(me["participant"])
         with pytest.raises(VisavisError):
             await asyncio.wait_for(again, 20)
-        assert conference.publishing.of(me["participant"]) is None
+        assert conference.publishers.of(me["participant"]) is None
         await close_peer(first)
         await close_peer(second)
 

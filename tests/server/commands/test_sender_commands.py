@@ -83,7 +83,7 @@ import asyncio, json, sys
 from pathlib import Path
 import pytest
 from server.commands import call
-from tests.server.test_sender_commands import Stage
+from tests.server.commands.test_sender_commands import Stage
 
 stage = Stage(pytest.MonkeyPatch(), Path(sys.argv[1]))
 asyncio.run(call._call(stage.options()))

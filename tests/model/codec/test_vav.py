@@ -19,7 +19,7 @@ from model.codec.stream import MotionDecoder, MotionEncoder
 from model.codec.vav import MAGIC, AudioPacket, Vav, VavHeader, VavWriter, parse_vav, read_vav
 from model.errors import BitstreamError, InputError
 from model.media.atomic_file import complete_file
-from tests.model.test_codec_statistics import walk
+from tests.model.codec.test_statistics import walk
 
 STATISTICS = MotionStatistics.default(2)
 HEADER = VavHeader(

@@ -14,7 +14,7 @@ from aiortc.rtp import RTCP_PSFB_APP, RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPack
 from server.media.aiortc_private import AUDIO_HOLD_PACKETS, close_peer, route_feedback, rtp_timestamp
 from server.media.broadcast import Broadcast, BroadcastSettings
 from tests.server.loopback import connect, nothing_leaks, peers
-from tests.server.test_fanout import feed
+from tests.server.media.test_fanout import feed
 
 
 def test_version() -> None:

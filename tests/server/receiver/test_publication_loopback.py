@@ -18,7 +18,7 @@ from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
 from tests.server.fakes import SIZE, PaintingModel, motion, until
 from tests.server.loopback import connect, nothing_leaks, peers
-from tests.server.test_publication import WholeCrop, png
+from tests.server.receiver.test_publication import WholeCrop, png
 
 
 class Tone(MediaStreamTrack):

@@ -1,7 +1,7 @@
-"""Peer connections: an offer is checked, answered with all candidates inside, and the connection closed exactly once.
+"""A peer connection: it answers one offer with all candidates inside, and is closed exactly once.
 
 Offers and answers are JSEP (RFC 9429) without trickle: the answer waits for the server's candidates, and the offer
-must carry the client's, except those that a browser hides behind mDNS names; ICE learns these by itself.
+must carry the client's (`offer.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import ipaddress
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from aiortc import (
@@ -23,94 +22,17 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
-from aiortc.sdp import SessionDescription
 
-from server.errors import SdpError, TooLargeError, UnsupportedMediaError
+from server.errors import SdpError
 from server.media.aiortc_private import close_peer
-from server.signalling.protocol import MAX_SDP_CHARACTERS
+from server.signalling.offer import Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
 
-MAX_MEDIA_SECTIONS = 8
-MAX_CANDIDATES = 64
 CLOSE_SECONDS = 5.0
 """Closing that takes longer is logged."""
 
 Outcome = Literal["closed", "failed", "timeout"]
-VideoCodec = Literal["VP8", "H264"]
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A session description that was looked through and found answerable."""
-
-    sdp: str
-    has_audio: bool
-    has_video: bool
-    has_data: bool
-    video_codecs: frozenset[str]  # of VP8, H264
-    sends: bool  # some audio or video section sends
-
-
-def parse_offer(sdp: str) -> Offer:
-    """Check an SDP offer (RFC 8866). Raises SdpError, TooLargeError."""
-    if len(sdp) > MAX_SDP_CHARACTERS:
-        raise TooLargeError(f"a session description is at most {MAX_SDP_CHARACTERS} characters")
-    sdp = _without_mdns(sdp)
-    try:
-        description = SessionDescription.parse(sdp)
-    except Exception as error:
-        # aiortc's parser was not written for hostile input: it asserts, indexes and converts, and raises accordingly.
-        raise SdpError(f"the session description cannot be parsed ({type(error).__name__})") from None
-    media = description.media
-    if not media:
-        raise SdpError("the session description has no media section")
-    if len(media) > MAX_MEDIA_SECTIONS:
-        raise SdpError(f"the session description has more than {MAX_MEDIA_SECTIONS} media sections")
-    if sum(len(section.ice_candidates) for section in media) > MAX_CANDIDATES:
-        raise SdpError(f"the session description has more than {MAX_CANDIDATES} candidates")
-    for section in media:
-        if section.kind not in ("audio", "video", "application"):
-            raise SdpError(f"media sections are audio, video or application, not {section.kind[:16]!r}")
-        if not (section.ice and section.ice.usernameFragment and section.ice.password):
-            raise SdpError("the session description lacks ice-ufrag or ice-pwd (RFC 8839)")
-        if not (section.dtls and section.dtls.fingerprints):
-            raise SdpError("the session description lacks a DTLS fingerprint (RFC 8122)")
-    kinds = [section.kind for section in media]
-    if kinds.count("application") > 1:
-        raise SdpError("the session description has more than one application section")
-    return Offer(
-        sdp=sdp,
-        has_audio="audio" in kinds,
-        has_video="video" in kinds,
-        has_data="application" in kinds,
-        video_codecs=frozenset(
-            codec.name.upper() for section in media if section.kind == "video" for codec in section.rtp.codecs
-        )
-        & {"VP8", "H264"},
-        sends=any(s.kind != "application" and s.direction in ("sendonly", "sendrecv", None) for s in media),
-    )
-
-
-def _without_mdns(sdp: str) -> str:
-    """Drop candidates with .local names, and with them the statement that the list is complete.
-
-    Resolving them would take a second each and multicast that containers do not have; the client's own checks
-    reach this server's candidates, and its address is learnt from them (RFC 8445, section 7.3.1.3).
-    """
-    lines = sdp.splitlines()
-    kept = [line for line in lines if not re.match(r"a=candidate:(?:\S+ ){4}\S+\.local ", line)]
-    if len(kept) < len(lines):
-        kept = [line for line in kept if line != "a=end-of-candidates"]
-    return "\r\n".join(kept) + "\r\n"
-
-
-def choose_codec(offer: Offer, preference: Sequence[str], wanted: str | None = None) -> VideoCodec:
-    """The codec to send: `wanted`, or the first of `preference` that the offer has. Raises UnsupportedMediaError."""
-    for codec in [wanted] if wanted else preference:
-        if codec in offer.video_codecs:
-            return "VP8" if codec == "VP8" else "H264"
-    raise UnsupportedMediaError("the offer has no video section with VP8 or H.264 that this server sends")
 
 
 def _with_address(sdp: str, address: str) -> str:

@@ -1,0 +1,49 @@
+"""One participant of one room: what it is, and the entry by which the roster shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["motion", "camera", "none"]
+MediaState = Literal["live", "lost", "waiting"]
+Client = Literal["page", "daemon", "whip"]
+
+
+@dataclass(eq=False)
+class Participant:
+    """One participant of one room."""
+
+    id: str
+    room: str
+    identity: str  # the `sub` of its token
+    name: str  # unique in the room
+    client: Client
+    resume: str  # secret that proves a returning client to be this participant
+    muted: bool = False
+    camera_off: bool = False
+    avatar: bool = False
+    kind: Kind = "none"
+    media: MediaState = "waiting"
+    publication: int = 0  # grows with each publish; viewers subscribe anew when it changes
+    sources: dict[int, str] = field(default_factory=dict)  # index -> SHA-256, to attach again after a reconnect
+    connected: bool = True
+    heard: float = 0.0  # time of the last sign of life
+
+    @property
+    def state(self) -> MediaState:
+        """What viewers are shown: `lost` as soon as the connection is."""
+        return self.media if self.connected else "lost"
+
+    def entry(self) -> dict[str, object]:
+        """The roster's entry (docs/protocol.md, "Participant")."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "kind": self.kind,
+            "muted": self.muted,
+            "camera_off": self.camera_off,
+            "avatar": self.avatar,
+            "state": self.state,
+            "publication": self.publication,
+        }
