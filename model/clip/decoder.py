@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model.codec.decoder import DecodedFrame, MotionDecoder
 from model.codec.source_image import decode_source
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import DecodedFrame, MotionDecoder
 from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
 from model.errors import BitstreamError, InputError, WeightsError
 from model.face.finder import still_crop

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from model.clip.motion import clip_motion
+from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
 from model.codec.source_image import DEFAULT_QUALITY, encode_source
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionEncoder
 from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, read_vav
 from model.errors import InputError, NoFaceError
 from model.face.crop import Crop

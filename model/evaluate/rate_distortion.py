@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.codec.decoder import MotionDecoder
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import HEADER_BYTES, Rate
 from model.codec.source_image import decode_source, encode_source
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionDecoder, MotionEncoder
 from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.conventional import CODECS, Codec, code
 from model.evaluate.rendering import enrol, extract_clip, render

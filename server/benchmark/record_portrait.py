@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.source_image import encode_source
-from model.codec.stream import MotionEncoder
 from model.codec.vav import AudioPacket, VavHeader, VavWriter
 from model.errors import InputError, VisavisError
 from model.face.crop import Crop

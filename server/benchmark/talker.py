@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
 
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
-from model.codec.stream import MotionEncoder
 from model.graphs.engine import Engine
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from aiortc import RTCDataChannel
 
+from model.codec.decoder import DecodedFrame
 from model.codec.packet import MAX_MESSAGE_BYTES
 from model.codec.rate import HEADER_BYTES
-from model.codec.stream import DecodedFrame
 from model.errors import BitstreamError
 from model.motion import Motion
 from server.rate_limit import RateLimit
@@ -31,7 +31,7 @@ _MAX_BUFFERED = 4096
 
 
 class Decoder(Protocol):
-    """What the inlet needs of `model.codec.stream.MotionDecoder`."""
+    """What the inlet needs of `model.codec.decoder.MotionDecoder`."""
 
     def decode(self, data: bytes) -> list[DecodedFrame]: ...
 

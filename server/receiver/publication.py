@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from aiortc import MediaStreamTrack, RTCDataChannel
 
-from model.codec.stream import MotionDecoder
+from model.codec.decoder import MotionDecoder
 from model.motion import View
 from server.media.aiortc_private import AUDIO_HOLD_PACKETS
 from server.media.audio_relay import PACKET_SECONDS, AudioRelay

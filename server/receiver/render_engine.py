@@ -204,7 +204,7 @@ class RenderEngine:
         it would spoil the pictures of others.
         """
         keypoints = self.model.profile.keypoints
-        if motion.expression.shape != (keypoints, 3) or not all(np.isfinite(x).all() for x in _arrays(motion)):
+        if motion.expression.shape != (keypoints, 3) or not np.isfinite(motion.flat()).all():
             raise InputError(f"a motion of {keypoints} keypoints and finite values is needed")
         with self._wake:
             if self._thread is None or self._stopping:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
-from model.codec.stream import MotionEncoder
 from model.errors import InputError
 from model.face.finder import HeadFinder, still_crop
 from model.face.tracker import HeadTracker

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from model.codec.decoder import MotionDecoder
+from model.codec.encoder import MotionEncoder
 from model.codec.entropy import LAPLACE_TABLES, RangeEncoder, encode_laplace
 from model.codec.packet import VERSION
 from model.codec.quantise import rescale
 from model.codec.rate import Rate
 from model.codec.statistics import RESIDUAL_FLOW_SCALARS, MotionStatistics
-from model.codec.stream import MotionDecoder, MotionEncoder
 
 PATH = Path(__file__).parents[1] / "vectors" / "motion.json"
 KEYPOINTS = 2

@@ -12,7 +12,7 @@ import pytest
 from aiortc import RTCPeerConnection
 from PIL import Image
 
-from model.codec.stream import MotionEncoder
+from model.codec.encoder import MotionEncoder
 from server.media.aiortc_private import close_peer
 from server.receiver.publication import Publication
 from server.receiver.render_engine import RenderEngine

@@ -18,8 +18,8 @@ import aioice.ice
 import numpy as np
 import pytest
 
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
-from model.codec.stream import MotionEncoder
 from server.receiver.source_cache import SourceCache
 from server.sender.connection.access import Access
 from server.sender.daemon import Daemon, Destination

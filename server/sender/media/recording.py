@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.codec.decoder import MotionDecoder
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionDecoder
 from model.codec.vav import AUDIO_RATE, read_vav
 from model.errors import InputError, VisavisError, WeightsError
 from server.sender.media.capture import FramePacer

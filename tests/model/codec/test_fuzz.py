@@ -9,11 +9,12 @@ import random
 import numpy as np
 import pytest
 
+from model.codec.decoder import MotionDecoder
+from model.codec.encoder import MotionEncoder
 from model.codec.frame_coding import FrameState
 from model.codec.packet import MAX_FRAMES, MOTION_HEADER_BYTES, MotionMessage
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionDecoder, MotionEncoder
 from model.errors import BitstreamError
 from tests.model.codec.test_statistics import walk
 

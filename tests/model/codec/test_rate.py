@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import HEADER_BYTES, Rate, StepControl
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionEncoder
 from tests.model.codec.test_statistics import walk
 
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.codec.decoder import DecodedFrame, MotionDecoder
+from model.codec.encoder import MotionEncoder
+from model.codec.history import HISTORY
 from model.codec.packet import MAX_MESSAGE_BYTES, Acknowledgement, MotionMessage, RefreshRequest, parse_message
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import HISTORY, DecodedFrame, MotionDecoder, MotionEncoder
 from model.errors import BitstreamError
 from tests.model.codec.test_statistics import walk
 from tests.model.motion_vectors import PATH, build

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.codec.decoder import MotionDecoder
+from model.codec.encoder import MotionEncoder
 from model.codec.packet import MotionMessage
 from model.codec.rate import Rate
 from model.codec.source_image import MAX_SOURCE_BYTES, decode_source, encode_source
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionDecoder, MotionEncoder
 from model.codec.vav import MAGIC, AudioPacket, Vav, VavHeader, VavWriter, parse_vav, read_vav
 from model.errors import BitstreamError, InputError
 from model.media.atomic_file import complete_file

@@ -18,7 +18,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
-from model.codec.stream import MotionEncoder
+from model.codec.encoder import MotionEncoder
 from model.errors import InputError, NoFaceError
 from model.motion import View
 from server.media.streams import ViewLimitError

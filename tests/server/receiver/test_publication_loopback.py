@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from aiortc import MediaStreamTrack, RTCDataChannel
 
-from model.codec.stream import MotionEncoder
+from model.codec.encoder import MotionEncoder
 from server.receiver.publication import Publication
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache

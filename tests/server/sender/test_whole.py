@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.codec.stream import MotionDecoder
+from model.codec.decoder import MotionDecoder
 from model.talking_head import WEIGHTS, TalkingHead
 from server.benchmark.record_portrait import portrait_picture
 from server.sender.build import make_daemon, parse_choices

@@ -14,9 +14,10 @@ import msgpack
 import numpy as np
 import pytest
 
+from model.codec.decoder import MotionDecoder
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionDecoder, MotionEncoder
 from model.errors import VisavisError
 from server.errors import UnauthorizedError
 from server.sender.connection.access import Access

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
-from model.codec.stream import MotionEncoder
 from model.codec.vav import AudioPacket, VavHeader, VavWriter, read_vav
 from model.errors import BitstreamError, InputError, VisavisError, WeightsError
 from model.motion import Motion

@@ -1,4 +1,4 @@
-"""Stream state: which frames each side holds, what the encoder may predict from, and when it must start afresh.
+"""Motion vectors to messages: what to predict from, what to repeat, and when to start afresh.
 
 The encoder predicts the first frame of a message from the newest frame that the decoder has acknowledged, or from
 nothing; the other frames of the message from the one before. So a lost message never breaks a later one. Repeated
@@ -9,14 +9,14 @@ Over a channel that loses nothing (a file) `chain=True` predicts from the frame 
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec.entropy import RangeDecoder, RangeEncoder
-from model.codec.frame_coding import MAX_INTERVAL_MS, FrameCoder, FrameState, decode_interval, encode_interval
+from model.codec.entropy import RangeEncoder
+from model.codec.frame_coding import MAX_INTERVAL_MS, FrameCoder, FrameState, encode_interval
+from model.codec.history import History, vector_of
 from model.codec.packet import (
     MAX_MESSAGE_BYTES,
     MAX_REFERENCE_DISTANCE,
@@ -27,33 +27,12 @@ from model.codec.packet import (
     parse_message,
     sequence_distance,
 )
-from model.codec.quantise import MAX_STEP_INDEX, dequantise, quantise, rescale
+from model.codec.quantise import MAX_STEP_INDEX, quantise, rescale
 from model.codec.rate import Rate, StepControl
 from model.codec.statistics import MotionStatistics
 from model.errors import BitstreamError
 
-HISTORY = 2 * (MAX_REFERENCE_DISTANCE + 1)
-"""Frames that each side remembers: twice the reach of a reference, so that reordering loses none."""
-
 _BUNDLE_BITS = 8 * (MAX_MESSAGE_BYTES - MOTION_HEADER_BYTES) * 0.9  # estimated; `_assemble` makes sure
-
-
-class _History:
-    """The newest `HISTORY` frames by sequence number."""
-
-    def __init__(self) -> None:
-        self._frames: OrderedDict[int, FrameState] = OrderedDict()
-
-    def get(self, sequence: int) -> FrameState | None:
-        return self._frames.get(sequence & 0xFFFF)
-
-    def add(self, frame: FrameState) -> None:
-        self._frames[frame.sequence] = frame
-        while len(self._frames) > HISTORY:
-            self._frames.popitem(last=False)
-
-    def __len__(self) -> int:
-        return len(self._frames)
 
 
 class MotionEncoder:
@@ -67,7 +46,7 @@ class MotionEncoder:
         self.chain = chain
         self.epoch = secrets.randbelow(0x10000) if epoch is None else epoch & 0xFFFF
         self._coder = FrameCoder(statistics)
-        self._history = _History()
+        self._history = History()
         self._pending: list[FrameState] = []
         self._pending_bits = 0.0
         self._next_sequence = 0
@@ -89,7 +68,7 @@ class MotionEncoder:
     @property
     def reconstructed(self) -> NDArray[np.float32] | None:
         """The last coded frame as the decoder will see it, (139 + 3K,); None before the first."""
-        return None if self._last is None else _vector(self.statistics, self._last)
+        return None if self._last is None else vector_of(self.statistics, self._last)
 
     @property
     def loss(self) -> float:
@@ -251,106 +230,3 @@ class MotionEncoder:
             capture_ms=first.capture_ms,
             payload=coder.finish(),
         ).serialize()
-
-
-@dataclass(frozen=True)
-class DecodedFrame:
-    """A frame as the decoder gives it out."""
-
-    sequence: int  # uint16
-    capture_ms: int  # uint32, the sender's clock
-    source: int  # index of the sender's source image
-    vector: NDArray[np.float32]  # (139 + 3K,)
-
-
-class MotionDecoder:
-    """Turns messages into motion vectors; duplicates and disorder of messages do no harm."""
-
-    _RETIRED_EPOCHS = 2
-
-    def __init__(self, statistics: MotionStatistics) -> None:
-        self.statistics = statistics
-        self._coder = FrameCoder(statistics)
-        self._history = _History()
-        self._epoch: int | None = None
-        self._retired: deque[int] = deque(maxlen=self._RETIRED_EPOCHS)
-        self._newest: int | None = None
-        self._refresh: RefreshRequest | None = None
-
-    def decode(self, data: bytes) -> list[DecodedFrame]:
-        """New frames of a message, oldest first.
-
-        Empty when all of them are known or too old, when the reference is missing (`acknowledgement` then asks for an
-        intra frame), or when the message is a straggler of an encoder that has been replaced.
-        Raises BitstreamError on bytes that no encoder writes; the state is then as before.
-        """
-        message = MotionMessage.parse(data)
-        if message.epoch in self._retired:
-            return []
-        restarted = message.epoch != self._epoch
-        reference = None
-        if message.reference:
-            reference = None if restarted else self._history.get(message.sequence - message.reference)
-            if reference is None:
-                self._refresh = RefreshRequest(message.epoch, message.sequence)
-                return []
-        frames = self._decode_frames(message, reference)
-        if restarted:
-            self._restart(message.epoch)
-        fresh = [frame for frame in frames if self._is_fresh(frame.sequence)]
-        for frame in fresh:
-            self._history.add(frame)
-            if self._newest is None or sequence_distance(frame.sequence, self._newest) > 0:
-                self._newest = frame.sequence
-        self._refresh = None
-        return [DecodedFrame(f.sequence, f.capture_ms, f.source, _vector(self.statistics, f)) for f in fresh]
-
-    def acknowledgement(self) -> bytes | None:
-        """What to send back to the encoder now, as often as the caller likes; None before the first message."""
-        if self._refresh is not None:
-            return self._refresh.serialize()
-        if self._epoch is None or self._newest is None:
-            return None
-        received = 0
-        for index in range(32):
-            if self._history.get(self._newest - 1 - index) is not None:
-                received |= 1 << index
-        return Acknowledgement(self._epoch, self._newest, received).serialize()
-
-    def levels(self, sequence: int) -> list[int] | None:
-        """Levels (N) of a frame that is still remembered: what must agree bit for bit between implementations."""
-        frame = self._history.get(sequence)
-        return None if frame is None else frame.levels.tolist()
-
-    def _decode_frames(self, message: MotionMessage, reference: FrameState | None) -> list[FrameState]:
-        coder = RangeDecoder(message.payload)
-        frames: list[FrameState] = []
-        previous, interval, capture_ms = reference, None, message.capture_ms
-        for index in range(message.frames):
-            if index:
-                interval = decode_interval(coder, interval)
-                capture_ms = (capture_ms + interval) & 0xFFFFFFFF
-            levels = self._coder.decode(coder, previous, capture_ms, message.step_index)
-            sequence = (message.sequence + index) & 0xFFFF
-            previous = FrameState(sequence, capture_ms, message.source, message.step_index, levels)
-            frames.append(previous)
-        coder.finish()
-        return frames
-
-    def _is_fresh(self, sequence: int) -> bool:
-        if self._newest is None:
-            return True
-        if sequence_distance(sequence, self._newest) <= -HISTORY // 2:
-            return False
-        return self._history.get(sequence) is None
-
-    def _restart(self, epoch: int) -> None:
-        if self._epoch is not None:
-            self._retired.append(self._epoch)
-        self._epoch = epoch
-        self._history = _History()
-        self._newest = None
-
-
-def _vector(statistics: MotionStatistics, frame: FrameState) -> NDArray[np.float32]:
-    return statistics.to_vectors(dequantise(frame.levels, frame.step_index))

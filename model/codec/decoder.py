@@ -1,0 +1,119 @@
+"""Messages to motion vectors: references, duplicates, new epochs, and what to acknowledge."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codec.entropy import RangeDecoder
+from model.codec.frame_coding import FrameCoder, FrameState, decode_interval
+from model.codec.history import HISTORY, History, vector_of
+from model.codec.packet import (
+    Acknowledgement,
+    MotionMessage,
+    RefreshRequest,
+    sequence_distance,
+)
+from model.codec.statistics import MotionStatistics
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame as the decoder gives it out."""
+
+    sequence: int  # uint16
+    capture_ms: int  # uint32, the sender's clock
+    source: int  # index of the sender's source image
+    vector: NDArray[np.float32]  # (139 + 3K,)
+
+
+class MotionDecoder:
+    """Turns messages into motion vectors; duplicates and disorder of messages do no harm."""
+
+    _RETIRED_EPOCHS = 2
+
+    def __init__(self, statistics: MotionStatistics) -> None:
+        self.statistics = statistics
+        self._coder = FrameCoder(statistics)
+        self._history = History()
+        self._epoch: int | None = None
+        self._retired: deque[int] = deque(maxlen=self._RETIRED_EPOCHS)
+        self._newest: int | None = None
+        self._refresh: RefreshRequest | None = None
+
+    def decode(self, data: bytes) -> list[DecodedFrame]:
+        """New frames of a message, oldest first.
+
+        Empty when all of them are known or too old, when the reference is missing (`acknowledgement` then asks for an
+        intra frame), or when the message is a straggler of an encoder that has been replaced.
+        Raises BitstreamError on bytes that no encoder writes; the state is then as before.
+        """
+        message = MotionMessage.parse(data)
+        if message.epoch in self._retired:
+            return []
+        restarted = message.epoch != self._epoch
+        reference = None
+        if message.reference:
+            reference = None if restarted else self._history.get(message.sequence - message.reference)
+            if reference is None:
+                self._refresh = RefreshRequest(message.epoch, message.sequence)
+                return []
+        frames = self._decode_frames(message, reference)
+        if restarted:
+            self._restart(message.epoch)
+        fresh = [frame for frame in frames if self._is_fresh(frame.sequence)]
+        for frame in fresh:
+            self._history.add(frame)
+            if self._newest is None or sequence_distance(frame.sequence, self._newest) > 0:
+                self._newest = frame.sequence
+        self._refresh = None
+        return [DecodedFrame(f.sequence, f.capture_ms, f.source, vector_of(self.statistics, f)) for f in fresh]
+
+    def acknowledgement(self) -> bytes | None:
+        """What to send back to the encoder now, as often as the caller likes; None before the first message."""
+        if self._refresh is not None:
+            return self._refresh.serialize()
+        if self._epoch is None or self._newest is None:
+            return None
+        received = 0
+        for index in range(32):
+            if self._history.get(self._newest - 1 - index) is not None:
+                received |= 1 << index
+        return Acknowledgement(self._epoch, self._newest, received).serialize()
+
+    def levels(self, sequence: int) -> list[int] | None:
+        """Levels (N) of a frame that is still remembered: what must agree bit for bit between implementations."""
+        frame = self._history.get(sequence)
+        return None if frame is None else frame.levels.tolist()
+
+    def _decode_frames(self, message: MotionMessage, reference: FrameState | None) -> list[FrameState]:
+        coder = RangeDecoder(message.payload)
+        frames: list[FrameState] = []
+        previous, interval, capture_ms = reference, None, message.capture_ms
+        for index in range(message.frames):
+            if index:
+                interval = decode_interval(coder, interval)
+                capture_ms = (capture_ms + interval) & 0xFFFFFFFF
+            levels = self._coder.decode(coder, previous, capture_ms, message.step_index)
+            sequence = (message.sequence + index) & 0xFFFF
+            previous = FrameState(sequence, capture_ms, message.source, message.step_index, levels)
+            frames.append(previous)
+        coder.finish()
+        return frames
+
+    def _is_fresh(self, sequence: int) -> bool:
+        if self._newest is None:
+            return True
+        if sequence_distance(sequence, self._newest) <= -HISTORY // 2:
+            return False
+        return self._history.get(sequence) is None
+
+    def _restart(self, epoch: int) -> None:
+        if self._epoch is not None:
+            self._retired.append(self._epoch)
+        self._epoch = epoch
+        self._history = History()
+        self._newest = None
