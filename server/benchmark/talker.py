@@ -11,7 +11,6 @@ from fractions import Fraction
 from typing import cast
 
 import av
-import msgpack
 import numpy as np
 import torch
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
@@ -25,7 +24,7 @@ from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
 from server.sender.media.extraction import LookRhythm, ModelExtractor
-from server.wire.control import serialize_ping
+from server.wire.control import Ping, Pong, SenderStages, parse_control, send_control
 
 FPS = 25
 _AUDIO_RATE, _AUDIO_SAMPLES = 48_000, 960
@@ -76,10 +75,9 @@ async def talker(engine: Engine) -> None:
     motion.on("message", encoder.on_acknowledgement)
 
     def answer(data: bytes) -> None:
-        fields = msgpack.unpackb(data)
-        if fields["t"] == "ping":
-            pong = {"t": "pong", "n": fields["n"], "ms": fields["ms"], "peer_ms": 1000 * time.monotonic()}
-            control.send(msgpack.packb(pong))
+        message = parse_control(data)
+        if isinstance(message, Ping):
+            send_control(control, Pong(message.n, message.ms, 1000 * time.monotonic()))
 
     control.on("message", answer)
     await offer(peer, reader)
@@ -104,10 +102,10 @@ async def talker(engine: Engine) -> None:
             began = time.monotonic()
             await loop.run_in_executor(None, following.follow, Picture(thumbnail(frame)), moved, source)
             rhythm.took(1000 * captured, 1000 * (time.monotonic() - began))
-        if number % FPS == 0 and control.readyState == "open":
-            stages = {"extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
-            control.send(msgpack.packb({"t": "stages", "capture": 0.0, **stages}))
-            control.send(serialize_ping(number, 1000 * time.monotonic()))
+        if number % FPS == 0:
+            stages = {"capture": 0.0, "extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
+            send_control(control, SenderStages(stages))
+            send_control(control, Ping(number, 1000 * time.monotonic()))
             extracting = encoding = 0.0
     await peer.close()
 

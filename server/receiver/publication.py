@@ -33,6 +33,7 @@ from server.receiver.observer import Observer, SilentObserver
 from server.receiver.playout import PlayoutBuffer, PlayoutSettings, State
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
+from server.wire.control import ReceiverStatistics
 
 if TYPE_CHECKING:
     from model.talking_head import SourceState
@@ -305,7 +306,8 @@ class Publication:
         self._update_state()
         if self.kind == "motion":
             figures = self.statistics()
-            self._control.tell({name: figures[name] for name in ("fps", "state", "loss_percent", "viewers")})
+            names = ("fps", "state", "loss_percent", "viewers")
+            self._control.report(ReceiverStatistics(**{name: figures[name] for name in names}))
 
     def _update_state(self) -> None:
         state: State = "waiting"
