@@ -7,7 +7,6 @@ time, because the liveness of both sides is; what follows is polled for, and not
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,8 +101,7 @@ class Talker:
 
     def __init__(self, call: Call, line: Line, server: str) -> None:
         self.line = line
-        image = jpeg()
-        self.source = SourceImage(0, image, hashlib.sha256(image).hexdigest(), "image/jpeg")
+        self.source = SourceImage(0, jpeg())
         access = Access(server, "lobby", call.token(identity="daemon"), load_settings())
         self.daemon = Daemon(
             Destination(server, "lobby", "Ada"),

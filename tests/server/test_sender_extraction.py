@@ -161,7 +161,7 @@ def test_nothing_is_sent_before_the_receiver_has_a_source() -> None:
     assert bench.heard.motions == []
     assert source.sha256 == hashlib.sha256(source.data).hexdigest()
     with Image.open(io.BytesIO(source.data)) as image:
-        assert (image.format, image.size) == ("WEBP", (SIZE, SIZE))
+        assert (image.format, image.size) == ("AVIF", (SIZE, SIZE))
     bench.extraction.source_taken(0)
     bench.show(5)
     ((sample, stages),) = bench.heard.motions

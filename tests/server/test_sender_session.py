@@ -38,10 +38,8 @@ STAGES = StageTimes(5.0, 10.0)
 
 
 def picture(number: int, data: bytes = JPEG) -> SourceImage:
-    import hashlib
-
     data = data if data == NO_FACE else data + bytes([number])
-    return SourceImage(number, data, hashlib.sha256(data).hexdigest(), "image/jpeg")
+    return SourceImage(number, data)
 
 
 class FakeFeed:

@@ -5,8 +5,6 @@ What it finds goes to an `ExtractionListener`, from this thread. Everything in i
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
 import threading
 from collections import deque
@@ -19,8 +17,8 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from model.codec.source_image import LIVE_QUALITY, LIVE_SPEED, encode_source
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
@@ -101,14 +99,6 @@ class Extractor(Protocol):
 
     def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
     def enrol(self, crop: NDArray[np.uint8]) -> Enrolled: ...
-
-
-def encode_source(crop: NDArray[np.uint8]) -> SourceImage:
-    """A crop (S, S, 3) as WebP at a quality at which the renderer shows no difference: 15 to 25 kB at 256 px."""
-    buffer = io.BytesIO()
-    Image.fromarray(crop).save(buffer, "WEBP", quality=92, method=4)
-    data = buffer.getvalue()
-    return SourceImage(0, data, hashlib.sha256(data).hexdigest())
 
 
 class Avatar:
@@ -322,13 +312,13 @@ class Extraction(threading.Thread):
             self._submit(chosen.crop, 0, chosen.reference)
 
     def _submit(self, crop: NDArray[np.uint8], index: int, reference: Reference | None = None) -> None:
-        image = encode_source(crop)
+        image = encode_source(crop, LIVE_QUALITY, LIVE_SPEED)
         enrolled = self._extractor.enrol(crop)
         heads = CanonicalKeypoints(enrolled.canonical.points[: self._extractor.heads])
         if reference is not None:
             reference = replace(reference, aligner=enrolled.aligner(reference.picture))
         self._pending = PresentSource(index, heads, enrolled.motion, reference)
-        self._listener.on_source(SourceImage(index, image.data, image.sha256))
+        self._listener.on_source(SourceImage(index, image))
 
     def _eyes(self, motion: Motion) -> float:
         assert self._canonical is not None

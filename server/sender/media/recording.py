@@ -6,8 +6,6 @@ A recording carries its own source image and sound, so playing it needs neither 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.codec.statistics import MotionStatistics
 from model.codec.stream import MotionDecoder
@@ -71,16 +68,11 @@ def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) 
     return Recording(
         vectors=np.stack([frame.vector for frame in frames]),
         times_ms=np.array([float(time) for time in times]),
-        source=SourceImage(index, data, hashlib.sha256(data).hexdigest(), _content_type(data)),
+        source=SourceImage(index, data),
         sound=tuple(packet.data for packet in sound),
         sound_start_ms=sound[0].start * 1000.0 / AUDIO_RATE if sound else 0.0,
         duration_ms=vav.seconds * 1000.0,
     )
-
-
-def _content_type(data: bytes) -> str:
-    with Image.open(io.BytesIO(data)) as image:
-        return str(image.get_format_mimetype())
 
 
 class RecordingFeed:

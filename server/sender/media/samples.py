@@ -1,11 +1,15 @@
-"""What capture and extraction hand on to a connection: plain values, no behaviour."""
+"""What capture and extraction hand on to a connection: plain values."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.codec.source_image import content_type
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,17 @@ class SourceImage:
     """One source image, ready to upload."""
 
     index: int
-    data: bytes  # WebP
-    sha256: str
-    content_type: str = "image/webp"
+    data: bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        """By which the receiver knows the image, hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def content_type(self) -> str:
+        """Media type of the upload."""
+        return content_type(self.data) or "application/octet-stream"
 
 
 @dataclass(frozen=True)
