@@ -98,10 +98,10 @@ async def talker(engine: Engine) -> None:
         encoding += time.monotonic() - extracted
         if motion.readyState == "open" and message is not None:
             motion.send(message)
-        if rhythm.due(1000 * captured):  # as a sender does: once the frame is on its way
+        if rhythm.due(captured):  # as a sender does: once the frame is on its way
             began = time.monotonic()
             await loop.run_in_executor(None, following.follow, Picture(thumbnail(frame)), moved, source)
-            rhythm.took(1000 * captured, 1000 * (time.monotonic() - began))
+            rhythm.took(captured, time.monotonic() - began)
         if number % FPS == 0:
             stages = {"capture": 0.0, "extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
             send_control(control, SenderStages(stages))

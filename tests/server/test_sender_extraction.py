@@ -20,7 +20,7 @@ from model.registration.keypoint_tracker import Aligner, Correction
 from model.registration.similarity import Picture
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extraction import (
-    LOOK_EVERY_MS,
+    LOOK_EVERY,
     LOOK_SHARE,
     NO_FACE,
     SEVERAL_FACES,
@@ -30,7 +30,7 @@ from server.sender.media.extraction import (
     LookRhythm,
 )
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.source_choice import FIRST_WINDOW_MS, SETTLE_MS
+from server.sender.media.source_choice import FIRST_WINDOW, SETTLE
 
 SIZE = 128
 K = SMALL.keypoints
@@ -137,12 +137,12 @@ class Bench:
         """`count` frames, 40 ms apart, of a head turned by `yaw` degrees; None: nobody there."""
         for _ in range(count):
             image = np.zeros((SIZE, SIZE, 3), np.uint8) if yaw is None else picture(yaw)
-            self.extraction.step(CapturedFrame(image, self.now, 3.0))
-            self.now += 40.0
+            self.extraction.step(CapturedFrame(image, self.now, 0.003))
+            self.now += 0.04
 
     def choose(self) -> SourceImage:
         """Until the first source is chosen and with the receiver."""
-        self.show(0, round(FIRST_WINDOW_MS / 40) + 1)
+        self.show(0, round(FIRST_WINDOW / 0.04) + 1)
         (source,) = self.heard.sources
         self.extraction.source_taken(source.index)
         return source
@@ -166,7 +166,7 @@ def test_nothing_is_sent_before_the_receiver_has_a_source() -> None:
     bench.show(5)
     ((sample, stages),) = bench.heard.motions
     assert (sample.vector[0], sample.source) == (5.0, 0)
-    assert stages.capture == 3.0
+    assert stages.capture == 0.003
 
 
 def test_the_most_frontal_frame_of_the_beginning_is_chosen() -> None:
@@ -181,7 +181,7 @@ def test_the_most_frontal_frame_of_the_beginning_is_chosen() -> None:
 def test_a_lasting_turn_brings_a_second_source_which_is_used_once_it_is_taken() -> None:
     bench = Bench()
     bench.choose()
-    bench.show(80, round(SETTLE_MS / 40) + 3)
+    bench.show(80, round(SETTLE / 0.04) + 3)
     assert [source.index for source in bench.heard.sources] == [0, 1]
     assert {sample.source for sample, _ in bench.heard.motions} == {0}
     bench.show(80, 5)
@@ -199,12 +199,12 @@ def test_a_hand_held_camera_moves_the_background_of_a_person_but_not_of_an_avata
     def shown(shift: int) -> CapturedFrame:
         image = np.repeat(wall[:, SIZE - shift : 2 * SIZE - shift, None], 3, -1)
         image[:2, :2] = 128  # a head that does not turn
-        bench.now += LOOK_EVERY_MS
-        return CapturedFrame(image, bench.now, 3.0)
+        bench.now += LOOK_EVERY
+        return CapturedFrame(image, bench.now, 0.003)
 
     bench = Bench(avatar)
     bench.model.scale = 0.4
-    for _ in range(round(FIRST_WINDOW_MS / LOOK_EVERY_MS) + 2):
+    for _ in range(round(FIRST_WINDOW / LOOK_EVERY) + 2):
         bench.extraction.step(shown(3))
     bench.extraction.source_taken(0)
     for shift in (3, 4, 5, 6):
@@ -244,7 +244,7 @@ def test_a_refused_picture_is_followed_by_another_choice() -> None:
 def test_a_refused_further_picture_leaves_the_first_in_use() -> None:
     bench = Bench()
     bench.choose()
-    bench.show(80, round(SETTLE_MS / 40) + 3)
+    bench.show(80, round(SETTLE / 0.04) + 3)
     bench.extraction.source_refused(1, NoFaceError("no face"))
     bench.show(0, 2)
     assert bench.heard.motions[-1][0].source == 0
@@ -280,7 +280,7 @@ def test_somebody_else_in_the_picture_is_told_once() -> None:
 def test_the_tracker_hears_of_time_and_of_the_models_own_view() -> None:
     bench = Bench()
     bench.show(0, 3)
-    bench.now += 60_000.0
+    bench.now += 60.0
     bench.show(0)
     assert bench.tracker.elapsed == pytest.approx([1 / 30, 0.04, 0.04, 0.5])
     assert len(bench.tracker.hints) == 4
@@ -292,7 +292,7 @@ def test_an_avatar_moves_as_the_driver_does() -> None:
     source = bench.choose()
     with Image.open(io.BytesIO(source.data)) as image:
         assert abs(float(np.asarray(image)[0, 0, 0]) - 138) < 12
-    bench.show(80, round(SETTLE_MS / 40) + 3)
+    bench.show(80, round(SETTLE / 0.04) + 3)
     assert len(bench.heard.sources) == 1, "an avatar has one picture"
     moved = Motion.from_vector(bench.heard.motions[-1][0].vector)
     assert float(moved.yaw) == 80.0
@@ -322,7 +322,7 @@ def test_the_worker_ends_with_the_mailbox() -> None:
     bench = Bench()
     bench.extraction.start()
     for i in range(5):
-        bench.mailbox.put(CapturedFrame(picture(0), 40.0 * i))
+        bench.mailbox.put(CapturedFrame(picture(0), 0.04 * i))
     bench.extraction.close()
     bench.extraction.close()
     assert not bench.extraction.is_alive()
@@ -346,13 +346,13 @@ def test_a_blinking_frame_is_not_preferred() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fps", "cost_ms", "every"), [(25, 4.0, 2), (25, 40.0, 5), (30, 4.0, 2), (10, 4.0, 1), (10, 40.0, 2)]
+    ("fps", "cost", "every"), [(25, 0.004, 2), (25, 0.04, 5), (30, 0.004, 2), (10, 0.004, 1), (10, 0.04, 2)]
 )
-def test_looking_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost_ms: float, every: int) -> None:
+def test_looking_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost: float, every: int) -> None:
     rhythm, looked = LookRhythm(), []
     for index in range(20 * every):
-        if rhythm.due(index * 1000 / fps):
-            rhythm.took(index * 1000 / fps, cost_ms)
+        if rhythm.due(index / fps):
+            rhythm.took(index / fps, cost)
             looked.append(index)
     assert looked == list(range(0, 20 * every, every))
-    assert cost_ms / (every * 1000 / fps) <= LOOK_SHARE
+    assert cost / (every / fps) <= LOOK_SHARE

@@ -23,13 +23,13 @@ from aiortc import (
 
 from model.errors import BitstreamError, VisavisError
 from server.media.aiortc_private import close_peer
-from server.sender.connection.heartbeat import PING_EVERY_MS, Heartbeat
+from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
 from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.sound import PACKET_MS, SoundQueue
+from server.sender.media.sound import PACKET_SECONDS, SoundQueue
 from server.wire.control import (
     NeedSource,
     Ping,
@@ -52,9 +52,9 @@ UPLOAD_SECONDS = 20.0
 PICTURE_REFUSED = frozenset({"unusable_image", "no_face", "several_faces", "face", "input"})
 """Codes of a source image that the receiver cannot use; another picture may do."""
 
-SOUND_AGE_MS = PACKET_MS + 6.5
-"""How old the first sample of an Opus packet is when it leaves: the packet's length and the encoder's look-ahead
-(6.5 ms, RFC 6716 section 2)."""
+SOUND_AGE = PACKET_SECONDS + 0.0065
+"""Seconds: the age of the first sample of an Opus packet when it leaves, the packet's length and the encoder's
+look-ahead (6.5 ms, RFC 6716 section 2)."""
 
 BROKEN_OFF = 4000
 """Close code (RFC 6455, section 7.4.2: private use) of a sender that means to come back; an orderly one would leave."""
@@ -106,7 +106,7 @@ class Session:
         self._pinger: asyncio.Task[None] | None = None
         self._uploads: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(clock())
-        self._stages: dict[str, float] = {}
+        self._stages_ms: dict[str, float] = {}
         self._joined = False
         self._placing = 0  # uploads under way
         self.publisher: MotionPublisher | None = None
@@ -118,14 +118,14 @@ class Session:
         """The receiver's latest, of this stream."""
 
     @property
-    def round_trip_ms(self) -> float | None:
-        """Of the latest ping on the control channel."""
-        return self._heartbeat.round_trip_ms
+    def round_trip(self) -> float | None:
+        """Seconds, of the latest ping on the control channel."""
+        return self._heartbeat.round_trip
 
     @property
     def sound_kbps(self) -> float:
         """Opus payload sent."""
-        return 8 * self._track.payload.rate(self._clock()) if self._track is not None else 0.0
+        return 8 * self._track.payload.rate(self._clock()) / 1000 if self._track is not None else 0.0
 
     async def open(self) -> None:
         """Join, connect, and put every known source in place. Raises ConnectionLostError or RefusedError."""
@@ -194,13 +194,13 @@ class Session:
             return
         begin = self._clock()
         self.publisher.publish(sample, begin)
-        self._stages = {
-            "capture": stages.capture,
-            "extract": stages.extract,
-            "encode": self._clock() - begin,
+        self._stages_ms = {
+            "capture": 1000 * stages.capture,
+            "extract": 1000 * stages.extract,
+            "encode": 1000 * (self._clock() - begin),
         }
         if self._sound is not None:
-            self._stages["audio"] = SOUND_AGE_MS
+            self._stages_ms["audio"] = 1000 * SOUND_AGE
 
     def pause(self, paused: bool) -> None:
         """Tell the receiver that no frames come for a while, or that they do again."""
@@ -280,10 +280,10 @@ class Session:
             elif self._heartbeat.gone(now):
                 self._lose("the receiver is silent")
                 return
-            send_control(self._control, Ping(self._heartbeat.ping(now), now))
-            if self._stages:
-                send_control(self._control, SenderStages(self._stages))
-            await asyncio.sleep(PING_EVERY_MS / 1000.0)
+            send_control(self._control, Ping(self._heartbeat.ping(now), 1000 * now))
+            if self._stages_ms:
+                send_control(self._control, SenderStages(self._stages_ms))
+            await asyncio.sleep(PING_EVERY)
 
     def _on_control(self, data: bytes | str) -> None:
         now = self._clock()
@@ -295,7 +295,7 @@ class Session:
             return
         match message:
             case Ping(n, sent_ms):
-                send_control(self._control, Pong(n, sent_ms, now))
+                send_control(self._control, Pong(n, sent_ms, 1000 * now))
             case Pong(n=n):
                 self._heartbeat.pong(n, now)
             case NeedSource(sha256):

@@ -42,12 +42,15 @@ PATIENCE_SECONDS = 1.0
 NO_FACE = "no face in the picture"
 SEVERAL_FACES = "several faces in the picture; the one seen first is sent"
 
-LOOK_EVERY_MS = 60.0
-"""Between frames that are held against the source image at least: at 25 frames a second every other one. What is found
-lasts: background, body and the extractor's errors move slowly."""
+LOOK_EVERY = 0.06
+"""Seconds between frames that are held against the source image at least: at 25 frames a second every other one. What
+is found lasts: background, body and the extractor's errors move slowly."""
 
 LOOK_SHARE = 0.2
 """Of the time, that looking may take at most: it costs several times extraction, and the next frame waits for it."""
+
+ROUNDING = 1e-6
+"""Seconds: a frame that comes just when the next one is due is not put off because of rounding."""
 
 LONGEST_STEP = 0.5
 """Seconds between frames that the tracker is told of at most; after a longer gap nothing is known anyway."""
@@ -137,15 +140,15 @@ class LookRhythm:
     """Which frames are held against the source image."""
 
     def __init__(self) -> None:
-        self._next_ms: float | None = None
+        self._next: float | None = None
 
-    def due(self, captured_ms: float) -> bool:
+    def due(self, captured: float) -> bool:
         """Whether a frame is to be looked at."""
-        return self._next_ms is None or captured_ms >= self._next_ms
+        return self._next is None or captured >= self._next - ROUNDING
 
-    def took(self, captured_ms: float, cost_ms: float) -> None:
+    def took(self, captured: float, cost: float) -> None:
         """A frame was looked at, which took so long."""
-        self._next_ms = captured_ms + max(LOOK_EVERY_MS, cost_ms / LOOK_SHARE)
+        self._next = captured + max(LOOK_EVERY, cost / LOOK_SHARE)
 
 
 class Extraction(threading.Thread):
@@ -177,7 +180,7 @@ class Extraction(threading.Thread):
         self._following = MotionTracker(extractor.body)
         self._looked: _Seen | None = None  # the last frame that was held against the source image
         self._rhythm = LookRhythm()
-        self._last_ms: float | None = None
+        self._last: float | None = None
         self._present: bool | None = None  # unknown before the first frame
         self._several = False
         self._capture_times: deque[float] = deque(maxlen=50)
@@ -217,19 +220,19 @@ class Extraction(threading.Thread):
         motion = seen.motion
         pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
         self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
-        driven = self._sources(seen, frame.capture_ms)
+        driven = self._sources(seen, frame.captured)
         now = self._clock()
-        self._capture_times.append(frame.convert_ms)
+        self._capture_times.append(frame.conversion)
         self._extract_times.append(now - begin)
         if driven is not None:
             self._listener.on_motion(
-                MotionSample(driven[0].to_vector(), frame.capture_ms, driven[1]),
+                MotionSample(driven[0].to_vector(), frame.captured, driven[1]),
                 StageTimes(median(self._capture_times), median(self._extract_times)),
             )
         # The frame is on its way: what was to be seen in it is known in time for the next one.
-        if self._rhythm.due(frame.capture_ms):
+        if self._rhythm.due(frame.captured):
             self._look_around(seen)
-            self._rhythm.took(frame.capture_ms, self._clock() - now)
+            self._rhythm.took(frame.captured, self._clock() - now)
 
     def _look_around(self, seen: _Seen) -> None:
         """Find where background, body and keypoints are in this frame."""
@@ -252,8 +255,8 @@ class Extraction(threading.Thread):
 
     def _look(self, frame: CapturedFrame) -> Crop | None:
         """The head's crop, or None while there is no face to send."""
-        before, self._last_ms = self._last_ms, frame.capture_ms
-        elapsed = 1 / 30 if before is None else (frame.capture_ms - before) / 1000.0
+        before, self._last = self._last, frame.captured
+        elapsed = 1 / 30 if before is None else frame.captured - before
         crop = self._tracker.update(frame.image, min(max(elapsed, 0.0), LONGEST_STEP))
         if (crop is not None) != self._present:
             self._present = crop is not None
@@ -263,11 +266,11 @@ class Extraction(threading.Thread):
         self._several = self._tracker.several
         return crop
 
-    def _sources(self, seen: _Seen, now_ms: float) -> tuple[Motion, int] | None:
+    def _sources(self, seen: _Seen, now: float) -> tuple[Motion, int] | None:
         """Choose and refresh sources; the motion to send and its source's index, None while there is no source."""
         self._settle()
         if self._choice is not None:
-            self._choose_first(self._choice, seen, now_ms)
+            self._choose_first(self._choice, seen, now)
             return None
         if self._cover is None:
             return None
@@ -275,7 +278,7 @@ class Extraction(threading.Thread):
             return self._avatar.drive(seen.motion), self._cover.current.index
         judged = quality(seen.picture, seen.motion, self._eyes(seen.motion))
         # What a source covers is judged by motion as extracted, as the source's own is.
-        if self._cover.update(seen.motion, judged.clarity, now_ms) and self._pending is None:
+        if self._cover.update(seen.motion, judged.clarity, now) and self._pending is None:
             self._submit(seen.picture, self._cover.next_index, self._reference(seen))
         return self._following.carried(seen.motion, self._source()), self._cover.current.index
 
@@ -296,11 +299,11 @@ class Extraction(threading.Thread):
             elif self._cover is None:
                 self._choice = FirstChoice()
 
-    def _choose_first(self, choice: FirstChoice, seen: _Seen, now_ms: float) -> None:
+    def _choose_first(self, choice: FirstChoice, seen: _Seen, now: float) -> None:
         if self._canonical is None:
             self._canonical = self._extractor.enrol(seen.picture).canonical
         judged = quality(seen.picture, seen.motion, self._eyes(seen.motion))
-        chosen = choice.consider(Candidate(seen.picture, seen.motion, judged, self._reference(seen)), now_ms)
+        chosen = choice.consider(Candidate(seen.picture, seen.motion, judged, self._reference(seen)), now)
         if chosen is None:
             return
         self._choice = None

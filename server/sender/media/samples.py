@@ -17,7 +17,7 @@ class MotionSample:
     """Motion of one captured frame."""
 
     vector: NDArray[np.float32]  # (139 + 3K,), Motion.to_vector
-    capture_ms: float  # sender's monotonic clock
+    captured: float  # seconds of the sender's monotonic clock
     source: int = 0  # index of the source image
 
 
@@ -41,7 +41,7 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Medians of the last frames, ms: camera to RGB picture, head and motion."""
+    """Medians of the last frames, seconds: camera to RGB picture, head and motion."""
 
     capture: float
     extract: float

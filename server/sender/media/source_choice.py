@@ -17,8 +17,8 @@ from model.motion import CanonicalKeypoints, Motion, distance
 from model.registration.tracker import Reference
 from model.source.quality import Quality
 
-FIRST_WINDOW_MS = 800.0
-"""How long the first choice may take, counted from the first frame with a face."""
+FIRST_WINDOW = 0.8
+"""Seconds that the first choice may take, counted from the first frame with a face."""
 
 GOOD_ENOUGH = 0.85
 """A score that ends the first choice early."""
@@ -29,8 +29,8 @@ POSE_COVER = 0.10
 EXPRESSION_COVER = 0.02
 """Mean shift of the keypoints by expression, crop units, that one source covers: about a mouth wide open."""
 
-SETTLE_MS = 400.0
-"""How long a frame must lie outside its source before another one is used or wanted: longer than a syllable."""
+SETTLE = 0.4
+"""Seconds that frames must lie outside their source before another one is used or wanted: longer than a syllable."""
 
 SWITCH_GAIN = 0.8
 """Another source is used only when its gap is below this share of the present one's: no flipping back and forth."""
@@ -59,12 +59,12 @@ class FirstChoice:
         self._best: Candidate | None = None
         self._since: float | None = None
 
-    def consider(self, candidate: Candidate, now_ms: float) -> Candidate | None:
+    def consider(self, candidate: Candidate, now: float) -> Candidate | None:
         """Told of every frame with a face; returns the source once, when it is chosen."""
-        self._since = now_ms if self._since is None else self._since
+        self._since = now if self._since is None else self._since
         if self._best is None or candidate.quality.score > self._best.quality.score:
             self._best = candidate
-        if self._best.quality.score >= GOOD_ENOUGH or now_ms - self._since >= FIRST_WINDOW_MS:
+        if self._best.quality.score >= GOOD_ENOUGH or now >= self._since + FIRST_WINDOW:
             return self._best
         return None
 
@@ -110,14 +110,14 @@ class SourceCover:
         self.current = source
         self._outside_since = None
 
-    def update(self, motion: Motion, clarity: float, now_ms: float) -> bool:
+    def update(self, motion: Motion, clarity: float, now: float) -> bool:
         """Told of every frame; moves `current`; True when this frame should become a further source."""
         present = self.current.gap(motion)
         if present <= 1.0:
             self._outside_since = None
             return False
-        self._outside_since = now_ms if self._outside_since is None else self._outside_since
-        if now_ms - self._outside_since < SETTLE_MS:
+        self._outside_since = now if self._outside_since is None else self._outside_since
+        if now < self._outside_since + SETTLE:
             return False
         nearest = min(self._sources, key=lambda source: source.gap(motion))
         gap = nearest.gap(motion)
