@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sys
 import time
-from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
@@ -23,7 +22,8 @@ from model.registration.tracker import MotionTracker
 from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
-from server.sender.media.extraction import LookRhythm, ModelExtractor
+from server.sender.media.alignment_rhythm import AlignmentRhythm
+from server.sender.media.extractor import ModelExtractor
 from server.wire.control import Ping, Pong, SenderStages, parse_control, send_control
 
 FPS = 25
@@ -55,7 +55,7 @@ class ToneTrack(MediaStreamTrack):
 
 
 async def talker(engine: Engine) -> None:
-    """Publishes the moving portrait as motion, extracted and followed frame by frame as a sender does, and a tone."""
+    """Publishes the moving portrait as motion, extracted and aligned as a sender does, and a tone."""
     torch.set_num_threads(1)  # what the laptop of a sender gives
     model, _ = load_model("cpu", engine, 1)
     frames = [moving_frame(i / FPS) for i in range(4 * FPS)]
@@ -63,8 +63,7 @@ async def talker(engine: Engine) -> None:
     first = extractor.extract(frames[0])  # compiles
     following = MotionTracker(extractor.body)
     following.follow(Picture(thumbnail(frames[0])), first)
-    source = following.reference(Picture(thumbnail(frames[0])), first)
-    source = replace(source, aligner=extractor.enrol(frames[0]).aligner(source.picture))
+    source = extractor.enrol(frames[0], following.reference(Picture(thumbnail(frames[0])), first)).reference
 
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -84,7 +83,7 @@ async def talker(engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     end = loop.create_task(reader.read())
     start, number, extracting, encoding = time.monotonic(), 0, 0.0, 0.0
-    rhythm = LookRhythm()
+    rhythm = AlignmentRhythm()
     while not end.done():
         number += 1
         await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))

@@ -23,7 +23,8 @@ from model.talking_head import TalkingHead
 from server.sender.connection.access import Access
 from server.sender.connection.signalling import server_address
 from server.sender.daemon import Daemon, Destination
-from server.sender.media.extraction import PATIENCE_SECONDS, Avatar, ModelExtractor
+from server.sender.media.extraction import PATIENCE_SECONDS
+from server.sender.media.extractor import Avatar, ModelExtractor
 from server.sender.media.feed import Feed, FeedListener, LiveFeed
 from server.sender.media.inputs import Source, parse_source
 from server.sender.media.recording import RecordingFeed, read_recording

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.errors import VisavisError
 from model.motion import CanonicalKeypoints, Motion
 from model.source.quality import Quality
 from server.sender.connection.heartbeat import GONE_AFTER, OPEN_PINGS, Heartbeat
@@ -24,10 +25,11 @@ from server.sender.media.source_choice import (
     MAX_SOURCES,
     SETTLE,
     Candidate,
+    EnrolledSource,
     FirstChoice,
-    PresentSource,
     SourceCover,
 )
+from server.sender.media.source_selection import SourceSelection
 from server.sender.status_line import LineFilter, Status, StatusLine, status_json, status_text
 
 # Reconnecting
@@ -178,6 +180,10 @@ def motion(yaw: float = 0.0, mouth: float = 0.0, x: float = 0.0) -> Motion:
     return Motion(np.float32(yaw), zero, zero, np.array([x, 0, 0], np.float32), np.float32(1), expression)
 
 
+def enrolled(of: Motion | None = None) -> EnrolledSource:
+    return EnrolledSource(CANONICAL, motion() if of is None else of, KEYPOINTS)
+
+
 def candidate(score: float) -> Candidate:
     return Candidate(np.zeros((4, 4, 3), np.uint8), motion(), Quality(score, 1.0, 1.0))
 
@@ -197,7 +203,7 @@ def test_a_good_frame_ends_the_first_choice_early() -> None:
 
 
 def test_place_in_the_crop_is_no_reason_for_another_source() -> None:
-    source = PresentSource(0, CANONICAL, motion())
+    source = enrolled()
     assert source.gap(motion(x=0.5)) == 0.0
     assert source.gap(motion(yaw=10.0)) < 1.0 < source.gap(motion(yaw=45.0))
     assert source.gap(motion(mouth=0.03)) < 1.0 < source.gap(motion(mouth=0.3))
@@ -207,36 +213,85 @@ def test_place_in_the_crop_is_no_reason_for_another_source() -> None:
 
 
 def test_a_lasting_turn_asks_for_one_more_source_and_the_way_back_uses_the_old_one() -> None:
-    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    cover = SourceCover(enrolled())
     turned = motion(yaw=50.0)
     assert not cover.update(turned, 1.0, 0.0)
     assert not cover.update(turned, 1.0, SETTLE - 0.001)
     assert not cover.update(turned, 0.1, SETTLE), "a blurred frame is no source"
     assert cover.update(turned, 1.0, SETTLE + 0.04)
     assert cover.next_index == 1
-    cover.add(PresentSource(1, CANONICAL, turned))
-    assert cover.current.index == 1
+    cover.add(enrolled(turned))
+    assert cover.index == 1
     assert not cover.update(motion(), 1.0, 1.0)
-    assert cover.current.index == 1, "a short look back changes nothing"
+    assert cover.index == 1, "a short look back changes nothing"
     assert not cover.update(motion(), 1.0, 1.0 + SETTLE)
-    assert cover.current.index == 0
+    assert cover.index == 0
 
 
 def test_a_short_excursion_asks_for_nothing() -> None:
-    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    cover = SourceCover(enrolled())
     for i in range(100):
         yaw = 50.0 if i % 10 < 8 else 0.0  # 320 ms away, 80 ms back
         assert not cover.update(motion(yaw=yaw), 1.0, 0.04 * i)
 
 
 def test_the_number_of_sources_is_bounded() -> None:
-    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    cover = SourceCover(enrolled())
     for i, yaw in enumerate((-60.0, -120.0, 60.0, 120.0, 180.0)):
         now = 10.0 * (i + 1)
         cover.update(motion(yaw=yaw), 1.0, now)
         if cover.update(motion(yaw=yaw), 1.0, now + SETTLE):
-            cover.add(PresentSource(cover.next_index, CANONICAL, motion(yaw=yaw)))
+            cover.add(enrolled(motion(yaw=yaw)))
     assert cover.next_index == MAX_SOURCES
+
+
+def test_a_refused_first_source_is_chosen_anew_and_a_taken_one_is_used() -> None:
+    selection = SourceSelection()
+    assert selection.choose(candidate(GOOD_ENOUGH), 0.0) is not None
+    assert selection.offer(enrolled()) == 0
+    selection.answer(1, None)  # of another source
+    assert not selection.growing
+    selection.answer(0, VisavisError("no face"))
+    assert selection.choosing
+    selection.choose(candidate(GOOD_ENOUGH), 1.0)
+    taken = enrolled()
+    selection.offer(taken)
+    selection.answer(0, None)
+    assert (selection.current, selection.index) == (taken, 0)
+
+
+def test_one_further_source_is_offered_at_a_time() -> None:
+    selection = covering(SourceSelection())
+    turned = motion(yaw=50.0)
+    assert not selection.wants(turned, 1.0, 0.0)
+    assert selection.wants(turned, 1.0, SETTLE)
+    assert selection.offer(enrolled(turned)) == 1
+    assert not selection.wants(turned, 1.0, SETTLE + 0.04)
+    selection.answer(0, None)  # the old one, attached again by a new connection
+    assert selection.index == 0
+    selection.answer(1, VisavisError("no face"))
+    assert selection.wants(turned, 1.0, SETTLE + 0.08)
+    assert selection.offer(enrolled(turned)) == 1
+    selection.answer(1, None)
+    assert selection.index == 1
+
+
+def test_an_avatar_has_one_picture() -> None:
+    assert not covering(SourceSelection(single=True)).growing
+    refused = SourceSelection(single=True)
+    refused.choose(candidate(GOOD_ENOUGH), 0.0)
+    refused.offer(enrolled())
+    with pytest.raises(VisavisError, match="no face"):
+        refused.answer(0, VisavisError("no face"))
+
+
+def covering(selection: SourceSelection) -> SourceSelection:
+    """With a first source that the receiver has."""
+    selection.choose(candidate(GOOD_ENOUGH), 0.0)
+    selection.offer(enrolled())
+    selection.answer(0, None)
+    assert selection.growing or not selection.choosing
+    return selection
 
 
 # Status line

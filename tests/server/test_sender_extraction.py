@@ -18,19 +18,13 @@ from model.motion import GRID, CanonicalKeypoints, Motion
 from model.networks.small.config import FREE, GUIDED, SMALL
 from model.registration.keypoint_tracker import Aligner, Correction
 from model.registration.similarity import Picture
+from model.registration.tracker import Reference
+from server.sender.media.alignment_rhythm import ALIGN_EVERY, ALIGN_SHARE, AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
-from server.sender.media.extraction import (
-    LOOK_EVERY,
-    LOOK_SHARE,
-    NO_FACE,
-    SEVERAL_FACES,
-    Avatar,
-    Enrolled,
-    Extraction,
-    LookRhythm,
-)
+from server.sender.media.extraction import NO_FACE, SEVERAL_FACES, Extraction
+from server.sender.media.extractor import Avatar
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.source_choice import FIRST_WINDOW, SETTLE
+from server.sender.media.source_choice import FIRST_WINDOW, SETTLE, EnrolledSource
 
 SIZE = 128
 K = SMALL.keypoints
@@ -57,7 +51,6 @@ class FakeModel:
     """Reads the head's yaw off the picture's upper left corner: 128 is frontal."""
 
     size = SIZE
-    heads = K
     body = 0
 
     def __init__(self) -> None:
@@ -65,14 +58,16 @@ class FakeModel:
         self.aligned = 0
         self.scale = 1.0
 
-    def extract(self, crop: NDArray[np.uint8]) -> Motion:
-        return motion(float(crop[0, 0, 0]) - 128.0, self.scale)
+    def extract(self, picture: NDArray[np.uint8]) -> Motion:
+        return motion(float(picture[0, 0, 0]) - 128.0, self.scale)
 
-    def enrol(self, crop: NDArray[np.uint8]) -> Enrolled:
+    def enrol(self, picture: NDArray[np.uint8], reference: Reference | None = None) -> EnrolledSource:
         self.enrolled += 1
-        return Enrolled(face(), self.extract(crop), self.aligner)
+        if reference is not None:
+            reference = replace(reference, aligner=self.aligner())
+        return EnrolledSource(face(), self.extract(picture), K, reference)
 
-    def aligner(self, source: Picture) -> Aligner:
+    def aligner(self) -> Aligner:
         def aligned(picture: Picture, motion: Motion, before: Correction | None) -> Correction:
             self.aligned += 1
             off = np.full((K, 2), 0.01 * self.aligned, np.float32)
@@ -199,33 +194,33 @@ def test_a_hand_held_camera_moves_the_background_of_a_person_but_not_of_an_avata
     def shown(shift: int) -> CapturedFrame:
         image = np.repeat(wall[:, SIZE - shift : 2 * SIZE - shift, None], 3, -1)
         image[:2, :2] = 128  # a head that does not turn
-        bench.now += LOOK_EVERY
+        bench.now += ALIGN_EVERY
         return CapturedFrame(image, bench.now, 0.003)
 
     bench = Bench(avatar)
     bench.model.scale = 0.4
-    for _ in range(round(FIRST_WINDOW / LOOK_EVERY) + 2):
+    for _ in range(round(FIRST_WINDOW / ALIGN_EVERY) + 2):
         bench.extraction.step(shown(3))
     bench.extraction.source_taken(0)
     for shift in (3, 4, 5, 6):
         bench.extraction.step(shown(shift))
     found = [float(sample.vector[7]) for sample, _ in bench.heard.motions]
-    wanted = [0, 0, 1, 2] if avatar is None else [0, 0, 0, 0]  # a frame later: none waits to be looked at
+    wanted = [0, 0, 1, 2] if avatar is None else [0, 0, 0, 0]  # a frame later: none waits to be aligned
     assert found == pytest.approx([2 * pixels / SIZE for pixels in wanted], abs=0.01)
 
 
-def test_every_other_frame_is_held_against_the_source_and_both_are_sent_as_found() -> None:
+def test_every_other_frame_is_aligned_to_the_source_and_both_are_sent_as_found() -> None:
     bench = Bench()
     bench.choose()
     bench.show(0, 6)
     assert bench.model.aligned == 3
     off = [float(Motion.from_vector(sample.vector).expression[0, 0]) for sample, _ in bench.heard.motions]
     assert off == pytest.approx(sorted(off))
-    assert off[0] == 0, "no frame waits to be looked at"
+    assert off[0] == 0, "no frame waits to be aligned"
     assert sorted(set(np.round(off, 3))) == pytest.approx([0, 0.01, 0.02, 0.03][: len(set(off))])
 
 
-def test_an_avatar_is_held_against_nothing() -> None:
+def test_an_avatar_is_aligned_to_nothing() -> None:
     bench = Bench(0)
     bench.choose()
     bench.show(0, 6)
@@ -314,7 +309,7 @@ def test_a_refused_avatar_and_a_broken_model_end_the_worker() -> None:
         assert isinstance(failure, VisavisError if error is not None else RuntimeError)
 
 
-def broken(crop: NDArray[np.uint8]) -> Motion:
+def broken(picture: NDArray[np.uint8]) -> Motion:
     raise RuntimeError("broken")
 
 
@@ -348,11 +343,11 @@ def test_a_blinking_frame_is_not_preferred() -> None:
 @pytest.mark.parametrize(
     ("fps", "cost", "every"), [(25, 0.004, 2), (25, 0.04, 5), (30, 0.004, 2), (10, 0.004, 1), (10, 0.04, 2)]
 )
-def test_looking_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost: float, every: int) -> None:
-    rhythm, looked = LookRhythm(), []
+def test_alignment_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost: float, every: int) -> None:
+    rhythm, aligned = AlignmentRhythm(), []
     for index in range(20 * every):
         if rhythm.due(index / fps):
             rhythm.took(index / fps, cost)
-            looked.append(index)
-    assert looked == list(range(0, 20 * every, every))
-    assert cost / (every / fps) <= LOOK_SHARE
+            aligned.append(index)
+    assert aligned == list(range(0, 20 * every, every))
+    assert cost / (every / fps) <= ALIGN_SHARE

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from model.errors import VisavisError
 from server.sender.media.capture import FrameMailbox, VideoCapture, file_duration
-from server.sender.media.extraction import Avatar, Extraction, Extractor, Tracker
+from server.sender.media.extraction import Extraction, Tracker
+from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.inputs import Source, open_camera, open_file, open_microphone
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
