@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import torch
 
+from model.codec.source_image import SourceLimits
 from model.device import choose_device
 from model.errors import InputError
 from model.talking_head import TalkingHead
@@ -21,7 +22,6 @@ from server.receiver.playout import PlayoutSettings
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import EngineSettings, RenderEngine
 from server.receiver.source_cache import CacheSettings, SourceCache
-from server.receiver.source_image import SourceLimits
 from server.settings import Settings
 from server.signalling.ports import PublicationFactory
 

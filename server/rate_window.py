@@ -1,4 +1,4 @@
-"""Amounts per time over a sliding window: bit rates and frame rates. Pure, takes the time."""
+"""Amounts per time over a sliding window: bit rates and frame rates. Pure: takes the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 
 class RateWindow:
-    """What was added within the last `span`, per unit of time: seconds or milliseconds, as the caller counts.
+    """What was added within the last `span`, per second; times are seconds.
 
     Until a whole `span` has passed since the first entry, the time since then counts, but no less than `least`.
     """
@@ -24,7 +24,7 @@ class RateWindow:
         self._entries.append((now, amount))
 
     def rate(self, now: float) -> float:
-        """Amount per unit of time at `now`; 0 when nothing came within the window."""
+        """Amount per second at `now`; 0 when nothing came within the window."""
         while self._entries and self._entries[0][0] <= now - self._span:
             self._entries.popleft()
         if self._first is None:

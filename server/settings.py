@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from model.codec.source_image import MAX_SOURCE_BYTES, MAX_SOURCE_PIXELS
 from server.errors import SettingsError
 
 MINIMUM_SECRET_BYTES = 32
@@ -60,8 +61,10 @@ class Settings(BaseSettings):
         default=50.0, gt=0, description="WebSocket messages of one client, sustained."
     )
     max_sources: int = Field(default=4, ge=1, le=256, description="Source images that one participant may hold.")
-    source_max_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Body of a source image upload.")
-    source_max_pixels: int = Field(default=16_000_000, ge=65_536, description="Width times height of a source image.")
+    source_max_bytes: int = Field(default=MAX_SOURCE_BYTES, ge=1024, description="Body of a source image upload.")
+    source_max_pixels: int = Field(
+        default=MAX_SOURCE_PIXELS, ge=65_536, description="Width times height of a source image."
+    )
     source_cache_mb: int = Field(default=512, ge=1, description="Memory of the cache of enrolled source images, MiB.")
 
     # Times, seconds

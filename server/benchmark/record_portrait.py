@@ -34,7 +34,7 @@ from model.registration.tracker import track
 from model.source.expression import eye_openness, mouth_opening
 from model.talking_head import TalkingHead
 from server.benchmark.speech import speak
-from server.sender.media.extraction import ModelExtractor
+from server.sender.media.extractor import ModelExtractor
 from server.sender.media.inputs import PORTRAIT, open_file
 from server.sender.media.sound import PACKET_SAMPLES, RATE, OpusWriter
 

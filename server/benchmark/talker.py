@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import sys
 import time
-from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
 import av
-import msgpack
 import numpy as np
 import torch
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
@@ -24,8 +22,9 @@ from model.registration.tracker import MotionTracker
 from server.benchmark.latency import load_model
 from server.benchmark.peer_lines import lines, offer, tell
 from server.benchmark.portrait import moving_frame
-from server.sender.media.extraction import LookRhythm, ModelExtractor
-from server.wire.control import serialize_ping
+from server.sender.media.alignment_rhythm import AlignmentRhythm
+from server.sender.media.extractor import ModelExtractor
+from server.wire.control import Ping, Pong, SenderStages, parse_control, send_control
 
 FPS = 25
 _AUDIO_RATE, _AUDIO_SAMPLES = 48_000, 960
@@ -56,7 +55,7 @@ class ToneTrack(MediaStreamTrack):
 
 
 async def talker(engine: Engine) -> None:
-    """Publishes the moving portrait as motion, extracted and followed frame by frame as a sender does, and a tone."""
+    """Publishes the moving portrait as motion, extracted and aligned as a sender does, and a tone."""
     torch.set_num_threads(1)  # what the laptop of a sender gives
     model, _ = load_model("cpu", engine, 1)
     frames = [moving_frame(i / FPS) for i in range(4 * FPS)]
@@ -64,8 +63,7 @@ async def talker(engine: Engine) -> None:
     first = extractor.extract(frames[0])  # compiles
     following = MotionTracker(extractor.layout)
     following.follow(GreyPyramid(thumbnail(frames[0])), first)
-    source = following.reference(GreyPyramid(thumbnail(frames[0])), first)
-    source = replace(source, aligner=extractor.enrol(frames[0]).aligner(source.picture))
+    source = extractor.enrol(frames[0], following.reference(GreyPyramid(thumbnail(frames[0])), first)).reference
 
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -76,17 +74,16 @@ async def talker(engine: Engine) -> None:
     motion.on("message", encoder.on_acknowledgement)
 
     def answer(data: bytes) -> None:
-        fields = msgpack.unpackb(data)
-        if fields["t"] == "ping":
-            pong = {"t": "pong", "n": fields["n"], "ms": fields["ms"], "peer_ms": 1000 * time.monotonic()}
-            control.send(msgpack.packb(pong))
+        message = parse_control(data)
+        if isinstance(message, Ping):
+            send_control(control, Pong(message.n, message.ms, 1000 * time.monotonic()))
 
     control.on("message", answer)
     await offer(peer, reader)
     loop = asyncio.get_running_loop()
     end = loop.create_task(reader.read())
     start, number, extracting, encoding = time.monotonic(), 0, 0.0, 0.0
-    rhythm = LookRhythm()
+    rhythm = AlignmentRhythm()
     while not end.done():
         number += 1
         await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))
@@ -100,14 +97,14 @@ async def talker(engine: Engine) -> None:
         encoding += time.monotonic() - extracted
         if motion.readyState == "open" and message is not None:
             motion.send(message)
-        if rhythm.due(1000 * captured):  # as a sender does: once the frame is on its way
+        if rhythm.due(captured):  # as a sender does: once the frame is on its way
             began = time.monotonic()
             await loop.run_in_executor(None, following.follow, GreyPyramid(thumbnail(frame)), moved, source)
-            rhythm.took(1000 * captured, 1000 * (time.monotonic() - began))
-        if number % FPS == 0 and control.readyState == "open":
-            stages = {"extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
-            control.send(msgpack.packb({"t": "stages", "capture": 0.0, **stages}))
-            control.send(serialize_ping(number, 1000 * time.monotonic()))
+            rhythm.took(captured, time.monotonic() - began)
+        if number % FPS == 0:
+            stages = {"capture": 0.0, "extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
+            send_control(control, SenderStages(stages))
+            send_control(control, Ping(number, 1000 * time.monotonic()))
             extracting = encoding = 0.0
     await peer.close()
 

@@ -12,22 +12,18 @@ from model.errors import BitstreamError
 from server.rate_limit import RateLimit
 from server.receiver.clock_sync import ClockSync
 from server.wire.control import (
+    NeedSource,
     Ping,
     Pong,
+    ReceiverStatistics,
     SenderStages,
     SenderState,
     SourceAnnouncement,
     parse_control,
-    serialize_need_source,
-    serialize_ping,
-    serialize_pong,
-    serialize_statistics,
+    send_control,
 )
 
 _log = logging.getLogger(__name__)
-
-_MAX_BUFFERED = 16_384
-"""Bytes that may wait on the channel; beyond it the peer does not read and gets no more."""
 
 
 class ControlSession:
@@ -73,15 +69,15 @@ class ControlSession:
         if self._channel is None or self._heard is None:
             return
         self._pings += 1
-        self._send(serialize_ping(self._pings, 1000 * now))
+        send_control(self._channel, Ping(self._pings, 1000 * now))
         heard = self._heard if last_motion is None else max(self._heard, last_motion)
         if now - heard >= self._gone_after and not self._is_gone:
             self._is_gone = True
             self._gone()
 
-    def report(self, statistics: dict[str, Any]) -> None:
-        """Send the receiver's figures, for the sender's status line."""
-        self._send(serialize_statistics(statistics))
+    def report(self, statistics: ReceiverStatistics) -> None:
+        """Send the receiver's figures to the sender."""
+        send_control(self._channel, statistics)
 
     def captured_at(self, capture_ms: int, now: float) -> float | None:
         """A capture time of the sender's clock, milliseconds, in seconds of the receiver's clock.
@@ -104,21 +100,16 @@ class ControlSession:
             return
         self._heard = now
         match message:
-            case Ping():
-                self._send(serialize_pong(message, 1000 * self._clock()))
-            case Pong(ms=sent, peer_ms=peer):
-                self.sync.add(sent, 1000 * now, peer)
+            case Ping(n, sent_ms):
+                send_control(self._channel, Pong(n, sent_ms, 1000 * self._clock()))
+            case Pong(ms=sent_ms, peer_ms=peer_ms):
+                self.sync.add(sent_ms, 1000 * now, peer_ms)
             case SourceAnnouncement(index=index, sha256=sha256):
                 if not self._announced(index, sha256):
-                    self._send(serialize_need_source(sha256))
+                    send_control(self._channel, NeedSource(sha256))
             case SenderState(paused=paused):
                 self.paused = paused
             case SenderStages(milliseconds=milliseconds):
                 self.sender_stages = {name: value / 1000 for name, value in milliseconds.items()}
-            case None:
-                pass  # of a later version
-
-    def _send(self, data: bytes) -> None:
-        channel = self._channel
-        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < _MAX_BUFFERED:
-            channel.send(data)
+            case _:
+                pass  # of a later version, or what only a receiver says

@@ -31,6 +31,7 @@ from server.receiver.rendered_view import FRONT, ViewKey, quantise_view
 from server.receiver.source_cache import SourceCache
 from server.receiver.source_slots import SourceSlots
 from server.receiver.subscription import Subscription
+from server.wire.control import ReceiverStatistics
 
 _log = logging.getLogger(__name__)
 
@@ -252,7 +253,8 @@ class Publication:
         self._update_state()
         if self.kind == "motion":
             figures = self.statistics()
-            self._control.report({name: figures[name] for name in ("fps", "state", "loss_percent", "viewers")})
+            names = ("fps", "state", "loss_percent", "viewers")
+            self._control.report(ReceiverStatistics(**{name: figures[name] for name in names}))
 
     def _update_state(self) -> None:
         state: State = "waiting"

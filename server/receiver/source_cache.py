@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from model.codec.source_image import SourceLimits
 from model.errors import VisavisError
 from server.receiver.render_engine import RenderEngine
-from server.receiver.source_image import Crop, FindCrop, SourceLimits, decode_source
+from server.receiver.source_image import Crop, FindCrop, crop_source
 
 if TYPE_CHECKING:
     from model.talking_head import SourceState
@@ -83,7 +84,7 @@ class SourceCache:
     async def add(self, image: bytes) -> str:
         """Decode, check and enrol an image unless it is cached; acquired for the caller. Returns its SHA-256 in hex.
 
-        Raises InputError (with the HTTP status of what is wrong), FaceError, SourceCacheFullError, EngineError.
+        Raises SourceTooLargeError, SourceFormatError, InputError, FaceError, SourceCacheFullError, EngineError.
         """
         sha256 = hashlib.sha256(image).hexdigest()
         if self.acquire(sha256) is not None:
@@ -136,7 +137,7 @@ class SourceCache:
         loop = asyncio.get_running_loop()
         settings = self._settings
         picture = await loop.run_in_executor(
-            self._pool, decode_source, image, self._engine.size, settings.limits, self._find_crop
+            self._pool, crop_source, image, self._engine.size, settings.limits, self._find_crop
         )
         return await self._engine.enrol(picture)
 

@@ -6,7 +6,8 @@ import re
 
 from aiohttp import web
 
-from model.errors import FaceError, InputError
+from model.codec.source_image import CONTENT_TYPES, content_type
+from model.errors import BitstreamError, FaceError, InputError
 from server.errors import (
     ForbiddenError,
     ProtocolError,
@@ -16,8 +17,6 @@ from server.errors import (
 )
 from server.routes.parts import bearer_claims, parts_of
 from server.signalling.protocol import parse_room
-
-CONTENT_TYPES = ("image/avif", "image/webp", "image/jpeg")
 
 
 async def put_source(request: web.Request) -> web.Response:
@@ -43,13 +42,11 @@ async def put_source(request: web.Request) -> web.Response:
         begin = parts.clock()
         try:
             sha256 = await conference.add_source(participant.id, index, image)
-        except FaceError:
+        except (FaceError, BitstreamError):
             parts.metrics.source_refused()
             raise
         except InputError as error:
             parts.metrics.source_refused()
-            if error.http_status != InputError.http_status:
-                raise  # it knows better what is wrong than 400
             raise UnusableImageError(str(error)) from None
         parts.metrics.source_enrolled(parts.clock() - begin)
     return web.json_response({"sha256": sha256, "index": index}, status=201, headers={"Cache-Control": "no-store"})
@@ -63,8 +60,8 @@ def _index(text: str, bound: int) -> int:
 
 async def _body(request: web.Request, bound: int) -> bytes:
     """The image's bytes; refused by its announced type and size before it is read, and by its real ones after."""
-    if request.content_type not in CONTENT_TYPES:
-        raise UnsupportedMediaError(f"a source image is {', '.join(CONTENT_TYPES)}")
+    if request.content_type not in CONTENT_TYPES.values():
+        raise UnsupportedMediaError(f"a source image is {', '.join(CONTENT_TYPES.values())}")
     if (request.content_length or 0) > bound:
         raise TooLargeError(f"a source image is at most {bound} bytes")
     body = bytearray()
@@ -73,20 +70,9 @@ async def _body(request: web.Request, bound: int) -> bytes:
         if len(body) > bound:
             raise TooLargeError(f"a source image is at most {bound} bytes")
     image = bytes(body)
-    if sniff(image) is None:
-        raise UnsupportedMediaError("the body is no AVIF, WebP or JPEG image")
+    if content_type(image) != request.content_type:
+        raise UnsupportedMediaError(f"the body is not {request.content_type}")
     return image
-
-
-def sniff(image: bytes) -> str | None:
-    """Content type by the file's first bytes; None when it is none of `CONTENT_TYPES`."""
-    if image[:3] == b"\xff\xd8\xff":
-        return "image/jpeg"
-    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
-        return "image/webp"
-    if image[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1"):
-        return "image/avif"
-    return None
 
 
 ROUTES = [web.put("/rooms/{room}/participants/{id}/source", put_source)]

@@ -23,7 +23,8 @@ from model.talking_head import TalkingHead
 from server.sender.connection.access import Access
 from server.sender.connection.signalling import server_address
 from server.sender.daemon import Daemon, Destination
-from server.sender.media.extraction import PATIENCE_SECONDS, Avatar, ModelExtractor
+from server.sender.media.extraction import PATIENCE_SECONDS
+from server.sender.media.extractor import Avatar, ModelExtractor
 from server.sender.media.feed import Feed, FeedListener, LiveFeed
 from server.sender.media.inputs import Source, parse_source
 from server.sender.media.recording import RecordingFeed, read_recording
@@ -98,7 +99,7 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
         Access(choices.server, choices.room, choices.token, settings),
         _feed_factory(choices, model, avatar, fps),
         lambda: MotionEncoder(model.statistics, choices.rate),
-        clock=monotonic_ms,
+        clock=time.monotonic,
         status_line=line,
     )
 
@@ -111,11 +112,6 @@ def _load_model(choices: Choices, settings: Settings) -> TalkingHead:
     return TalkingHead.load(settings.weights, engine=engine, threads=1)
 
 
-def monotonic_ms() -> float:
-    """The clock of the whole daemon."""
-    return time.monotonic() * 1000.0
-
-
 def _feed_factory(
     choices: Choices, model: TalkingHead, picture: NDArray[np.uint8] | None, fps: float
 ) -> Callable[[FeedListener], Feed]:
@@ -123,7 +119,7 @@ def _feed_factory(
     if source.kind == "recording":
         recording = read_recording(Path(source.place), model.statistics, model.weights_hash)
         return lambda listener: RecordingFeed(
-            recording, listener, fps=fps, clock=monotonic_ms, sound=choices.sound, sleep=asyncio.sleep
+            recording, listener, fps=fps, clock=time.monotonic, sound=choices.sound, sleep=asyncio.sleep
         )
     extractor = ModelExtractor(model)
     # Once before the first frame: what is compiled or loaded on first use must not look like a slow camera.
@@ -138,7 +134,7 @@ def _feed_factory(
         extractor=extractor,
         tracker=HeadTracker(finder, patience=PATIENCE_SECONDS),
         fps=fps,
-        clock=monotonic_ms,
+        clock=time.monotonic,
         sound=choices.sound,
         loop=choices.loop,
         avatar=avatar,

@@ -162,7 +162,7 @@ class Daemon:
             self._why = str(error)
         if self._stop.is_set():
             return
-        delay = self.reconnect.lost(self._clock() / 1000.0)
+        delay = self.reconnect.lost(self._clock())
         logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
         await self._pause(delay)
 
@@ -175,7 +175,7 @@ class Daemon:
             if not opening.done():
                 return
             opening.result()
-            self.reconnect.connected(self._clock() / 1000.0)
+            self.reconnect.connected(self._clock())
             self._live.set()
             self._why = None
             if self._problem is not None:
@@ -238,11 +238,11 @@ class Daemon:
         return Status(
             state="paused" if self._problem else "live",
             problem=self._problem,
-            fps=1000 * publisher.pace.rate(now),
-            motion_kbps=8 * publisher.payload.rate(now),  # bytes a millisecond
-            wire_kbps=8 * publisher.wire.rate(now),
+            fps=publisher.pace.rate(now),
+            motion_kbps=8 * publisher.payload.rate(now) / 1000,
+            wire_kbps=8 * publisher.wire.rate(now) / 1000,
             sound_kbps=session.sound_kbps,
-            round_trip_ms=session.round_trip_ms,
+            round_trip_ms=None if session.round_trip is None else 1000 * session.round_trip,
             dropped=dropped + publisher.dropped,
             sources=sources,
             reconnects=reconnects,

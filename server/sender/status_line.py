@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 logger = logging.getLogger(__name__)
 
-LOG_EVERY_MS = 10_000.0
-"""Without a terminal: a line that often, and one whenever the state changes."""
+LOG_EVERY = 10.0
+"""Seconds. Without a terminal: a line that often, and one whenever the state changes."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def status_json(status: Status) -> str:
 
 
 class StatusLine:
-    """Shows statuses on `screen`; `show` is told the time in ms."""
+    """Shows statuses on `screen`; `show` takes the time in seconds."""
 
     def __init__(
         self, screen: Screen, form: Literal["human", "json"], log: Callable[[str], None] = logger.info
@@ -74,7 +74,7 @@ class StatusLine:
         """Whether one line is drawn over and over."""
         return self._live
 
-    def show(self, status: Status, now_ms: float) -> None:
+    def show(self, status: Status, now: float) -> None:
         """Show the present status."""
         if self._json:
             self._screen.write(status_json(status) + "\n")
@@ -85,8 +85,8 @@ class StatusLine:
             self._screen.write("\r" + text.ljust(self._width))
             self._screen.flush()
             self._width = len(text)
-        elif self._logged is None or self._logged[1] != status.state or now_ms - self._logged[0] >= LOG_EVERY_MS:
-            self._logged = (now_ms, status.state)
+        elif self._logged is None or self._logged[1] != status.state or now - self._logged[0] >= LOG_EVERY:
+            self._logged = (now, status.state)
             self._log(text)
 
     def clear(self) -> None:

@@ -1,14 +1,16 @@
-"""Messages of the data channel `control`: msgpack maps with a type `t`, checked field by field (docs/protocol.md).
+"""Messages of the data channel `control`, in both directions: msgpack maps with a type `t` (docs/protocol.md).
 
-Times are milliseconds of the speaker's own monotonic clock.
+Every message is checked field by field as it is parsed, and all are serialised here. Their times are milliseconds of
+the speaker's own monotonic clock; inside, both sides count in seconds.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgpack
 
@@ -17,11 +19,17 @@ from model.errors import BitstreamError
 MAX_BYTES = 4096
 """Longest message that is looked at."""
 
+MAX_BUFFERED = 16_384
+"""Bytes that may wait on the channel; beyond it the peer does not read and gets no more."""
+
 SENDER_STAGES = ("capture", "extract", "encode", "audio")
 """Stages whose times the sender reports: camera to frame, frame to motion, motion to message, sound to packet."""
 
+_MAX_INTEGER = 2**63 - 1
+_MAX_MILLISECONDS = 2.0**53
+"""A double holds a millisecond exactly up to here; beyond that no clock is meant."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PACKER_OPTIONS: dict[str, Any] = {"use_bin_type": True}
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Pong:
 
 @dataclass(frozen=True)
 class SourceAnnouncement:
-    """Frames with this source index are driven from the image of this hash."""
+    """From the sender: frames with this source index are driven from the image of this hash."""
 
     index: int
     sha256: str
@@ -51,25 +59,80 @@ class SourceAnnouncement:
 
 @dataclass(frozen=True)
 class SenderState:
-    """Whether the sender has paused because no face is seen."""
+    """From the sender: whether it has paused because no face is seen."""
 
     paused: bool
 
 
 @dataclass(frozen=True)
 class SenderStages:
-    """Median milliseconds of the sender's stages."""
+    """From the sender: median milliseconds by name, of `SENDER_STAGES` those that it has."""
 
-    milliseconds: dict[str, float]
-
-
-ControlMessage: TypeAlias = Ping | Pong | SourceAnnouncement | SenderState | SenderStages
+    milliseconds: Mapping[str, float]
 
 
-def parse_control(data: bytes) -> ControlMessage | None:
-    """A message of the sender; None for a type of a later version.
+@dataclass(frozen=True)
+class NeedSource:
+    """From the receiver: asks for the upload of a source image that it does not hold."""
 
-    Raises BitstreamError for anything too long, no map, or with a field missing, of the wrong type or out of range.
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ReceiverStatistics:
+    """From the receiver, every second: what it measured of the sender's stream."""
+
+    fps: float  # pictures rendered a second
+    state: str
+    loss_percent: float
+    viewers: int
+
+
+ControlMessage: TypeAlias = (
+    Ping | Pong | SourceAnnouncement | SenderState | SenderStages | NeedSource | ReceiverStatistics
+)
+
+
+class ControlChannel(Protocol):
+    """What is used of an RTCDataChannel."""
+
+    @property
+    def readyState(self) -> str: ...  # noqa: N802 (WebRTC's name)
+    @property
+    def bufferedAmount(self) -> int: ...  # noqa: N802
+    def send(self, data: bytes) -> None: ...
+
+
+def send_control(channel: ControlChannel | None, message: ControlMessage) -> None:
+    """Send a message; nothing while the channel is not open, and never more than `MAX_BUFFERED` when it is stuck."""
+    if channel is not None and channel.readyState == "open" and channel.bufferedAmount < MAX_BUFFERED:
+        channel.send(serialize_control(message))
+
+
+def serialize_control(message: ControlMessage) -> bytes:
+    """The bytes of a message."""
+    match message:
+        case Ping(n, ms):
+            fields: dict[str, Any] = {"t": "ping", "n": n, "ms": ms}
+        case Pong(n, ms, peer_ms):
+            fields = {"t": "pong", "n": n, "ms": ms, "peer_ms": peer_ms}
+        case SourceAnnouncement(index, sha256):
+            fields = {"t": "source", "index": index, "sha256": sha256}
+        case SenderState(paused):
+            fields = {"t": "state", "paused": paused}
+        case SenderStages(milliseconds):
+            fields = {"t": "stages", **{name: milliseconds[name] for name in SENDER_STAGES if name in milliseconds}}
+        case NeedSource(sha256):
+            fields = {"t": "need_source", "sha256": sha256}
+        case ReceiverStatistics():
+            fields = {"t": "statistics", **vars(message)}
+    return bytes(msgpack.packb(fields, use_bin_type=True))
+
+
+def parse_control(data: object) -> ControlMessage | None:
+    """A message of the other side; None for a type of a later version.
+
+    Raises BitstreamError for text, anything too long, no map, or a field missing, of the wrong type or out of range.
     """
     if not isinstance(data, bytes):
         raise BitstreamError("control messages are binary")
@@ -81,65 +144,74 @@ def parse_control(data: bytes) -> ControlMessage | None:
         raise BitstreamError(f"a control message must be msgpack ({error})") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("t"), str):
         raise BitstreamError("a control message must be a map with a type t")
-    kind = fields["t"]
-    if kind == "ping":
-        return Ping(_integer(fields, "n"), _milliseconds(fields, "ms"))
-    if kind == "pong":
-        return Pong(_integer(fields, "n"), _milliseconds(fields, "ms"), _milliseconds(fields, "peer_ms"))
-    if kind == "source":
-        sha256 = fields.get("sha256")
-        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-            raise BitstreamError("source: sha256 must be 64 hexadecimal digits")
-        return SourceAnnouncement(_integer(fields, "index", 255), sha256)
-    if kind == "state":
-        paused = fields.get("paused")
-        if not isinstance(paused, bool):
-            raise BitstreamError("state: paused must be a truth value")
-        return SenderState(paused)
-    if kind == "stages":
-        return SenderStages({name: _milliseconds(fields, name) for name in SENDER_STAGES if name in fields})
-    return None
+    parser = _PARSERS.get(fields["t"])
+    return None if parser is None else parser(fields)
 
 
-def serialize_ping(n: int, ms: float) -> bytes:
-    """The bytes of a ping."""
-    return _pack({"t": "ping", "n": n, "ms": ms})
+def _stages(fields: dict[str, Any]) -> SenderStages:
+    return SenderStages({name: _milliseconds(fields, name) for name in SENDER_STAGES if name in fields})
 
 
-def serialize_pong(ping: Ping, now_ms: float) -> bytes:
-    """The answer to a ping."""
-    return _pack({"t": "pong", "n": ping.n, "ms": ping.ms, "peer_ms": now_ms})
+def _statistics(fields: dict[str, Any]) -> ReceiverStatistics:
+    return ReceiverStatistics(
+        _number(fields, "fps"), _text(fields, "state"), _number(fields, "loss_percent"), _integer(fields, "viewers")
+    )
 
 
-def serialize_need_source(sha256: str) -> bytes:
-    """Asks the sender to upload a source image that the receiver does not hold."""
-    return _pack({"t": "need_source", "sha256": sha256})
+_PARSERS: dict[str, Callable[[dict[str, Any]], ControlMessage]] = {
+    "ping": lambda fields: Ping(_integer(fields, "n"), _milliseconds(fields, "ms")),
+    "pong": lambda fields: Pong(_integer(fields, "n"), _milliseconds(fields, "ms"), _milliseconds(fields, "peer_ms")),
+    "source": lambda fields: SourceAnnouncement(_integer(fields, "index", 255), _sha256(fields)),
+    "state": lambda fields: SenderState(_truth(fields, "paused")),
+    "stages": _stages,
+    "need_source": lambda fields: NeedSource(_sha256(fields)),
+    "statistics": _statistics,
+}
 
 
-def serialize_statistics(statistics: dict[str, Any]) -> bytes:
-    """What the receiver measured, for the sender's status line."""
-    return _pack({"t": "statistics", **statistics})
-
-
-def _pack(fields: dict[str, Any]) -> bytes:
-    return bytes(msgpack.packb(fields, **_PACKER_OPTIONS))
-
-
-def _integer(fields: dict[str, Any], name: str, maximum: int = 2**63 - 1) -> int:
+def _integer(fields: dict[str, Any], name: str, maximum: int = _MAX_INTEGER) -> int:
     value = fields.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= maximum:
-        raise BitstreamError(f"{fields['t']}: {name} must be an integer from 0 to {maximum}")
+        raise _wrong(fields, name, f"an integer from 0 to {maximum}")
     return value
 
 
-def _milliseconds(fields: dict[str, Any], name: str) -> float:
+def _number(fields: dict[str, Any], name: str, maximum: float = math.inf) -> float:
     value = fields.get(name)
-    # A double holds a millisecond exactly up to 2**53; beyond that no clock is meant.
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
         or not math.isfinite(value)
-        or not 0 <= value <= 2**53
+        or not 0 <= value <= maximum
     ):
-        raise BitstreamError(f"{fields['t']}: {name} must be milliseconds")
+        raise _wrong(fields, name, "a finite number within its bounds")
     return float(value)
+
+
+def _milliseconds(fields: dict[str, Any], name: str) -> float:
+    return _number(fields, name, _MAX_MILLISECONDS)
+
+
+def _truth(fields: dict[str, Any], name: str) -> bool:
+    value = fields.get(name)
+    if not isinstance(value, bool):
+        raise _wrong(fields, name, "a truth value")
+    return value
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise _wrong(fields, name, "a text")
+    return value
+
+
+def _sha256(fields: dict[str, Any]) -> str:
+    value = fields.get("sha256")
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise _wrong(fields, "sha256", "64 hexadecimal digits in lower case")
+    return value
+
+
+def _wrong(fields: dict[str, Any], name: str, wanted: str) -> BitstreamError:
+    return BitstreamError(f"{fields['t']}: {name} must be {wanted}")

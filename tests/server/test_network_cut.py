@@ -7,7 +7,6 @@ time, because the liveness of both sides is; what follows is polled for, and not
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,7 +37,7 @@ LINE: ContextVar[Line | None] = ContextVar("LINE", default=None)
 
 
 def milliseconds() -> int:
-    """The sender's clock."""
+    """The sender's clock, as its messages have it."""
     return int(1000 * time.monotonic())
 
 
@@ -102,15 +101,14 @@ class Talker:
 
     def __init__(self, call: Call, line: Line, server: str) -> None:
         self.line = line
-        image = jpeg()
-        self.source = SourceImage(0, image, hashlib.sha256(image).hexdigest(), "image/jpeg")
+        self.source = SourceImage(0, jpeg())
         access = Access(server, "lobby", call.token(identity="daemon"), load_settings())
         self.daemon = Daemon(
             Destination(server, "lobby", "Ada"),
             access,
             FakeFeed,
             lambda: MotionEncoder(STATISTICS, Rate()),
-            clock=lambda: 1000.0 * time.monotonic(),
+            clock=time.monotonic,
             chance=lambda: 0.0,
         )
 
@@ -123,7 +121,7 @@ class Talker:
             while not running.done():
                 vector = np.zeros(STATISTICS.size, np.float32)
                 vector[0], vector[3] = 5.0 * np.sin(time.monotonic()), 1.0
-                self.daemon.on_motion(MotionSample(vector, 1000.0 * time.monotonic()), StageTimes(1.0, 1.0))
+                self.daemon.on_motion(MotionSample(vector, time.monotonic()), StageTimes(0.001, 0.001))
                 await asyncio.sleep(0.04)
             await running
         finally:

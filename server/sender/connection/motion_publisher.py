@@ -15,7 +15,8 @@ from server.sender.media.samples import MotionSample
 
 logger = logging.getLogger(__name__)
 
-RATE_WINDOW_MS, LEAST_WINDOW_MS = 2000.0, 500.0
+RATE_WINDOW, LEAST_WINDOW = 2.0, 0.5
+"""Seconds over which rates are taken."""
 
 STILL_BUFFERED = 0
 """Bytes that the channel may hold when a frame is encoded. More, and the frame waits: what is encoded goes out now."""
@@ -54,14 +55,14 @@ class MotionPublisher:
         self.dropped = 0
         self.malformed = 0
         """Messages from the receiver that were no acknowledgement."""
-        self.payload = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        self.payload = RateWindow(RATE_WINDOW, LEAST_WINDOW)
         """Bytes."""
-        self.wire = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        self.wire = RateWindow(RATE_WINDOW, LEAST_WINDOW)
         """With the headers of each message; what comes back (SACKs, acknowledgements) is not in it."""
-        self.pace = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        self.pace = RateWindow(RATE_WINDOW, LEAST_WINDOW)
         """Frames."""
 
-    def publish(self, sample: MotionSample, now_ms: float) -> None:
+    def publish(self, sample: MotionSample, now: float) -> None:
         """Send a frame now, or keep it while the channel is behind."""
         if self._channel.readyState != "open":
             self.dropped += 1
@@ -71,19 +72,19 @@ class MotionPublisher:
         else:
             self.dropped += self._waiting is not None
             self._waiting = None
-            self._send(sample, now_ms)
+            self._send(sample, now)
 
-    def drained(self, now_ms: float) -> None:
+    def drained(self, now: float) -> None:
         """The channel's buffer ran empty: what waited goes out."""
         sample, self._waiting = self._waiting, None
         if sample is not None:
-            self.publish(sample, now_ms)
+            self.publish(sample, now)
 
-    def pause(self, now_ms: float) -> None:
+    def pause(self, now: float) -> None:
         """No frames for a while: send what the encoder still bundles."""
         self._waiting = None
         if self._channel.readyState == "open":
-            self._transmit(self._encoder.flush(), now_ms)
+            self._transmit(self._encoder.flush(), now)
 
     def receive(self, message: bytes | str) -> None:
         """A message came down the motion channel: an acknowledgement, or nothing we know."""
@@ -95,15 +96,15 @@ class MotionPublisher:
             self.malformed += 1
             logger.debug("motion channel: %s", error)
 
-    def _send(self, sample: MotionSample, now_ms: float) -> None:
+    def _send(self, sample: MotionSample, now: float) -> None:
         self.frames += 1
-        self.pace.add(1, now_ms)
-        capture_ms = int(sample.capture_ms) & 0xFFFFFFFF  # uint32 on the wire, wraps after 49 days
-        self._transmit(self._encoder.encode(sample.vector, capture_ms, sample.source), now_ms)
+        self.pace.add(1, now)
+        capture_ms = int(1000 * sample.captured) & 0xFFFFFFFF  # uint32 on the wire, wraps after 49 days
+        self._transmit(self._encoder.encode(sample.vector, capture_ms, sample.source), now)
 
-    def _transmit(self, message: bytes | None, now_ms: float) -> None:
+    def _transmit(self, message: bytes | None, now: float) -> None:
         if message is None:
             return
         self._channel.send(message)
-        self.payload.add(len(message), now_ms)
-        self.wire.add(len(message) + HEADER_BYTES, now_ms)
+        self.payload.add(len(message), now)
+        self.wire.add(len(message) + HEADER_BYTES, now)

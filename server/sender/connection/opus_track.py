@@ -10,7 +10,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av.stream import Stream
 
 from server.rate_window import RateWindow
-from server.sender.connection.motion_publisher import LEAST_WINDOW_MS, RATE_WINDOW_MS
+from server.sender.connection.motion_publisher import LEAST_WINDOW, RATE_WINDOW
 from server.sender.media.reader import Clock
 from server.sender.media.sound import PACKET_SAMPLES, TIME_BASE, SoundQueue
 
@@ -24,7 +24,7 @@ class OpusTrack(MediaStreamTrack):
         super().__init__()
         self._queue = queue
         self._clock = clock
-        self.payload = RateWindow(RATE_WINDOW_MS, LEAST_WINDOW_MS)
+        self.payload = RateWindow(RATE_WINDOW, LEAST_WINDOW)
         """Bytes."""
         self._first: int | None = None
         queue.clear()

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import msgpack
 from aiohttp import WSCloseCode
 from aiortc import (
     RTCConfiguration,
@@ -22,15 +21,26 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from model.errors import VisavisError
+from model.errors import BitstreamError, VisavisError
 from server.media.aiortc_private import close_peer
-from server.sender.connection.heartbeat import PING_EVERY_MS, Heartbeat
+from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
 from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.sound import PACKET_MS, SoundQueue
+from server.sender.media.sound import PACKET_SECONDS, SoundQueue
+from server.wire.control import (
+    NeedSource,
+    Ping,
+    Pong,
+    ReceiverStatistics,
+    SenderStages,
+    SenderState,
+    SourceAnnouncement,
+    parse_control,
+    send_control,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +49,12 @@ CONNECT_SECONDS = 15.0
 
 UPLOAD_SECONDS = 20.0
 
-MAX_CONTROL_MESSAGE = 16_384
-
 PICTURE_REFUSED = frozenset({"unusable_image", "no_face", "several_faces", "face", "input"})
 """Codes of a source image that the receiver cannot use; another picture may do."""
 
-SOUND_AGE_MS = PACKET_MS + 6.5
-"""How old the first sample of an Opus packet is when it leaves: the packet's length and the encoder's look-ahead
-(6.5 ms, RFC 6716 section 2)."""
+SOUND_AGE = PACKET_SECONDS + 0.0065
+"""Seconds: the age of the first sample of an Opus packet when it leaves, the packet's length and the encoder's
+look-ahead (6.5 ms, RFC 6716 section 2)."""
 
 BROKEN_OFF = 4000
 """Close code (RFC 6455, section 7.4.2: private use) of a sender that means to come back; an orderly one would leave."""
@@ -98,7 +106,7 @@ class Session:
         self._pinger: asyncio.Task[None] | None = None
         self._uploads: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(clock())
-        self._stages: dict[str, float] = {}
+        self._stages_ms: dict[str, float] = {}
         self._joined = False
         self._placing = 0  # uploads under way
         self.publisher: MotionPublisher | None = None
@@ -106,18 +114,18 @@ class Session:
         """Result: why the connection is over."""
         self.refused: RefusedError | None = None
         """Set when the server refused us: not a picture, but the sender."""
-        self.receiver: dict[str, Any] = {}
-        """The receiver's latest statistics of this stream."""
+        self.statistics: ReceiverStatistics | None = None
+        """The receiver's latest, of this stream."""
 
     @property
-    def round_trip_ms(self) -> float | None:
-        """Of the latest ping on the control channel."""
-        return self._heartbeat.round_trip_ms
+    def round_trip(self) -> float | None:
+        """Seconds, of the latest ping on the control channel."""
+        return self._heartbeat.round_trip
 
     @property
     def sound_kbps(self) -> float:
         """Opus payload sent."""
-        return 8 * self._track.payload.rate(self._clock()) if self._track is not None else 0.0
+        return 8 * self._track.payload.rate(self._clock()) / 1000 if self._track is not None else 0.0
 
     async def open(self) -> None:
         """Join, connect, and put every known source in place. Raises ConnectionLostError or RefusedError."""
@@ -186,19 +194,19 @@ class Session:
             return
         begin = self._clock()
         self.publisher.publish(sample, begin)
-        self._stages = {
-            "capture": stages.capture,
-            "extract": stages.extract,
-            "encode": self._clock() - begin,
+        self._stages_ms = {
+            "capture": 1000 * stages.capture,
+            "extract": 1000 * stages.extract,
+            "encode": 1000 * (self._clock() - begin),
         }
         if self._sound is not None:
-            self._stages["audio"] = SOUND_AGE_MS
+            self._stages_ms["audio"] = 1000 * SOUND_AGE
 
     def pause(self, paused: bool) -> None:
         """Tell the receiver that no frames come for a while, or that they do again."""
         if paused and self.publisher is not None:
             self.publisher.pause(self._clock())
-        self._say({"t": "state", "paused": paused})
+        send_control(self._control, SenderState(paused))
 
     def offer_source(self, source: SourceImage) -> None:
         """Bring a further source to the receiver in the background; `on_source` tells when it is there, or refused.
@@ -235,7 +243,7 @@ class Session:
             return
         finally:
             self._placing -= 1
-        self._say({"t": "source", "index": source.index, "sha256": source.sha256})
+        send_control(self._control, SourceAnnouncement(source.index, source.sha256))
         self._on_source(source.index, None)
 
     async def _put(self, source: SourceImage, attach: bool) -> bool:
@@ -272,36 +280,30 @@ class Session:
             elif self._heartbeat.gone(now):
                 self._lose("the receiver is silent")
                 return
-            self._say({"t": "ping", "n": self._heartbeat.ping(now), "ms": now})
-            if self._stages:
-                self._say({"t": "stages", **self._stages})
-            await asyncio.sleep(PING_EVERY_MS / 1000.0)
-
-    def _say(self, message: dict[str, Any]) -> None:
-        """A control message; nothing while the channel is closed, and never much when it is stuck."""
-        control = self._control
-        if control is None or control.readyState != "open" or control.bufferedAmount > MAX_CONTROL_MESSAGE:
-            return
-        control.send(msgpack.packb(message))
+            send_control(self._control, Ping(self._heartbeat.ping(now), 1000 * now))
+            if self._stages_ms:
+                send_control(self._control, SenderStages(self._stages_ms))
+            await asyncio.sleep(PING_EVERY)
 
     def _on_control(self, data: bytes | str) -> None:
         now = self._clock()
         self._heartbeat.heard(now)
         try:
-            if isinstance(data, str) or len(data) > MAX_CONTROL_MESSAGE:
-                raise ValueError("text, or too long")
-            message = msgpack.unpackb(data)
-            kind = message["t"]
-            if kind == "ping":
-                self._say({"t": "pong", "n": message["n"], "ms": message["ms"], "peer_ms": now})
-            elif kind == "pong":
-                self._heartbeat.pong(message["n"], now)
-            elif kind == "need_source":
-                self._needed(str(message["sha256"]))
-            elif kind == "statistics":
-                self.receiver = message
-        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            message = parse_control(data)
+        except BitstreamError as error:
             logger.debug("control channel: %s", error)
+            return
+        match message:
+            case Ping(n, sent_ms):
+                send_control(self._control, Pong(n, sent_ms, 1000 * now))
+            case Pong(n=n):
+                self._heartbeat.pong(n, now)
+            case NeedSource(sha256):
+                self._needed(sha256)
+            case ReceiverStatistics():
+                self.statistics = message
+            case _:
+                pass  # of a later version, or what only a sender says
 
     def _needed(self, sha256: str) -> None:
         """The receiver lost a source (its cache is bounded): upload it again."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.errors import InputError, VisavisError
 from model.media.video import upright
-from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time_ms
+from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +27,10 @@ class CapturedFrame:
     """One frame as the camera saw it."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB, upright
-    capture_ms: float
-    """Sender's monotonic clock."""
-    convert_ms: float = 0.0
-    """Time from capture to this RGB picture."""
+    captured: float
+    """Seconds of the sender's monotonic clock."""
+    conversion: float = 0.0
+    """Seconds from capture to this RGB picture."""
 
 
 class FrameMailbox:
@@ -72,14 +72,14 @@ class FramePacer:
     def __init__(self, fps: float) -> None:
         if fps <= 0:
             raise ValueError("fps must be positive")
-        self._interval = 1000.0 / fps
+        self._interval = 1.0 / fps
         self._next: float | None = None
 
-    def accept(self, capture_ms: float) -> bool:
+    def accept(self, captured: float) -> bool:
         """Whether the frame captured then is one to send."""
-        if self._next is None or capture_ms - self._next > 4 * self._interval:
-            self._next = capture_ms
-        if capture_ms < self._next - self.TOLERANCE * self._interval:
+        if self._next is None or captured - self._next > 4 * self._interval:
+            self._next = captured
+        if captured < self._next - self.TOLERANCE * self._interval:
             return False
         self._next += self._interval
         return True
@@ -131,10 +131,10 @@ class VideoCapture(ContainerReader):
             raise InputError("the source has no picture")
         container.streams.video[0].thread_type = "AUTO" if self.timeline else "SLICE"
         shown = 0
-        for frame, media_ms in _frames(container):
+        for frame, shown_at in _frames(container):
             if self.stopping:
                 return False
-            due = self.due(lap, media_ms)
+            due = self.due(lap, shown_at)
             captured = self.clock() if due is None else due
             if not self._pacer.accept(captured):
                 continue
@@ -149,12 +149,12 @@ class VideoCapture(ContainerReader):
 
 
 def _frames(container: InputContainer) -> Iterator[tuple[av.VideoFrame, float]]:
-    """Frames with their media time in ms; a file without times runs at its nominal rate."""
+    """Frames with their media time in seconds; a file without times runs at its nominal rate."""
     stream = container.streams.video[0]
-    nominal = 1000.0 / float(stream.average_rate or 25)
+    nominal = 1.0 / float(stream.average_rate or 25)
     for index, frame in enumerate(container.decode(stream)):
-        media_ms = media_time_ms(container, frame)
-        yield frame, index * nominal if media_ms is None else media_ms
+        shown_at = media_time(container, frame)
+        yield frame, index * nominal if shown_at is None else shown_at
 
 
 def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
@@ -164,14 +164,14 @@ def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
     return upright(picture, frame.rotation)
 
 
-def file_duration_ms(path: str, open_container: Callable[[str], InputContainer]) -> float:
-    """Length of a file in ms. Raises InputError when it has neither a length nor a picture."""
+def file_duration(path: str, open_container: Callable[[str], InputContainer]) -> float:
+    """Length of a file in seconds. Raises InputError when it has neither a length nor a picture."""
     with open_container(path) as container:
         if not container.streams.video:
             raise InputError(f"{path} has no picture")
         if container.duration:
-            return container.duration / 1000.0  # libav's time base is a microsecond
+            return container.duration / 1e6  # libav's time base is a microsecond
         last = 0.0
-        for _, media_ms in _frames(container):
-            last = media_ms
-        return last + 40.0
+        for _, shown_at in _frames(container):
+            last = shown_at
+        return last + 0.04

@@ -1,41 +1,39 @@
-"""From captured frames to motion: one worker thread that finds the head, extracts, and chooses source images.
+"""From captured frames to motion, on one worker thread: crop the face, extract, select the source, publish, align.
 
-What it finds goes to an `ExtractionListener`, from this thread. Everything in it that decides is pure and elsewhere.
+What it finds goes to an `ExtractionListener`, from this thread. What it decides is pure and elsewhere: sources in
+`source_selection.py`, which frames are aligned in `alignment_rhythm.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
+from queue import Empty, SimpleQueue
 from statistics import median
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from model.codec.source_image import LIVE_QUALITY, LIVE_SPEED, encode_source
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
-from model.keypoint_layout import KeypointLayout
-from model.motion import CanonicalKeypoints, Motion, transfer
-from model.registration.keypoint_tracker import Aligner
+from model.motion import CanonicalKeypoints, Motion
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
-from model.source.quality import quality
-from model.talking_head import TalkingHead
+from model.source.quality import Quality, quality
+from server.sender.media.alignment_rhythm import AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
+from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.source_choice import Candidate, FirstChoice, PresentSource, SourceCover
+from server.sender.media.source_choice import Candidate
+from server.sender.media.source_selection import SourceSelection
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +43,14 @@ PATIENCE_SECONDS = 1.0
 NO_FACE = "no face in the picture"
 SEVERAL_FACES = "several faces in the picture; the one seen first is sent"
 
-LOOK_EVERY_MS = 60.0
-"""Between frames that are held against the source image at least: at 25 frames a second every other one. What is found
-lasts: background, body and the extractor's errors move slowly."""
-
-LOOK_SHARE = 0.2
-"""Of the time, that looking may take at most: it costs several times extraction, and the next frame waits for it."""
+FIRST_STEP = 1 / 30
+"""Seconds that the head tracker takes for the time before the first frame."""
 
 LONGEST_STEP = 0.5
-"""Seconds between frames that the tracker is told of at most; after a longer gap nothing is known anyway."""
+"""Seconds between two frames, for the head tracker, at most; after a longer gap nothing is known anyway."""
+
+MEDIAN_OF = 50
+"""Frames over which stage times are taken."""
 
 
 class ExtractionListener(Protocol):
@@ -75,15 +72,6 @@ class ExtractionListener(Protocol):
         """The worker ended by an error."""
 
 
-@dataclass(frozen=True)
-class Enrolled:
-    """What a sender knows of a picture that is or may become a source image."""
-
-    canonical: CanonicalKeypoints  # (K, 3)
-    motion: Motion  # no batch shape
-    aligner: Callable[[GreyPyramid], Aligner | None]  # what holds frames against it, from it as it is registered
-
-
 class Tracker(Protocol):
     """What is used of `model.face` HeadTracker."""
 
@@ -93,44 +81,8 @@ class Tracker(Protocol):
     def hint(self, face: Box) -> None: ...
 
 
-class Extractor(Protocol):
-    """What is used of TalkingHead, in NumPy: see `ModelExtractor`."""
-
-    size: int
-    layout: KeypointLayout
-
-    def extract(self, crop: NDArray[np.uint8]) -> Motion: ...
-    def enrol(self, crop: NDArray[np.uint8]) -> Enrolled: ...
-
-
-def encode_source(crop: NDArray[np.uint8]) -> SourceImage:
-    """A crop (S, S, 3) as WebP at a quality at which the renderer shows no difference: 15 to 25 kB at 256 px."""
-    buffer = io.BytesIO()
-    Image.fromarray(crop).save(buffer, "WEBP", quality=92, method=4)
-    data = buffer.getvalue()
-    return SourceImage(0, data, hashlib.sha256(data).hexdigest())
-
-
-class Avatar:
-    """Another face's picture that moves as the person in front of the camera does."""
-
-    def __init__(self, crop: NDArray[np.uint8], extractor: Extractor) -> None:
-        self.crop = crop
-        self._motion = extractor.enrol(crop).motion
-        self._reference: Motion | None = None
-
-    def start(self, reference: Motion) -> None:
-        """Take the driver's motion that corresponds to the picture: frontal, calm, eyes open."""
-        self._reference = reference
-
-    def drive(self, driving: Motion) -> Motion:
-        """The avatar's motion for the driver's."""
-        assert self._reference is not None
-        return transfer(driving, self._reference, self._motion)
-
-
 @dataclass(frozen=True)
-class _Seen:
+class _ExtractedFrame:
     """A frame with a face in it."""
 
     crop: Crop
@@ -141,21 +93,6 @@ class _Seen:
     def small(self) -> GreyPyramid:
         """As it is registered."""
         return GreyPyramid(thumbnail(self.picture))
-
-
-class LookRhythm:
-    """Which frames are held against the source image."""
-
-    def __init__(self) -> None:
-        self._next_ms: float | None = None
-
-    def due(self, captured_ms: float) -> bool:
-        """Whether a frame is to be looked at."""
-        return self._next_ms is None or captured_ms >= self._next_ms
-
-    def took(self, captured_ms: float, cost_ms: float) -> None:
-        """A frame was looked at, which took so long."""
-        self._next_ms = captured_ms + max(LOOK_EVERY_MS, cost_ms / LOOK_SHARE)
 
 
 class Extraction(threading.Thread):
@@ -178,20 +115,17 @@ class Extraction(threading.Thread):
         self._listener = listener
         self._clock = clock
         self._avatar = avatar
-        self._choice: FirstChoice | None = FirstChoice()
-        self._canonical: CanonicalKeypoints | None = None
-        self._cover: SourceCover | None = None
-        self._pending: PresentSource | None = None  # chosen, and not yet with the receiver
-        self._lock = threading.Lock()
-        self._answers: list[tuple[int, VisavisError | None]] = []
-        self._following = MotionTracker(extractor.layout)
-        self._looked: _Seen | None = None  # the last frame that was held against the source image
-        self._rhythm = LookRhythm()
-        self._last_ms: float | None = None
+        self._selection = SourceSelection(single=avatar is not None)
+        self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
+        self._canonical: CanonicalKeypoints | None = None  # of the first frame
+        self._motion_tracker = MotionTracker(extractor.layout)
+        self._rhythm = AlignmentRhythm()
+        self._aligned: _ExtractedFrame | None = None  # the last one
+        self._captured: float | None = None  # the last frame
         self._present: bool | None = None  # unknown before the first frame
         self._several = False
-        self._capture_times: deque[float] = deque(maxlen=50)
-        self._extract_times: deque[float] = deque(maxlen=50)
+        self._conversion_times: deque[float] = deque(maxlen=MEDIAN_OF)
+        self._extraction_times: deque[float] = deque(maxlen=MEDIAN_OF)
 
     def close(self) -> None:
         """Stop and join; may be called twice."""
@@ -201,13 +135,11 @@ class Extraction(threading.Thread):
 
     def source_taken(self, index: int) -> None:
         """The receiver has source `index`; from any thread."""
-        with self._lock:
-            self._answers.append((index, None))
+        self._answers.put((index, None))
 
     def source_refused(self, index: int, error: VisavisError) -> None:
         """The receiver cannot use source `index`: another frame is tried; from any thread."""
-        with self._lock:
-            self._answers.append((index, error))
+        self._answers.put((index, error))
 
     def run(self) -> None:
         try:
@@ -216,54 +148,33 @@ class Extraction(threading.Thread):
         except Exception as error:
             self._listener.on_failure(error)
 
-    def step(self, frame: CapturedFrame) -> None:
+    def step(self, captured: CapturedFrame) -> None:
         """Everything for one frame."""
         begin = self._clock()
-        crop = self._look(frame)
+        crop = self._crop_face(captured)
         if crop is None:
             return
-        picture = crop.cut(frame.image, self._extractor.size)
-        seen = _Seen(crop, picture, self._extractor.extract(picture))
-        motion = seen.motion
-        pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
-        self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
-        driven = self._sources(seen, frame.capture_ms)
+        frame = self._extract(captured, crop)
+        self._take_answers()
+        self._select_source(frame, captured.captured)
+        motion = self._driving_motion(frame)
         now = self._clock()
-        self._capture_times.append(frame.convert_ms)
-        self._extract_times.append(now - begin)
-        if driven is not None:
+        self._conversion_times.append(captured.conversion)
+        self._extraction_times.append(now - begin)
+        if motion is not None:
             self._listener.on_motion(
-                MotionSample(driven[0].to_vector(), frame.capture_ms, driven[1]),
-                StageTimes(median(self._capture_times), median(self._extract_times)),
+                MotionSample(motion.to_vector(), captured.captured, self._selection.index),
+                StageTimes(median(self._conversion_times), median(self._extraction_times)),
             )
-        # The frame is on its way: what was to be seen in it is known in time for the next one.
-        if self._rhythm.due(frame.capture_ms):
-            self._look_around(seen)
-            self._rhythm.took(frame.capture_ms, self._clock() - now)
+        # The frame is on its way: what is found in it is known in time for the next one.
+        if self._rhythm.due(captured.captured):
+            self._align(frame)
+            self._rhythm.took(captured.captured, self._clock() - now)
 
-    def _look_around(self, seen: _Seen) -> None:
-        """Find where background, body and keypoints are in this frame."""
-        if self._avatar is not None or seen is self._looked:
-            return
-        before = None if self._looked is None else self._looked.crop
-        expected = None if before in (None, seen.crop) else before.motion_to(seen.crop)
-        self._following.follow(seen.small, seen.motion, self._source(), expected)
-        self._looked = seen
-
-    def _reference(self, seen: _Seen) -> SourceReference | None:
-        """What later frames are held against, should this one become their source; an avatar's frames never do."""
-        if self._avatar is not None:
-            return None
-        self._look_around(seen)
-        return self._following.reference(seen.small, seen.motion)
-
-    def _source(self) -> SourceReference | None:
-        return None if self._cover is None else self._cover.current.reference
-
-    def _look(self, frame: CapturedFrame) -> Crop | None:
+    def _crop_face(self, frame: CapturedFrame) -> Crop | None:
         """The head's crop, or None while there is no face to send."""
-        before, self._last_ms = self._last_ms, frame.capture_ms
-        elapsed = 1 / 30 if before is None else (frame.capture_ms - before) / 1000.0
+        before, self._captured = self._captured, frame.captured
+        elapsed = FIRST_STEP if before is None else frame.captured - before
         crop = self._tracker.update(frame.image, min(max(elapsed, 0.0), LONGEST_STEP))
         if (crop is not None) != self._present:
             self._present = crop is not None
@@ -273,86 +184,73 @@ class Extraction(threading.Thread):
         self._several = self._tracker.several
         return crop
 
-    def _sources(self, seen: _Seen, now_ms: float) -> tuple[Motion, int] | None:
-        """Choose and refresh sources; the motion to send and its source's index, None while there is no source."""
-        self._settle()
-        if self._choice is not None:
-            self._choose_first(self._choice, seen, now_ms)
-            return None
-        if self._cover is None:
-            return None
-        if self._avatar is not None:
-            return self._avatar.drive(seen.motion), self._cover.current.index
-        judged = quality(seen.picture, seen.motion, self._eyes(seen.motion))
-        # What a source covers is judged by motion as extracted, as the source's own is.
-        if self._cover.update(seen.motion, judged.clarity, now_ms) and self._pending is None:
-            self._submit(seen.picture, self._cover.next_index, self._reference(seen))
-        return self._following.extrapolated(seen.motion, self._source()), self._cover.current.index
+    def _extract(self, captured: CapturedFrame, crop: Crop) -> _ExtractedFrame:
+        """Motion of the crop; the head tracker learns where the model sees the face."""
+        picture = crop.cut(captured.image, self._extractor.size)
+        motion = self._extractor.extract(picture)
+        pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
+        self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
+        return _ExtractedFrame(crop, picture, motion)
 
-    def _settle(self) -> None:
-        """Take the receiver's word on the source that was offered."""
-        with self._lock:
-            answers, self._answers = self._answers, []
-        for index, error in answers:
-            if self._pending is None or index != self._pending.index:
-                continue  # an old source, attached again by a new connection
-            source, self._pending = self._pending, None
-            if error is None and self._cover is None:
-                self._cover = SourceCover(source)
-            elif error is None and self._cover is not None:
-                self._cover.add(source)
-            elif self._avatar is not None and error is not None:
-                raise error  # there is no other picture of an avatar
-            elif self._cover is None:
-                self._choice = FirstChoice()
+    def _take_answers(self) -> None:
+        """What the receiver has said of source images meanwhile."""
+        while True:
+            try:
+                index, error = self._answers.get_nowait()
+            except Empty:
+                return
+            self._selection.answer(index, error)
 
-    def _choose_first(self, choice: FirstChoice, seen: _Seen, now_ms: float) -> None:
+    def _select_source(self, frame: _ExtractedFrame, now: float) -> None:
+        """Offer this frame, or one of those before, as source image where one is wanted."""
+        if self._selection.choosing:
+            candidate = Candidate(frame.picture, frame.motion, self._judge(frame), self._reference(frame))
+            chosen = self._selection.choose(candidate, now)
+            if chosen is not None:
+                logger.info("source image chosen, score %.2f", chosen.quality.score)
+                self._offer(chosen)
+        elif self._selection.growing:
+            judged = self._judge(frame)
+            if self._selection.wants(frame.motion, judged.clarity, now):
+                self._offer(Candidate(frame.picture, frame.motion, judged, self._reference(frame)))
+
+    def _judge(self, frame: _ExtractedFrame) -> Quality:
         if self._canonical is None:
-            self._canonical = self._extractor.enrol(seen.picture).canonical
-        judged = quality(seen.picture, seen.motion, self._eyes(seen.motion))
-        chosen = choice.consider(Candidate(seen.picture, seen.motion, judged, self._reference(seen)), now_ms)
-        if chosen is None:
-            return
-        self._choice = None
-        logger.info("source image chosen, score %.2f", chosen.quality.score)
-        if self._avatar is not None:
-            self._avatar.start(chosen.motion)
-            self._submit(self._avatar.crop, 0)
+            self._canonical = self._extractor.enrol(frame.picture).canonical
+        return quality(frame.picture, frame.motion, float(eye_openness(self._canonical, frame.motion)))
+
+    def _offer(self, chosen: Candidate) -> None:
+        """Enrol the chosen frame, or the avatar in its place, and hand it on."""
+        if self._avatar is None:
+            picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
         else:
-            self._submit(chosen.crop, 0, chosen.reference)
+            self._avatar.start(chosen.motion)
+            picture, source = self._avatar.picture, self._avatar.enrolled
+        index = self._selection.offer(source)
+        self._listener.on_source(SourceImage(index, encode_source(picture, LIVE_QUALITY, LIVE_SPEED)))
 
-    def _submit(self, crop: NDArray[np.uint8], index: int, reference: SourceReference | None = None) -> None:
-        image = encode_source(crop)
-        enrolled = self._extractor.enrol(crop)
-        heads = CanonicalKeypoints(enrolled.canonical.points[self._extractor.layout.head])
-        if reference is not None:
-            reference = replace(reference, aligner=enrolled.aligner(reference.picture))
-        self._pending = PresentSource(index, heads, enrolled.motion, reference)
-        self._listener.on_source(SourceImage(index, image.data, image.sha256))
+    def _driving_motion(self, frame: _ExtractedFrame) -> Motion | None:
+        """What drives the current source as this frame moves; None before the receiver has a source."""
+        if self._selection.current is None:
+            return None
+        if self._avatar is not None:
+            return self._avatar.drive(frame.motion)
+        return self._motion_tracker.extrapolated(frame.motion, self._selection.current.reference)
 
-    def _eyes(self, motion: Motion) -> float:
-        assert self._canonical is not None
-        return float(eye_openness(self._canonical, motion))
+    def _align(self, frame: _ExtractedFrame) -> None:
+        """Find where background, body and keypoints are in this frame; an avatar's frames are not aligned."""
+        if self._avatar is not None or frame is self._aligned:
+            return
+        before = None if self._aligned is None else self._aligned.crop
+        expected = None if before in (None, frame.crop) else before.motion_to(frame.crop)
+        source = self._selection.current
+        reference = None if source is None else source.reference
+        self._motion_tracker.follow(frame.small, frame.motion, reference, expected)
+        self._aligned = frame
 
-
-class ModelExtractor:
-    """A TalkingHead for one face at a time, pictures and motion in NumPy."""
-
-    def __init__(self, model: TalkingHead) -> None:
-        self._model = model
-        self.size = model.profile.size
-        self.layout = model.profile.layout
-
-    def extract(self, crop: NDArray[np.uint8]) -> Motion:
-        """Motion of a crop (S, S, 3), no batch shape."""
-        return Motion.from_vector(self._model.extract(_tensor(crop)).to_vector()[0])
-
-    def enrol(self, crop: NDArray[np.uint8]) -> Enrolled:
-        """What is known of a source image (S, S, 3)."""
-        state = self._model.enrol(_tensor(crop))
-        motion = Motion.from_vector(state.motion.to_vector()[0])
-        return Enrolled(state.keypoints(), motion, partial(self._model.aligner, state))
-
-
-def _tensor(crop: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None]  # (1, 3, S, S)
+    def _reference(self, frame: _ExtractedFrame) -> SourceReference | None:
+        """To which later frames are aligned, should this one become their source; None for an avatar's driver."""
+        if self._avatar is not None:
+            return None
+        self._align(frame)
+        return self._motion_tracker.reference(frame.small, frame.motion)

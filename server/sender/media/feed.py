@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from model.errors import VisavisError
-from server.sender.media.capture import FrameMailbox, VideoCapture, file_duration_ms
-from server.sender.media.extraction import Avatar, Extraction, Extractor, Tracker
+from server.sender.media.capture import FrameMailbox, VideoCapture, file_duration
+from server.sender.media.extraction import Extraction, Tracker
+from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.inputs import Source, open_camera, open_file, open_microphone
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import SoundCapture, SoundQueue
 
-FILE_START_MS = 300.0
-"""A file's first frame is due so long after the start: both of its threads have opened it by then."""
+FILE_START = 0.3
+"""Seconds after the start at which a file's first frame is due: both of its threads have opened it by then."""
 
 
 class FeedListener(Protocol):
@@ -115,7 +116,7 @@ class LiveFeed:
         timeline: Timeline | None = None
         place = source.place
         if source.kind == "file":
-            timeline = Timeline(clock() + FILE_START_MS, file_duration_ms(place, open_file))
+            timeline = Timeline(clock() + FILE_START, file_duration(place, open_file))
         self._video = VideoCapture(
             (lambda: open_file(place)) if timeline else (lambda: open_camera(place)),
             self._mailbox,

@@ -9,7 +9,7 @@ import av
 from av.container import InputContainer
 
 Clock = Callable[[], float]
-"""Milliseconds of a monotonic clock."""
+"""Seconds of a monotonic clock."""
 
 Wait = Callable[[float], bool]
 """Waits that many seconds, or less when asked to stop; returns whether it was asked to."""
@@ -18,16 +18,16 @@ Wait = Callable[[float], bool]
 class Timeline:
     """When the media times of a file are due, shared by its picture and its sound so that they stay together.
 
-    Loops repeat the file after `duration_ms`, the length of its longer stream.
+    Loops repeat the file after `duration` seconds, the length of its longer stream.
     """
 
-    def __init__(self, start_ms: float, duration_ms: float) -> None:
-        self.start_ms = start_ms
-        self.duration_ms = duration_ms
+    def __init__(self, start: float, duration: float) -> None:
+        self.start = start
+        self.duration = duration
 
-    def due(self, lap: int, media_ms: float) -> float:
-        """Clock time in ms of media time `media_ms` in repetition `lap` (from 0)."""
-        return self.start_ms + lap * self.duration_ms + media_ms
+    def due(self, lap: int, media_time: float) -> float:
+        """Clock time of a media time, both in seconds, in repetition `lap` (from 0)."""
+        return self.start + lap * self.duration + media_time
 
 
 class ContainerReader(threading.Thread):
@@ -80,17 +80,17 @@ class ContainerReader(threading.Thread):
         """Play the stream once; False when there is nothing more to play: asked to stop, or no such stream."""
         raise NotImplementedError
 
-    def due(self, lap: int, media_ms: float) -> float | None:
-        """When a media time is due by the clock, ms; None for what is taken as it comes."""
-        return None if self.timeline is None else self.timeline.due(lap, media_ms)
+    def due(self, lap: int, media_time: float) -> float | None:
+        """When a media time is due by the clock; None for what is taken as it comes."""
+        return None if self.timeline is None else self.timeline.due(lap, media_time)
 
-    def wait(self, due_ms: float | None) -> bool:
+    def wait(self, due: float | None) -> bool:
         """Wait until then; True when asked to stop meanwhile."""
-        return due_ms is not None and self._wait(max(0.0, due_ms - self.clock()) / 1000.0)
+        return due is not None and self._wait(max(0.0, due - self.clock()))
 
 
-def media_time_ms(container: InputContainer, frame: av.VideoFrame | av.AudioFrame) -> float | None:
-    """Media time of a frame in ms since the start of the container, the origin that picture and sound share."""
+def media_time(container: InputContainer, frame: av.VideoFrame | av.AudioFrame) -> float | None:
+    """Media time of a frame in seconds since the start of the container, the origin that picture and sound share."""
     if frame.time is None:
         return None
-    return frame.time * 1000.0 - (container.start_time or 0) / 1000.0  # container times are microseconds
+    return frame.time - (container.start_time or 0) / 1e6  # container times are microseconds

@@ -6,8 +6,6 @@ A recording carries its own source image and sound, so playing it needs neither 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.codec.decoder import MotionDecoder
 from model.codec.statistics import MotionStatistics
@@ -25,12 +22,15 @@ from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.sound import PACKET_MS, PACKET_SAMPLES, SoundQueue
+from server.sender.media.sound import PACKET_SAMPLES, PACKET_SECONDS, SoundQueue
 
 logger = logging.getLogger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
 """Seconds."""
+
+LATEST_FRAME = 0.1
+"""Seconds after which a frame that was due is left out."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Recording:
     """What a `.vav` file holds, ready to be played."""
 
     vectors: NDArray[np.float32]  # (T, 139 + 3K)
-    times_ms: NDArray[np.float64]  # (T,) from 0, ascending
+    times: NDArray[np.float64]  # (T,) seconds from 0, ascending
     source: SourceImage
     sound: tuple[bytes, ...]  # Opus packets of 20 ms, without gaps; empty without sound
-    sound_start_ms: float  # when the first packet's sound begins
-    duration_ms: float
+    sound_start: float  # seconds: when the first packet's sound begins
+    duration: float  # seconds
 
 
 def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) -> Recording:
@@ -63,24 +63,19 @@ def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) 
     index, data = next(iter(vav.sources.items()))
     rate = vav.header.rate
     numbers = range(len(frames))
-    times = [1000.0 * i / rate for i in numbers] if rate else [f.capture_ms - frames[0].capture_ms for f in frames]
+    times = [i / rate for i in numbers] if rate else [(f.capture_ms - frames[0].capture_ms) / 1000 for f in frames]
     sound = vav.audio
     if any(packet.duration != PACKET_SAMPLES for packet in sound):
         logger.warning("%s has sound in packets other than 20 ms; going on without sound", path.name)
         sound = []
     return Recording(
         vectors=np.stack([frame.vector for frame in frames]),
-        times_ms=np.array([float(time) for time in times]),
-        source=SourceImage(index, data, hashlib.sha256(data).hexdigest(), _content_type(data)),
+        times=np.array([float(time) for time in times]),
+        source=SourceImage(index, data),
         sound=tuple(packet.data for packet in sound),
-        sound_start_ms=sound[0].start * 1000.0 / AUDIO_RATE if sound else 0.0,
-        duration_ms=vav.seconds * 1000.0,
+        sound_start=sound[0].start / AUDIO_RATE if sound else 0.0,
+        duration=vav.seconds,
     )
-
-
-def _content_type(data: bytes) -> str:
-    with Image.open(io.BytesIO(data)) as image:
-        return str(image.get_format_mimetype())
 
 
 class RecordingFeed:
@@ -113,7 +108,7 @@ class RecordingFeed:
         """Begin; later connections find the recording wherever it is by then."""
         if self._tasks:
             return
-        timeline = Timeline(self._clock(), self._recording.duration_ms)
+        timeline = Timeline(self._clock(), self._recording.duration)
         self._tasks.append(asyncio.create_task(self._play_motion(timeline), name="visavis-recording"))
         if self.sound is not None:
             self._tasks.append(asyncio.create_task(self._play_sound(timeline, self.sound), name="visavis-voice"))
@@ -131,13 +126,13 @@ class RecordingFeed:
     async def _play_motion(self, timeline: Timeline) -> None:
         lap = 0
         while True:
-            for vector, time_ms in zip(self._recording.vectors, self._recording.times_ms, strict=True):
-                due = timeline.due(lap, float(time_ms))
+            for vector, time in zip(self._recording.vectors, self._recording.times, strict=True):
+                due = timeline.due(lap, float(time))
                 if not self._pacer.accept(due):
                     continue
                 await self._until(due)
                 late = self._clock() - due
-                if late > 1000.0 / 10.0:  # the machine was held up, or asleep: the frames of that time are history
+                if late > LATEST_FRAME:  # the machine was held up, or asleep: the frames of that time are history
                     self.dropped += 1
                     continue
                 sample = MotionSample(vector, due, self._recording.source.index)
@@ -148,13 +143,13 @@ class RecordingFeed:
         lap = 0
         while True:
             for number, packet in enumerate(self._recording.sound):
-                begin = self._recording.sound_start_ms + number * PACKET_MS
-                if begin >= self._recording.duration_ms:
+                begin = self._recording.sound_start + number * PACKET_SECONDS
+                if begin >= self._recording.duration:
                     break  # sound that is longer than the picture gives way to the next round
-                await self._until(timeline.due(lap, begin + PACKET_MS))  # a packet is whole at its end
+                await self._until(timeline.due(lap, begin + PACKET_SECONDS))  # a packet is whole at its end
                 queue.put(packet)
             lap += 1
 
-    async def _until(self, due_ms: float) -> None:
+    async def _until(self, due: float) -> None:
         # Also yields when the time has passed already, so that a late player does not hold up the event loop.
-        await self._sleep(max(0.0, due_ms - self._clock()) / 1000.0)
+        await self._sleep(max(0.0, due - self._clock()))

@@ -1,11 +1,15 @@
-"""What capture and extraction hand on to a connection: plain values, no behaviour."""
+"""What capture and extraction hand on to a connection: plain values."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.codec.source_image import content_type
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class MotionSample:
     """Motion of one captured frame."""
 
     vector: NDArray[np.float32]  # (139 + 3K,), Motion.to_vector
-    capture_ms: float  # sender's monotonic clock
+    captured: float  # seconds of the sender's monotonic clock
     source: int = 0  # index of the source image
 
 
@@ -22,14 +26,22 @@ class SourceImage:
     """One source image, ready to upload."""
 
     index: int
-    data: bytes  # WebP
-    sha256: str
-    content_type: str = "image/webp"
+    data: bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        """By which the receiver knows the image, hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def content_type(self) -> str:
+        """Media type of the upload."""
+        return content_type(self.data) or "application/octet-stream"
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Medians of the last frames, ms: camera to RGB picture, head and motion."""
+    """Medians of the last frames, seconds: camera to RGB picture, head and motion."""
 
     capture: float
     extract: float

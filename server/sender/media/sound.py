@@ -15,13 +15,13 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time_ms
+from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time
 
 logger = logging.getLogger(__name__)
 
 RATE = 48_000
 PACKET_SAMPLES = 960  # 20 ms, RFC 7587 section 4.2
-PACKET_MS = 20.0
+PACKET_SECONDS = PACKET_SAMPLES / RATE
 BITS_PER_SECOND = 24_000
 """Mono speech at 48 kHz; RFC 7587 section 3.1.1 names 28 to 40 kbit/s for fullband speech, 16 to 20 for wideband."""
 
@@ -134,9 +134,9 @@ class SoundCapture(ContainerReader):
         """Every 20 ms as a packet, into the queue."""
         if not container.streams.audio:
             return False
-        for media_ms, samples in _pieces(container):
+        for begin, samples in _pieces(container):
             # A packet is whole at its end.
-            if self.stopping or self.wait(self.due(lap, media_ms + PACKET_MS)):
+            if self.stopping or self.wait(self.due(lap, begin + PACKET_SECONDS)):
                 return False
             for packet in self._writer.write(samples):
                 self._queue.put(packet)
@@ -144,7 +144,7 @@ class SoundCapture(ContainerReader):
 
 
 def _pieces(container: InputContainer) -> Iterator[tuple[float, NDArray[np.int16]]]:
-    """The stream as mono int16 pieces of `PACKET_SAMPLES` samples at 48 kHz, each with its media time in ms.
+    """The stream as mono int16 pieces of `PACKET_SAMPLES` samples at 48 kHz, each with its media time in seconds.
 
     A rest shorter than a piece is dropped.
     """
@@ -152,9 +152,9 @@ def _pieces(container: InputContainer) -> Iterator[tuple[float, NDArray[np.int16
     begin: float | None = None
     count = 0
     for frame in container.decode(container.streams.audio[0]):
-        begin = media_time_ms(container, frame) if begin is None else begin
+        begin = media_time(container, frame) if begin is None else begin
         for piece in resampler.resample(frame):
             samples = np.asarray(piece.to_ndarray(), np.int16).reshape(-1)
             if samples.size == PACKET_SAMPLES:
-                yield (begin or 0.0) + count * PACKET_MS, samples
+                yield (begin or 0.0) + count * PACKET_SECONDS, samples
                 count += 1

@@ -1,6 +1,6 @@
-"""Which frame becomes a source image, which source the next frames use, and when one more is wanted.
+"""Which frame makes a good source image, which source a pose is nearest to, and when one more is wanted.
 
-Pure: told of frames one by one with their times; holds at most one candidate picture.
+Pure: takes frames one by one with their times, in seconds; holds at most one candidate picture.
 
 A renderer can only show what its source shows: a blurred, averted or blinking first frame spoils the whole call, and a
 head that turns away from its source uncovers skin the source never saw (arXiv 2011.15126, section 6, limitations).
@@ -17,8 +17,8 @@ from model.motion import CanonicalKeypoints, Motion, distance
 from model.registration.tracker import SourceReference
 from model.source.quality import Quality
 
-FIRST_WINDOW_MS = 800.0
-"""How long the first choice may take, counted from the first frame with a face."""
+FIRST_WINDOW = 0.8
+"""Seconds that the first choice may take, counted from the first frame with a face."""
 
 GOOD_ENOUGH = 0.85
 """A score that ends the first choice early."""
@@ -29,8 +29,8 @@ POSE_COVER = 0.10
 EXPRESSION_COVER = 0.02
 """Mean shift of the keypoints by expression, crop units, that one source covers: about a mouth wide open."""
 
-SETTLE_MS = 400.0
-"""How long a frame must lie outside its source before another one is used or wanted: longer than a syllable."""
+SETTLE = 0.4
+"""Seconds that frames must lie outside their source before another one is used or wanted: longer than a syllable."""
 
 SWITCH_GAIN = 0.8
 """Another source is used only when its gap is below this share of the present one's: no flipping back and forth."""
@@ -46,10 +46,12 @@ MAX_SOURCES = 4
 class Candidate:
     """A frame that may become a source image."""
 
-    crop: NDArray[np.uint8]  # (S, S, 3) RGB
-    motion: Motion  # NumPy, no batch shape
+    picture: NDArray[np.uint8]  # (S, S, 3) RGB
+    motion: Motion  # NumPy, no batch shape, as extracted
     quality: Quality
-    reference: SourceReference | None = None  # of this frame, for those that it will be the source of
+    reference: SourceReference | None = (
+        None  # of this frame, for those that it will be the source of; None for an avatar's
+    )
 
 
 class FirstChoice:
@@ -59,71 +61,76 @@ class FirstChoice:
         self._best: Candidate | None = None
         self._since: float | None = None
 
-    def consider(self, candidate: Candidate, now_ms: float) -> Candidate | None:
-        """Told of every frame with a face; returns the source once, when it is chosen."""
-        self._since = now_ms if self._since is None else self._since
+    def consider(self, candidate: Candidate, now: float) -> Candidate | None:
+        """Takes every frame with a face; returns the best one once, when the window is over."""
+        self._since = now if self._since is None else self._since
         if self._best is None or candidate.quality.score > self._best.quality.score:
             self._best = candidate
-        if self._best.quality.score >= GOOD_ENOUGH or now_ms - self._since >= FIRST_WINDOW_MS:
+        if self._best.quality.score >= GOOD_ENOUGH or now >= self._since + FIRST_WINDOW:
             return self._best
         return None
 
 
 @dataclass(frozen=True)
-class PresentSource:
-    """A source that the receiver has, as the sender remembers it."""
+class EnrolledSource:
+    """What the sender knows of a source image: what the model found in it."""
 
-    index: int  # as motion messages name it
-    canonical: CanonicalKeypoints  # NumPy, of the keypoints that follow the head, which come first
+    canonical: CanonicalKeypoints  # NumPy (K, 3)
     motion: Motion  # NumPy, no batch shape
-    reference: SourceReference | None = (
-        None  # what later frames are held against; None of a picture that no camera took
-    )
+    heads: int  # how many keypoints follow the head; they come first
+    reference: SourceReference | None = None  # to which later frames are aligned; None of a picture that no camera took
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""
-        heads = len(self.canonical.points)  # the body's keypoints tell where the head is in the picture
+        heads = self.heads  # the body's keypoints tell where the head is in the picture
+        canonical = CanonicalKeypoints(self.canonical.points[:heads])
         own = replace(self.motion, expression=self.motion.expression[:heads])
         placed = replace(motion, translation=own.translation, scale=own.scale, expression=motion.expression[:heads])
         turned = replace(placed, expression=own.expression)
         spoken = replace(own, expression=placed.expression)
         return max(
-            float(distance(self.canonical, turned, own)) / POSE_COVER,
-            float(distance(self.canonical, spoken, own)) / EXPRESSION_COVER,
+            float(distance(canonical, turned, own)) / POSE_COVER,
+            float(distance(canonical, spoken, own)) / EXPRESSION_COVER,
         )
 
 
 class SourceCover:
-    """Which of the present sources the frames use, and whether one more is wanted."""
+    """Which of the sources that the receiver has the frames use, and whether one more is wanted."""
 
-    def __init__(self, first: PresentSource) -> None:
+    def __init__(self, first: EnrolledSource) -> None:
         self._sources = [first]
-        self.current = first
+        self.index = 0
+        """Of the current source, as motion messages name it."""
         self._outside_since: float | None = None
+
+    @property
+    def current(self) -> EnrolledSource:
+        """The source that frames use."""
+        return self._sources[self.index]
 
     @property
     def next_index(self) -> int:
         """Index for the source that `update` asked for."""
         return len(self._sources)
 
-    def add(self, source: PresentSource) -> None:
+    def add(self, source: EnrolledSource) -> None:
         """The receiver has taken a further source; frames like it use it from now on."""
+        self.index = len(self._sources)
         self._sources.append(source)
-        self.current = source
         self._outside_since = None
 
-    def update(self, motion: Motion, clarity: float, now_ms: float) -> bool:
-        """Told of every frame; moves `current`; True when this frame should become a further source."""
+    def update(self, motion: Motion, clarity: float, now: float) -> bool:
+        """Takes every frame; moves `current`; True when this frame should become a further source."""
         present = self.current.gap(motion)
         if present <= 1.0:
             self._outside_since = None
             return False
-        self._outside_since = now_ms if self._outside_since is None else self._outside_since
-        if now_ms - self._outside_since < SETTLE_MS:
+        self._outside_since = now if self._outside_since is None else self._outside_since
+        if now < self._outside_since + SETTLE:
             return False
-        nearest = min(self._sources, key=lambda source: source.gap(motion))
-        gap = nearest.gap(motion)
+        gaps = [source.gap(motion) for source in self._sources]
+        gap = min(gaps)
         if gap < SWITCH_GAIN * present:
-            self.current = nearest
+            self.index = gaps.index(gap)
             self._outside_since = None if gap <= 1.0 else self._outside_since
         return gap > 1.0 and clarity >= REFRESH_CLARITY and len(self._sources) < MAX_SOURCES

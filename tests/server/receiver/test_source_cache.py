@@ -14,10 +14,11 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from model.errors import InputError, SeveralFacesError
+from model.codec.source_image import CONTENT_TYPES, SourceFormatError, SourceLimits, SourceTooLargeError, content_type
+from model.errors import InputError, SeveralFacesError, VisavisError
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import CacheSettings, SourceCache, SourceCacheFullError
-from server.receiver.source_image import SourceFormatError, SourceLimits, SourceTooLargeError, decode_source
+from server.receiver.source_image import crop_source
 from tests.server.fakes import SIZE, PaintingModel
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -40,7 +41,8 @@ def encoded(level: int = 100, size: tuple[int, int] = (80, 80), file_format: str
 @pytest.mark.parametrize("file_format", ["AVIF", "WEBP", "JPEG", "PNG"])
 def test_formats(file_format: str) -> None:
     data = encoded(200, file_format=file_format)
-    picture = decode_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(80))
+    assert content_type(data) == CONTENT_TYPES[file_format]
+    picture = crop_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(80))
     assert picture.shape == (SIZE, SIZE, 3)
     assert abs(int(picture[10, 10, 0]) - 200) < 8
 
@@ -48,7 +50,7 @@ def test_formats(file_format: str) -> None:
 def test_a_head_crop_is_used_whole_and_other_pictures_are_cropped() -> None:
     def level(size: tuple[int, int], side: float) -> int:
         data = encoded(200, size)
-        return int(decode_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(side))[0, 0, 0])
+        return int(crop_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(side))[0, 0, 0])
 
     assert level((80, 80), 75.0) == 200  # what the sender uploads
     assert level((80, 80), 30.0) == 7  # a square photo of a whole person
@@ -64,7 +66,7 @@ def test_a_turned_phone_photo_is_set_upright() -> None:
 
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees
-    decode_source(encoded(1, (120, 80), "JPEG", exif=exif), SIZE, SourceLimits(), look)
+    crop_source(encoded(1, (120, 80), "JPEG", exif=exif), SIZE, SourceLimits(), look)
     assert seen == [(120, 80, 3)]
 
 
@@ -96,9 +98,9 @@ def bomb(width: int, height: int) -> bytes:
         (encoded(size=(1, 1)), InputError),
     ],
 )
-def test_bad_images_get_one_error(data: bytes, error: type[InputError]) -> None:
+def test_bad_images_get_one_error(data: bytes, error: type[VisavisError]) -> None:
     with pytest.raises(error):
-        decode_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(80))
+        crop_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(80))
 
 
 @pytest_asyncio.fixture

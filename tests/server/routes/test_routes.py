@@ -11,6 +11,8 @@ from tests.server.signalling import DAMAGED, JPEG, NO_FACE, offer, peer_connecti
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+
 
 @pytest.mark.asyncio
 async def test_health_and_metrics() -> None:
@@ -64,12 +66,21 @@ async def test_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_source_upload() -> None:
+@pytest.mark.parametrize(
+    ("kind", "image"),
+    [
+        ("jpeg", JPEG),
+        ("png", PNG),
+        ("webp", b"RIFF\0\0\0\0WEBPVP8 "),
+        ("avif", b"\0\0\0 ftypavif"),
+    ],
+)
+async def test_source_upload(kind: str, image: bytes) -> None:
     async with running_call() as call:
         _, me = await call.join(identity="ada")
         path = f"/rooms/lobby/participants/{me['participant']}/source"
-        headers = call.bearer(identity="ada") | {"Content-Type": "image/jpeg"}
-        uploaded = await call.client.put(f"{path}?index=1", data=JPEG, headers=headers)
+        headers = call.bearer(identity="ada") | {"Content-Type": f"image/{kind}"}
+        uploaded = await call.client.put(f"{path}?index=1", data=image, headers=headers)
         assert uploaded.status == 201
         answer = await uploaded.json()
         assert answer["index"] == 1
@@ -102,6 +113,7 @@ async def test_source_refusals() -> None:
         assert await put(f"{path}?sha256=zz", b"", ada) == (400, "protocol")
         assert await put(path, JPEG + b"x" * 5000, ada | jpeg) == (413, "too_large")
         assert await put(path, JPEG, ada | {"Content-Type": "image/png"}) == (415, "unsupported_media")
+        assert await put(path, PNG, ada | jpeg) == (415, "unsupported_media")
         assert await put(path, b"GIF89a", ada | jpeg) == (415, "unsupported_media")
         assert await put(path, NO_FACE, ada | jpeg) == (422, "no_face")
         assert await put(path, DAMAGED, ada | jpeg) == (422, "unusable_image")

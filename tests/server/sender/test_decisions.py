@@ -12,22 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.errors import VisavisError
 from model.motion import CanonicalKeypoints, Motion
 from model.source.quality import Quality
-from server.sender.connection.heartbeat import GONE_AFTER_MS, OPEN_PINGS, Heartbeat
+from server.sender.connection.heartbeat import GONE_AFTER, OPEN_PINGS, Heartbeat
 from server.sender.connection.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
 from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
 from server.sender.media.reader import Timeline
 from server.sender.media.source_choice import (
-    FIRST_WINDOW_MS,
+    FIRST_WINDOW,
     GOOD_ENOUGH,
     MAX_SOURCES,
-    SETTLE_MS,
+    SETTLE,
     Candidate,
+    EnrolledSource,
     FirstChoice,
-    PresentSource,
     SourceCover,
 )
+from server.sender.media.source_selection import SourceSelection
 from server.sender.status_line import LineFilter, Status, StatusLine, status_json, status_text
 
 # Reconnecting
@@ -90,36 +92,36 @@ def test_reconnect_refuses_what_makes_no_sense() -> None:
 
 def test_heartbeat_measures_the_round_trip_and_notices_silence() -> None:
     heartbeat = Heartbeat(0.0)
-    number = heartbeat.ping(1000.0)
-    heartbeat.heard(1030.0)
-    heartbeat.pong(number, 1030.0)
-    assert heartbeat.round_trip_ms == 30.0
-    heartbeat.pong(number, 5000.0)  # a duplicate
-    heartbeat.pong(999, 5000.0)  # made up
-    assert heartbeat.round_trip_ms == 30.0
-    silent = [heartbeat.gone(1000.0 * second) for second in range(2, 8)]
+    number = heartbeat.ping(1.0)
+    heartbeat.heard(1.03)
+    heartbeat.pong(number, 1.03)
+    assert heartbeat.round_trip == pytest.approx(0.03)
+    heartbeat.pong(number, 5.0)  # a duplicate
+    heartbeat.pong(999, 5.0)  # made up
+    assert heartbeat.round_trip == pytest.approx(0.03)
+    silent = [heartbeat.gone(float(second)) for second in range(2, 8)]
     assert silent == [False] * 5 + [True]
-    heartbeat.heard(8000.0)
-    assert not heartbeat.gone(8000.0)
+    heartbeat.heard(8.0)
+    assert not heartbeat.gone(8.0)
 
 
 def test_a_laptop_that_slept_listens_before_it_gives_up() -> None:
     heartbeat = Heartbeat(0.0)
-    assert not heartbeat.gone(3_600_000.0)
-    assert not heartbeat.gone(3_601_000.0)
-    heartbeat.heard(3_601_500.0)
-    assert not any(heartbeat.gone(3_601_500.0 + 1000.0 * second) for second in range(1, 5))
-    assert heartbeat.gone(3_606_500.0)
-    assert GONE_AFTER_MS == 5000.0
+    assert not heartbeat.gone(3_600.0)
+    assert not heartbeat.gone(3_601.0)
+    heartbeat.heard(3_601.5)
+    assert not any(heartbeat.gone(3_601.5 + second) for second in range(1, 5))
+    assert heartbeat.gone(3_606.5)
+    assert GONE_AFTER == 5.0
 
 
 def test_heartbeat_forgets_pings_that_are_never_answered() -> None:
     heartbeat = Heartbeat(0.0)
-    numbers = [heartbeat.ping(float(i)) for i in range(OPEN_PINGS + 5)]
-    heartbeat.pong(numbers[0], 100.0)
-    assert heartbeat.round_trip_ms is None
-    heartbeat.pong(numbers[-1], 100.0)
-    assert heartbeat.round_trip_ms is not None
+    numbers = [heartbeat.ping(0.001 * i) for i in range(OPEN_PINGS + 5)]
+    heartbeat.pong(numbers[0], 0.1)
+    assert heartbeat.round_trip is None
+    heartbeat.pong(numbers[-1], 0.1)
+    assert heartbeat.round_trip is not None
 
 
 # Pacing
@@ -130,7 +132,7 @@ def test_heartbeat_forgets_pings_that_are_never_answered() -> None:
 def test_pacer_keeps_the_lower_of_both_rates(camera_fps: float, wanted_fps: float, chance: object) -> None:
     pacer = FramePacer(wanted_fps)
     count = 400
-    times = [i * 1000.0 / camera_fps for i in range(count)]
+    times = [i / camera_fps for i in range(count)]
     accepted = [t for t in times if pacer.accept(t)]
     seconds = count / camera_fps
     expected = min(camera_fps, wanted_fps) * seconds
@@ -139,13 +141,13 @@ def test_pacer_keeps_the_lower_of_both_rates(camera_fps: float, wanted_fps: floa
 
 def test_pacer_does_not_burst_after_a_pause() -> None:
     pacer = FramePacer(25.0)
-    assert [pacer.accept(t) for t in (0.0, 10.0, 40.0)] == [True, False, True]
-    assert [pacer.accept(t) for t in (10_000.0, 10_010.0, 10_020.0, 10_040.0)] == [True, False, False, True]
+    assert [pacer.accept(t) for t in (0.0, 0.01, 0.04)] == [True, False, True]
+    assert [pacer.accept(t) for t in (10.0, 10.01, 10.02, 10.04)] == [True, False, False, True]
 
 
 def test_timeline_repeats_after_the_files_length() -> None:
-    timeline = Timeline(1000.0, 400.0)
-    assert [timeline.due(lap, 40.0) for lap in (0, 1, 2)] == [1040.0, 1440.0, 1840.0]
+    timeline = Timeline(1.0, 0.4)
+    assert [timeline.due(lap, 0.04) for lap in (0, 1, 2)] == pytest.approx([1.04, 1.44, 1.84])
 
 
 def test_mailbox_keeps_the_newest_frame_and_counts_the_others() -> None:
@@ -178,6 +180,10 @@ def motion(yaw: float = 0.0, mouth: float = 0.0, x: float = 0.0) -> Motion:
     return Motion(np.float32(yaw), zero, zero, np.array([x, 0, 0], np.float32), np.float32(1), expression)
 
 
+def enrolled(of: Motion | None = None) -> EnrolledSource:
+    return EnrolledSource(CANONICAL, motion() if of is None else of, KEYPOINTS)
+
+
 def candidate(score: float) -> Candidate:
     return Candidate(np.zeros((4, 4, 3), np.uint8), motion(), Quality(score, 1.0, 1.0))
 
@@ -187,8 +193,8 @@ def test_the_first_choice_takes_the_best_of_its_window() -> None:
     scores = [0.2, 0.7, 0.4]
     candidates = [candidate(score) for score in scores]
     for i, item in enumerate(candidates):
-        assert choice.consider(item, 40.0 * i) is None
-    assert choice.consider(candidate(0.1), FIRST_WINDOW_MS) is candidates[1]
+        assert choice.consider(item, 0.04 * i) is None
+    assert choice.consider(candidate(0.1), FIRST_WINDOW) is candidates[1]
 
 
 def test_a_good_frame_ends_the_first_choice_early() -> None:
@@ -197,7 +203,7 @@ def test_a_good_frame_ends_the_first_choice_early() -> None:
 
 
 def test_place_in_the_crop_is_no_reason_for_another_source() -> None:
-    source = PresentSource(0, CANONICAL, motion())
+    source = enrolled()
     assert source.gap(motion(x=0.5)) == 0.0
     assert source.gap(motion(yaw=10.0)) < 1.0 < source.gap(motion(yaw=45.0))
     assert source.gap(motion(mouth=0.03)) < 1.0 < source.gap(motion(mouth=0.3))
@@ -207,36 +213,85 @@ def test_place_in_the_crop_is_no_reason_for_another_source() -> None:
 
 
 def test_a_lasting_turn_asks_for_one_more_source_and_the_way_back_uses_the_old_one() -> None:
-    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    cover = SourceCover(enrolled())
     turned = motion(yaw=50.0)
     assert not cover.update(turned, 1.0, 0.0)
-    assert not cover.update(turned, 1.0, SETTLE_MS - 1)
-    assert not cover.update(turned, 0.1, SETTLE_MS), "a blurred frame is no source"
-    assert cover.update(turned, 1.0, SETTLE_MS + 40)
+    assert not cover.update(turned, 1.0, SETTLE - 0.001)
+    assert not cover.update(turned, 0.1, SETTLE), "a blurred frame is no source"
+    assert cover.update(turned, 1.0, SETTLE + 0.04)
     assert cover.next_index == 1
-    cover.add(PresentSource(1, CANONICAL, turned))
-    assert cover.current.index == 1
-    assert not cover.update(motion(), 1.0, 1000.0)
-    assert cover.current.index == 1, "a short look back changes nothing"
-    assert not cover.update(motion(), 1.0, 1000.0 + SETTLE_MS)
-    assert cover.current.index == 0
+    cover.add(enrolled(turned))
+    assert cover.index == 1
+    assert not cover.update(motion(), 1.0, 1.0)
+    assert cover.index == 1, "a short look back changes nothing"
+    assert not cover.update(motion(), 1.0, 1.0 + SETTLE)
+    assert cover.index == 0
 
 
 def test_a_short_excursion_asks_for_nothing() -> None:
-    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    cover = SourceCover(enrolled())
     for i in range(100):
         yaw = 50.0 if i % 10 < 8 else 0.0  # 320 ms away, 80 ms back
-        assert not cover.update(motion(yaw=yaw), 1.0, 40.0 * i)
+        assert not cover.update(motion(yaw=yaw), 1.0, 0.04 * i)
 
 
 def test_the_number_of_sources_is_bounded() -> None:
-    cover = SourceCover(PresentSource(0, CANONICAL, motion()))
+    cover = SourceCover(enrolled())
     for i, yaw in enumerate((-60.0, -120.0, 60.0, 120.0, 180.0)):
-        now = 10_000.0 * (i + 1)
+        now = 10.0 * (i + 1)
         cover.update(motion(yaw=yaw), 1.0, now)
-        if cover.update(motion(yaw=yaw), 1.0, now + SETTLE_MS):
-            cover.add(PresentSource(cover.next_index, CANONICAL, motion(yaw=yaw)))
+        if cover.update(motion(yaw=yaw), 1.0, now + SETTLE):
+            cover.add(enrolled(motion(yaw=yaw)))
     assert cover.next_index == MAX_SOURCES
+
+
+def test_a_refused_first_source_is_chosen_anew_and_a_taken_one_is_used() -> None:
+    selection = SourceSelection()
+    assert selection.choose(candidate(GOOD_ENOUGH), 0.0) is not None
+    assert selection.offer(enrolled()) == 0
+    selection.answer(1, None)  # of another source
+    assert not selection.growing
+    selection.answer(0, VisavisError("no face"))
+    assert selection.choosing
+    selection.choose(candidate(GOOD_ENOUGH), 1.0)
+    taken = enrolled()
+    selection.offer(taken)
+    selection.answer(0, None)
+    assert (selection.current, selection.index) == (taken, 0)
+
+
+def test_one_further_source_is_offered_at_a_time() -> None:
+    selection = covering(SourceSelection())
+    turned = motion(yaw=50.0)
+    assert not selection.wants(turned, 1.0, 0.0)
+    assert selection.wants(turned, 1.0, SETTLE)
+    assert selection.offer(enrolled(turned)) == 1
+    assert not selection.wants(turned, 1.0, SETTLE + 0.04)
+    selection.answer(0, None)  # the old one, attached again by a new connection
+    assert selection.index == 0
+    selection.answer(1, VisavisError("no face"))
+    assert selection.wants(turned, 1.0, SETTLE + 0.08)
+    assert selection.offer(enrolled(turned)) == 1
+    selection.answer(1, None)
+    assert selection.index == 1
+
+
+def test_an_avatar_has_one_picture() -> None:
+    assert not covering(SourceSelection(single=True)).growing
+    refused = SourceSelection(single=True)
+    refused.choose(candidate(GOOD_ENOUGH), 0.0)
+    refused.offer(enrolled())
+    with pytest.raises(VisavisError, match="no face"):
+        refused.answer(0, VisavisError("no face"))
+
+
+def covering(selection: SourceSelection) -> SourceSelection:
+    """With a first source that the receiver has."""
+    selection.choose(candidate(GOOD_ENOUGH), 0.0)
+    selection.offer(enrolled())
+    selection.answer(0, None)
+    assert selection.growing or not selection.choosing
+    return selection
 
 
 # Status line
@@ -266,7 +321,7 @@ def test_a_terminal_gets_one_line_drawn_over() -> None:
     screen = Terminal()
     line = StatusLine(screen, "human")
     line.show(LIVE, 0.0)
-    line.show(Status("connecting"), 1000.0)
+    line.show(Status("connecting"), 1.0)
     line.clear()
     assert "\n" not in screen.getvalue()
     assert screen.getvalue().count("\r") == 4
@@ -289,8 +344,8 @@ def test_elsewhere_a_line_is_logged_when_the_state_changes_and_every_ten_seconds
     lines: list[str] = []
     line = StatusLine(io.StringIO(), "human", lines.append)
     for second in range(15):
-        line.show(LIVE, second * 1000.0)
-    line.show(Status("connecting"), 15_000.0)
+        line.show(LIVE, float(second))
+    line.show(Status("connecting"), 15.0)
     assert len(lines) == 3
 
 
@@ -298,5 +353,5 @@ def test_json_gets_an_object_a_line() -> None:
     screen = io.StringIO()
     line = StatusLine(screen, "json")
     line.show(LIVE, 0.0)
-    line.show(LIVE, 1.0)
+    line.show(LIVE, 0.001)
     assert [json.loads(text)["state"] for text in screen.getvalue().splitlines()] == ["live", "live"]

@@ -49,8 +49,8 @@ class FakeEncoder:
         self.acknowledged.append(message)
 
 
-def sample(number: int, capture_ms: float = 0.0) -> MotionSample:
-    return MotionSample(np.full(13, number, np.float32), capture_ms)
+def sample(number: int, captured: float = 0.0) -> MotionSample:
+    return MotionSample(np.full(13, number, np.float32), captured)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def channel() -> FakeChannel:
 def test_an_idle_channel_gets_every_frame(channel: FakeChannel) -> None:
     publisher = MotionPublisher(FakeEncoder(), channel)
     for i in range(5):
-        publisher.publish(sample(i), 40.0 * i)
+        publisher.publish(sample(i), 0.04 * i)
     assert channel.sent == [bytes([i]) for i in range(5)]
     assert (publisher.frames, publisher.dropped) == (5, 0)
 
@@ -71,10 +71,10 @@ def test_the_newest_frame_replaces_what_waits(channel: FakeChannel) -> None:
     publisher = MotionPublisher(encoder, channel)
     channel.stuck = True
     for i in range(5):
-        publisher.publish(sample(i), 40.0 * i)
+        publisher.publish(sample(i), 0.04 * i)
     assert channel.sent == [b"\x00"]
     channel.bufferedAmount = 0
-    publisher.drained(200.0)
+    publisher.drained(0.2)
     assert channel.sent == [b"\x00", b"\x04"]
     assert publisher.dropped == 3
     assert [frame[0] for frame in encoder.frames] == [0.0, 4.0], "a dropped frame never enters the prediction"
@@ -85,8 +85,8 @@ def test_a_frame_that_waits_gives_way_when_the_channel_drains_unnoticed(channel:
     channel.bufferedAmount = 10
     publisher.publish(sample(1), 0.0)
     channel.bufferedAmount = 0
-    publisher.publish(sample(2), 40.0)
-    publisher.drained(41.0)
+    publisher.publish(sample(2), 0.04)
+    publisher.drained(0.041)
     assert channel.sent == [b"\x02"]
     assert publisher.dropped == 1
 
@@ -102,10 +102,10 @@ def test_a_closed_channel_drops(channel: FakeChannel) -> None:
 def test_a_pause_sends_what_is_bundled(channel: FakeChannel) -> None:
     publisher = MotionPublisher(FakeEncoder(bundle=3), channel)
     publisher.publish(sample(1), 0.0)
-    publisher.publish(sample(2), 40.0)
+    publisher.publish(sample(2), 0.04)
     assert channel.sent == []
-    publisher.pause(80.0)
-    publisher.pause(81.0)
+    publisher.pause(0.08)
+    publisher.pause(0.081)
     assert channel.sent == [b"\x01\x02"]
 
 
@@ -121,15 +121,15 @@ def test_acknowledgements_reach_the_encoder_and_nothing_else_does(channel: FakeC
 
 def test_capture_times_wrap_at_32_bits(channel: FakeChannel) -> None:
     encoder = FakeEncoder()
-    MotionPublisher(encoder, channel).publish(sample(1, 2.0**32 + 7.9), 0.0)
+    MotionPublisher(encoder, channel).publish(sample(1, (2.0**32 + 7.9) / 1000), 0.0)
     assert encoder.frames[0][1] == 7
 
 
 def test_wire_rate_counts_the_headers(channel: FakeChannel) -> None:
     publisher = MotionPublisher(FakeEncoder(), channel)
     for i in range(100):
-        publisher.publish(sample(i), 40.0 * i)
-    now = 99 * 40.0
-    assert 1000 * publisher.pace.rate(now) == pytest.approx(25.0)
-    assert 8 * publisher.payload.rate(now) == pytest.approx(25 * 8 / 1000)
-    assert 8 * publisher.wire.rate(now) == pytest.approx(25 * (1 + HEADER_BYTES) * 8 / 1000)
+        publisher.publish(sample(i), 0.04 * i)
+    now = 99 * 0.04
+    assert publisher.pace.rate(now) == pytest.approx(25.0)
+    assert 8 * publisher.payload.rate(now) / 1000 == pytest.approx(25 * 8 / 1000)
+    assert 8 * publisher.wire.rate(now) / 1000 == pytest.approx(25 * (1 + HEADER_BYTES) * 8 / 1000)

@@ -21,9 +21,9 @@ from model.codec.statistics import MotionStatistics
 from model.errors import VisavisError
 from server.errors import UnauthorizedError
 from server.sender.connection.access import Access
-from server.sender.connection.heartbeat import LONGEST_TICK_MS
+from server.sender.connection.heartbeat import LONGEST_TICK
 from server.sender.connection.reconnect import STABLE_AFTER
-from server.sender.connection.session import SOUND_AGE_MS
+from server.sender.connection.session import SOUND_AGE
 from server.sender.connection.signalling import RefusedError
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
@@ -35,14 +35,12 @@ from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication
 from tests.server.tcp_proxy import TcpProxy
 
 STATISTICS = MotionStatistics.default(4)
-STAGES = StageTimes(5.0, 10.0)
+STAGES = StageTimes(0.005, 0.010)
 
 
 def picture(number: int, data: bytes = JPEG) -> SourceImage:
-    import hashlib
-
     data = data if data == NO_FACE else data + bytes([number])
-    return SourceImage(number, data, hashlib.sha256(data).hexdigest(), "image/jpeg")
+    return SourceImage(number, data)
 
 
 class FakeFeed:
@@ -73,7 +71,7 @@ class Studio:
     """A daemon, its feed, and the publication that the server made for it."""
 
     def __init__(self, call: Call, server: str, *, token: str | None = None, sound: bool = False, avatar: bool = False):
-        self.clock = FakeClock(1_000.0)
+        self.clock = FakeClock(1.0)
         self.pauses: list[float] = []
         self.before_pause: Callable[[], None] = lambda: None
         self.feed: FakeFeed | None = None
@@ -96,7 +94,7 @@ class Studio:
 
     async def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
-        self.clock.now += 1000.0 * seconds
+        self.clock.now += seconds
         self.before_pause()
         await asyncio.sleep(0)
 
@@ -121,7 +119,7 @@ class Studio:
     def say(self, yaw: float) -> None:
         vector = np.zeros(STATISTICS.size, np.float32)
         vector[0], vector[3] = yaw, 1.0
-        self.clock.now += 40.0
+        self.clock.now += 0.04
         self.daemon.on_motion(MotionSample(vector, self.clock.now), STAGES)
 
     async def stop(self) -> None:
@@ -161,7 +159,7 @@ async def test_motion_goes_out_and_the_roster_knows_who_it_is() -> None:
         await until(lambda: sum(m[:1] == b"\x31" for m in motion) == 3)
         frames = [frame for m in motion if m[:1] == b"\x31" for frame in decoder.decode(m)]
         assert [round(float(frame.vector[0])) for frame in frames] == [1, 2, 3]
-        assert frames[-1].capture_ms == int(sender.clock.now)
+        assert frames[-1].capture_ms == int(1000 * sender.clock.now)
         status = sender.daemon.status()
         assert (status.state, status.dropped, status.sources) == ("live", 0, 1)
         assert status.wire_kbps > status.motion_kbps > 0
@@ -223,9 +221,9 @@ async def test_a_silent_network_is_left_and_the_call_resumed_with_the_same_name_
         FakePublication.add_source = counted  # type: ignore[method-assign]
         try:
             old = sender.daemon.session
-            sender.clock.now += 1000.0 * STABLE_AFTER
+            sender.clock.now += STABLE_AFTER
             while sender.daemon.session is old and not old.lost.done():  # nothing comes for more than five seconds
-                sender.clock.now += LONGEST_TICK_MS
+                sender.clock.now += LONGEST_TICK
                 pings = len(control(first, "ping"))
                 await until(lambda n=pings: old.lost.done() or len(control(first, "ping")) > n)  # type: ignore[misc]
             await until(lambda: sender.daemon.session not in (None, old) and len(sender.live_feed.taken) == 2)
@@ -258,13 +256,13 @@ async def test_a_network_that_is_cut_for_five_seconds_comes_back_with_the_same_n
         try:
             await sender.with_source()
             who = sender.daemon.identity.participant
-            back_at = sender.clock.now + 1000.0 * STABLE_AFTER + 5000.0
+            back_at = sender.clock.now + STABLE_AFTER + 5.0
 
             def mend() -> None:
                 if sender.clock.now >= back_at:
                     wire.mend()
 
-            sender.clock.now += 1000.0 * STABLE_AFTER
+            sender.clock.now += STABLE_AFTER
             sender.before_pause = mend
             wire.refuse()
             await until(lambda: sender.daemon.reconnect.reconnects == 1)
@@ -292,14 +290,16 @@ async def test_pings_are_answered_and_stages_reported() -> None:
         for nonsense in (b"\xc1", b"", msgpack.packb([1]), msgpack.packb({"t": "pong"}), "text", b"x" * 20_000):
             channel.send(nonsense)
         await until(lambda: control(sender.publication, "pong") != [])
-        assert control(sender.publication, "pong") == [{"t": "pong", "n": 7, "ms": 123.5, "peer_ms": sender.clock.now}]
+        assert control(sender.publication, "pong") == [
+            {"t": "pong", "n": 7, "ms": 123.5, "peer_ms": 1000 * sender.clock.now}
+        ]
         (ping,) = control(sender.publication, "ping")
-        sender.clock.now += 25.0
+        sender.clock.now += 0.025
         channel.send(msgpack.packb({"t": "pong", "n": ping["n"], "ms": ping["ms"], "peer_ms": 1.0}))
         await until(lambda: sender.daemon.status().round_trip_ms is not None)
         await until(lambda: control(sender.publication, "stages") != [], seconds=20)
         stages = control(sender.publication, "stages")[0]
-        assert (stages["capture"], stages["extract"], stages["audio"]) == (5.0, 10.0, SOUND_AGE_MS)
+        assert (stages["capture"], stages["extract"], stages["audio"]) == (5.0, 10.0, 1000 * SOUND_AGE)
         await sender.stop()
 
 

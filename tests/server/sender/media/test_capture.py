@@ -14,7 +14,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from model.errors import InputError, VisavisError
 from server.sender.connection.opus_track import OpusTrack
-from server.sender.media.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration_ms
+from server.sender.media.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration
 from server.sender.media.inputs import PORTRAIT, camera_address, open_camera, open_file, parse_source
 from server.sender.media.reader import Timeline
 from server.sender.media.sound import (
@@ -71,7 +71,7 @@ class Time:
         return self.now
 
     def wait(self, seconds: float) -> bool:
-        self.now += 1000.0 * seconds
+        self.now += seconds
         return self.now > self.stop_after
 
 
@@ -95,7 +95,7 @@ def play(
         mailbox,
         fps=fps,
         clock=time,
-        timeline=Timeline(100.0, file_duration_ms(str(path), open_file)),
+        timeline=Timeline(0.1, file_duration(str(path), open_file)),
         loop=loop,
         on_end=ends.append,
         wait=time.wait,
@@ -107,26 +107,26 @@ def play(
 def test_a_file_plays_in_real_time_and_ends(clip: Path) -> None:
     time = Time()
     frames, ends = play(clip, time)
-    assert [round(f.capture_ms) for f in frames] == [100 + 40 * i for i in range(FRAMES)]
+    assert [round(1000 * f.captured) for f in frames] == [100 + 40 * i for i in range(FRAMES)]
     assert [round(float(f.image.mean()) / 10) for f in frames] == list(range(FRAMES))
     assert frames[0].image.shape == (48, 64, 3)
     assert ends == [None]
-    assert time.now >= 100 + 40 * (FRAMES - 1)
+    assert time.now >= 0.1 + 0.04 * (FRAMES - 1)
 
 
 def test_a_loop_starts_over_after_the_files_length(clip: Path) -> None:
     time = Time()
-    time.stop_after = 2_500.0
+    time.stop_after = 2.5
     frames, _ = play(clip, time, loop=True)
-    length = file_duration_ms(str(clip), open_file)
-    assert 800.0 <= length <= 830.0
-    assert frames[FRAMES].capture_ms == pytest.approx(100.0 + length)
+    length = file_duration(str(clip), open_file)
+    assert 0.8 <= length <= 0.83
+    assert frames[FRAMES].captured == pytest.approx(0.1 + length)
     assert round(float(frames[FRAMES].image.mean())) < 5
 
 
 def test_frames_are_thinned_to_the_rate_that_is_sent(clip: Path) -> None:
     frames, _ = play(clip, Time(), fps=12.5)
-    assert [round(f.capture_ms - 100) for f in frames] == [80 * i for i in range(FRAMES // 2)]
+    assert [round(1000 * f.captured - 100) for f in frames] == [80 * i for i in range(FRAMES // 2)]
 
 
 def test_large_frames_are_scaled_down(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_is_no_clip_gives_one_clear_error(tmp_path: Path) -> None:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     with pytest.raises(InputError, match="has no picture"):
-        file_duration_ms(str(only_sound), open_file)
+        file_duration(str(only_sound), open_file)
     with pytest.raises(InputError, match="no such source"):
         parse_source(str(tmp_path / "nothing.mp4"))
 
@@ -182,7 +182,7 @@ def test_closing_ends_the_thread_while_it_waits(clip: Path) -> None:
         FrameMailbox(),
         fps=25.0,
         clock=lambda: 0.0,
-        timeline=Timeline(3_600_000.0, 800.0),
+        timeline=Timeline(3_600.0, 0.8),
         on_end=ends.append,
     )
     capture.start()
@@ -224,7 +224,7 @@ async def hear(path: Path, time: Time, *, loop: bool = False) -> tuple[list[byte
         lambda: open_file(str(path)),
         queue,
         clock=time,
-        timeline=Timeline(100.0, 800.0),
+        timeline=Timeline(0.1, 0.8),
         loop=loop,
         on_problem=problems.append,
         wait=time.wait,
@@ -237,8 +237,8 @@ async def hear(path: Path, time: Time, *, loop: bool = False) -> tuple[list[byte
 async def test_a_files_sound_becomes_opus_in_real_time(clip: Path) -> None:
     packets, moments, problems = await hear(clip, Time())
     assert abs(len(packets) - 40) <= 1
-    assert moments[0] == pytest.approx(120.0, abs=8.0), "a packet leaves when it is whole"
-    assert np.allclose(np.diff(moments), 20.0, atol=0.1)
+    assert moments[0] == pytest.approx(0.12, abs=0.008), "a packet leaves when it is whole"
+    assert np.allclose(np.diff(moments), 0.02, atol=0.0001)
     assert sum(map(len, packets)) * 8 / (0.02 * len(packets)) < 1.6 * BITS_PER_SECOND
     assert problems == []
     decoded = decode(packets)

@@ -20,19 +20,13 @@ from model.networks.small.config import FREE, GUIDED, SMALL
 from model.registration.keypoint_tracker import Aligner
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid
+from model.registration.tracker import SourceReference
+from server.sender.media.alignment_rhythm import ALIGN_EVERY, ALIGN_SHARE, AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
-from server.sender.media.extraction import (
-    LOOK_EVERY_MS,
-    LOOK_SHARE,
-    NO_FACE,
-    SEVERAL_FACES,
-    Avatar,
-    Enrolled,
-    Extraction,
-    LookRhythm,
-)
+from server.sender.media.extraction import NO_FACE, SEVERAL_FACES, Extraction
+from server.sender.media.extractor import Avatar
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.source_choice import FIRST_WINDOW_MS, SETTLE_MS
+from server.sender.media.source_choice import FIRST_WINDOW, SETTLE, EnrolledSource
 
 SIZE = 128
 K = SMALL.keypoints
@@ -66,14 +60,16 @@ class FakeModel:
         self.aligned = 0
         self.scale = 1.0
 
-    def extract(self, crop: NDArray[np.uint8]) -> Motion:
-        return motion(float(crop[0, 0, 0]) - 128.0, self.scale)
+    def extract(self, picture: NDArray[np.uint8]) -> Motion:
+        return motion(float(picture[0, 0, 0]) - 128.0, self.scale)
 
-    def enrol(self, crop: NDArray[np.uint8]) -> Enrolled:
+    def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource:
         self.enrolled += 1
-        return Enrolled(face(), self.extract(crop), self.aligner)
+        if reference is not None:
+            reference = replace(reference, aligner=self.aligner())
+        return EnrolledSource(face(), self.extract(picture), K, reference)
 
-    def aligner(self, source: GreyPyramid) -> Aligner:
+    def aligner(self) -> Aligner:
         def aligned(picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
             self.aligned += 1
             off = np.full((K, 2), 0.01 * self.aligned, np.float32)
@@ -138,12 +134,12 @@ class Bench:
         """`count` frames, 40 ms apart, of a head turned by `yaw` degrees; None: nobody there."""
         for _ in range(count):
             image = np.zeros((SIZE, SIZE, 3), np.uint8) if yaw is None else picture(yaw)
-            self.extraction.step(CapturedFrame(image, self.now, 3.0))
-            self.now += 40.0
+            self.extraction.step(CapturedFrame(image, self.now, 0.003))
+            self.now += 0.04
 
     def choose(self) -> SourceImage:
         """Until the first source is chosen and with the receiver."""
-        self.show(0, round(FIRST_WINDOW_MS / 40) + 1)
+        self.show(0, round(FIRST_WINDOW / 0.04) + 1)
         (source,) = self.heard.sources
         self.extraction.source_taken(source.index)
         return source
@@ -162,12 +158,12 @@ def test_nothing_is_sent_before_the_receiver_has_a_source() -> None:
     assert bench.heard.motions == []
     assert source.sha256 == hashlib.sha256(source.data).hexdigest()
     with Image.open(io.BytesIO(source.data)) as image:
-        assert (image.format, image.size) == ("WEBP", (SIZE, SIZE))
+        assert (image.format, image.size) == ("AVIF", (SIZE, SIZE))
     bench.extraction.source_taken(0)
     bench.show(5)
     ((sample, stages),) = bench.heard.motions
     assert (sample.vector[0], sample.source) == (5.0, 0)
-    assert stages.capture == 3.0
+    assert stages.capture == 0.003
 
 
 def test_the_most_frontal_frame_of_the_beginning_is_chosen() -> None:
@@ -182,7 +178,7 @@ def test_the_most_frontal_frame_of_the_beginning_is_chosen() -> None:
 def test_a_lasting_turn_brings_a_second_source_which_is_used_once_it_is_taken() -> None:
     bench = Bench()
     bench.choose()
-    bench.show(80, round(SETTLE_MS / 40) + 3)
+    bench.show(80, round(SETTLE / 0.04) + 3)
     assert [source.index for source in bench.heard.sources] == [0, 1]
     assert {sample.source for sample, _ in bench.heard.motions} == {0}
     bench.show(80, 5)
@@ -200,33 +196,33 @@ def test_a_hand_held_camera_moves_the_background_of_a_person_but_not_of_an_avata
     def shown(shift: int) -> CapturedFrame:
         image = np.repeat(wall[:, SIZE - shift : 2 * SIZE - shift, None], 3, -1)
         image[:2, :2] = 128  # a head that does not turn
-        bench.now += LOOK_EVERY_MS
-        return CapturedFrame(image, bench.now, 3.0)
+        bench.now += ALIGN_EVERY
+        return CapturedFrame(image, bench.now, 0.003)
 
     bench = Bench(avatar)
     bench.model.scale = 0.4
-    for _ in range(round(FIRST_WINDOW_MS / LOOK_EVERY_MS) + 2):
+    for _ in range(round(FIRST_WINDOW / ALIGN_EVERY) + 2):
         bench.extraction.step(shown(3))
     bench.extraction.source_taken(0)
     for shift in (3, 4, 5, 6):
         bench.extraction.step(shown(shift))
     found = [float(sample.vector[7]) for sample, _ in bench.heard.motions]
-    wanted = [0, 0, 1, 2] if avatar is None else [0, 0, 0, 0]  # a frame later: none waits to be looked at
+    wanted = [0, 0, 1, 2] if avatar is None else [0, 0, 0, 0]  # a frame later: none waits to be aligned
     assert found == pytest.approx([2 * pixels / SIZE for pixels in wanted], abs=0.01)
 
 
-def test_every_other_frame_is_held_against_the_source_and_both_are_sent_as_found() -> None:
+def test_every_other_frame_is_aligned_to_the_source_and_both_are_sent_as_found() -> None:
     bench = Bench()
     bench.choose()
     bench.show(0, 6)
     assert bench.model.aligned == 3
     off = [float(Motion.from_vector(sample.vector).expression[0, 0]) for sample, _ in bench.heard.motions]
     assert off == pytest.approx(sorted(off))
-    assert off[0] == 0, "no frame waits to be looked at"
+    assert off[0] == 0, "no frame waits to be aligned"
     assert sorted(set(np.round(off, 3))) == pytest.approx([0, 0.01, 0.02, 0.03][: len(set(off))])
 
 
-def test_an_avatar_is_held_against_nothing() -> None:
+def test_an_avatar_is_aligned_to_nothing() -> None:
     bench = Bench(0)
     bench.choose()
     bench.show(0, 6)
@@ -245,7 +241,7 @@ def test_a_refused_picture_is_followed_by_another_choice() -> None:
 def test_a_refused_further_picture_leaves_the_first_in_use() -> None:
     bench = Bench()
     bench.choose()
-    bench.show(80, round(SETTLE_MS / 40) + 3)
+    bench.show(80, round(SETTLE / 0.04) + 3)
     bench.extraction.source_refused(1, NoFaceError("no face"))
     bench.show(0, 2)
     assert bench.heard.motions[-1][0].source == 0
@@ -281,7 +277,7 @@ def test_somebody_else_in_the_picture_is_told_once() -> None:
 def test_the_tracker_hears_of_time_and_of_the_models_own_view() -> None:
     bench = Bench()
     bench.show(0, 3)
-    bench.now += 60_000.0
+    bench.now += 60.0
     bench.show(0)
     assert bench.tracker.elapsed == pytest.approx([1 / 30, 0.04, 0.04, 0.5])
     assert len(bench.tracker.hints) == 4
@@ -293,7 +289,7 @@ def test_an_avatar_moves_as_the_driver_does() -> None:
     source = bench.choose()
     with Image.open(io.BytesIO(source.data)) as image:
         assert abs(float(np.asarray(image)[0, 0, 0]) - 138) < 12
-    bench.show(80, round(SETTLE_MS / 40) + 3)
+    bench.show(80, round(SETTLE / 0.04) + 3)
     assert len(bench.heard.sources) == 1, "an avatar has one picture"
     moved = Motion.from_vector(bench.heard.motions[-1][0].vector)
     assert float(moved.yaw) == 80.0
@@ -315,7 +311,7 @@ def test_a_refused_avatar_and_a_broken_model_end_the_worker() -> None:
         assert isinstance(failure, VisavisError if error is not None else RuntimeError)
 
 
-def broken(crop: NDArray[np.uint8]) -> Motion:
+def broken(picture: NDArray[np.uint8]) -> Motion:
     raise RuntimeError("broken")
 
 
@@ -323,7 +319,7 @@ def test_the_worker_ends_with_the_mailbox() -> None:
     bench = Bench()
     bench.extraction.start()
     for i in range(5):
-        bench.mailbox.put(CapturedFrame(picture(0), 40.0 * i))
+        bench.mailbox.put(CapturedFrame(picture(0), 0.04 * i))
     bench.extraction.close()
     bench.extraction.close()
     assert not bench.extraction.is_alive()
@@ -347,13 +343,13 @@ def test_a_blinking_frame_is_not_preferred() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fps", "cost_ms", "every"), [(25, 4.0, 2), (25, 40.0, 5), (30, 4.0, 2), (10, 4.0, 1), (10, 40.0, 2)]
+    ("fps", "cost", "every"), [(25, 0.004, 2), (25, 0.04, 5), (30, 0.004, 2), (10, 0.004, 1), (10, 0.04, 2)]
 )
-def test_looking_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost_ms: float, every: int) -> None:
-    rhythm, looked = LookRhythm(), []
+def test_alignment_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost: float, every: int) -> None:
+    rhythm, aligned = AlignmentRhythm(), []
     for index in range(20 * every):
-        if rhythm.due(index * 1000 / fps):
-            rhythm.took(index * 1000 / fps, cost_ms)
-            looked.append(index)
-    assert looked == list(range(0, 20 * every, every))
-    assert cost_ms / (every * 1000 / fps) <= LOOK_SHARE
+        if rhythm.due(index / fps):
+            rhythm.took(index / fps, cost)
+            aligned.append(index)
+    assert aligned == list(range(0, 20 * every, every))
+    assert cost / (every / fps) <= ALIGN_SHARE

@@ -81,16 +81,16 @@ class Time(FakeClock):
     """Everybody who sleeps wakes in the order of time."""
 
     def __init__(self) -> None:
-        super().__init__(1_000.0)
+        super().__init__(1.0)
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
 
     async def sleep(self, seconds: float) -> None:
         future = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.now + 1000.0 * seconds, future))
+        self._sleepers.append((self.now + seconds, future))
         await future
 
-    async def run(self, milliseconds: float) -> None:
-        end = self.now + milliseconds
+    async def run(self, seconds: float) -> None:
+        end = self.now + seconds
         while True:
             for _ in range(5):
                 await asyncio.sleep(0)
@@ -107,9 +107,9 @@ class Time(FakeClock):
 def test_a_recording_is_read_back(tmp_path: Path) -> None:
     recording = read_recording(write_recording(tmp_path / "a.vav"), STATISTICS, WEIGHTS)
     assert np.allclose(recording.vectors[:, 0], range(FRAMES), atol=0.5)
-    assert recording.times_ms.tolist() == [40.0 * i for i in range(FRAMES)]
+    assert recording.times.tolist() == pytest.approx([0.04 * i for i in range(FRAMES)])
     assert (recording.source.index, recording.source.content_type) == (3, "image/webp")
-    assert (len(recording.sound), recording.sound_start_ms, recording.duration_ms) == (30, -6.5, 400.0)
+    assert (len(recording.sound), recording.sound_start, recording.duration) == (30, -0.0065, 0.4)
 
 
 def test_what_cannot_be_played_gives_one_clear_error(tmp_path: Path) -> None:
@@ -140,21 +140,22 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     assert feed.sound is not None
     feed.sound.put = lambda data: heard.append((time.now, data[0]))  # type: ignore[method-assign]
     feed.start()
-    await time.run(500.0)
+    await time.run(0.5)
     assert listener.samples == [], "it waits for the receiver to have its source"
     begin = time.now
     feed.source_taken(3)
     feed.source_taken(3)
-    await time.run(1_000.0)
-    times = [sample.capture_ms - begin for sample in listener.samples]
-    assert times == [40.0 * i for i in range(26)]
+    await time.run(1.0)
+    times = [sample.captured - begin for sample in listener.samples]
+    assert times == pytest.approx([0.04 * i for i in range(26)])
     yaws = [round(float(sample.vector[0])) for sample in listener.samples]
     assert yaws == [i % FRAMES for i in range(26)]
     assert {sample.source for sample in listener.samples} == {3}
-    assert heard[0] == (begin + 20.0 - 6.5, 0)
+    assert heard[0][0] == pytest.approx(begin + 0.02 - 0.0065)
+    assert heard[0][1] == 0
     per_round = 21  # those that begin within 400 ms of -6.5 ms
     assert [number for _, number in heard[: 2 * per_round]] == 2 * list(range(per_round))
-    assert heard[per_round][0] == pytest.approx(begin + 400.0 + 13.5)
+    assert heard[per_round][0] == pytest.approx(begin + 0.4 + 0.0135)
     await feed.close()
     await feed.close()
 
@@ -167,12 +168,12 @@ async def test_a_lower_rate_plays_fewer_frames_and_a_sleeping_machine_catches_up
     assert feed.sound is None
     feed.start()
     feed.source_taken(3)
-    await time.run(790.0)
+    await time.run(0.79)
     assert len(listener.samples) == 10
-    time.now += 60_000.0
-    await time.run(1_000.0)
+    time.now += 60.0
+    await time.run(1.0)
     assert feed.dropped > 700
-    assert time.now - listener.samples[-1].capture_ms < 100.0
+    assert time.now - listener.samples[-1].captured < 0.1
     await feed.close()
 
 

@@ -1,0 +1,71 @@
+"""The model as the sender uses it, one face at a time in NumPy; and the avatar, another face to be driven."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.keypoint_layout import KeypointLayout
+from model.motion import Motion, transfer
+from model.registration.tracker import SourceReference
+from model.talking_head import TalkingHead
+from server.sender.media.source_choice import EnrolledSource
+
+
+class Extractor(Protocol):
+    """What is used of the model; `ModelExtractor` is the real one."""
+
+    size: int  # S, side of a crop in pixels
+    layout: KeypointLayout
+
+    def extract(self, picture: NDArray[np.uint8]) -> Motion: ...
+    def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource: ...
+
+
+class ModelExtractor:
+    """A TalkingHead for one face at a time, pictures and motion in NumPy."""
+
+    def __init__(self, model: TalkingHead) -> None:
+        self._model = model
+        self.size = model.profile.size
+        self.layout = model.profile.layout
+
+    def extract(self, picture: NDArray[np.uint8]) -> Motion:
+        """Motion of a crop uint8 (S, S, 3), no batch shape."""
+        return self._model.extract(_tensor(picture)).to_numpy()[0]
+
+    def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource:
+        """What the model finds in a source image uint8 (S, S, 3).
+
+        reference  the picture as it is registered; what comes back has it with an aligner to this source image
+        """
+        state = self._model.enrol(_tensor(picture))
+        if reference is not None:
+            reference = replace(reference, aligner=self._model.aligner(state, reference.picture))
+        return EnrolledSource(state.keypoints(), state.motion.to_numpy()[0], self.layout.head_count, reference)
+
+
+class Avatar:
+    """Another face's picture that moves as the person in front of the camera does."""
+
+    def __init__(self, picture: NDArray[np.uint8], extractor: Extractor) -> None:
+        self.picture = picture
+        self.enrolled = extractor.enrol(picture)
+        self._driver: Motion | None = None
+
+    def start(self, driver: Motion) -> None:
+        """Take the driver's motion that corresponds to the picture: frontal, calm, eyes open."""
+        self._driver = driver
+
+    def drive(self, driving: Motion) -> Motion:
+        """The avatar's motion for the driver's."""
+        assert self._driver is not None
+        return transfer(driving, self._driver, self.enrolled.motion)
+
+
+def _tensor(picture: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]  # (1, 3, S, S)
