@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from model.errors import BitstreamError
+from model.errors import BitstreamError, InputError
 
 CONTENT_TYPES = {"AVIF": "image/avif", "WEBP": "image/webp", "PNG": "image/png", "JPEG": "image/jpeg"}
 """Media type of each format that is read, by Pillow's name."""
@@ -29,13 +29,17 @@ LIVE_SPEED = 8
 """In a call, where the next frame waits: 25 ms, and 12 kB at `LIVE_QUALITY`."""
 
 
-class SourceTooLargeError(BitstreamError):
+class SourceImageError(InputError, BitstreamError):
+    """A source image that breaks the format: uploaded, it is input; in a file, part of the bitstream."""
+
+
+class SourceTooLargeError(SourceImageError):
     """The source image has too many bytes or pixels."""
 
     http_status = 413
 
 
-class SourceFormatError(BitstreamError):
+class SourceFormatError(SourceImageError):
     """The source image is of no format that is read here, or is damaged."""
 
     http_status = 415

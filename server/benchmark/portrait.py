@@ -15,9 +15,14 @@ SIZE = 256
 _BOX = (92, 0, 356, 264)  # the head with margin, pixels of the 512x512 picture
 
 
+def portrait_picture() -> NDArray[np.uint8]:
+    """Eileen Collins, astronaut (NASA, public domain), as scikit-image carries her: uint8 (512, 512, 3) RGB."""
+    return np.asarray(skimage.data.astronaut(), np.uint8)
+
+
 @functools.cache
 def _portrait() -> Image.Image:
-    return Image.fromarray(skimage.data.astronaut()).crop(_BOX)
+    return Image.fromarray(portrait_picture()).crop(_BOX)
 
 
 def still(size: int = SIZE) -> NDArray[np.uint8]:

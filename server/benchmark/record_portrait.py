@@ -33,6 +33,7 @@ from model.registration.similarity import thumbnail
 from model.registration.tracker import track
 from model.source.expression import eye_openness, mouth_opening
 from model.talking_head import TalkingHead
+from server.benchmark.portrait import portrait_picture
 from server.benchmark.speech import speak
 from server.sender.media.extractor import ModelExtractor
 from server.sender.media.inputs import PORTRAIT, open_file
@@ -150,13 +151,6 @@ def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHe
         for first in range(0, len(packets := _opus(voice)), 50):
             writer.audio(packets[first : first + 50])
         writer.end(len(closed), round(1000 * len(closed) / FPS))
-
-
-def portrait_picture() -> NDArray[np.uint8]:
-    """Eileen Collins, astronaut (NASA, public domain), as scikit-image carries her: uint8 (512, 512, 3)."""
-    from skimage import data
-
-    return np.asarray(data.astronaut(), np.uint8)
 
 
 def _frames(clip: Path, start: float, seconds: float) -> Iterator[NDArray[np.uint8]]:

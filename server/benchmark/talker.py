@@ -61,9 +61,9 @@ async def talker(engine: Engine) -> None:
     frames = [moving_frame(i / FPS) for i in range(4 * FPS)]
     extractor = ModelExtractor(model)
     first = extractor.extract(frames[0])  # compiles
-    following = MotionTracker(extractor.layout)
-    following.follow(GreyPyramid(thumbnail(frames[0])), first)
-    source = extractor.enrol(frames[0], following.reference(GreyPyramid(thumbnail(frames[0])), first)).reference
+    motion_tracker = MotionTracker(extractor.layout)
+    motion_tracker.follow(GreyPyramid(thumbnail(frames[0])), first)
+    source = extractor.enrol(frames[0], motion_tracker.reference(GreyPyramid(thumbnail(frames[0])), first)).reference
 
     reader = await lines()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -90,7 +90,7 @@ async def talker(engine: Engine) -> None:
         captured = time.monotonic()
         frame = frames[number % len(frames)]
         moved = await loop.run_in_executor(None, extractor.extract, frame)
-        vector = following.extrapolated(moved, source).to_vector()
+        vector = motion_tracker.extrapolated(moved, source).to_vector()
         extracted = time.monotonic()
         message = encoder.encode(vector, int(1000 * captured) & 0xFFFFFFFF)
         extracting += extracted - captured
@@ -99,7 +99,7 @@ async def talker(engine: Engine) -> None:
             motion.send(message)
         if rhythm.due(captured):  # as a sender does: once the frame is on its way
             began = time.monotonic()
-            await loop.run_in_executor(None, following.follow, GreyPyramid(thumbnail(frame)), moved, source)
+            await loop.run_in_executor(None, motion_tracker.follow, GreyPyramid(thumbnail(frame)), moved, source)
             rhythm.took(captured, time.monotonic() - began)
         if number % FPS == 0:
             stages = {"capture": 0.0, "extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}

@@ -6,8 +6,8 @@ import re
 
 from aiohttp import web
 
-from model.codec.source_image import CONTENT_TYPES, content_type
-from model.errors import BitstreamError, FaceError, InputError
+from model.codec.source_image import CONTENT_TYPES, SourceImageError, content_type
+from model.errors import FaceError, InputError
 from server.errors import (
     ForbiddenError,
     ProtocolError,
@@ -42,7 +42,7 @@ async def put_source(request: web.Request) -> web.Response:
         begin = parts.clock()
         try:
             sha256 = await conference.add_source(participant.id, index, image)
-        except (FaceError, BitstreamError):
+        except (FaceError, SourceImageError):
             parts.metrics.source_refused()
             raise
         except InputError as error:

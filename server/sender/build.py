@@ -26,7 +26,7 @@ from server.sender.daemon import Daemon, Destination
 from server.sender.media.extraction import PATIENCE_SECONDS
 from server.sender.media.extractor import Avatar, ModelExtractor
 from server.sender.media.feed import Feed, FeedListener, LiveFeed
-from server.sender.media.inputs import Source, parse_source
+from server.sender.media.inputs import MediaInput, parse_source
 from server.sender.media.recording import RecordingFeed, read_recording
 from server.sender.status_line import LineFilter, Screen, StatusLine
 from server.settings import Settings
@@ -41,7 +41,7 @@ class Choices:
     server: str
     room: str
     name: str
-    source: Source
+    source: MediaInput
     rate: Rate
     loop: bool = False
     avatar: Path | None = None

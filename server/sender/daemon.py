@@ -71,7 +71,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._live = asyncio.Event()
 
-    # What the feed tells
+    # What the feed reports
 
     def on_source(self, source: SourceImage) -> None:
         """Keep the source for this and every later connection."""

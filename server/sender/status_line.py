@@ -16,7 +16,7 @@ LOG_EVERY = 10.0
 
 @dataclass(frozen=True)
 class Status:
-    """The numbers of one moment."""
+    """The numbers of now."""
 
     state: str  # connecting, live, paused, waiting, ended
     problem: str | None = None  # why it is not live

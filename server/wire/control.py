@@ -10,14 +10,15 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgpack
 
 from model.errors import BitstreamError
+from server.wire.channel import DataChannel
 
 MAX_BYTES = 4096
-"""Longest message that is looked at."""
+"""Longest message that is parsed."""
 
 MAX_BUFFERED = 16_384
 """Bytes that may wait on the channel; beyond it the peer does not read and gets no more."""
@@ -93,17 +94,7 @@ ControlMessage: TypeAlias = (
 )
 
 
-class ControlChannel(Protocol):
-    """What is used of an RTCDataChannel."""
-
-    @property
-    def readyState(self) -> str: ...  # noqa: N802 (WebRTC's name)
-    @property
-    def bufferedAmount(self) -> int: ...  # noqa: N802
-    def send(self, data: bytes) -> None: ...
-
-
-def send_control(channel: ControlChannel | None, message: ControlMessage) -> None:
+def send_control(channel: DataChannel | None, message: ControlMessage) -> None:
     """Send a message; nothing while the channel is not open, and never more than `MAX_BUFFERED` when it is stuck."""
     if channel is not None and channel.readyState == "open" and channel.bufferedAmount < MAX_BUFFERED:
         channel.send(serialize_control(message))

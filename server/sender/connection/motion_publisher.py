@@ -12,6 +12,7 @@ from model.codec.rate import HEADER_BYTES
 from model.errors import BitstreamError
 from server.rate_window import RateWindow
 from server.sender.media.samples import MotionSample
+from server.wire.channel import DataChannel
 
 logger = logging.getLogger(__name__)
 
@@ -20,16 +21,6 @@ RATE_WINDOW, LEAST_WINDOW = 2.0, 0.5
 
 STILL_BUFFERED = 0
 """Bytes that the channel may hold when a frame is encoded. More, and the frame waits: what is encoded goes out now."""
-
-
-class MotionChannel(Protocol):
-    """What is used of an RTCDataChannel."""
-
-    @property
-    def readyState(self) -> str: ...  # noqa: N802 (WebRTC's name)
-    @property
-    def bufferedAmount(self) -> int: ...  # noqa: N802
-    def send(self, data: bytes) -> None: ...
 
 
 class Encoder(Protocol):
@@ -46,7 +37,7 @@ class MotionPublisher:
     At most one frame waits; a newer one replaces it and counts as dropped.
     """
 
-    def __init__(self, encoder: Encoder, channel: MotionChannel) -> None:
+    def __init__(self, encoder: Encoder, channel: DataChannel) -> None:
         self._encoder = encoder
         self._channel = channel
         self._waiting: MotionSample | None = None

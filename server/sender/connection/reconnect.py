@@ -1,4 +1,4 @@
-"""When to connect again: exponential back-off with jitter, as a state machine that is told the time.
+"""When to connect again: exponential back-off with jitter, as a state machine that takes the time.
 
     idle -> connecting -> live -> waiting -> connecting -> ...    and from anywhere -> ended
 

@@ -203,13 +203,13 @@ class Session:
             self._stages_ms["audio"] = 1000 * SOUND_AGE
 
     def pause(self, paused: bool) -> None:
-        """Tell the receiver that no frames come for a while, or that they do again."""
+        """Let the receiver know that no frames come for a while, or that they do again."""
         if paused and self.publisher is not None:
             self.publisher.pause(self._clock())
         send_control(self._control, SenderState(paused))
 
     def offer_source(self, source: SourceImage) -> None:
-        """Bring a further source to the receiver in the background; `on_source` tells when it is there, or refused.
+        """Bring a further source to the receiver in the background; `on_source` is called when it is there, or refused.
 
         Before the connection stands this does nothing: `open` places all sources of the identity.
         """

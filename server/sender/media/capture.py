@@ -64,7 +64,7 @@ class FrameMailbox:
 
 
 class FramePacer:
-    """Thins a camera's frame rate down to the one that is sent, without drifting: told the time of each frame."""
+    """Thins a camera's frame rate down to the one that is sent, without drifting. Pure: takes each frame's time."""
 
     TOLERANCE = 0.25
     """Of a frame interval: a camera's jitter must not make a frame miss its slot."""

@@ -11,7 +11,7 @@ from model.errors import VisavisError
 from server.sender.media.capture import FrameMailbox, VideoCapture, file_duration
 from server.sender.media.extraction import Extraction, Tracker
 from server.sender.media.extractor import Avatar, Extractor
-from server.sender.media.inputs import Source, open_camera, open_file, open_microphone
+from server.sender.media.inputs import MediaInput, open_camera, open_file, open_microphone
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import SoundCapture, SoundQueue
@@ -97,7 +97,7 @@ class LiveFeed:
 
     def __init__(
         self,
-        source: Source,
+        source: MediaInput,
         listener: FeedListener,
         *,
         extractor: Extractor,

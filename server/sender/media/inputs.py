@@ -25,7 +25,7 @@ PORTRAIT = Path(__file__).with_name("portrait.vav")
 
 
 @dataclass(frozen=True)
-class Source:
+class MediaInput:
     """One parsed `--source`."""
 
     kind: Literal["camera", "file", "recording"]
@@ -33,7 +33,7 @@ class Source:
     """camera: device ("" = the default one); file, recording: path."""
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> MediaInput:
     """Read `camera`, `camera:DEVICE`, `portrait`, a video file or a `.vav` recording.
 
     Raises InputError when the file is not there.
@@ -42,11 +42,11 @@ def parse_source(text: str) -> Source:
         text = str(PORTRAIT)
     name, _, device = text.partition(":")
     if name == "camera":
-        return Source("camera", device)
+        return MediaInput("camera", device)
     path = Path(text).expanduser()
     if not path.is_file():
         raise InputError(f"no such source: {text} (camera, camera:DEVICE, portrait, a video file or a .vav recording)")
-    return Source("recording" if path.suffix == ".vav" else "file", str(path))
+    return MediaInput("recording" if path.suffix == ".vav" else "file", str(path))
 
 
 def open_file(path: str) -> InputContainer:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from PIL import Image
 
 from model.codec.source_image import CONTENT_TYPES, SourceFormatError, SourceLimits, SourceTooLargeError, content_type
-from model.errors import InputError, SeveralFacesError, VisavisError
+from model.errors import InputError, SeveralFacesError
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import CacheSettings, SourceCache, SourceCacheFullError
 from server.receiver.source_image import crop_source
@@ -60,13 +60,13 @@ def test_a_head_crop_is_used_whole_and_other_pictures_are_cropped() -> None:
 def test_a_turned_phone_photo_is_set_upright() -> None:
     seen: list[tuple[int, ...]] = []
 
-    def look(picture: Picture) -> FixedCrop:
+    def whole(picture: Picture) -> FixedCrop:
         seen.append(picture.shape)
         return FixedCrop(50)
 
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees
-    crop_source(encoded(1, (120, 80), "JPEG", exif=exif), SIZE, SourceLimits(), look)
+    crop_source(encoded(1, (120, 80), "JPEG", exif=exif), SIZE, SourceLimits(), whole)
     assert seen == [(120, 80, 3)]
 
 
@@ -98,7 +98,7 @@ def bomb(width: int, height: int) -> bytes:
         (encoded(size=(1, 1)), InputError),
     ],
 )
-def test_bad_images_get_one_error(data: bytes, error: type[VisavisError]) -> None:
+def test_bad_images_get_one_error(data: bytes, error: type[InputError]) -> None:
     with pytest.raises(error):
         crop_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(80))
 

@@ -1,4 +1,4 @@
-"""The sender's state machines, told the time: reconnecting, heartbeat, pacing, source choice, status line."""
+"""The sender's state machines, which take the time: reconnecting, heartbeat, pacing, source choice, status line."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_a_lasting_turn_asks_for_one_more_source_and_the_way_back_uses_the_old_o
     cover.add(enrolled(turned))
     assert cover.index == 1
     assert not cover.update(motion(), 1.0, 1.0)
-    assert cover.index == 1, "a short look back changes nothing"
+    assert cover.index == 1, "a short turn back changes nothing"
     assert not cover.update(motion(), 1.0, 1.0 + SETTLE)
     assert cover.index == 0
 

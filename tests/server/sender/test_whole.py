@@ -19,7 +19,7 @@ import torch
 
 from model.codec.decoder import MotionDecoder
 from model.talking_head import WEIGHTS, TalkingHead
-from server.benchmark.record_portrait import portrait_picture
+from server.benchmark.portrait import portrait_picture
 from server.sender.build import make_daemon, parse_choices
 from server.settings import load_settings
 from tests.server.fakes import until

@@ -21,7 +21,8 @@ from model.codec.vav import AudioPacket, VavHeader, VavWriter, read_vav
 from model.errors import BitstreamError, InputError, VisavisError, WeightsError
 from model.motion import Motion
 from model.talking_head import WEIGHTS as WEIGHTS_FILE
-from server.benchmark.record_portrait import close_loop, portrait_picture
+from server.benchmark.portrait import portrait_picture
+from server.benchmark.record_portrait import close_loop
 from server.sender.media.inputs import PORTRAIT
 from server.sender.media.recording import RecordingFeed, read_recording
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
