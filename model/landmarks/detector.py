@@ -22,7 +22,7 @@ ANCHORS = 896
 """Places where a face is looked for: two for each cell of a grid of 16 x 16, six for each of 8 x 8."""
 
 _COORDINATES = 16  # of a face: centre, width, height, and six keypoints of which the eyes are the first two
-_LEAST_SCORE = 0.5
+_LEAST_SCORE = 0.4  # the landmark network has the last word
 _SAME = 0.3  # intersection over union from which two boxes are one face
 
 
@@ -61,7 +61,7 @@ class Face:
     width: float
     height: float
     eyes: NDArray[np.float64]  # (2, 2) x and y of the eye at the left of a frontal picture, and of the other
-    score: float  # in [0.5, 1]
+    score: float  # in [0.4, 1]
 
     @property
     def region(self) -> Region:

@@ -241,9 +241,12 @@ EYE_RIM = 16
 """How many points at the beginning of either eye's list are the rim of its lids; irises have their mean depth."""
 
 LEFT_EYE_CORNERS = (33, 133)
-"""Outer and inner corner of that eye: its direction is the head's roll."""
+"""Outer and inner corner of that eye."""
 
 RIGHT_EYE_CORNERS = (362, 263)
 """Inner and outer corner of the other."""
+
+OUTER_CORNERS = (33, 263)
+"""Outer corners of both eyes: the line between them is the head's roll."""
 
 MOUTH_CORNERS = (61, 291)

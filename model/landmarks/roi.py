@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.landmarks.indices import LEFT_EYE_CORNERS
+from model.landmarks.indices import OUTER_CORNERS
 
 _AROUND = 1.5
 """Sides of the square in longer sides of the face's box (MediaPipe's RectTransformationCalculator)."""
@@ -43,7 +43,7 @@ class Region:
         """Where the face with these landmarks (478, 3) will be in the next frame."""
         least, most = points[:, :2].min(0), points[:, :2].max(0)
         x, y = (least + most) / 2
-        first, second = (points[index, :2] for index in LEFT_EYE_CORNERS)
+        first, second = (points[index, :2] for index in OUTER_CORNERS)
         return cls.around(float(x), float(y), float((most - least).max()), first, second)
 
     @classmethod

@@ -20,7 +20,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 def load_landmark_network(path: Path = LANDMARKS) -> LandmarkNetwork:
-    """The network in evaluation mode. Raises WeightsError when the file is missing, damaged or of another network."""
+    """The network in evaluation mode, its weights fixed. Raises WeightsError when the file is missing, damaged or of another network."""
     return _loaded(LandmarkNetwork(), path)
 
 
@@ -34,4 +34,4 @@ def _loaded(network: _Network, path: Path) -> _Network:
         network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise WeightsError(f"{path} holds no {type(network).__name__}: {str(error).splitlines()[0]}") from None
-    return network.eval()
+    return network.eval().requires_grad_(False)
