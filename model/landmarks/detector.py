@@ -1,9 +1,10 @@
 """Faces in a whole frame: MediaPipe's short-range BlazeFace (Bazarevsky et al., arXiv 1907.05047), 128 pixels, with its
-published weights unchanged. Finds faces from about an eighth of the frame's longer side.
+published weights unchanged. Finds faces that fill an eighth of its picture or more.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ ANCHORS = 896
 
 _COORDINATES = 16  # of a face: centre, width, height, and six keypoints of which the eyes are the first two
 _LEAST_SCORE = 0.4  # the landmark network has the last word
+_SURE = 0.6  # a face that ends a search
 _SAME = 0.3  # intersection over union from which two boxes are one face
 
 
@@ -69,9 +71,12 @@ class Face:
         return Region.around(self.x, self.y, max(self.width, self.height), *self.eyes)
 
 
-def detect(network: Callable[[Tensor], Tensor], frame: NDArray[np.uint8]) -> list[Face]:
-    """Faces of a frame uint8 (H, W, 3) RGB, the most certain first. `network`: a `FaceDetector`, or one compiled."""
-    region = Region.whole(frame.shape[1], frame.shape[0])
+def detect(network: Callable[[Tensor], Tensor], frame: NDArray[np.uint8], region: Region | None = None) -> list[Face]:
+    """Faces of a frame uint8 (H, W, 3) RGB, the most certain first. `network`: a `FaceDetector`, or one compiled.
+
+    region   where to look; by default all of the frame, of whose longer side a face must have an eighth
+    """
+    region = region or Region.whole(frame.shape[1], frame.shape[0])
     output = network(region.sample(frame, SIDE, "zeros"))
     found = []
     for box, score in faces_of(output[0].numpy()):
@@ -79,6 +84,36 @@ def detect(network: Callable[[Tensor], Tensor], frame: NDArray[np.uint8]) -> lis
         width, height = (box[2:4] * region.side).tolist()
         eyes = region.to_frame(box[4:8].reshape(2, 2)).astype(np.float64)
         found.append(Face(x, y, width, height, eyes, score))
+    return found
+
+
+def search(network: Callable[[Tensor], Tensor], frame: NDArray[np.uint8]) -> list[Face]:
+    """`detect` in the whole frame and, while nothing is found for sure, in smaller squares that overlap by half.
+
+    Their sides are the frame's shorter one, then half of it. Of a frame of 16:9 these are 3 and 21 squares.
+    """
+    height, width = frame.shape[:2]
+    faces = detect(network, frame)
+    for side in (min(width, height), min(width, height) / 2):
+        if side < max(width, height) and not any(face.score >= _SURE for face in faces):
+            squares = [Region(x, y, side) for y in _centres(height, side) for x in _centres(width, side)]
+            faces = _distinct([*faces, *(face for square in squares for face in detect(network, frame, square))])
+    return faces
+
+
+def _centres(length: int, side: float) -> NDArray[np.float64]:
+    """Of squares that cover a length and overlap by half at least."""
+    return np.linspace(side / 2, length - side / 2, math.ceil(2 * (length / side - 1)) + 1)
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """The most certain one of each that was found in several squares, in that order."""
+    found: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        box = np.array([face.x, face.y, face.width, face.height])
+        others = np.array([[f.x, f.y, f.width, f.height] for f in found]).reshape(-1, 4)
+        if not (_overlaps(others, box) > _SAME).any():
+            found.append(face)
     return found
 
 

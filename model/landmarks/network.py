@@ -200,13 +200,13 @@ class PaddedConv(nn.Conv2d):
     """A convolution whose padding is odd where its stride is 2: more of it right and below."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, groups=groups)
         total = kernel - stride
+        super().__init__(inputs, outputs, kernel, stride, 0 if total % 2 else total // 2, groups=groups)
         before = total // 2
-        self._pads = (before, total - before, before, total - before)
+        self._pads = (before, total - before, before, total - before) if total % 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = super().forward(F.pad(x, self._pads))
+        out: Tensor = super().forward(x if self._pads is None else F.pad(x, self._pads))
         return out
 
 

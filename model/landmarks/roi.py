@@ -64,7 +64,7 @@ class Region:
         last = np.array([width, height]) - 1
         low = np.clip(np.floor(corners.min(0)).astype(int) - 1, 0, np.maximum(last - 1, 0))
         high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, np.minimum(low + 1, last), last)
-        part = np.ascontiguousarray(frame[low[1] : high[1] + 1, low[0] : high[0] + 1])
+        part = np.array(frame[low[1] : high[1] + 1, low[0] : high[0] + 1])  # a copy: frames may be read-only
         picture = torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
 
         axis = np.arange(size) / size

@@ -11,9 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.landmarks.detector import Face, detect
+from model.landmarks.detector import Face, detect, search
 from model.landmarks.network import SIDE, split
 from model.landmarks.roi import Region
+
+_CLOSER = 1.5
+"""Sides of the square in which a face is looked for again, in sides of the region in which it is expected."""
+
+_TRIED = 3
+"""How many faces of a detection are tried: one that the detector only believes to see must not hide another."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class LandmarkTracker:
     """Below that the face is lost, and looked for again in the same frame."""
 
     CHECK_SECONDS = 1.0
-    """A face that is followed is confirmed by the detector so often."""
+    """So often a face that is followed is confirmed by the detector, and where none is, a small one is searched for."""
 
     def __init__(self, landmarks: Callable[[Tensor], Tensor], detector: Callable[[Tensor], Tensor]) -> None:
         """A `LandmarkNetwork` and a `FaceDetector`, or compiled graphs of them."""
@@ -52,25 +58,30 @@ class LandmarkTracker:
         due = time - self._checked >= self.CHECK_SECONDS
         found = None if expected is None or due else self._measure(frame, expected)
         if found is None:
-            self.faces, self._checked = detect(self._detector, frame), time
-            for region in self._candidates(expected, measured=not due):
+            regions = self._checks(frame, expected) if expected and due else self._searches(frame, due)
+            self._checked = time if expected or due else self._checked
+            for region in regions:
                 found = self._measure(frame, region)
                 if found is not None:
                     break
         self._region = None if found is None else Region.of_landmarks(found.points)
         return found
 
-    def _candidates(self, expected: Region | None, measured: bool) -> list[Region]:
-        """Where to look after a detection, one after the other.
+    def _searches(self, frame: NDArray[np.uint8], finely: bool) -> list[Region]:
+        """Where a face may be, the likeliest place first."""
+        self.faces = (search if finely else detect)(self._detector, frame)
+        largest = sorted(self.faces, key=lambda face: -face.height)
+        return [face.region for face in largest[:_TRIED]]
 
-        measured   whether nothing was seen where the face is expected
-        """
-        detected = [max(self.faces, key=lambda face: face.height).region] if self.faces else []
-        if expected is None or measured:
-            return detected
-        # A head that is turned far is seen by the landmarks' network and not by the detector.
-        confirmed = not self.faces or any(_within(face, expected) for face in self.faces)
-        return [expected, *detected] if confirmed else detected
+    def _checks(self, frame: NDArray[np.uint8], expected: Region) -> list[Region]:
+        """Where a face that is expected there is, one after the other."""
+        others = self._searches(frame, finely=False)
+        if any(_within(face, expected) for face in self.faces):
+            return [expected, *others]
+        # A small face is not seen in the whole frame, and one that is turned far by the landmarks' network alone.
+        closer = detect(self._detector, frame, Region(expected.x, expected.y, _CLOSER * expected.side))
+        confirmed = not others or any(_within(face, expected) for face in closer)
+        return [expected, *others] if confirmed else others
 
     def _measure(self, frame: NDArray[np.uint8], region: Region) -> Landmarks | None:
         """The face in that region, or None."""

@@ -20,7 +20,10 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 def load_landmark_network(path: Path = LANDMARKS) -> LandmarkNetwork:
-    """The network in evaluation mode, its weights fixed. Raises WeightsError when the file is missing, damaged or of another network."""
+    """The network in evaluation mode, its weights fixed.
+
+    Raises WeightsError when the file is missing, damaged or of another network.
+    """
     return _loaded(LandmarkNetwork(), path)
 
 
