@@ -65,13 +65,14 @@ class Region:
         low = np.clip(np.floor(corners.min(0)).astype(int) - 1, 0, np.maximum(last - 1, 0))
         high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, np.minimum(low + 1, last), last)
         part = np.array(frame[low[1] : high[1] + 1, low[0] : high[0] + 1])  # a copy: frames may be read-only
-        picture = torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
+        picture = torch.from_numpy(part).permute(2, 0, 1)[None].float()
 
-        axis = np.arange(size) / size
-        place = corner - low + axis[None, :, None] * right + axis[:, None, None] * down
-        grid = place * (2 / np.maximum(high - low, 1)) - 1
-        places = torch.from_numpy(grid.astype(np.float32))[None]
-        return F.grid_sample(picture, places, mode="bilinear", padding_mode=beyond, align_corners=True)
+        scale = 2 / np.maximum(high - low, 1)  # from pixels to [-1, 1] between the centres of the part's outermost ones
+        steps = np.stack([right * scale / size, down * scale / size, (corner - low) * scale - 1])
+        across, along, start = torch.from_numpy(steps.astype(np.float32))
+        axis = torch.arange(size)[:, None]
+        places = (axis * along + start)[:, None] + axis * across  # (size, size, 2)
+        return F.grid_sample(picture, places[None], mode="bilinear", padding_mode=beyond, align_corners=True) / 255
 
     def to_frame(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
         """Points (..., 2) or (..., 3) in sides of the square, from its corner, as pixels of the frame; z likewise."""

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from model.errors import WeightsError
-from model.evaluate.landmark_parity import differences, summary
+from model.evaluate.landmark_parity import differences, parity, summary
 from model.landmarks.detector import ANCHORS, FaceDetector, detect, faces_of, search
 from model.landmarks.indices import LEFT_EYE, LIPS, RIGHT_EYE
 from model.landmarks.network import POINTS, LandmarkNetwork, crop_matrix, sample_crop, split
@@ -26,7 +26,7 @@ from model.teacher.face_weights import FACE_DETECTOR, LANDMARKS, fetch, state_of
 from model.teacher.face_weights_process import CONVOLUTION, DEPTHWISE, PRELU
 from model.teacher.landmarks import PYTHON, Teacher, TeacherError
 from tests.child_process import report
-from tests.model.clips import SIZE, portrait
+from tests.model.clips import SIZE, portrait, write_clip
 
 # MediaPipe 0.10.21's own landmarks of the portrait, pixels.
 PUBLISHED = {
@@ -84,6 +84,17 @@ def test_a_moving_face_has_the_landmarks_that_mediapipe_follows(
     figures = summary(found)
     assert figures["mean"] < 0.1
     assert figures["depth_mean"] < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHON.exists(), reason="no teacher environment")
+@pytest.mark.parametrize("stills", [False, True])
+def test_parity_is_measured_on_clips(stills: bool, tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", [0, 40, 80, 120])
+    figures = parity([tmp_path / "clip.mp4"], 3, stills)
+    assert (figures["clips"], figures["frames"], figures["compared"], figures["only_one_sees_a_face"]) == (1, 3, 3, 0)
+    assert figures["mean"] < 0.3
+    assert set(figures["worst_clips"]) == {"clip"}
 
 
 def test_landmarks_turn_with_the_picture(network: LandmarkNetwork, detector: FaceDetector) -> None:
