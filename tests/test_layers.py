@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "model/codec": {"model.codec", "model.errors"},
     "model/face": {"model.face", "model.errors", "model.motion"},
     "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
+    "model/landmarks": {"model.landmarks", "model.errors"},
     "model/media": {"model.media", "model.errors"},
     "model/networks": {"model.networks", "model.keypoint_layout", "model.motion"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},

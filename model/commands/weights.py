@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("verify", help="compare every weights file with the manifest's sha256")
     actions.add_parser("fetch", help="fetch the perceptual networks (training and evaluation only) and verify them")
     actions.add_parser("silhouette", help="make silhouette.safetensors anew from MediaPipe's package (`make teacher`)")
+    actions.add_parser("landmarks", help="the same for landmarks.safetensors and face_detector.safetensors")
     export = actions.add_parser("export", help="make a weights file of a training checkpoint")
     export.add_argument("checkpoint", type=Path)
     export.add_argument("out", type=Path)
@@ -28,7 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out one action."""
-    actions = {"list": _list, "verify": _verify, "fetch": _fetch, "silhouette": _silhouette, "export": _export}
+    actions = {
+        "list": _list,
+        "verify": _verify,
+        "fetch": _fetch,
+        "silhouette": _silhouette,
+        "landmarks": _landmarks,
+        "export": _export,
+    }
     return actions[options.action](options)
 
 
@@ -75,6 +83,23 @@ def _silhouette(options: argparse.Namespace) -> int:
     entry = describe(SILHOUETTE)
     write_manifest(entry | {"licence": "Apache-2.0, MediaPipe selfie segmentation"})
     print(json.dumps(entry))
+    return 0
+
+
+def _landmarks(options: argparse.Namespace) -> int:
+    from model.landmarks import weights
+    from model.teacher import face_weights
+    from model.weights.manifest import describe, write_manifest
+
+    networks = (
+        (face_weights.LANDMARKS, weights.LANDMARKS, "face mesh with attention"),
+        (face_weights.FACE_DETECTOR, weights.FACE_DETECTOR, "BlazeFace short range"),
+    )
+    for published, path, name in networks:
+        face_weights.fetch(published, path)
+        entry = describe(path)
+        write_manifest(entry | {"licence": f"Apache-2.0, MediaPipe {name}"})
+        print(json.dumps(entry))
     return 0
 
 

@@ -1,0 +1,40 @@
+"""Landmark network and face detector with the weights that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from model.errors import WeightsError
+from model.landmarks.detector import FaceDetector
+from model.landmarks.network import LandmarkNetwork
+
+LANDMARKS = Path(__file__).parents[1] / "weights" / "landmarks.safetensors"
+FACE_DETECTOR = LANDMARKS.with_name("face_detector.safetensors")
+
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+def load_landmark_network(path: Path = LANDMARKS) -> LandmarkNetwork:
+    """The network in evaluation mode, its weights fixed.
+
+    Raises WeightsError when the file is missing, damaged or of another network.
+    """
+    return _loaded(LandmarkNetwork(), path)
+
+
+def load_face_detector(path: Path = FACE_DETECTOR) -> FaceDetector:
+    """The detector in evaluation mode. Raises WeightsError as above."""
+    return _loaded(FaceDetector(), path)
+
+
+def _loaded(network: _Network, path: Path) -> _Network:
+    try:
+        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{path} holds no {type(network).__name__}: {str(error).splitlines()[0]}") from None
+    return network.eval().requires_grad_(False)
