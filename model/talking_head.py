@@ -8,20 +8,28 @@ render(states, motions, views) -> frames    each frame, on the receiver, batched
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
+from model.face.box import Box
+from model.face.crop import Crop, whole
 from model.graphs.engine import Engine, graph_networks
 from model.keypoint_layout import KeypointLayout
+from model.landmarks.roi import AROUND, Region
+from model.landmarks.tracker import LandmarkTracker, measure
+from model.landmarks.weights import LANDMARKS, load_landmark_network
 from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
@@ -29,6 +37,8 @@ from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
 from model.networks.small.config import SMALL, VIEW_GAIN
+from model.networks.small.eyes import SourceEyes, draw_eyes
+from model.networks.small.guided import face_points, with_face
 from model.registration.keypoint_tracker import Aligner, SmallAligner
 from model.registration.similarity import GreyPyramid
 from model.temporal_filter import FrameTime, turn, uncertainty
@@ -52,6 +62,10 @@ class Networks(Protocol):
     @property
     def compiled(self) -> bool:
         """Whether compiled graphs run what runs for each frame."""
+
+    @property
+    def landmarks(self) -> Callable[[Tensor], Tensor] | None:
+        """Picture (1, 3, 192, 192) in [0, 1] -> confidence and landmarks (1, 1435); None where a profile has none."""
 
     @property
     def surface(self) -> Surface | None:
@@ -100,6 +114,7 @@ class SourceState:
     canonical: CanonicalKeypoints
     motion: Motion
     features: dict[str, Tensor]
+    eyes: SourceEyes | None = None  # None for a profile without landmarks
 
     def keypoints(self) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3) in NumPy."""
@@ -182,7 +197,11 @@ class TalkingHead:
             raise WeightsError(
                 f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}"
             ) from None
-        return TalkingHead(profile, networks, statistics, hashlib.sha256(data).hexdigest(), device, engine, threads)
+        digest = hashlib.sha256(data)
+        if profile.layout.face_count:
+            networks.landmarks = load_landmark_network()
+            digest.update(LANDMARKS.read_bytes())  # motion means what landmarks say, too
+        return TalkingHead(profile, networks, statistics, digest.hexdigest(), device, engine, threads)
 
     @staticmethod
     def random(
@@ -206,8 +225,56 @@ class TalkingHead:
         x = self._picture(image if image.ndim == 4 else image[None])
         with self._precision():
             canonical, motion = self._networks.canonical(x), self._networks.motion(x)
+        eyes = None
+        if self.has_landmarks:
+            motion, eyes = self._with_face(image if image.ndim == 3 else image[0], canonical, motion)
+        with self._precision():
             features = self._networks.appearance(x, canonical, motion)
-        return SourceState(canonical, motion, features)
+        return SourceState(canonical, motion, features, eyes)
+
+    def _with_face(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> tuple[Motion, SourceEyes]:
+        """Motion of a source image uint8 (3, S, S) with the face where landmarks have it, and its eyes.
+
+        Where no face can be measured (a drawing, a mask) the motion stays, and the eyes are left to the generator.
+        """
+        picture, crop = image.permute(1, 2, 0).cpu().numpy(), whole(self.profile.size)
+        extracted = motion.to_numpy()[0]
+        points = self.landmarks(picture, face_region(crop, extracted))
+        if points is not None:  # once more, as exactly placed as in a frame that follows others
+            points = self.landmarks(picture, Region.of_landmarks(points))
+        if points is None:
+            return motion, SourceEyes.none(self.device)
+        landmarks = in_crop_units(points, crop)
+        mean = CanonicalKeypoints(canonical.points[0].float().cpu().numpy())
+        placed = with_face(extracted, mean, face_points(landmarks))
+        eyes = SourceEyes.of(torch.from_numpy(landmarks)[None].to(self.device))
+        return Motion.stack([placed]).to_torch(self.device), eyes
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether the face's keypoints come from landmarks."""
+        return self._networks.landmarks is not None
+
+    @torch.inference_mode()
+    def canonical(self, image: Tensor) -> CanonicalKeypoints:
+        """Canonical keypoints (K, 3), NumPy, of the person in a picture uint8 (1, 3, S, S) RGB."""
+        with self._precision():
+            found = self._networks.canonical(self._picture(image))
+        return CanonicalKeypoints(found.points[0].float().cpu().numpy())
+
+    @torch.inference_mode()
+    def landmarks(self, frame: NDArray[np.uint8], region: Region) -> NDArray[np.float32] | None:
+        """Landmarks (478, 3), pixels, of the face in a region of a frame uint8 (H, W, 3) RGB; None where there is none.
+
+        Raises InputError for a profile without landmarks.
+        """
+        network = self._networks.landmarks
+        if network is None:
+            raise InputError(f"the profile {self.profile.name} has no landmarks")
+        found = measure(lambda picture: network(picture.to(self.device)).float().cpu(), frame, region)
+        if found is None or found.confidence < LandmarkTracker.LEAST_CONFIDENCE:
+            return None
+        return found.points
 
     @torch.inference_mode()
     def extract(self, frames: Tensor) -> Motion:
@@ -261,6 +328,9 @@ class TalkingHead:
         features, canonical, source = _batch(states)
         with self._precision():
             frame = self._networks.synthesise(features, canonical, source, driving).frame.float()
+        if (eyes := _eyes(states)) is not None:
+            face = compose(canonical, driving)[:, self.profile.layout.face]
+            frame = draw_eyes(frame, features["image"].float(), eyes, face.float())
         if frame_times is not None and self.profile.layout.face_count:
             frame = self._filtered(frame, states, canonical, source, driving, frame_times)
         return (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
@@ -293,6 +363,25 @@ class TalkingHead:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
+
+
+def face_region(crop: Crop, motion: Motion) -> Region:
+    """Where in a frame, pixels, the face is whose motion (NumPy, no batch shape) was extracted from its crop."""
+    pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
+    face = Box.from_pose(crop, *pose, motion.translation)
+    return Region(face.x - 0.5, face.y - 0.5, AROUND * face.height, math.radians(pose[2]))
+
+
+def in_crop_units(points: NDArray[np.float32], crop: Crop) -> NDArray[np.float32]:
+    """Landmarks (478, 3) of a frame, pixels whose middle is a whole number, in units of a crop of it."""
+    flat = (points[:, :2] + 0.5 - np.array([crop.x, crop.y])) * (2 / crop.side)
+    return np.concatenate([flat, points[:, 2:] * (2 / crop.side)], 1).astype(np.float32)
+
+
+def _eyes(states: Sequence[SourceState]) -> SourceEyes | None:
+    """Eyes of several source images side by side; None for a profile without landmarks."""
+    eyes = [state.eyes for state in states]
+    return None if None in eyes else SourceEyes.joined([one for one in eyes if one is not None])
 
 
 def _untrained(name: str) -> tuple[SmallNetworks | PaperNetworks, Profile]:

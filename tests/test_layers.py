@@ -24,6 +24,15 @@ PRIVATE = Path(PRIVATE_MODULE.replace(".", "/")).with_suffix(".py")
 MAY_IMPORT = {
     "model/codec": {"model.codec", "model.errors"},
     "model/face": {"model.face", "model.errors", "model.motion"},
+    "model/frame_extractor.py": {
+        *(
+            "model.face.crop",
+            "model.landmarks.roi",
+            "model.motion",
+            "model.networks.small.guided",
+            "model.talking_head",
+        ),
+    },
     "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
     "model/landmarks": {"model.landmarks", "model.errors"},
     "model/media": {"model.media", "model.errors"},
@@ -50,7 +59,7 @@ MAY_IMPORT = {
     },
     "server/sender/media": {"server.sender.media", "model"},
 }
-"""All of the project that a folder may know."""
+"""All of the project that a folder or module may know."""
 
 CLOCKS_AND_SOCKETS = {"aiohttp", "aiortc", "asyncio", "av", "time"}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.clip.motion import clip_motion
@@ -24,6 +23,7 @@ from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, 
 from model.errors import InputError, NoFaceError
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
+from model.frame_extractor import FrameExtractor
 from model.media.atomic_file import complete_file
 from model.media.video import (
     OPUS_PRE_SKIP,
@@ -41,7 +41,6 @@ from model.registration.similarity import THUMBNAIL, thumbnail
 from model.source.clip_choice import SourceSearch
 from model.talking_head import TalkingHead
 
-BATCH = 16
 FRAMES_PER_MESSAGE = 25
 """A message of a file holds a second: its header costs half a byte a frame, and a cut file loses less than a second."""
 
@@ -161,7 +160,7 @@ def _extract(
     size = head.profile.size
     if options.source_frame is not None and not 0 <= options.source_frame < count:
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
-    search = SourceSearch(head, count)
+    search, extractor = SourceSearch(count), FrameExtractor(head)
     extracted: list[Motion] = []
     times: list[Fraction] = []
     end = Fraction(0)
@@ -171,28 +170,27 @@ def _extract(
         if options.reference is not None:
             part = stack.enter_context(complete_file(options.reference))
             reference = stack.enter_context(VideoWriter(part, (size, size), rate, lossless=True))
-        frames = iter(progress(read_frames(path), "extract motion", count))
-        while batch := list(islice(frames, BATCH)):
-            crops = np.stack([crop.cut(timed.rgb(), size) for timed in batch])
-            extracted.append(head.extract(torch.from_numpy(crops).permute(0, 3, 1, 2)).to_numpy())
-            for index, (timed, picture) in enumerate(zip(batch, crops, strict=True)):
-                if options.source_frame is None:
-                    search.consider(len(times), picture, extracted[-1][index])
-                if reference is not None:
-                    reference.frame(picture, timed.time, timed.duration)
-                small.write(thumbnail(picture).tobytes())
-                times.append(timed.time)
-                end = timed.time + timed.duration
+        for timed in progress(read_frames(path), "extract motion", count):
+            picture, motion = extractor.extract(timed.rgb(), crop)
+            extracted.append(motion)
+            if options.source_frame is None:
+                search.consider(len(times), picture, motion, extractor.canonical)
+            if reference is not None:
+                reference.frame(picture, timed.time, timed.duration)
+            small.write(thumbnail(picture).tobytes())
+            times.append(timed.time)
+            end = timed.time + timed.duration
         chosen = search.best() if options.source_frame is None else options.source_frame
         if chosen is None:
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
-        motions = Motion.concatenate(extracted)
+        motions = Motion.stack(extracted)
         small.flush()
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(times), THUMBNAIL, THUMBNAIL))
         duration = Fraction(len(times) / rate if rate else end)
         # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
         source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
-        motions = clip_motion(head, thumbnails, motions, chosen, source, len(times) / float(duration))
+        frame_rate = len(times) / float(duration)
+        motions = clip_motion(head, thumbnails, motions, chosen, source, frame_rate, extractor.canonical)
     return _Extracted(motions, times, duration, source)
 
 

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES
+from model.networks.small.guided import with_canonical
 from model.registration.keypoint_tracker import Aligner
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import away_from, track
@@ -46,15 +47,19 @@ def clip_motion(
     source: int,
     image: NDArray[np.uint8],
     frame_rate: float,
+    canonical: CanonicalKeypoints,
 ) -> Motion:
     """Motions (T,) of a clip, as extracted, corrected.
 
     thumbnails  (T, 128, 128) of `similarity.thumbnail`
     image       (S, S, 3) the frame `source`, which becomes the source image
     frame_rate  frames a second
+    canonical   (K, 3) to which the motions are relative; they come back relative to the source image's
     A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
     state = head.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
+    if head.has_landmarks:
+        motions = with_canonical(motions, canonical, state.keypoints(), head.profile.layout.face_count)
     aligner = head.aligner(state, GreyPyramid(thumbnails[source]))
     tracked = track(thumbnails, motions, source, head.profile.layout, aligner)
     if aligner is None:

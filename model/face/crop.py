@@ -60,6 +60,11 @@ class Crop:
         return np.array(pasted)
 
 
+def whole(size: int) -> Crop:
+    """The crop of a frame that is one already, `size` pixels a side."""
+    return Crop(size / 2, size / 2, float(size))
+
+
 def face_crop(x: float, y: float, tall: float, width: int, height: int) -> Crop:
     """The crop of a face with its middle at (x, y) and `tall` pixels from hairline to chin, in a frame width x height.
 

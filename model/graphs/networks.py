@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 FRAME_TOLERANCE = 2 / 255
 MOTION_TOLERANCE = 1e-3
 SURFACE_TOLERANCE = 1e-3
-"""How far a graph may be from torch: in a frame of [0, 1], in a motion vector, and in source coordinates and masks.
-Rounding stays far below all."""
+LANDMARK_TOLERANCE = 0.05
+"""How far a graph may be from torch: in a frame of [0, 1], in a motion vector, in source coordinates and masks, and in
+landmarks, pixels of 192. Rounding stays far below all."""
 
 
 class GraphNetworks:
@@ -65,6 +66,15 @@ class GraphNetworks:
             return self._networks.motion(image)
         return Motion.from_vector(_one_by_one(graph, image))
 
+    @property
+    def landmarks(self) -> Callable[[Tensor], Tensor] | None:
+        """Picture (1, 3, 192, 192) in [0, 1] -> (1, 1435), `model.landmarks.network`; None where there are none."""
+        network = self._networks.landmarks
+        if network is None:
+            return None
+        graph = self._graph("landmarks", lambda: self._make_landmarks(network))
+        return network if graph is None else graph
+
     def surface(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> tuple[Tensor, Tensor]:
@@ -104,6 +114,10 @@ class GraphNetworks:
 
     def _make_extraction(self) -> Graph:
         return self._checked(ExtractionStage(self._networks), (self._picture(),), MOTION_TOLERANCE)
+
+    def _make_landmarks(self, network: nn.Module) -> Graph:
+        picture = nn.functional.interpolate(self._picture(), size=192, mode="bilinear", align_corners=False)
+        return self._checked(network, (picture,), LANDMARK_TOLERANCE)
 
     def _make_surface(self) -> Graph:
         examples, names = self._examples()

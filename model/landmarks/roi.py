@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model.landmarks.indices import OUTER_CORNERS
 
-_AROUND = 1.5
+AROUND = 1.5
 """Sides of the square in longer sides of the face's box (MediaPipe's RectTransformationCalculator)."""
 
 
@@ -36,7 +36,7 @@ class Region:
         cls, x: float, y: float, longer: float, first: NDArray[np.floating], second: NDArray[np.floating]
     ) -> Region:
         """The square for a face's box with that centre and longer side, level with the line between two points (2,)."""
-        return cls(x, y, _AROUND * longer, math.atan2(second[1] - first[1], second[0] - first[0]))
+        return cls(x, y, AROUND * longer, math.atan2(second[1] - first[1], second[0] - first[0]))
 
     @classmethod
     def of_landmarks(cls, points: NDArray[np.float32]) -> Region:

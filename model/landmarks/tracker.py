@@ -84,11 +84,16 @@ class LandmarkTracker:
         return [expected, *others] if confirmed else others
 
     def _measure(self, frame: NDArray[np.uint8], region: Region) -> Landmarks | None:
-        """The face in that region, or None."""
-        confidence, points = split(self._landmarks(region.sample(frame, SIDE)))
-        if not float(confidence[0]) >= self.LEAST_CONFIDENCE:  # also when it is not a number
-            return None
-        return Landmarks(region.to_frame(points[0].numpy() / SIDE), float(confidence[0]))
+        found = measure(self._landmarks, frame, region)
+        return found if found is not None and found.confidence >= self.LEAST_CONFIDENCE else None
+
+
+def measure(network: Callable[[Tensor], Tensor], frame: NDArray[np.uint8], region: Region) -> Landmarks | None:
+    """What a `LandmarkNetwork`, or a compiled graph of it, sees in that region of a frame; None for no number."""
+    confidence, points = split(network(region.sample(frame, SIDE)))
+    if not bool(confidence.isfinite().all()):
+        return None
+    return Landmarks(region.to_frame(points[0].numpy() / SIDE), float(confidence[0]))
 
 
 def _within(face: Face, region: Region) -> bool:

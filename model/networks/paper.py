@@ -74,6 +74,7 @@ class PaperNetworks(nn.Module):
         self.head_motion_estimator = HeadMotionEstimator(config.head_motion, k)
         self.dense_motion_network = DenseMotionNetwork(config.dense_motion, k, c, d)
         self.generator = Generator(config.generator, c, d)
+        self.landmarks: nn.Module | None = None  # its keypoints are its own
 
     def canonical(self, image: Tensor) -> CanonicalKeypoints:
         """x_c (B, K, 3) and, if learned, J_c (B, K, 3, 3) of a source image."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.face.finder import HeadFinder
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.source.expression import eye_openness
 from model.source.quality import Quality, quality
-from model.talking_head import TalkingHead
 
 CANDIDATE_EVERY = 5
 """Only each fifth frame is a candidate: the frames between are much like it, and finding a face costs 10 ms."""
@@ -31,27 +29,22 @@ _AS_CENTRAL = 1.1  # distance as a share of the most central candidate's that is
 class SourceSearch:
     """Judges a clip's frames in order; keeps no pictures."""
 
-    def __init__(self, head: TalkingHead, count: int) -> None:
+    def __init__(self, count: int) -> None:
         """`count`: how many frames there will be."""
-        self._head = head
         self._finder = HeadFinder()
         self.every = max(CANDIDATE_EVERY, -(-count // MOST_CANDIDATES))
         """Frames between two that can be chosen; those between need not be considered."""
-        self._canonical: CanonicalKeypoints | None = None
         self._indices: list[int] = []
         self._points: list[NDArray[np.float32]] = []
         self._quality: list[Quality] = []
 
-    def consider(self, index: int, crop: NDArray[np.uint8], motion: Motion) -> None:
-        """A frame: its crop (S, S, 3) and its motion (NumPy, no batch shape)."""
+    def consider(self, index: int, crop: NDArray[np.uint8], motion: Motion, canonical: CanonicalKeypoints) -> None:
+        """A frame: its crop (S, S, 3), its motion (NumPy, no batch shape) and what that is relative to, (K, 3)."""
         if index % self.every or not self._finder.find(crop):
             return
-        if self._canonical is None:
-            picture = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
-            self._canonical = self._head.enrol(picture).keypoints()
-        eyes = float(eye_openness(self._canonical, motion))
+        eyes = float(eye_openness(canonical, motion))
         self._indices.append(index)
-        self._points.append(compose(self._canonical, motion)[:, :2])
+        self._points.append(compose(canonical, motion)[:, :2])
         self._quality.append(quality(crop, motion, eyes))
 
     def best(self) -> int | None:

@@ -108,10 +108,8 @@ def record(clip: Path, out: Path, start: float, seconds: float, model: TalkingHe
     if len(frames) < 2 * LOOP_SECONDS * FPS:
         raise InputError(f"{clip} holds {len(frames) / FPS:.1f} s from there on: too little for a loop")
     crop = clip_crop(frames, finder)
-    crops = [crop.cut(frame, extractor.size) for frame in frames]
-    vectors = np.stack([extractor.extract(one).to_vector() for one in tqdm(crops, "motion")])
-    driver = extractor.enrol(crops[0]).canonical
-    extracted = Motion.from_vector(vectors)
+    crops, seen = zip(*(extractor.extract(frame, crop) for frame in tqdm(frames, "motion")), strict=True)
+    driver, extracted = extractor.canonical, Motion.stack(seen)
     motions = track(
         np.stack([thumbnail(one) for one in crops]), extracted, calm_frame(extracted, driver), extractor.layout
     )

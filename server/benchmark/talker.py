@@ -16,6 +16,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
 
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
+from model.face.crop import whole
 from model.graphs.engine import Engine
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker
@@ -60,7 +61,8 @@ async def talker(engine: Engine) -> None:
     model, _ = load_model("cpu", engine, 1)
     frames = [moving_frame(i / FPS) for i in range(4 * FPS)]
     extractor = ModelExtractor(model)
-    first = extractor.extract(frames[0])  # compiles
+    crop = whole(extractor.size)
+    _, first = extractor.extract(frames[0], crop)  # compiles
     motion_tracker = MotionTracker(extractor.layout)
     motion_tracker.follow(GreyPyramid(thumbnail(frames[0])), first)
     source = extractor.enrol(frames[0], motion_tracker.reference(GreyPyramid(thumbnail(frames[0])), first)).reference
@@ -89,7 +91,7 @@ async def talker(engine: Engine) -> None:
         await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))
         captured = time.monotonic()
         frame = frames[number % len(frames)]
-        moved = await loop.run_in_executor(None, extractor.extract, frame)
+        _, moved = await loop.run_in_executor(None, extractor.extract, frame, crop)
         vector = motion_tracker.extrapolated(moved, source).to_vector()
         extracted = time.monotonic()
         message = encoder.encode(vector, int(1000 * captured) & 0xFFFFFFFF)

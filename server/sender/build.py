@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.errors import InputError
+from model.face.crop import whole
 from model.face.finder import HeadFinder, still_crop
 from model.face.tracker import HeadTracker
 from model.media.picture import read_picture
@@ -123,7 +124,7 @@ def _feed_factory(
         )
     extractor = ModelExtractor(model)
     # Once before the first frame: what is compiled or loaded on first use must not look like a slow camera.
-    extractor.extract(np.zeros((extractor.size, extractor.size, 3), np.uint8))
+    extractor.extract(np.zeros((extractor.size, extractor.size, 3), np.uint8), whole(extractor.size))
     finder = HeadFinder()
     avatar = None
     if picture is not None:

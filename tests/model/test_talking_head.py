@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from model import talking_head
 from model.errors import InputError, WeightsError
+from model.landmarks.roi import Region
+from model.landmarks.weights import LANDMARKS
 from model.motion import Motion, View
-from model.talking_head import TalkingHead
+from model.talking_head import WEIGHTS, TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
 
 
@@ -115,6 +120,23 @@ def test_damaged_weights_are_one_clear_error(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, short, metadata={"profile": "small"})
     with pytest.raises(WeightsError, match="does not fit"):
         TalkingHead.load(short)
+
+
+def test_the_hash_of_the_weights_covers_the_landmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = TalkingHead.load()
+    assert usual.has_landmarks
+    assert usual.weights_hash == hashlib.sha256(WEIGHTS.read_bytes() + LANDMARKS.read_bytes()).hexdigest()
+    tensors = load_file(LANDMARKS)
+    other = tmp_path / "landmarks.safetensors"
+    save_file(tensors, other, metadata={"other": "file"})
+    monkeypatch.setattr(talking_head, "LANDMARKS", other)
+    assert TalkingHead.load().weights_hash != usual.weights_hash
+
+
+def test_a_profile_without_landmarks_says_so(head: TalkingHead) -> None:
+    assert not head.has_landmarks
+    with pytest.raises(InputError, match="no landmarks"):
+        head.landmarks(np.zeros((8, 8, 3), np.uint8), Region(4, 4, 8))
 
 
 def test_unknown_profile_is_refused() -> None:

@@ -6,6 +6,8 @@ encoder.py       L: image -> canonical keypoints      (once per source image)
                  H, Delta: image -> motion            (each frame, on the sender)
 dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
 generator.py     G: warped features -> frame          (each frame, on the receiver)
+eyes.py          what lies between the lids           (each frame, on the receiver)
+guided.py        landmarks as the face's keypoints    (each frame, on the sender; once per source image)
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class SmallNetworks(nn.Module):
         self.motion_extractor = SmallMotion(config)
         self.dense_motion = SmallDenseMotion(config)
         self.generator = SmallGenerator(config)
+        self.landmarks: nn.Module | None = None
+        """Published, not trained here and kept in a file of its own; None for untrained networks."""
 
     def canonical(self, image: Tensor) -> CanonicalKeypoints:
         """(B, 3, S, S) in [0, 1] -> canonical keypoints (B, K, 3)."""

@@ -22,7 +22,7 @@ from model.codec.source_image import LIVE_QUALITY, LIVE_SPEED, encode_source
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
@@ -112,12 +112,12 @@ class Extraction(threading.Thread):
         self._mailbox = mailbox
         self._tracker = tracker
         self._extractor = extractor
+        extractor.restart()
         self._listener = listener
         self._clock = clock
         self._avatar = avatar
         self._selection = SourceSelection(single=avatar is not None)
         self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
-        self._canonical: CanonicalKeypoints | None = None  # of the first frame
         self._motion_tracker = MotionTracker(extractor.layout)
         self._rhythm = AlignmentRhythm()
         self._aligned: _ExtractedFrame | None = None  # the last one
@@ -186,8 +186,7 @@ class Extraction(threading.Thread):
 
     def _extract(self, captured: CapturedFrame, crop: Crop) -> _ExtractedFrame:
         """Motion of the crop; the head tracker learns where the model sees the face."""
-        picture = crop.cut(captured.image, self._extractor.size)
-        motion = self._extractor.extract(picture)
+        picture, motion = self._extractor.extract(captured.image, crop)
         pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
         self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
         return _ExtractedFrame(crop, picture, motion)
@@ -215,9 +214,8 @@ class Extraction(threading.Thread):
                 self._offer(Candidate(frame.picture, frame.motion, judged, self._reference(frame)))
 
     def _judge(self, frame: _ExtractedFrame) -> Quality:
-        if self._canonical is None:
-            self._canonical = self._extractor.enrol(frame.picture).canonical
-        return quality(frame.picture, frame.motion, float(eye_openness(self._canonical, frame.motion)))
+        eyes = float(eye_openness(self._extractor.canonical, frame.motion))
+        return quality(frame.picture, frame.motion, eyes)
 
     def _offer(self, chosen: Candidate) -> None:
         """Enrol the chosen frame, or the avatar in its place, and hand it on."""
@@ -235,7 +233,8 @@ class Extraction(threading.Thread):
             return None
         if self._avatar is not None:
             return self._avatar.drive(frame.motion)
-        return self._motion_tracker.extrapolated(frame.motion, self._selection.current.reference)
+        source = self._selection.current
+        return self._motion_tracker.extrapolated(self._extractor.relative_to(source, frame.motion), source.reference)
 
     def _align(self, frame: _ExtractedFrame) -> None:
         """Find where background, body and keypoints are in this frame; an avatar's frames are not aligned."""
@@ -243,9 +242,10 @@ class Extraction(threading.Thread):
             return
         before = None if self._aligned is None else self._aligned.crop
         expected = None if before in (None, frame.crop) else before.motion_to(frame.crop)
-        source = self._selection.current
-        reference = None if source is None else source.reference
-        self._motion_tracker.follow(frame.small, frame.motion, reference, expected)
+        source, motion, reference = self._selection.current, frame.motion, None
+        if source is not None:
+            motion, reference = self._extractor.relative_to(source, motion), source.reference
+        self._motion_tracker.follow(frame.small, motion, reference, expected)
         self._aligned = frame
 
     def _reference(self, frame: _ExtractedFrame) -> SourceReference | None:

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.face.crop import Crop
+from model.frame_extractor import FrameExtractor
 from model.keypoint_layout import KeypointLayout
-from model.motion import Motion, transfer
+from model.motion import CanonicalKeypoints, Motion, transfer
+from model.networks.small.guided import with_canonical
 from model.registration.tracker import SourceReference
 from model.talking_head import TalkingHead
 from server.sender.media.source_choice import EnrolledSource
@@ -22,7 +25,13 @@ class Extractor(Protocol):
     size: int  # S, side of a crop in pixels
     layout: KeypointLayout
 
-    def extract(self, picture: NDArray[np.uint8]) -> Motion: ...
+    @property
+    def canonical(self) -> CanonicalKeypoints:
+        """(K, 3) to which extracted motion is relative."""
+
+    def restart(self) -> None: ...
+    def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]: ...
+    def relative_to(self, source: EnrolledSource, motion: Motion) -> Motion: ...
     def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource: ...
 
 
@@ -33,10 +42,26 @@ class ModelExtractor:
         self._model = model
         self.size = model.profile.size
         self.layout = model.profile.layout
+        self._frames = FrameExtractor(model)
 
-    def extract(self, picture: NDArray[np.uint8]) -> Motion:
-        """Motion of a crop uint8 (S, S, 3), no batch shape."""
-        return self._model.extract(_tensor(picture)).to_numpy()[0]
+    def restart(self) -> None:
+        """Begin with another person."""
+        self._frames = FrameExtractor(self._model)
+
+    @property
+    def canonical(self) -> CanonicalKeypoints:
+        """(K, 3) to which motion is relative: the first frame's. Raises ValueError before it."""
+        return self._frames.canonical
+
+    def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]:
+        """The crop (S, S, 3) of a camera's frame uint8 (H, W, 3), and its motion, no batch shape."""
+        return self._frames.extract(frame, crop)
+
+    def relative_to(self, source: EnrolledSource, motion: Motion) -> Motion:
+        """Extracted motion relative to the canonical keypoints of a source image: the face stays where it was seen."""
+        if not self._model.has_landmarks:
+            return motion
+        return with_canonical(motion, self.canonical, source.canonical, self.layout.face_count)
 
     def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource:
         """What the model finds in a source image uint8 (S, S, 3).

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.clip.encoder import EncodeOptions, encode_clip
 from model.codec.source_image import decode_source
-from model.motion import Motion
+from model.motion import CanonicalKeypoints, Motion
 from model.source.clip_choice import CANDIDATE_EVERY, MOST_CANDIDATES, SourceSearch, central
 from model.source.quality import Quality, quality, sharpness
 from model.talking_head import TalkingHead
@@ -59,16 +59,17 @@ def test_frames_without_a_face_are_no_candidates_and_a_long_clip_has_no_more_tha
     face = np.ascontiguousarray(portrait()[16:272, 16:272])
     flat = np.full_like(face, 120)
     moved = Motion.from_vector(np.zeros(head.profile.motion_size, np.float32) + 0.01)
-    search = SourceSearch(head, 3 * CANDIDATE_EVERY)
+    canonical = CanonicalKeypoints(np.zeros((head.profile.keypoints, 3), np.float32))
+    search = SourceSearch(3 * CANDIDATE_EVERY)
     for index in range(3 * CANDIDATE_EVERY):
-        search.consider(index, face if index >= CANDIDATE_EVERY else flat, moved)
+        search.consider(index, face if index >= CANDIDATE_EVERY else flat, moved, canonical)
     assert search.best() in (CANDIDATE_EVERY, 2 * CANDIDATE_EVERY)
-    nothing = SourceSearch(head, 1)
-    nothing.consider(0, flat, moved)
+    nothing = SourceSearch(1)
+    nothing.consider(0, flat, moved, canonical)
     assert nothing.best() is None
-    long = SourceSearch(head, 100 * CANDIDATE_EVERY * MOST_CANDIDATES)
+    long = SourceSearch(100 * CANDIDATE_EVERY * MOST_CANDIDATES)
     for index in range(1, 100 * CANDIDATE_EVERY):
-        long.consider(index, face, moved)
+        long.consider(index, face, moved, canonical)
     assert long.best() is None  # the first candidate of so long a clip is 0, the second comes later
 
 

@@ -60,14 +60,28 @@ class FakeModel:
         self.aligned = 0
         self.scale = 1.0
 
-    def extract(self, picture: NDArray[np.uint8]) -> Motion:
+    @property
+    def canonical(self) -> CanonicalKeypoints:
+        return face()
+
+    def restart(self) -> None:
+        pass
+
+    def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]:
+        picture = crop.cut(frame, SIZE)
+        return picture, self.read(picture)
+
+    def read(self, picture: NDArray[np.uint8]) -> Motion:
         return motion(float(picture[0, 0, 0]) - 128.0, self.scale)
+
+    def relative_to(self, source: EnrolledSource, motion: Motion) -> Motion:
+        return motion
 
     def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource:
         self.enrolled += 1
         if reference is not None:
             reference = replace(reference, aligner=self.aligner())
-        return EnrolledSource(face(), self.extract(picture), K, reference)
+        return EnrolledSource(face(), self.read(picture), K, reference)
 
     def aligner(self) -> Aligner:
         def aligned(picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
@@ -311,7 +325,7 @@ def test_a_refused_avatar_and_a_broken_model_end_the_worker() -> None:
         assert isinstance(failure, VisavisError if error is not None else RuntimeError)
 
 
-def broken(picture: NDArray[np.uint8]) -> Motion:
+def broken(frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]:
     raise RuntimeError("broken")
 
 
