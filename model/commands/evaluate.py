@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", choices=["chosen", "first"], default="chosen",
                         help="source image: as `encode` chooses it, or the first frame with a face")  # fmt: skip
+    parser.add_argument("--call", action="store_true", help="also as a call sends it, without and with 5 % loss")
     parser.add_argument("--quick", action="store_true", help="reconstruction only: no sheets, no free view")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
             every=options.every,
             max_frames=options.max_frames,
             first=options.source == "first",
+            in_call=options.call,
             sheets=None if options.quick else options.sheets,
             say=tqdm.write if not options.json else _note,
         )

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from model.evaluate.rendering import extract
 from model.face.finder import HeadFinder, clip_crop
+from model.frame_extractor import FrameExtractor
 from model.media.video import constant_rate, read_frames
+from model.motion import CanonicalKeypoints, Motion
 from model.source.clip_choice import SourceSearch
 from model.talking_head import TalkingHead
 
@@ -31,6 +32,8 @@ class Clip:
     name: str
     frames: NDArray[np.uint8]  # (T, S, S, 3) RGB, T >= 2
     fps: float
+    motions: Motion  # (T,) as extracted, NumPy arrays
+    canonical: CanonicalKeypoints  # (K, 3) to which they are relative
     source: int = 0  # the frame that becomes the source image
 
     @property
@@ -60,8 +63,8 @@ def find_clips(folder: Path, only: Collection[str] | None = None) -> list[Path]:
     return wanted
 
 
-def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:
-    """The first `max_frames` frames of a video, cropped to the head and resized to `size` pixels.
+def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> Clip:
+    """The first `max_frames` frames of a video, cropped to the head and resized, and their motion.
 
     Frames before the first in which a face is found are left out: that frame is the source image until another one is
     chosen, and a clip may begin with a hand before the lens. Raises InputError for an unreadable file or under two
@@ -69,25 +72,27 @@ def read_clip(path: Path, size: int, max_frames: int | None = None) -> Clip:
     """
     # Two passes, so that only crops are held in memory and not a thousand frames of a phone's camera.
     crop = clip_crop((timed.rgb() for timed in islice(read_frames(path), 0, max_frames, CROP_EVERY)), every=1)
-    finder = HeadFinder()
+    finder, extractor = HeadFinder(), FrameExtractor(head)
     frames: list[NDArray[np.uint8]] = []
+    motions: list[Motion] = []
     times: list[Fraction] = []
     for timed in islice(read_frames(path), max_frames):
-        frame = crop.cut(timed.rgb(), size)
-        if frames or finder.find(frame):
-            frames.append(frame)
+        camera = timed.rgb()
+        if frames or finder.find(crop.cut(camera, head.profile.size)):
+            picture, motion = extractor.extract(camera, crop)
+            frames.append(picture)
+            motions.append(motion)
             times.append(timed.time)
     if len(frames) < 2:
         raise InputError(f"{path}: needs at least two frames from the first with a face on, has {len(frames)}")
     mean = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else Fraction(25)
-    return Clip(path.stem, np.stack(frames), float(constant_rate(times) or mean))
+    rate = float(constant_rate(times) or mean)
+    return Clip(path.stem, np.stack(frames), rate, Motion.stack(motions), extractor.canonical)
 
 
-def with_source(head: TalkingHead, clip: Clip) -> Clip:
+def with_source(clip: Clip) -> Clip:
     """The clip with the source image that `encode` chooses."""
-    search = SourceSearch(head, len(clip.frames))
-    candidates = clip.frames[:: search.every]
-    motions = extract(head, candidates)
-    for i, frame in enumerate(candidates):
-        search.consider(i * search.every, frame, motions[i])
+    search = SourceSearch(len(clip.frames))
+    for index in range(0, len(clip.frames), search.every):
+        search.consider(index, clip.frames[index], clip.motions[index], clip.canonical)
     return replace(clip, source=search.best() or 0)

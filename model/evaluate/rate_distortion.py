@@ -19,80 +19,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec.decoder import MotionDecoder
-from model.codec.encoder import MotionEncoder
-from model.codec.rate import HEADER_BYTES, Rate
+from model.codec.rate import Rate
 from model.codec.source_image import decode_source, encode_source
-from model.codec.statistics import MotionStatistics
+from model.evaluate.channel import FPS, send
 from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.conventional import CODECS, Codec, code
-from model.evaluate.rendering import enrol, extract_clip, render
+from model.evaluate.rendering import align_clip, enrol, render
 from model.evaluate.scoring import Networks, Scores, Truth, mean_scores
 from model.motion import Motion
 from model.talking_head import TalkingHead
 
-FPS = 25
 STEP_INDICES = (-12, -8, -4, 0, 4, 8, 12)
 FRAMES_PER_MESSAGE = 3
 """Bundle of the motion stream: 120 ms at 25 frames a second; headers fall to a third."""
 
-ROUND_TRIP_MS = 100
-ANSWER_EVERY_MS = 250
-
-
 SHOWN = ("lpips", "psnr", "ssim", "flicker")
 """Scores of a point."""
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Motion after the channel."""
-
-    vectors: NDArray[np.float32]  # (T, 139 + 3K) as the receiver decodes them
-    messages: tuple[int, ...]  # payload bytes of each
-
-    def kbps(self) -> float:
-        """Payload in kbit/s at 25 frames a second."""
-        return sum(self.messages) * 8 * FPS / len(self.vectors) / 1000
-
-    def kbps_wire(self) -> float:
-        """With the headers of every message, sender to receiver."""
-        return (sum(self.messages) + HEADER_BYTES * len(self.messages)) * 8 * FPS / len(self.vectors) / 1000
-
-
-def send(statistics: MotionStatistics, vectors: NDArray[np.float32], rate: Rate) -> Sent:
-    """Motion vectors (T, 139 + 3K) through encoder and decoder, with acknowledgements as in a call.
-
-    A frame that the rate leaves out repeats the one before.
-    """
-    encoder, decoder = MotionEncoder(statistics, rate, epoch=0), MotionDecoder(statistics)
-    decoded: dict[int, NDArray[np.float32]] = {}
-    messages: list[int] = []
-    answers: list[tuple[float, bytes]] = []  # (arrival, acknowledgement), oldest first
-    answered_ms = -math.inf
-
-    def deliver(message: bytes, now_ms: float) -> None:
-        nonlocal answered_ms
-        messages.append(len(message))
-        for frame in decoder.decode(message):
-            decoded[frame.capture_ms] = frame.vector
-        answer = decoder.acknowledgement()
-        if answer is not None and now_ms - answered_ms >= ANSWER_EVERY_MS:
-            answered_ms = now_ms
-            answers.append((now_ms + ROUND_TRIP_MS, answer))
-
-    times = [round(i * 1000 / FPS) for i in range(len(vectors))]
-    for now_ms, vector in zip(times, vectors, strict=True):
-        while answers and answers[0][0] <= now_ms:
-            encoder.on_acknowledgement(answers.pop(0)[1])
-        if (message := encoder.encode(vector, now_ms)) is not None:
-            deliver(message, now_ms)
-    if (message := encoder.flush()) is not None:
-        deliver(message, times[-1])
-    received: list[NDArray[np.float32]] = []
-    for now_ms in times:
-        received.append(decoded[now_ms] if now_ms in decoded else received[-1])
-    return Sent(np.stack(received), tuple(messages))
 
 
 @dataclass(frozen=True)
@@ -116,7 +58,7 @@ def motion_points(
     """The motion stream at each step index, and the scores without quantisation (from the same compressed source)."""
     source = encode_source(clip.source_frame)
     state = enrol(head, decode_source(source))
-    vectors = extract_clip(head, clip.frames, clip.source, clip.fps)[1:].to_vector()
+    vectors = align_clip(head, clip)[1:].to_vector()
     truth = Truth(clip.frames[1:][::every], networks)
 
     def score(motions: NDArray[np.float32]) -> Scores:
@@ -168,7 +110,7 @@ def measure(
     unquantised: list[Scores] = []
     copies: list[Scores] = []
     for path in paths:
-        clip = with_source(head, read_clip(path, head.profile.size, max_frames))
+        clip = with_source(read_clip(head, path, max_frames))
         points, scores = motion_points(head, clip, networks, every)
         for codec in CODECS.values():
             points += codec_points(codec, clip, networks, every)

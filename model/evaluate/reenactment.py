@@ -13,7 +13,7 @@ import numpy as np
 from model.evaluate import metrics
 from model.evaluate.clips import Clip
 from model.evaluate.identity import similarity
-from model.evaluate.rendering import enrol, extract, render
+from model.evaluate.rendering import enrol, render
 from model.evaluate.scoring import Frames, Networks, Scores, head_angles
 from model.motion import transfer
 from model.talking_head import TalkingHead
@@ -36,7 +36,7 @@ def reenact(head: TalkingHead, source: Clip, driving: Clip, networks: Networks, 
     picks = np.linspace(0, len(driving.frames) - 1, min(count, len(driving.frames))).round().astype(int)
     shown = driving.frames[picks]
     state = enrol(head, source.source_frame)
-    motions = extract(head, shown)
+    motions = driving.motions[picks]
     rendered = render(head, state, transfer(motions, motions[0:1], state.motion.to_numpy()))
     scores: Scores = {"csim": None, "pose": None}
     if networks.landmarks is not None:

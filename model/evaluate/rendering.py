@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from model.clip.motion import clip_motion
+from model.evaluate.clips import Clip
 from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
 from model.registration.similarity import thumbnail
@@ -24,19 +25,10 @@ def enrol(head: TalkingHead, frame: Frames) -> SourceState:
     return head.enrol(torch.from_numpy(np.array(frame)).permute(2, 0, 1))
 
 
-def extract(head: TalkingHead, frames: Frames) -> Motion:
-    """Motion of frames (T, S, S, 3), T >= 1, as NumPy arrays of batch shape (T,)."""
-    motions = []
-    for start in range(0, len(frames), BATCH):
-        batch = torch.from_numpy(np.array(frames[start : start + BATCH])).permute(0, 3, 1, 2)
-        motions.append(head.extract(batch).to_numpy())
-    return Motion.concatenate(motions)
-
-
-def extract_clip(head: TalkingHead, frames: Frames, source: int, frame_rate: float) -> Motion:
-    """Motion of all frames of a clip (T, S, S, 3) since its frame `source`, as `encode` would measure it."""
-    thumbnails = np.stack([thumbnail(frame) for frame in frames])
-    return clip_motion(head, thumbnails, extract(head, frames), source, frames[source], frame_rate)
+def align_clip(head: TalkingHead, clip: Clip) -> Motion:
+    """Motion of all frames of a clip since its source frame, as `encode` measures it; (T,), NumPy arrays."""
+    thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
+    return clip_motion(head, thumbnails, clip.motions, clip.source, clip.source_frame, clip.fps, clip.canonical)
 
 
 def render(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.evaluate import metrics
 from model.evaluate.identity import IdentityNetwork, similarity
+from model.evaluate.points68 import Points68
 from model.teacher.decompose import decompose
 from model.teacher.landmarks import LandmarkSource
 
@@ -28,6 +29,7 @@ class Networks:
     lpips: nn.Module
     landmarks: LandmarkSource | None = None
     identity: IdentityNetwork | None = None
+    points: Points68 | None = None
     identity_every: int = 5  # CSIM on each n-th scored frame: 60 ms a face
     batch: int = 16
 

@@ -12,8 +12,10 @@ from PIL import Image
 from model.errors import VisavisError, WeightsError
 from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.evaluate import evaluate_clip, report, sheet
+from model.evaluate.expression import Expression
 from model.evaluate.free_view import Turned, summary, sweep
 from model.evaluate.identity import IdentityNetwork
+from model.evaluate.points68 import Points68
 from model.evaluate.reenactment import Reenacted, reenact
 from model.evaluate.scoring import Networks, Scores, mean_scores
 from model.evaluate.sheets import contact_sheet, save_sheet
@@ -41,7 +43,12 @@ def load_networks(teacher: Teacher, say: Say) -> Networks:
         identity = IdentityNetwork()
     except WeightsError as error:
         say(f"without CSIM: {error}")
-    return Networks(lpips, landmarks, identity)
+    points = None
+    try:
+        points = Points68()
+    except WeightsError as error:
+        say(f"without the second reading of expression: {error}")
+    return Networks(lpips, landmarks, identity, points)
 
 
 def survey(
@@ -52,6 +59,7 @@ def survey(
     every: int = 1,
     max_frames: int | None = None,
     first: bool = False,
+    in_call: bool = False,
     sheets: Path | None = None,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
@@ -60,10 +68,12 @@ def survey(
     `evaluate.report` with "sources" (indices of the source images), "free_view", "cross", "skipped", "weights" added.
 
     first   take the first frame with a face as source image, not the one that `encode` would choose
+    in_call also as a call sends it (model/evaluate/call.py)
     sheets  folder for contact sheets; without one free view and reenactment are left out.
     A clip that cannot be used is named under "skipped" with the reason. Raises the last clip's error when none can.
     """
     per_clip: dict[str, dict[str, Scores]] = {}
+    expression: dict[str, dict[str, Expression]] = {}
     sources: dict[str, int] = {}
     skipped: dict[str, str] = {}
     turned: list[Turned] = []
@@ -73,13 +83,14 @@ def survey(
     problem: VisavisError | None = None
     for path in paths:
         try:
-            clip = read_clip(path, head.profile.size, max_frames)
-            clip = clip if first else with_source(head, clip)
+            clip = read_clip(head, path, max_frames)
+            clip = clip if first else with_source(clip)
         except VisavisError as error:
             skipped[path.name], problem = str(error), error
             say(str(error))
             continue
-        result = evaluate_clip(head, clip, networks, every)
+        result = evaluate_clip(head, clip, networks, every, in_call)
+        expression[clip.name] = result.expression
         per_clip[clip.name] = result.scores
         sources[clip.name] = clip.source
         say(f"{clip.name}: LPIPS {result.scores['model']['lpips']:.4f}, copy {result.scores['copy']['lpips']:.4f}")
@@ -93,7 +104,7 @@ def survey(
             beginning, previous = beginning or clip, clip
     if problem is not None and not per_clip:
         raise problem
-    figures = report(per_clip)
+    figures = report(per_clip, expression)
     if sheets is not None:
         if beginning is not None and previous is not None and previous is not beginning:
             crossed.append(reenact(head, previous, beginning, networks))

@@ -18,13 +18,16 @@ from model.__main__ import main
 from model.codec.rate import Rate
 from model.errors import InputError, WeightsError
 from model.evaluate import identity
+from model.evaluate.channel import send
 from model.evaluate.clips import Clip, find_clips, read_clip
 from model.evaluate.conventional import CODECS, Coded, code
 from model.evaluate.evaluate import evaluate_clip, report, sheet, table
+from model.evaluate.expression import FEATURES
 from model.evaluate.free_view import Turned, summary, sweep
 from model.evaluate.keypoint_warp import keypoint_warp
 from model.evaluate.plot import plot
-from model.evaluate.rate_distortion import Point, codec_points, matched, mean_points, motion_points, rate_at, send
+from model.evaluate.points68 import Points68
+from model.evaluate.rate_distortion import Point, codec_points, matched, mean_points, motion_points, rate_at
 from model.evaluate.reenactment import reenact
 from model.evaluate.scoring import Networks, Truth, mean_scores
 from model.evaluate.survey import survey
@@ -75,8 +78,14 @@ def head() -> TalkingHead:
 
 
 @pytest.fixture(scope="module")
-def clip() -> Clip:
-    return Clip("portrait", moving_portrait(), 25.0)
+def clip(head: TalkingHead) -> Clip:
+    return extracted(head, "portrait", moving_portrait())
+
+
+def extracted(head: TalkingHead, name: str, frames: NDArray[np.uint8]) -> Clip:
+    """A clip at 25 frames a second with its motion."""
+    pictures = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+    return Clip(name, frames, 25.0, head.extract(pictures).to_numpy(), head.canonical(pictures[:1]))
 
 
 def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
@@ -126,7 +135,7 @@ def test_evaluation_of_a_clip_reports_all_systems(lpips: Lpips, head: TalkingHea
     json.dumps(figures, allow_nan=False)
     assert len(table(figures).splitlines()) == 1 + 4 * 3
     sheet(result).save(tmp_path / "sheet.png")
-    every = evaluate_clip(head, Clip("short", clip.frames[:3], 25.0), Networks(lpips), every=2)
+    every = evaluate_clip(head, extracted(head, "short", clip.frames[:3]), Networks(lpips), every=2)
     assert every.truth.shape[0] == 1
     # The one scored frame and the one before it: what scoring all frames finds for that pair.
     assert every.scores["copy"]["flicker"] == pytest.approx(
@@ -134,6 +143,24 @@ def test_evaluation_of_a_clip_reports_all_systems(lpips: Lpips, head: TalkingHea
     )
     with pytest.raises(ValueError, match="no clips"):
         report({})
+
+
+@pytest.mark.slow
+def test_expression_and_calls_stand_in_the_report(lpips: Lpips, head: TalkingHead, clip: Clip) -> None:
+    result = evaluate_clip(head, clip, Networks(lpips, DriftingLandmarks()), in_call=True)
+    assert set(result.scores) == {"model", "copy", "warp", "x264", "call", "call_loss"}
+    assert set(result.expression) == {"model", "x264", "call", "call_loss"}
+    assert all(set(read) == {"mesh"} for read in result.expression.values())
+    told = [result.scores[name]["kbps"] for name in ("call", "call_loss")]
+    assert all(kbps is not None and kbps > 0 for kbps in told)
+    assert {frames.shape for frames in result.systems.values()} == {(4, 256, 256, 3)}
+    figures = report({"a": result.scores}, {"a": result.expression})
+    assert figures["expression"]["model"]["mesh"] == dict.fromkeys(FEATURES)  # a mean face that only drifts
+    assert figures["expression"]["call"]["dlib"] == {}
+    json.dumps(figures, allow_nan=False)
+    lines = table(figures).splitlines()
+    assert len(lines) == 1 + 6 * 2 + 2 + 4 * 2
+    assert sum("mesh" in line for line in lines) == 4
 
 
 def test_keypoint_warp_moves_pixels_with_their_keypoints() -> None:
@@ -164,7 +191,7 @@ def test_free_view_reads_the_pose_against_the_one_asked_for(lpips: Lpips, head: 
 
 
 def test_reenactment_keeps_the_source_and_takes_the_drivers_frames(lpips: Lpips, head: TalkingHead, clip: Clip) -> None:
-    driving = Clip("other", clip.frames[:, :, ::-1].copy(), 25.0)
+    driving = extracted(head, "other", clip.frames[:, :, ::-1].copy())
     result = reenact(head, clip, driving, Networks(lpips, DriftingLandmarks()), count=3)
     assert result.frames.shape == (3, 256, 256, 3)
     assert np.array_equal(result.driving_frames, driving.frames[[0, 2, 4]])
@@ -253,14 +280,14 @@ def test_a_folder_with_a_bad_clip_loses_only_that_clip(lpips: Lpips, head: Talki
     assert {path.name for path in sheets.iterdir()} == {"good.png", "view_good.png"}
     with pytest.raises(InputError, match="not a readable video"):
         survey(head, paths[:1], Networks(lpips))
-    assert read_clip(tmp_path / "good.mp4", 256, 3).frames.shape == (3, 256, 256, 3)
+    assert read_clip(head, tmp_path / "good.mp4", 3).frames.shape == (3, 256, 256, 3)
 
 
-def test_a_clip_begins_where_its_face_is_first_seen(tmp_path: Path) -> None:
+def test_a_clip_begins_where_its_face_is_first_seen(head: TalkingHead, tmp_path: Path) -> None:
     frames = moving_portrait(5)
     covered = np.concatenate([np.full_like(frames[:2], 120), frames])
     write_video(tmp_path / "covered.mp4", covered)
-    clip = read_clip(tmp_path / "covered.mp4", 256)
+    clip = read_clip(head, tmp_path / "covered.mp4")
     assert clip.frames.shape == (5, 256, 256, 3)
     assert clip.frames[0].std() > 30
     assert clip.fps == pytest.approx(25.0)
@@ -299,3 +326,23 @@ def test_identity_knows_a_person_again() -> None:
     assert identity.mean_embedding(network, [portrait]).shape == (128,)
     with pytest.raises(ValueError, match="no photo"):
         identity.mean_embedding(network, [])
+
+
+def test_the_68_points_lie_on_the_face() -> None:
+    pytest.importorskip("dlib", reason="dlib is an evaluation-only dependency")
+    try:
+        instrument = Points68()
+    except WeightsError as error:
+        pytest.skip(str(error))
+    portrait = data.astronaut()[:256, 96:352]
+    blank = np.full_like(portrait, 80)
+    boxes = instrument.boxes(np.stack([blank, portrait, blank]))
+    assert boxes is not None
+    assert boxes == [boxes[1]] * 3  # where it is not seen: as in the frame before, or as first seen
+    points = instrument.points(portrait[None], boxes[:1])
+    assert points.shape == (1, 68, 2)
+    left, top, right, bottom = boxes[0]
+    assert (points[0].mean(0) > [left, top]).all()
+    assert (points[0].mean(0) < [right, bottom]).all()
+    assert points[0, 36:42, 1].mean() < points[0, 30, 1] < points[0, 62, 1] < points[0, 8, 1]  # eyes, nose, mouth, chin
+    assert instrument.boxes(blank[None]) is None

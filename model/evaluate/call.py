@@ -1,0 +1,73 @@
+"""Motion as a call sends it, which is what people see: `evaluate --call`.
+
+Each frame is sent before it is aligned, corrected by the alignment of an earlier one; only some frames are aligned, as
+many as a laptop has the time for; nothing is smoothed; levels are rounded at a call's step, and messages may be lost.
+Time runs away from the source image on both of its sides, so that no frame knows one that is further away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model.codec.rate import Rate
+from model.evaluate.channel import send
+from model.evaluate.clips import Clip
+from model.evaluate.rendering import render
+from model.evaluate.scoring import Frames
+from model.motion import Motion
+from model.networks.small.guided import with_canonical
+from model.registration.similarity import GreyPyramid, thumbnail
+from model.registration.tracker import MotionTracker, away_from
+from model.talking_head import SourceState, TalkingHead
+
+ALIGN_EVERY = 4
+"""Frames between two that are aligned: what two cores that also send and render have the time for."""
+
+CALL_RATE = Rate()
+"""One message a frame at step index 0."""
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """A clip after a call."""
+
+    frames: Frames  # (T, S, S, 3)
+    kbps: float  # payload of motion at 25 frames a second
+
+
+def call_motion(head: TalkingHead, clip: Clip, state: SourceState) -> Motion:
+    """Motion (T,) of a clip as a sender of a call measures it, before it is coded; NumPy arrays."""
+    motions, layout = clip.motions, head.profile.layout
+    if head.has_landmarks:
+        motions = with_canonical(motions, clip.canonical, state.keypoints(), layout.face_count)
+    small = [GreyPyramid(thumbnail(frame)) for frame in clip.frames]
+    source = clip.source
+    aligner = head.aligner(state, small[source])
+    sent = [motions[index] for index in range(len(small))]
+    for later in away_from(source, len(small)):
+        tracker = MotionTracker(layout)
+        tracker.follow(small[source], motions[source])
+        reference = replace(tracker.reference(small[source], motions[source]), aligner=aligner)
+        tracker.follow(small[source], motions[source], reference)
+        for index in later:
+            sent[index] = tracker.extrapolated(motions[index], reference)
+            if abs(index - source) % ALIGN_EVERY == 0:
+                tracker.follow(small[index], motions[index], reference)
+    return Motion.stack(sent)
+
+
+def call(head: TalkingHead, clip: Clip, state: SourceState, loss: float = 0.0) -> CallResult:
+    """A clip as a viewer of a call sees it. `loss`: share of motion messages that never arrive."""
+    vectors = call_motion(head, clip, state).to_vector()
+    decoded = np.empty_like(vectors)
+    rendered = np.empty_like(clip.frames)
+    payload = 0.0
+    for later in away_from(clip.source, len(vectors)):
+        way = [clip.source, *later]
+        sent = send(head.statistics, vectors[way], CALL_RATE, loss)
+        decoded[way] = sent.vectors
+        rendered[way] = render(head, state, Motion.from_vector(sent.vectors), frame_rate=clip.fps)
+        payload += sent.kbps() * len(way)
+    return CallResult(rendered, payload / (len(vectors) + 1))

@@ -1,0 +1,50 @@
+"""dlib's 68 points of a face: the second instrument, which drives nothing in visavis.
+
+The predictor (Kazemi and Sullivan 2014, trained on iBUG 300-W: for research) comes with the package
+face_recognition_models 0.3.0 of the evaluation requirements.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluate.identity import Box, package_files
+
+FILES = {"shape_predictor_68_face_landmarks.dat": "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"}
+
+
+class Points68:
+    """Raises WeightsError when the package that carries the predictor is missing or another one."""
+
+    def __init__(self) -> None:
+        import dlib
+
+        (path,) = package_files(FILES)
+        self._predictor = dlib.shape_predictor(str(path))
+        self._detector = dlib.get_frontal_face_detector()
+        self._rectangle = dlib.rectangle
+
+    def boxes(self, frames: NDArray[np.uint8]) -> list[Box] | None:
+        """Boxes of the largest face of each frame (T, H, W, 3), or of the frame before; None where there is no face.
+
+        For decoded frames pass those of the true ones, so that both are read at the same place.
+        """
+        found: list[Box | None] = []
+        for frame in frames:
+            faces = self._detector(np.ascontiguousarray(frame), 0)
+            if faces:
+                face = max(faces, key=lambda box: int(box.area()))
+                found.append((face.left(), face.top(), face.right(), face.bottom()))
+            else:
+                found.append(found[-1] if found else None)
+        first = next((box for box in found if box is not None), None)
+        return None if first is None else [box or first for box in found]
+
+    def points(self, frames: NDArray[np.uint8], boxes: list[Box]) -> NDArray[np.float64]:
+        """Points (T, 68, 2) in pixels."""
+        shapes = [
+            self._predictor(np.ascontiguousarray(frame), self._rectangle(*box))
+            for frame, box in zip(frames, boxes, strict=True)
+        ]
+        return np.array([[(p.x, p.y) for p in shape.parts()] for shape in shapes], np.float64)
