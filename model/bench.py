@@ -12,9 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
+from model.face.crop import Crop
+from model.frame_extractor import FrameExtractor
 from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.talking_head import TalkingHead
@@ -38,11 +42,12 @@ def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> di
 
 
 def measure(head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
-    """Keys: device, threads, extract_ms, align_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a GPU also
-    `batches`.
+    """Keys: device, threads, frame_ms, extract_ms, align_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a
+    GPU also `batches`.
 
-    align is what a sender does with the frames that it aligns to the source image; `paper` aligns none. Operations
-    are counted in torch: of a head whose engine is torch alone.
+    frame is what a sender does with each frame of its camera: cut the crop, extract, measure the landmarks; extract is
+    the motion extractor in it. align is what a sender does with the frames that it aligns to the source image; `paper`
+    aligns none. Operations are counted in torch: of a head whose engine is torch alone.
     """
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name(head.device) if head.device.type == "cuda" else "cpu",
@@ -62,16 +67,29 @@ def _times(head: TalkingHead, repeats: int) -> dict[str, Any]:
     return {name: round(ms, 3) for name, ms in times.items()} | {"render_fps": round(1e3 / times["render_ms"], 1)}
 
 
+_CROP = Crop(224.0, 128.0, 250.0)
+"""The head in `_camera`'s frame."""
+
+
+def _camera() -> NDArray[np.uint8]:
+    """A frame (512, 512, 3) with a face in it: eyes are drawn, and landmarks tracked, where there are some."""
+    from skimage.data import astronaut
+
+    return np.asarray(astronaut(), np.uint8)
+
+
 def _picture(head: TalkingHead) -> torch.Tensor:
-    shape = (1, 3, head.profile.size, head.profile.size)
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    crop = _CROP.cut(_camera(), head.profile.size)
+    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None]
 
 
 def _calls(head: TalkingHead) -> dict[str, Callable[[], object]]:
     """What is timed and counted, by name."""
     picture = _picture(head)
     state = head.enrol(picture)
+    camera, extractor = _camera(), FrameExtractor(head)
     calls: dict[str, Callable[[], object]] = {
+        "frame": lambda: extractor.extract(camera, _CROP),
         "extract": lambda: head.extract(picture),
         "enrol": lambda: head.enrol(picture),
         "render": lambda: head.render([state], state.motion),
