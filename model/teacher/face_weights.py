@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +15,9 @@ from model.errors import WeightsError
 from model.landmarks.detector import FaceDetector
 from model.landmarks.network import LandmarkNetwork
 from model.media.atomic_file import complete_file
-from model.teacher.face_weights_process import CONVOLUTION, DEPTHWISE, PRELU
-from model.teacher.landmarks import PYTHON, check_environment
-
-_PROCESS = Path(__file__).with_name("face_weights_process.py")
+from model.teacher.landmarks import PYTHON
+from model.teacher.published import read_published
+from model.teacher.published_process import CONVOLUTION, DEPTHWISE, PRELU
 
 
 @dataclass(frozen=True)
@@ -47,21 +44,15 @@ FACE_DETECTOR = Published(
 def fetch(published: Published, out: Path, python: Path = PYTHON) -> None:
     """Write `out`, half precision as published, from MediaPipe's package in the teacher's environment.
 
-    Raises TeacherError without that environment, WeightsError when the package holds another network.
+    Raises as `read_published` does.
     """
-    check_environment(python)
-    command = [str(python), str(_PROCESS), published.file, published.sha256]
-    answer = subprocess.run(command, capture_output=True, check=False)
-    if answer.returncode:
-        raise WeightsError(f"{python} has no {published.file} with sha256 {published.sha256[:16]}...")
-    with np.load(io.BytesIO(answer.stdout)) as arrays:
-        state = state_of(dict(arrays), published.network())
+    state = state_of(read_published(published.file, published.sha256, python), published.network())
     with complete_file(out) as partial:
         save_file(state, partial)
 
 
 def state_of(arrays: dict[str, NDArray[np.generic]], network: LandmarkNetwork | FaceDetector) -> dict[str, Tensor]:
-    """What `face_weights_process` wrote as the state of a network, half precision.
+    """What `published_process` wrote as the state of a network, half precision.
 
     Raises WeightsError when they are not that network's.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,14 @@ from model.errors import WeightsError
 from model.media.atomic_file import complete_file
 from model.networks.small.silhouette import SmallSilhouette
 from model.talking_head import WEIGHTS
-from model.teacher.landmarks import PYTHON, check_environment
-from model.teacher.silhouette_process import DEPTHWISE, PLAIN, TRANSPOSED
+from model.teacher.landmarks import PYTHON
+from model.teacher.published import read_published
+from model.teacher.published_process import CONVOLUTION, DEPTHWISE, TRANSPOSED
 
 SILHOUETTE = WEIGHTS.with_name("silhouette.safetensors")
+FILE = "modules/selfie_segmentation/selfie_segmentation.tflite"
 SHA256 = "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c"
 """Of selfie_segmentation.tflite in mediapipe 0.10.21, Apache License 2.0."""
-
-_PROCESS = Path(__file__).with_name("silhouette_process.py")
 
 
 def load_silhouette(network: SmallSilhouette, path: Path = SILHOUETTE) -> None:
@@ -38,20 +36,15 @@ def load_silhouette(network: SmallSilhouette, path: Path = SILHOUETTE) -> None:
 def fetch_silhouette(out: Path, python: Path = PYTHON) -> None:
     """Write `out` from MediaPipe's package in the teacher's environment.
 
-    Raises TeacherError without that environment, WeightsError when the package holds another network.
+    Raises as `read_published` does.
     """
-    check_environment(python)
-    answer = subprocess.run([str(python), str(_PROCESS), SHA256], capture_output=True, check=False)
-    if answer.returncode:
-        raise WeightsError(f"{python} has no selfie_segmentation.tflite with sha256 {SHA256[:16]}...")
-    with np.load(io.BytesIO(answer.stdout)) as arrays:
-        state = silhouette_state(dict(arrays))
+    state = silhouette_state(read_published(FILE, SHA256, python))
     with complete_file(out) as partial:
         save_file(state, partial)
 
 
 def silhouette_state(arrays: dict[str, NDArray[np.generic]]) -> dict[str, Tensor]:
-    """What `silhouette_process` wrote as the state of a `SmallSilhouette`, half precision, whose convolutions run in
+    """What `published_process` wrote as the state of a `SmallSilhouette`, half precision, whose convolutions run in
     the order in which they are declared.
 
     Raises WeightsError when they are not that network's.
@@ -62,10 +55,10 @@ def silhouette_state(arrays: dict[str, NDArray[np.generic]]) -> dict[str, Tensor
         raise WeightsError(f"{len(arrays) // 3} convolutions, {len(layers)} are wanted")
     state: dict[str, Tensor] = {}
     for index, (name, layer) in enumerate(layers):
-        kind = TRANSPOSED if isinstance(layer, nn.ConvTranspose2d) else DEPTHWISE if layer.groups > 1 else PLAIN
+        kind = TRANSPOSED if isinstance(layer, nn.ConvTranspose2d) else DEPTHWISE if layer.groups > 1 else CONVOLUTION
         weight, bias = (torch.from_numpy(np.asarray(arrays[f"{index} {part}"])) for part in ("weight", "bias"))
         # Outputs come first in torch, but for a transposed convolution; a depthwise one has a single input.
-        weight = weight.permute(0, 3, 1, 2) if kind == PLAIN else weight.permute(3, 0, 1, 2)
+        weight = weight.permute(0, 3, 1, 2) if kind == CONVOLUTION else weight.permute(3, 0, 1, 2)
         if int(arrays[f"{index} kind"]) != kind or weight.shape != layer.weight.shape:
             raise WeightsError(f"convolution {index} does not fit {name}")
         state |= {f"{name}.weight": weight.contiguous(), f"{name}.bias": bias.contiguous()}

@@ -23,8 +23,8 @@ from model.landmarks.roi import Region
 from model.landmarks.tracker import LandmarkTracker
 from model.landmarks.weights import load_face_detector, load_landmark_network
 from model.teacher.face_weights import FACE_DETECTOR, LANDMARKS, fetch, state_of
-from model.teacher.face_weights_process import CONVOLUTION, DEPTHWISE, PRELU
 from model.teacher.landmarks import PYTHON, Teacher, TeacherError
+from model.teacher.published_process import CONVOLUTION, DEPTHWISE, PRELU
 from tests.child_process import report
 from tests.model.clips import SIZE, portrait, write_clip
 
@@ -422,7 +422,7 @@ def test_a_confidence_that_is_no_number_is_none() -> None:
 
 
 def published(network: LandmarkNetwork | FaceDetector) -> dict[str, NDArray[np.generic]]:
-    """Arrays as `face_weights_process` writes them, each filled with its number."""
+    """Arrays as `published_process` writes them, each filled with its number."""
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, (_, layer) in enumerate(network.layers()):
         if isinstance(layer, nn.Conv2d):

@@ -20,7 +20,7 @@ from model.networks.small.config import SMALL
 from model.networks.small.silhouette import SmallSilhouette, cut_out, oval, painted_over
 from model.talking_head import WEIGHTS
 from model.teacher.landmarks import TeacherError
-from model.teacher.silhouette_process import DEPTHWISE, PLAIN, TRANSPOSED
+from model.teacher.published_process import CONVOLUTION, DEPTHWISE, TRANSPOSED
 from model.teacher.silhouette_weights import fetch_silhouette, load_silhouette, silhouette_state
 from tests.model.clips import portrait
 
@@ -64,7 +64,7 @@ def test_the_weights_that_ship_hold_it_unchanged() -> None:
 
 
 def published() -> dict[str, NDArray[np.generic]]:
-    """Arrays as `silhouette_process` writes them, each filled with its number."""
+    """Arrays as `published_process` writes them, each filled with its number."""
     arrays: dict[str, NDArray[np.generic]] = {}
     layers = [m for m in SmallSilhouette().modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     for index, layer in enumerate(layers):
@@ -73,7 +73,7 @@ def published() -> dict[str, NDArray[np.generic]]:
         shape = tuple(layer.weight.shape[axis] for axis in order)
         arrays[f"{index} weight"] = np.full(shape, index, np.float16)
         arrays[f"{index} bias"] = np.full(len(layer.bias) if layer.bias is not None else 0, -index, np.float16)
-        arrays[f"{index} kind"] = np.array(TRANSPOSED if transposed else DEPTHWISE if depthwise else PLAIN)
+        arrays[f"{index} kind"] = np.array(TRANSPOSED if transposed else DEPTHWISE if depthwise else CONVOLUTION)
     return arrays
 
 

@@ -1,10 +1,10 @@
-"""The teacher environment's side of `model.teacher.face_weights`: reads a network that MediaPipe brings.
+"""The teacher environment's side of `model.teacher.published`: reads a network that MediaPipe brings.
 
 Arguments        the TensorFlow Lite file within the package mediapipe, and its SHA-256.
 Standard output  NumPy's npz: of the i-th layer, in the order in which they run, "i kind" (0 convolution, 1 depthwise
-                 convolution, 2 PReLU), "i weight" and, of a convolution, "i bias"; weights (outputs, height, width,
-                 inputs), depthwise ones (1, height, width, channels), slopes (1, 1, channels), half precision as
-                 published.
+                 convolution, 2 PReLU, 3 transposed convolution), "i weight" and, of a convolution, "i bias"; weights
+                 (outputs, height, width, inputs), depthwise ones (1, height, width, channels), slopes (1, 1, channels),
+                 half precision as published.
 Exit status 3 when the file is not the one whose SHA-256 is given.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-CONVOLUTION, DEPTHWISE, PRELU = 0, 1, 2
+CONVOLUTION, DEPTHWISE, PRELU, TRANSPOSED = 0, 1, 2, 3
 
 
 def layers(data: bytes) -> dict[str, np.ndarray]:
@@ -29,6 +29,7 @@ def layers(data: bytes) -> dict[str, np.ndarray]:
         tflite.BuiltinOperator.CONV_2D: CONVOLUTION,
         tflite.BuiltinOperator.DEPTHWISE_CONV_2D: DEPTHWISE,
         tflite.BuiltinOperator.PRELU: PRELU,
+        tflite.BuiltinOperator.CUSTOM: TRANSPOSED,  # of those with weights: MediaPipe's Convolution2DTransposeBias
     }
     model = tflite.Model.GetRootAsModel(data, 0)
     graph = model.Subgraphs(0)
@@ -47,7 +48,7 @@ def layers(data: bytes) -> dict[str, np.ndarray]:
         inputs = operator.InputsAsNumpy().tolist()
         if name == tflite.BuiltinOperator.DEQUANTIZE:
             values[operator.Outputs(0)] = values[inputs[0]]
-        elif name in kinds:
+        elif name in kinds and len(inputs) > 1 and inputs[1] in values:
             found |= {f"{count} kind": np.array(kinds[name]), f"{count} weight": values[inputs[1]]}
             if kinds[name] != PRELU:
                 found[f"{count} bias"] = values[inputs[2]]
