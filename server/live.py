@@ -15,8 +15,8 @@ from model.device import choose_device
 from model.errors import InputError
 from model.talking_head import TalkingHead
 from server.errors import SettingsError
-from server.media.bitrate import BitrateSettings
 from server.media.broadcast import BroadcastSettings
+from server.media.rtp_feedback import BitrateSettings
 from server.metrics import Metrics
 from server.receiver.playout import PlayoutSettings
 from server.receiver.publication import Publication, PublicationSettings

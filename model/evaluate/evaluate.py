@@ -59,21 +59,21 @@ def evaluate_clip(
     scored = clip.driving(every)
     motions = align_clip(head, clip)
     rendered = render(head, state, motions, frame_rate=clip.fps)
-    told = {name: call(head, clip, state, loss) for name, loss in CALLS.items()} if in_call else {}
-    whole = {"model": rendered, "x264": x264.frames} | {name: one.frames for name, one in told.items()}
+    calls = {name: call(head, clip, state, loss) for name, loss in CALLS.items()} if in_call else {}
+    whole = {"model": rendered, "x264": x264.frames} | {name: one.frames for name, one in calls.items()}
     expression_truth = ExpressionTruth(clip.frames, networks.landmarks, networks.points)
     expression = {name: expression_truth.read(frames) for name, frames in whole.items()}
     driving, systems = _pictures(state, clip, motions, rendered, x264.frames, scored)
-    systems |= {name: one.frames[scored] for name, one in told.items()}
+    systems |= {name: one.frames[scored] for name, one in calls.items()}
     truth = Truth(driving, networks)
     scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
     if every > 1:
         driving_before, before = _pictures(state, clip, motions, rendered, x264.frames, scored - 1)
-        before |= {name: one.frames[scored - 1] for name, one in told.items()}
+        before |= {name: one.frames[scored - 1] for name, one in calls.items()}
         for name, frames in systems.items():
             scores[name]["flicker"] = flicker_of_pairs((before[name], frames), (driving_before, driving))
     scores["x264"]["kbps"] = x264.kbps()
-    for name, one in told.items():
+    for name, one in calls.items():
         scores[name]["kbps"] = one.kbps
     return ClipResult(clip.name, scores, expression, driving, systems)
 

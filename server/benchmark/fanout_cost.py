@@ -17,10 +17,10 @@ from model.media.colour import rgb_to_yuv420p
 from server.benchmark.portrait import moving_frame
 from server.benchmark.processes import BenchmarkError, answer_viewer, peer_process
 from server.media.aiortc_private import route_feedback
-from server.media.bitrate import BitrateSettings
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import CLOCK_RATE, TIME_BASE
 from server.media.picture import Planes, TimedPicture
+from server.media.rtp_feedback import BitrateSettings
 
 FPS = 30
 BIT_RATE = 500_000

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import av
 
-from server.media.bitrate import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
 from server.media.picture import PictureTimes, TimedPicture
+from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.streams import Stream, StreamTable, ViewLimitError
 
 _log = logging.getLogger(__name__)

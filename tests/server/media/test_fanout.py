@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from server.media.bitrate import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
 from server.media.picture import PictureTimes, TimedPicture
+from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.sent_frames import SentFrames
 from server.media.streams import StreamTable, ViewLimitError
 

@@ -1,4 +1,4 @@
-"""When to make a keyframe and how many bits to spend: two pure rules that take the time."""
+"""What RTP feedback asks of an encoder: a keyframe (PLI, FIR), how many bits to spend (REMB). Pure, takes the time."""
 
 from __future__ import annotations
 
