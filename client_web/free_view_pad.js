@@ -85,7 +85,7 @@ export function describeView({ yaw, pitch }) {
   return parts.length ? parts.join(", ") : "facing front";
 }
 
-/** Lets at most one view through per interval, and never loses the last one. Told the time. */
+/** Lets at most one view through per interval, and never loses the last one. Takes the time. */
 export class ViewThrottle {
   /** @param {number} intervalMs */
   constructor(intervalMs = VIEW_EVERY_MS) {

@@ -1,4 +1,4 @@
-"""Token bucket: how often one client may ask. Pure, told the time."""
+"""Token bucket: how often one client may ask. Pure, takes the time."""
 
 from __future__ import annotations
 

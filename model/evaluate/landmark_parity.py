@@ -29,7 +29,7 @@ from model.media.video import read_frames
 from model.teacher.landmarks import LandmarkSource, Teacher
 
 RATE = 25.0
-"""Frames a second that the tracker is told."""
+"""Frames a second of the clock that the tracker is given."""
 
 PARTS = {
     "lips": np.array(LIPS),

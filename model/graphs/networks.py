@@ -144,7 +144,7 @@ class GraphNetworks:
         with torch.inference_mode():
             difference = float((module(*examples) - graph(*examples)).abs().max())
         if not difference <= tolerance:  # also when it is not a number
-            raise GraphError(f"the compiled network is off by {difference:.2g}")
+            raise GraphError(f"the compiled network differs from torch by {difference:.2g}")
         return graph
 
     def _picture(self) -> Tensor:

@@ -2,7 +2,7 @@
 al., arXiv 2006.10962), with its published weights unchanged.
 
 A trunk of depthwise blocks gives a coarse mesh of 468 points. Lips and eyes are cut out of an early feature map along
-that mesh, upright and stretched, and looked at once more; the irises are found in the crops of the eyes. The finer
+that mesh, upright and stretched, and read once more; the irises are found in the crops of the eyes. The finer
 points take the place of the mesh's, whose depth stays.
 
 All operators are within ONNX opset 19; the crops are 4-D grid samplings.

@@ -1,4 +1,4 @@
-"""Everything that visavis needs of aiortc beyond its public interface, in one place; tests hold it against aiortc 1.16.
+"""Everything that visavis needs of aiortc beyond its public interface, in one place; tests compare it with aiortc 1.16.
 
 An `RTCRtpSender` whose track yields `av.Packet` sends them as they are, but keyframe requests and bandwidth estimates
 end at the encoder that it then does not use. Here they are routed to whoever encodes.

@@ -31,7 +31,7 @@ class DelaySettings:
     minimum_depth: float = 0.0  # never less delay than this above the fastest transit
     maximum_depth: float = 0.4  # never more: beyond it frames are late instead
     percentile: float = 0.95  # share of recent frames that the depth waits for
-    jitter_frames: int = 100  # how many recent frames the percentile looks at
+    jitter_frames: int = 100  # recent frames of which the percentile is taken
     base_window: float = 10.0  # how long a smallest transit counts
     growth: float = 0.25  # seconds of depth gained per second at most (playing at 75 % speed)
     shrink: float = 0.05  # seconds of depth given back per second at most (playing at 105 % speed)

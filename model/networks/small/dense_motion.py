@@ -164,7 +164,7 @@ class SmallDenseMotion(nn.Module):
 def correct_flow(flow: Tensor, grid: Tensor, driving: Tensor, source: Tensor) -> Tensor:
     """Flow (B, H, W, 2) that takes the driving keypoints (B, N, 2) to where they lie in the source, (B, N, 2).
 
-    Masks average over neighbours, which damps what single lips, lids and brows do. What a keypoint is missed by is
+    Masks average over neighbours, which damps what single lips, lids and brows do. What is left at a keypoint is
     spread over its surroundings, shared with the keypoints beside it. More rounds of the same gain nothing (measured).
     """
     b, h, w, _ = flow.shape
