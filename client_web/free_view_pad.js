@@ -8,8 +8,15 @@ import { icon } from "./icons.js";
 
 /** @typedef {{yaw: number, pitch: number}} View degrees */
 
-/** Largest angles that the server takes. */
-export const LIMIT = { yaw: 45, pitch: 30 };
+/** Where the pad stops; the server takes yaw up to 45, but one picture does not show a face from so far aside. */
+export const LIMIT = { yaw: 35, pitch: 30 };
+
+/** Degrees of yaw from which the pad resists, and what is left of a drag there. */
+const EASY = 25;
+const RESISTED = 0.4;
+
+/** Degrees over the width of the picture, as far as nothing resists. */
+const RANGE = { yaw: 90, pitch: 60 };
 
 /** @type {View} */
 export const FRONT = { yaw: 0, pitch: 0 };
@@ -41,12 +48,31 @@ function clamp(value, limit) {
  * @param {View} start view when the pointer went down
  * @param {number} dx px to the right
  * @param {number} dy px down
- * @param {number} span px of the surface, one limit to the other
+ * @param {number} span px of the surface
  * @returns {View}
  */
 export function dragView(start, dx, dy, span) {
   const size = Math.max(1, span);
-  return clampView({ yaw: start.yaw + (2 * LIMIT.yaw * dx) / size, pitch: start.pitch - (2 * LIMIT.pitch * dy) / size });
+  const yaw = resisted(pulled(start.yaw) + (RANGE.yaw * dx) / size);
+  return clampView({ yaw, pitch: start.pitch - (RANGE.pitch * dy) / size });
+}
+
+/**
+ * @param {number} pull degrees of yaw that a pointer asks for
+ * @returns {number} degrees that it gets
+ */
+function resisted(pull) {
+  const beyond = Math.max(0, Math.abs(pull) - EASY);
+  return Math.sign(pull) * (Math.abs(pull) - (1 - RESISTED) * beyond);
+}
+
+/**
+ * @param {number} yaw
+ * @returns {number} the pull that leads to it
+ */
+function pulled(yaw) {
+  const beyond = Math.max(0, Math.abs(yaw) - EASY);
+  return Math.sign(yaw) * (Math.abs(yaw) + (1 / RESISTED - 1) * beyond);
 }
 
 /**

@@ -5,8 +5,16 @@ import { clampView, describeView, dragView, FRONT, keyView, LIMIT, ViewThrottle 
 test("dragging right turns right, dragging up looks up, and the picture's size is the whole range", () => {
   assert.deepEqual(dragView(FRONT, 100, 0, 400), { yaw: 22.5, pitch: 0 });
   assert.deepEqual(dragView(FRONT, 0, -100, 400), { yaw: 0, pitch: 15 });
-  assert.deepEqual(dragView({ yaw: 40, pitch: 20 }, 400, -400, 400), LIMIT);
+  assert.deepEqual(dragView({ yaw: 30, pitch: 20 }, 400, -400, 400), LIMIT);
   assert.deepEqual(dragView(FRONT, -1e6, 1e6, 0), { yaw: -LIMIT.yaw, pitch: -LIMIT.pitch });
+});
+
+test("the pad resists beyond 25 degrees and stops at 35, and the way back is the same", () => {
+  assert.equal(dragView(FRONT, 100, 0, 400).yaw, 22.5);
+  assert.equal(dragView(FRONT, 300, 0, 400).yaw, 35);
+  const there = dragView(FRONT, -160, 0, 400);
+  assert.equal(there.yaw, -29.4);
+  assert.equal(dragView(there, 160, 0, 400).yaw, 0);
 });
 
 test("views stay in the limits, in tenths, without a negative zero", () => {
@@ -17,7 +25,7 @@ test("views stay in the limits, in tenths, without a negative zero", () => {
 test("arrow keys turn in small steps, with Shift in large ones, and Home faces front", () => {
   assert.deepEqual(keyView(FRONT, "ArrowRight", false), { yaw: 3, pitch: 0 });
   assert.deepEqual(keyView(FRONT, "ArrowUp", true), { yaw: 0, pitch: 10 });
-  assert.deepEqual(keyView({ yaw: -44, pitch: 0 }, "ArrowLeft", false), { yaw: -45, pitch: 0 });
+  assert.deepEqual(keyView({ yaw: -34, pitch: 0 }, "ArrowLeft", false), { yaw: -35, pitch: 0 });
   assert.deepEqual(keyView({ yaw: 9, pitch: 9 }, "Home", false), FRONT);
   assert.equal(keyView(FRONT, "Tab", false), null);
 });
