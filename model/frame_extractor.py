@@ -26,6 +26,8 @@ class FrameExtractor:
         self._head = head
         self._canonical: CanonicalKeypoints | None = None
         self._region: Region | None = None  # of the camera's frame, where the face is expected
+        self.measured = True
+        """Whether the face of the last frame was measured, not held; a profile without landmarks measures none."""
         self._expression: NDArray[np.float32] | None = None  # (J, 3) of the last face that was measured
 
     def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]:
@@ -40,7 +42,8 @@ class FrameExtractor:
             self._canonical = self._head.canonical(tensor)
         if not self._head.has_landmarks:
             return picture, motion
-        landmarks = self._measured(frame, crop, motion)
+        landmarks = self._landmarks(frame, crop, motion)
+        self.measured = landmarks is not None
         count = self._head.profile.layout.face_count
         if landmarks is not None:
             motion = with_face(motion, self.canonical, face_points(landmarks))
@@ -56,7 +59,7 @@ class FrameExtractor:
             raise ValueError("no frame has been extracted")
         return self._canonical
 
-    def _measured(self, frame: NDArray[np.uint8], crop: Crop, motion: Motion) -> NDArray[np.float32] | None:
+    def _landmarks(self, frame: NDArray[np.uint8], crop: Crop, motion: Motion) -> NDArray[np.float32] | None:
         """Landmarks (478, 3) in crop units; None where there is no face."""
         expected = face_region(crop, motion)
         regions = [expected]

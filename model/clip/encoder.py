@@ -174,7 +174,7 @@ def _extract(
             picture, motion = extractor.extract(timed.rgb(), crop)
             extracted.append(motion)
             if options.source_frame is None:
-                search.consider(len(times), picture, motion, extractor.canonical)
+                search.consider(len(times), picture, motion, extractor.canonical, extractor.measured)
             if reference is not None:
                 reference.frame(picture, timed.time, timed.duration)
             small.write(thumbnail(picture).tobytes())

@@ -34,6 +34,7 @@ class Clip:
     fps: float
     motions: Motion  # (T,) as extracted, NumPy arrays
     canonical: CanonicalKeypoints  # (K, 3) to which they are relative
+    measured: NDArray[np.bool_]  # (T,) whether the face could be measured
     source: int = 0  # the frame that becomes the source image
 
     @property
@@ -75,6 +76,7 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
     finder, extractor = HeadFinder(), FrameExtractor(head)
     frames: list[NDArray[np.uint8]] = []
     motions: list[Motion] = []
+    measured: list[bool] = []
     times: list[Fraction] = []
     for timed in islice(read_frames(path), max_frames):
         camera = timed.rgb()
@@ -82,17 +84,19 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
             picture, motion = extractor.extract(camera, crop)
             frames.append(picture)
             motions.append(motion)
+            measured.append(extractor.measured)
             times.append(timed.time)
     if len(frames) < 2:
         raise InputError(f"{path}: needs at least two frames from the first with a face on, has {len(frames)}")
     mean = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else Fraction(25)
     rate = float(constant_rate(times) or mean)
-    return Clip(path.stem, np.stack(frames), rate, Motion.stack(motions), extractor.canonical)
+    return Clip(path.stem, np.stack(frames), rate, Motion.stack(motions), extractor.canonical, np.array(measured))
 
 
 def with_source(clip: Clip) -> Clip:
     """The clip with the source image that `encode` chooses."""
     search = SourceSearch(len(clip.frames))
     for index in range(0, len(clip.frames), search.every):
-        search.consider(index, clip.frames[index], clip.motions[index], clip.canonical)
+        motion, measured = clip.motions[index], bool(clip.measured[index])
+        search.consider(index, clip.frames[index], motion, clip.canonical, measured)
     return replace(clip, source=search.best() or 0)

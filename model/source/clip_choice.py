@@ -38,11 +38,16 @@ class SourceSearch:
         self._points: list[NDArray[np.float32]] = []
         self._quality: list[Quality] = []
 
-    def consider(self, index: int, crop: NDArray[np.uint8], motion: Motion, canonical: CanonicalKeypoints) -> None:
-        """A frame: its crop (S, S, 3), its motion (NumPy, no batch shape) and what that is relative to, (K, 3)."""
+    def consider(
+        self, index: int, crop: NDArray[np.uint8], motion: Motion, canonical: CanonicalKeypoints, measured: bool = True
+    ) -> None:
+        """A frame: its crop (S, S, 3), its motion (NumPy, no batch shape) and what that is relative to, (K, 3).
+
+        measured  whether its face could be measured; one behind a hand is the last choice
+        """
         if index % self.every or not self._finder.find(crop):
             return
-        eyes = float(eye_openness(canonical, motion))
+        eyes = float(eye_openness(canonical, motion)) if measured else 0.0
         self._indices.append(index)
         self._points.append(compose(canonical, motion)[:, :2])
         self._quality.append(quality(crop, motion, eyes))

@@ -82,7 +82,9 @@ def test_a_frame_without_a_face_holds_the_last_expression(head: TalkingHead, sou
     extractor, black = FrameExtractor(head), np.zeros_like(source)
     count = head.profile.layout.face_count
     _, before = extractor.extract(source, whole(source))
+    measured = [extractor.measured]
     _, hidden = extractor.extract(black, whole(source))
+    assert [*measured, extractor.measured] == [True, False]
     np.testing.assert_array_equal(hidden.expression[:count], before.expression[:count])
     extracted = head.extract(as_tensor(black)[None]).to_numpy()[0]
     np.testing.assert_array_equal(hidden.expression[count:], extracted.expression[count:])

@@ -214,7 +214,9 @@ class Extraction(threading.Thread):
                 self._offer(Candidate(frame.picture, frame.motion, judged, self._reference(frame)))
 
     def _judge(self, frame: _ExtractedFrame) -> Quality:
-        eyes = float(eye_openness(self._extractor.canonical, frame.motion))
+        # A face behind a hand counts as one with closed eyes: the last choice for a source image.
+        measured = self._extractor.measured
+        eyes = float(eye_openness(self._extractor.canonical, frame.motion)) if measured else 0.0
         return quality(frame.picture, frame.motion, eyes)
 
     def _offer(self, chosen: Candidate) -> None:

@@ -29,6 +29,10 @@ class Extractor(Protocol):
     def canonical(self) -> CanonicalKeypoints:
         """(K, 3) to which extracted motion is relative."""
 
+    @property
+    def measured(self) -> bool:
+        """Whether the face of the last frame was measured: it is not behind a hand."""
+
     def restart(self) -> None: ...
     def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]: ...
     def relative_to(self, source: EnrolledSource, motion: Motion) -> Motion: ...
@@ -52,6 +56,11 @@ class ModelExtractor:
     def canonical(self) -> CanonicalKeypoints:
         """(K, 3) to which motion is relative: the first frame's. Raises ValueError before it."""
         return self._frames.canonical
+
+    @property
+    def measured(self) -> bool:
+        """Whether the face of the last frame was measured, not held."""
+        return self._frames.measured
 
     def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]:
         """The crop (S, S, 3) of a camera's frame uint8 (H, W, 3), and its motion, no batch shape."""

@@ -25,7 +25,7 @@ def clip(head: TalkingHead) -> Clip:
     frames = np.stack([portrait()[16 + i : 272 + i, 16 + 2 * i : 272 + 2 * i] for i in range(5)])
     pictures = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
     motions = head.extract(pictures).to_numpy()
-    return Clip("drift", frames, 25.0, motions, head.canonical(pictures[:1]), SOURCE)
+    return Clip("drift", frames, 25.0, motions, head.canonical(pictures[:1]), np.ones(5, np.bool_), SOURCE)
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,8 @@ def clip(head: TalkingHead) -> Clip:
 def extracted(head: TalkingHead, name: str, frames: NDArray[np.uint8]) -> Clip:
     """A clip at 25 frames a second with its motion."""
     pictures = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
-    return Clip(name, frames, 25.0, head.extract(pictures).to_numpy(), head.canonical(pictures[:1]))
+    measured = np.ones(len(frames), np.bool_)
+    return Clip(name, frames, 25.0, head.extract(pictures).to_numpy(), head.canonical(pictures[:1]), measured)
 
 
 def write_video(path: Path, frames: NDArray[np.uint8]) -> None:

@@ -64,6 +64,11 @@ def test_frames_without_a_face_are_no_candidates_and_a_long_clip_has_no_more_tha
     for index in range(3 * CANDIDATE_EVERY):
         search.consider(index, face if index >= CANDIDATE_EVERY else flat, moved, canonical)
     assert search.best() in (CANDIDATE_EVERY, 2 * CANDIDATE_EVERY)
+    covered = SourceSearch(3 * CANDIDATE_EVERY)
+    open_eyes = CanonicalKeypoints(np.random.default_rng(0).normal(size=(head.profile.keypoints, 3)).astype(np.float32))
+    for index in range(0, 3 * CANDIDATE_EVERY, CANDIDATE_EVERY):
+        covered.consider(index, face, moved, open_eyes, measured=index == CANDIDATE_EVERY)
+    assert covered.best() == CANDIDATE_EVERY, "a face behind a hand is the last choice"
     nothing = SourceSearch(1)
     nothing.consider(0, flat, moved, canonical)
     assert nothing.best() is None

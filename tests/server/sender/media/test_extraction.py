@@ -64,6 +64,10 @@ class FakeModel:
     def canonical(self) -> CanonicalKeypoints:
         return face()
 
+    @property
+    def measured(self) -> bool:
+        return True
+
     def restart(self) -> None:
         pass
 
