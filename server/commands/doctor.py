@@ -121,18 +121,23 @@ def check_engine(engine: str) -> tuple[Verdict, str]:
 
 
 def check_weights(path: Path | None) -> tuple[Verdict, str]:
-    """The weights are there, whole, and those of the manifest beside them, if that lists them."""
+    """The weights are there and whole, and all files are those of the manifest beside them, if there is one."""
     from model.talking_head import WEIGHTS, TalkingHead
-    from model.weights.manifest import read_manifest
+    from model.weights.manifest import describe, read_manifest
 
     path = path or WEIGHTS
     model = TalkingHead.load(path)
-    digest = model.weights_hash
-    manifest = read_manifest(path.with_name("manifest.json"))
-    listed = next((entry["sha256"] for entry in manifest if entry["name"] == path.name), None)
-    detail = f"{path.name}, {path.stat().st_size / 1e6:.1f} MB, profile {model.profile.name}, sha256 {digest[:12]}"
-    if listed is not None and listed != digest:
-        return "fail", f"{detail}: the manifest says {listed[:12]}, so the file is damaged or another one"
+    own = describe(path)
+    detail = f"{path.name}, {own['bytes'] / 1e6:.1f} MB, profile {model.profile.name}, sha256 {own['sha256'][:12]}"
+    for entry in read_manifest(path.with_name("manifest.json")):
+        file = path.with_name(entry["name"])
+        found = describe(file)["sha256"] if file.exists() else "nothing"
+        if found != entry["sha256"]:
+            wanted = entry["sha256"][:12]
+            return (
+                "fail",
+                f"{detail}: {file.name} has sha256 {found[:12]}, the manifest {wanted}: damaged, or another one",
+            )
     return "ok", detail
 
 
