@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+_LONGEST = 10.0
+"""Seconds of a round trip that is believed."""
+
+_WRAP = 2**32 / 1000
+"""Seconds after which a capture time on the wire begins anew."""
+
 
 @dataclass(frozen=True)
 class _Sample:
-    round_trip_ms: float
-    offset_ms: float
+    round_trip: float  # seconds
+    offset: float  # seconds
 
 
 class ClockSync:
@@ -21,32 +27,32 @@ class ClockSync:
     def __init__(self, window: int = 16) -> None:
         self._samples: deque[_Sample] = deque(maxlen=window)
 
-    def add(self, sent_ms: float, received_ms: float, peer_ms: float) -> None:
-        """One exchange: ping sent and pong received by the own clock, pong sent by the peer's; milliseconds.
+    def add(self, sent: float, received: float, peer: float) -> None:
+        """One exchange: ping sent and pong received by the own clock, pong sent by the peer's; seconds.
 
         Ignored when the pong would have come before its ping or took over ten seconds.
         """
-        round_trip = received_ms - sent_ms
-        if not 0.0 <= round_trip <= 10_000.0:
+        round_trip = received - sent
+        if not 0.0 <= round_trip <= _LONGEST:
             return
-        self._samples.append(_Sample(round_trip, peer_ms - (sent_ms + received_ms) / 2))
+        self._samples.append(_Sample(round_trip, peer - (sent + received) / 2))
 
     @property
-    def offset_ms(self) -> float | None:
-        """Peer's clock minus own clock, milliseconds; None before the first exchange."""
-        return min(self._samples, key=lambda sample: sample.round_trip_ms).offset_ms if self._samples else None
+    def offset(self) -> float | None:
+        """Peer's clock minus own clock, seconds; None before the first exchange."""
+        return min(self._samples, key=lambda sample: sample.round_trip).offset if self._samples else None
 
     @property
-    def round_trip_ms(self) -> float | None:
-        """Median round trip of the window, milliseconds."""
+    def round_trip(self) -> float | None:
+        """Median round trip of the window, seconds."""
         if not self._samples:
             return None
-        return sorted(sample.round_trip_ms for sample in self._samples)[len(self._samples) // 2]
+        return sorted(sample.round_trip for sample in self._samples)[len(self._samples) // 2]
 
-    def age_ms(self, capture_ms: float, now_ms: float) -> float | None:
-        """How long ago the peer's clock showed `capture_ms`; wraps of 32 bits in `capture_ms` are undone."""
-        offset = self.offset_ms
+    def age(self, capture_ms: int, now: float) -> float | None:
+        """Seconds since the peer's clock showed `capture_ms`, the wire's 32 bits; what has wrapped is undone."""
+        offset = self.offset
         if offset is None:
             return None
-        age = (now_ms + offset - capture_ms) % float(1 << 32)
-        return age - float(1 << 32) if age > float(1 << 31) else age
+        age = (now + offset - capture_ms / 1000) % _WRAP
+        return age - _WRAP if age > _WRAP / 2 else age

@@ -84,8 +84,8 @@ class ControlSession:
 
         None before the two clocks are related.
         """
-        age = self.sync.age_ms(capture_ms % (1 << 32), 1000 * now)
-        return None if age is None else now - age / 1000
+        age = self.sync.age(capture_ms, now)
+        return None if age is None else now - age
 
     def _on_message(self, data: Any) -> None:
         now = self._clock()
@@ -103,7 +103,7 @@ class ControlSession:
             case Ping(n, sent_ms):
                 send_control(self._channel, Pong(n, sent_ms, 1000 * self._clock()))
             case Pong(ms=sent_ms, peer_ms=peer_ms):
-                self.sync.add(sent_ms, 1000 * now, peer_ms)
+                self.sync.add(sent_ms / 1000, now, peer_ms / 1000)
             case SourceAnnouncement(index=index, sha256=sha256):
                 if not self._announced(index, sha256):
                     send_control(self._channel, NeedSource(sha256))

@@ -29,7 +29,7 @@ class LipSync:
         picture = self._latency.total
         if picture is None or not self._audio.attached:
             return
-        transit = (self._control.sync.round_trip_ms or 0.0) / 2000.0
+        transit = (self._control.sync.round_trip or 0.0) / 2
         # A packet leaves when its 20 ms are full, and aiortc decodes it when four more have come.
         sound = PACKET_SECONDS * (1 + AUDIO_HOLD_PACKETS) + transit
         sound += self._control.sender_stages.get("audio", 0.0)

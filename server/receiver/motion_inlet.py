@@ -119,9 +119,9 @@ class MotionInlet:
                 continue
             self._frames.add(1, now)
             self._loss.add(frame.sequence)
-            age = self._control.sync.age_ms(frame.capture_ms, 1000 * now)
+            age = self._control.sync.age(frame.capture_ms, now)
             if age is not None:
-                self.arrival_age.add(age / 1000)
+                self.arrival_age.add(age)
             late = self._playout.counters.late
             self._playout.push(frame.capture_ms, Motion.from_vector(frame.vector), frame.source, now)
             if self._playout.counters.late > late:

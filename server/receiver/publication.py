@@ -182,8 +182,8 @@ class Publication:
             for name, seconds in (self._control.sender_stages | self.latency.medians).items()
         }
         total = self.latency.total_95
-        round_trip = self._control.sync.round_trip_ms
-        offset = self._control.sync.offset_ms
+        round_trip = self._control.sync.round_trip
+        offset = self._control.sync.offset
         statistics: dict[str, Any] = {
             "kind": self.kind,
             "state": self._state,
@@ -191,8 +191,8 @@ class Publication:
             "fps": round(self.latency.picture_rate(now), 1),
             "viewers": self._broadcast.viewers,
             "encoders": self._broadcast.streams,
-            "round_trip_ms": None if round_trip is None else round(round_trip, 1),
-            "clock_offset_ms": None if offset is None else round(offset, 1),
+            "round_trip_ms": None if round_trip is None else round(1000 * round_trip, 1),
+            "clock_offset_ms": None if offset is None else round(1000 * offset, 1),
             "audio_delay_ms": round(1000 * self.audio.delay, 1),
             "stages": stages,
             "latency_ms_p95": None if total is None else round(1000 * total, 1),
