@@ -157,7 +157,7 @@ def test_a_graph_that_is_wrong_is_not_used(
         assert len(stand_in.made) == 1, "what failed is not tried again"
         assert not graphs.compiled
         assert "runs in torch" in caplog.text
-        with pytest.raises(GraphError, match="off by"):
+        with pytest.raises(GraphError, match="differs from torch by"):
             GraphNetworks(small, SMALL.size, required=True).motion(image)
 
 
