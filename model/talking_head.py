@@ -38,7 +38,7 @@ from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm
 from model.networks.small.config import SMALL, VIEW_GAIN
 from model.networks.small.eyes import SourceEyes, draw_eyes
-from model.networks.small.guided import face_points, with_face
+from model.networks.small.guided import face_points, with_canonical, with_face
 from model.registration.keypoint_tracker import Aligner, SmallAligner
 from model.registration.similarity import GreyPyramid
 from model.temporal_filter import FrameTime, turn, uncertainty
@@ -118,7 +118,7 @@ class SourceState:
 
     def keypoints(self) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3) in NumPy."""
-        return CanonicalKeypoints(self.canonical.points[0].float().cpu().numpy())
+        return _first(self.canonical)
 
     @property
     def nbytes(self) -> int:
@@ -245,8 +245,7 @@ class TalkingHead:
         if points is None:
             return motion, SourceEyes.none(self.device)
         landmarks = in_crop_units(points, crop)
-        mean = CanonicalKeypoints(canonical.points[0].float().cpu().numpy())
-        placed = with_face(extracted, mean, face_points(landmarks))
+        placed = with_face(extracted, _first(canonical), face_points(landmarks))
         eyes = SourceEyes.of(torch.from_numpy(landmarks)[None].to(self.device))
         return Motion.stack([placed]).to_torch(self.device), eyes
 
@@ -259,8 +258,14 @@ class TalkingHead:
     def canonical(self, image: Tensor) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3), NumPy, of the person in a picture uint8 (1, 3, S, S) RGB."""
         with self._precision():
-            found = self._networks.canonical(self._picture(image))
-        return CanonicalKeypoints(found.points[0].float().cpu().numpy())
+            return _first(self._networks.canonical(self._picture(image)))
+
+    def relative_to(self, then: CanonicalKeypoints, motion: Motion, now: CanonicalKeypoints) -> Motion:
+        """Motion (...) that is relative to canonical keypoints `now`, (K, 3), relative to `then`; NumPy arrays.
+
+        A face that was measured stays where it is; a profile without landmarks measures none.
+        """
+        return with_canonical(motion, now, then, self.profile.layout.face_count) if self.has_landmarks else motion
 
     @torch.inference_mode()
     def landmarks(self, frame: NDArray[np.uint8], region: Region) -> NDArray[np.float32] | None:
@@ -363,6 +368,11 @@ class TalkingHead:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
+
+
+def _first(canonical: CanonicalKeypoints) -> CanonicalKeypoints:
+    """The first of a batch, (K, 3) in NumPy."""
+    return CanonicalKeypoints(canonical.points[0].float().cpu().numpy())
 
 
 def face_region(crop: Crop, motion: Motion) -> Region:

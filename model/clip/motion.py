@@ -17,7 +17,6 @@ from scipy.ndimage import gaussian_filter1d
 from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES
-from model.networks.small.guided import with_canonical
 from model.registration.keypoint_tracker import Aligner
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import away_from, track
@@ -58,8 +57,7 @@ def clip_motion(
     A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
     state = head.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
-    if head.has_landmarks:
-        motions = with_canonical(motions, canonical, state.keypoints(), head.profile.layout.face_count)
+    motions = head.relative_to(state.keypoints(), motions, canonical)
     aligner = head.aligner(state, GreyPyramid(thumbnails[source]))
     tracked = track(thumbnails, motions, source, head.profile.layout, aligner)
     if aligner is None:

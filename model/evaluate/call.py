@@ -17,7 +17,6 @@ from model.evaluate.clips import Clip
 from model.evaluate.rendering import render
 from model.evaluate.scoring import Frames
 from model.motion import Motion
-from model.networks.small.guided import with_canonical
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, away_from
 from model.talking_head import SourceState, TalkingHead
@@ -39,9 +38,7 @@ class CallResult:
 
 def call_motion(head: TalkingHead, clip: Clip, state: SourceState) -> Motion:
     """Motion (T,) of a clip as a sender of a call measures it, before it is coded; NumPy arrays."""
-    motions, layout = clip.motions, head.profile.layout
-    if head.has_landmarks:
-        motions = with_canonical(motions, clip.canonical, state.keypoints(), layout.face_count)
+    motions, layout = head.relative_to(state.keypoints(), clip.motions, clip.canonical), head.profile.layout
     small = [GreyPyramid(thumbnail(frame)) for frame in clip.frames]
     source = clip.source
     aligner = head.aligner(state, small[source])
@@ -58,9 +55,13 @@ def call_motion(head: TalkingHead, clip: Clip, state: SourceState) -> Motion:
     return Motion.stack(sent)
 
 
-def call(head: TalkingHead, clip: Clip, state: SourceState, loss: float = 0.0) -> CallResult:
-    """A clip as a viewer of a call sees it. `loss`: share of motion messages that never arrive."""
-    vectors = call_motion(head, clip, state).to_vector()
+def call(head: TalkingHead, clip: Clip, state: SourceState, motion: Motion, loss: float = 0.0) -> CallResult:
+    """A clip as a viewer of a call sees it.
+
+    motion  what `call_motion` gave of it
+    loss    share of motion messages that never arrive
+    """
+    vectors = motion.to_vector()
     decoded = np.empty_like(vectors)
     rendered = np.empty_like(clip.frames)
     payload = 0.0

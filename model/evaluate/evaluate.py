@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.evaluate.call import call
+from model.evaluate.call import CallResult, call, call_motion
 from model.evaluate.clips import Clip
 from model.evaluate.conventional import CODECS, code
 from model.evaluate.expression import FEATURES, Expression, ExpressionTruth, mean_expression
@@ -59,7 +59,10 @@ def evaluate_clip(
     scored = clip.driving(every)
     motions = align_clip(head, clip)
     rendered = render(head, state, motions, frame_rate=clip.fps)
-    calls = {name: call(head, clip, state, loss) for name, loss in CALLS.items()} if in_call else {}
+    calls: dict[str, CallResult] = {}
+    if in_call:
+        sent = call_motion(head, clip, state)
+        calls = {name: call(head, clip, state, sent, loss) for name, loss in CALLS.items()}
     whole = {"model": rendered, "x264": x264.frames} | {name: one.frames for name, one in calls.items()}
     expression_truth = ExpressionTruth(clip.frames, networks.landmarks, networks.points)
     expression = {name: expression_truth.read(frames) for name, frames in whole.items()}

@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +51,7 @@ class IdentityNetwork:
 
     def find(self, frame: NDArray[np.uint8]) -> Box | None:
         """The largest face of a frame uint8 (H, W, 3), or None."""
-        faces = self._detector(np.ascontiguousarray(frame), 0)
-        if not faces:
-            return None
-        face = max(faces, key=lambda box: int(box.area()))
-        return face.left(), face.top(), face.right(), face.bottom()
+        return largest_face(self._detector, frame)
 
     def embed(self, frame: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
         """Embedding (128,) of the face of `frame` uint8 (H, W, 3) in `box`, aligned by five landmarks.
@@ -65,6 +62,15 @@ class IdentityNetwork:
         frame = np.ascontiguousarray(frame)
         chip = self._chip(frame, self._shape(frame, self._rectangle(*box)), 150, 0.25)
         return np.asarray(self._network.compute_face_descriptor(chip), np.float32)
+
+
+def largest_face(detector: Any, frame: NDArray[np.uint8]) -> Box | None:
+    """What dlib's frontal `detector` finds largest in a frame uint8 (H, W, 3), or None."""
+    faces = detector(np.ascontiguousarray(frame), 0)
+    if not faces:
+        return None
+    face = max(faces, key=lambda box: int(box.area()))
+    return face.left(), face.top(), face.right(), face.bottom()
 
 
 def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

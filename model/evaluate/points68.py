@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluate.identity import Box, package_files
+from model.evaluate.identity import Box, largest_face, package_files
 
 FILES = {"shape_predictor_68_face_landmarks.dat": "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"}
 
@@ -32,12 +32,7 @@ class Points68:
         """
         found: list[Box | None] = []
         for frame in frames:
-            faces = self._detector(np.ascontiguousarray(frame), 0)
-            if faces:
-                face = max(faces, key=lambda box: int(box.area()))
-                found.append((face.left(), face.top(), face.right(), face.bottom()))
-            else:
-                found.append(found[-1] if found else None)
+            found.append(largest_face(self._detector, frame) or (found[-1] if found else None))
         first = next((box for box in found if box is not None), None)
         return None if first is None else [box or first for box in found]
 

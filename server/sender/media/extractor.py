@@ -13,7 +13,6 @@ from model.face.crop import Crop
 from model.frame_extractor import FrameExtractor
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, transfer
-from model.networks.small.guided import with_canonical
 from model.registration.tracker import SourceReference
 from model.talking_head import TalkingHead
 from server.sender.media.source_choice import EnrolledSource
@@ -68,9 +67,7 @@ class ModelExtractor:
 
     def relative_to(self, source: EnrolledSource, motion: Motion) -> Motion:
         """Extracted motion relative to the canonical keypoints of a source image: the face stays where it was seen."""
-        if not self._model.has_landmarks:
-            return motion
-        return with_canonical(motion, self.canonical, source.canonical, self.layout.face_count)
+        return self._model.relative_to(source.canonical, motion, self.canonical)
 
     def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource:
         """What the model finds in a source image uint8 (S, S, 3).

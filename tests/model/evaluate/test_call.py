@@ -43,7 +43,8 @@ def test_the_source_frame_is_sent_as_it_is_and_others_follow_the_picture(
 
 
 def test_a_call_shows_every_frame_and_counts_its_bytes(head: TalkingHead, clip: Clip, state: SourceState) -> None:
-    whole, lossy = call(head, clip, state), call(head, clip, state, loss=1.0)
+    motion = call_motion(head, clip, state)
+    whole, lossy = call(head, clip, state, motion), call(head, clip, state, motion, loss=1.0)
     assert whole.frames.shape == clip.frames.shape
     assert whole.frames.dtype == np.uint8
     assert 1 < whole.kbps < 200
