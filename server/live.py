@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import numpy as np
 import torch
 
 from model.codec.source_image import SourceLimits
@@ -74,14 +73,11 @@ async def live_receiver(
 
 
 def warm_up(model: TalkingHead) -> None:
-    """Load the face detector and run the model once, so that the first caller waits for neither, nor for a compiler."""
-    from model.face.finder import HeadFinder
-
+    """Run the model once, so that the first caller does not wait for a compiler."""
     size = model.profile.size
     blank = torch.zeros(3, size, size, dtype=torch.uint8)
     state = model.enrol(blank)
     model.render([state], model.extract(blank[None]))
-    HeadFinder().find(np.zeros((size, size, 3), np.uint8))
 
 
 def load_model(settings: Settings) -> TalkingHead:

@@ -23,9 +23,10 @@ PRIVATE = Path(PRIVATE_MODULE.replace(".", "/")).with_suffix(".py")
 
 MAY_IMPORT = {
     "model/codec": {"model.codec", "model.errors"},
-    "model/face": {"model.face", "model.errors", "model.motion"},
+    "model/face": {"model.face", "model.errors", "model.landmarks", "model.motion"},
     "model/frame_extractor.py": {
         *(
+            "model.face.box",
             "model.face.crop",
             "model.landmarks.roi",
             "model.motion",

@@ -2,8 +2,8 @@
 
 box.py      a face in a frame; which of several is the main one; the face that a head pose describes
 crop.py     the square crop: cut, paste back, where it lies for one face or for a whole clip
-finder.py   dlib's detector behind `HeadFinder`; crops for a still and for a file
+finder.py   faces of a frame by detector and landmarks, `HeadFinder`; crops for a still and for a file
 tracker.py  frame by frame to a steady crop; pure but for the finder it is given
 
-Knows the convention of head pose, nothing of networks, the codec or the server.
+Knows the convention of head pose and the networks of landmarks, nothing of the codec or the server.
 """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import NoFaceError, SeveralFacesError
 from model.face.crop import Crop
@@ -15,6 +16,10 @@ _POSE_HEIGHT = 1.229
 """Forehead to chin of the mean face that head pose is measured against (eye distance 0.45), at scale 1."""
 _POSE_CENTRE = np.array([0.0, 0.297, 0.0], np.float32)
 """Middle of the face between forehead and chin, in the mean face's own axes."""
+_FOREHEAD, _CHIN = 10, 152
+"""Landmarks at the hairline and at the chin."""
+_BELOW = 0.018
+"""The middle of a head pose's face lies so many heights below the middle of these (median over 50 people)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Box:
     x: float
     y: float
     height: float
-    score: float = 1.0  # of the detector, about 0 to 3; below 0.5 it is easily something else
+    score: float = 1.0  # of the detector, in [0.4, 1]; below 0.6 it is easily something else
 
     @staticmethod
     def from_pose(crop: Crop, yaw: float, pitch: float, roll: float, scale: float, translation: Sequence[float]) -> Box:
@@ -34,8 +39,16 @@ class Box:
         half = crop.side / 2
         return Box(crop.x + half * float(middle[0]), crop.y + half * float(middle[1]), half * scale * _POSE_HEIGHT)
 
+    @staticmethod
+    def of_landmarks(points: NDArray[np.float32], score: float = 1.0) -> Box:
+        """The face with these landmarks (478, 3), pixels. In depth, too: a bowed head is as tall as an upright one."""
+        top, bottom = points[_FOREHEAD], points[_CHIN]
+        height = float(np.linalg.norm(bottom - top))
+        x, y = ((top + bottom) / 2)[:2].tolist()
+        return Box(x, y + _BELOW * height, height, score)
 
-SEVERAL_SCORE = 0.5
+
+SEVERAL_SCORE = 0.6
 SEVERAL_HEIGHT = 0.6
 
 

@@ -1,105 +1,71 @@
-"""Finding faces with dlib's frontal detector (histograms of gradients, King 2009): built into dlib-bin, no download.
+"""Finding faces: the published detector sees where they may be, the landmark network where and how large they are.
 
-The detector sees upright faces from 80 pixels and up to about 40 degrees to the side; its time goes with the number of
-pixels, 5 ms for 320 x 180. So a picture is searched coarse to fine, and a face that is known is searched nearby.
+The detector sees faces that fill an eighth of its square. So a frame is searched coarse to fine, and a face that is
+known is searched nearby. Boxes are measured on landmarks, which know a face's height to some percent.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import islice
 
-import dlib
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.errors import NoFaceError, SeveralFacesError
-from model.face.box import SEVERAL_SCORE, Box, are_several, main_face, only_face
+from model.face.box import Box, are_several, only_face
 from model.face.crop import Crop, covering_crop, face_crop
+from model.landmarks.detector import Face, detect, search
+from model.landmarks.roi import Region
+from model.landmarks.tracker import LandmarkTracker, measure
+from model.landmarks.weights import load_face_detector, load_landmark_network
 
-_HEIGHT = 1.13
-"""Hairline to chin in heights of the detector's box (median over 179 people, spread 0.08); the middles agree."""
-_LEAST_SCORE = 0.2
-_NEARBY_SCORE = -0.2
-"""Where a face was a moment ago, a weaker answer is believed: a head that turns or tilts."""
-_LADDER = (320, 960, 1920)
-"""Longer sides in pixels at which a picture is searched, one after the other."""
-_MOST_ENLARGED = 3.0
-"""Beyond that there is nothing more to see."""
-_SEARCHED_FACE = 120
-"""Height in pixels that the surroundings of a known face are resized to."""
+_AROUND = 2.4
+"""Side of the square in which a known face is searched, in heights of it."""
+_MOST_PEOPLE = 4
+"""So many people of a clip are followed."""
+_MOST_MEASURED = 8
+"""Of the faces that the detector finds in a frame so many are measured, the largest."""
 
 
 class HeadFinder:
-    """Finds faces; holds the detector, no state. One thread at a time."""
+    """Finds faces; holds the networks, no state. One thread at a time."""
 
     def __init__(self) -> None:
-        self._detector = dlib.get_frontal_face_detector()
+        """Raises WeightsError when the networks' weights are missing or damaged."""
+        self._detector = load_face_detector()
+        self._landmarks = load_landmark_network()
 
-    def find(self, frame: NDArray[np.uint8], finest: int = _LADDER[-1]) -> list[Box]:
+    @torch.inference_mode()
+    def find(self, frame: NDArray[np.uint8], finely: bool = True) -> list[Box]:
         """All faces of a frame uint8 (H, W, 3) RGB, tallest first, empty when there is none.
 
-        Searches with the longer side at 320 pixels first and, until a face is found with confidence, at 960 and 1920,
-        but no finer than `finest`. That takes 5, 30 and 100 ms on one core, and finds faces from a quarter, a tenth
-        and a twentieth of the longer side.
+        Looks for faces of an eighth of the longer side first and, `finely` and while none is found for sure, of a
+        fourteenth of the shorter side. That takes 6 and 150 ms on one core, and 7 for each face that is found.
         """
-        height, width = frame.shape[:2]
-        grey = _grey(frame)
-        boxes: list[Box] = []
-        for longer in _LADDER:
-            scale = min(longer / max(width, height), _MOST_ENLARGED)
-            # A doubtful face seen at a coarser step is better than none.
-            boxes = self._search(grey, width, height, scale, _LEAST_SCORE) or boxes
-            if any(b.score >= SEVERAL_SCORE for b in boxes) or longer >= finest or scale == _MOST_ENLARGED:
-                break
-        return sorted(boxes, key=lambda b: -b.height)
+        found = (search if finely else detect)(self._detector, frame)
+        largest = sorted(found, key=lambda face: -face.height)[:_MOST_MEASURED]
+        boxes = [box for face in largest if (box := self._measured(frame, face)) is not None]
+        return sorted(boxes, key=lambda box: -box.height)
 
+    @torch.inference_mode()
     def find_near(self, frame: NDArray[np.uint8], face: Box) -> Box | None:
-        """The face that was at `face` a moment ago, within half its height around, or None (6 ms)."""
-        region = Crop(face.x, face.y, 2.4 * face.height)
-        size = round(2.4 * _SEARCHED_FACE)
-        grey = Image.fromarray(region.cut(frame, size)).convert("L")
-        scale = region.side / size
-        left, top = region.x - region.side / 2, region.y - region.side / 2
-        found = [
-            Box(left + b.x * scale, top + b.y * scale, b.height * scale, b.score)
-            for b in self._search(grey, size, size, 1.0, _NEARBY_SCORE)
+        """The face that was at `face` a moment ago, within its height around, or None (13 ms)."""
+        near = [
+            found
+            for found in detect(self._detector, frame, Region(face.x, face.y, _AROUND * face.height))
+            if math.hypot(found.x - face.x, found.y - face.y) < face.height
         ]
-        near = [b for b in found if abs(b.x - face.x) + abs(b.y - face.y) < face.height]
-        return max(near, key=lambda b: b.score, default=None)
+        return self._measured(frame, near[0]) if near else None
 
-    def refine(self, frame: NDArray[np.uint8], face: Box) -> Box:
-        """The same face measured more finely (20 ms).
-
-        The detector knows sizes in steps of a fifth only; the mean of answers at three resolutions lies between them.
-        """
-        found = []
-        for factor in (0.9, 1.0, 1.11):
-            # A larger assumed height means a smaller picture of the face: another place on the detector's ladder.
-            near = self.find_near(frame, Box(face.x, face.y, face.height * factor, face.score))
-            if near is not None:
-                found.append(near)
-        if not found:
-            return face
-        x, y, height, score = np.mean([(b.x, b.y, b.height, b.score) for b in found], axis=0)
-        return Box(float(x), float(y), float(height), float(score))
-
-    def _search(self, grey: Image.Image, width: int, height: int, scale: float, least: float) -> list[Box]:
-        """Boxes in a frame width x height, found in its grey picture at `scale` times the frame's size."""
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = grey if size == grey.size else grey.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        x, y = width / small.width, height / small.height
-        rectangles, scores, _ = self._detector.run(np.asarray(small), 0, least)
-        return [
-            Box(
-                x * (r.left() + r.right() + 1) / 2,
-                y * (r.top() + r.bottom() + 1) / 2,
-                _HEIGHT * y * (r.bottom() - r.top() + 1),
-                float(score),
-            )
-            for r, score in zip(rectangles, scores, strict=True)
-        ]
+    def _measured(self, frame: NDArray[np.uint8], face: Face) -> Box | None:
+        """A face that was detected, measured on its landmarks; None where these see none."""
+        landmarks = measure(self._landmarks, frame, face.region)
+        if landmarks is None or landmarks.confidence < LandmarkTracker.LEAST_CONFIDENCE:
+            return None
+        return Box.of_landmarks(landmarks.points, face.score)
 
 
 def still_crop(image: NDArray[np.uint8], finder: HeadFinder | None = None) -> Crop:
@@ -108,45 +74,52 @@ def still_crop(image: NDArray[np.uint8], finder: HeadFinder | None = None) -> Cr
     Raises NoFaceError or SeveralFacesError.
     """
     finder = finder or HeadFinder()
-    face = finder.refine(image, only_face(finder.find(image)))
+    face = only_face(finder.find(image))
     return face_crop(face.x, face.y, face.height, image.shape[1], image.shape[0])
 
 
 def clip_crop(frames: Iterable[NDArray[np.uint8]], finder: HeadFinder | None = None, every: int = 5) -> Crop:
     """One fixed crop for a file: covers the head wherever it is in every `every`-th of the frames (H, W, 3), in order.
 
-    Raises NoFaceError when the face is seen in less than a fifth of them, SeveralFacesError when several people are
-    seen in more than half.
+    The clip is about the person who is seen longest and largest. Raises NoFaceError when that is in less than a fifth
+    of the frames, SeveralFacesError when somebody else is seen nearly as large in more than half of them.
     """
     finder = finder or HeadFinder()
-    seen = searched = several = 0
-    faces: list[tuple[float, float, float]] = []
-    last: Box | None = None
-    width = height = 0
+    people: list[list[Box]] = []
+    seen = width = height = 0
     for frame in islice(frames, 0, None, every):
         height, width = frame.shape[:2]
+        known = [near for person in people if (near := finder.find_near(frame, person[-1])) is not None]
         # Every fifth search goes over the whole frame, so that a second person is noticed.
-        face = finder.find_near(frame, last) if last is not None and seen % 5 else None
-        if face is None:
-            boxes = finder.find(frame, _LADDER[-1] if last is None else _LADDER[0])
-            face = main_face(boxes)
-            searched += 1
-            several += are_several(boxes)
+        boxes = finder.find(frame, finely=not people) if seen % 5 == 0 or not known else []
         seen += 1
-        if face is not None:
-            faces.append((face.x, face.y, face.height))
-            last = face
-    if not faces or len(faces) < 0.2 * seen:
+        for box in _distinct([*known, *boxes]):
+            person = next((person for person in people if _same_place(person[-1], box)), None)
+            if person is not None:
+                person.append(box)
+            elif len(people) < _MOST_PEOPLE:
+                people.append([box])
+    people.sort(key=lambda person: -sum(box.height for box in person))
+    if not people or len(people[0]) < 0.2 * seen:
         raise NoFaceError("no face found in the clip: it must look at the camera for a good part of it")
-    if several > 0.5 * searched:
+    if any(len(person) > 0.5 * seen and are_several([_typical(people[0]), _typical(person)]) for person in people[1:]):
         raise SeveralFacesError("several faces found in the clip where exactly one is needed")
-    return covering_crop(np.array(faces), width, height)
+    return covering_crop(np.array([(box.x, box.y, box.height) for box in people[0]]), width, height)
 
 
-def _grey(frame: NDArray[np.uint8]) -> Image.Image:
-    image = Image.fromarray(frame)
-    longer = max(image.size)
-    if longer > 2 * _LADDER[-1]:
-        # Nothing is searched finer than that: shrinking first makes everything after it cheap.
-        image = image.reduce(longer // _LADDER[-1])
-    return image.convert("L")
+def _same_place(one: Box, other: Box) -> bool:
+    return math.hypot(one.x - other.x, one.y - other.y) < max(one.height, other.height)
+
+
+def _distinct(boxes: list[Box]) -> list[Box]:
+    """The first of each face."""
+    found: list[Box] = []
+    for box in boxes:
+        if not any(_same_place(box, other) for other in found):
+            found.append(box)
+    return found
+
+
+def _typical(person: list[Box]) -> Box:
+    """The box of the median height."""
+    return sorted(person, key=lambda box: box.height)[len(person) // 2]

@@ -17,11 +17,9 @@ State = Literal["searching", "tracking", "lost"]
 class Finder(Protocol):
     """What the tracker asks of `model.face.finder.HeadFinder`."""
 
-    def find(self, frame: NDArray[np.uint8], finest: int = ...) -> list[Box]: ...
+    def find(self, frame: NDArray[np.uint8], finely: bool = ...) -> list[Box]: ...
 
     def find_near(self, frame: NDArray[np.uint8], face: Box) -> Box | None: ...
-
-    def refine(self, frame: NDArray[np.uint8], face: Box) -> Box: ...
 
 
 class CropFollower:
@@ -36,7 +34,7 @@ class CropFollower:
     LEAVE_SIZE = 0.2  # dead-band of the size, in natural logarithms
     ARRIVE = 0.06  # closer than this in both measures, and slower than this a second, the crop rests again
     PLACE_SECONDS = 0.12  # time constant of the filter of the middle
-    SIZE_SECONDS = 1.5  # and of the size, which the detector only knows in steps of a fifth
+    SIZE_SECONDS = 1.5  # and of the size, which seldom changes
     STIFFNESS = 4.0  # of the spring, rad/s at the edge of the dead-band; more the further the face has got away
 
     def __init__(self) -> None:
@@ -94,45 +92,65 @@ class CropFollower:
 
 
 class HeadTracker:
-    """Frame by frame to a steady crop. Not thread-safe; a frame costs nothing or one detection (5 to 10 ms).
+    """Frame by frame to a steady crop. Not thread-safe.
+
+    A face that the caller measures in each frame on its landmarks is confirmed by the detector once a second; one that
+    it does not measure is looked for five times a second.
 
     state     searching (no face so far), tracking, or lost (none for `patience` seconds)
     several   whether another face was seen in the last search of the whole frame; the tallest is the one followed
     """
 
-    def __init__(self, finder: Finder, every: int = 5, patience: float = 2.5) -> None:
-        """`every`: detect in each N-th frame while tracking; `patience`: seconds without a face until it is lost."""
+    CHECK_SECONDS = 1.0
+    """Between two detections of a face that is measured in each frame; and between two fine searches of a frame."""
+
+    SEARCH_SECONDS = 0.2
+    """Between two detections while no face is measured."""
+
+    WHOLE = 4
+    """Each so many detections of a known face go over the whole frame: somebody else may have come."""
+
+    def __init__(self, finder: Finder, patience: float = 2.5) -> None:
+        """`patience`: seconds without a face until it is lost."""
         self._finder = finder
-        self._every = every
         self._patience = patience
         self._follower = CropFollower()
         self._face: Box | None = None
         self._hint: Box | None = None
-        self._frames = 0
-        self._searches = 0
+        self._hint_measured = False
+        self._detections = 0
+        self._since_detection = math.inf  # seconds
+        self._since_fine = math.inf  # seconds since the whole frame was searched for small faces
         self._unseen = 0.0
+        self._contradicted = False  # the detector sees faces, and not this one: landmarks alone are not believed
         self.several = False
         self.state: State = "searching"
 
-    def hint(self, face: Box) -> None:
-        """Where the model's own keypoints see the face (`Box.from_pose`): corrects the crop until the next detection.
+    def hint(self, face: Box, measured: bool = False) -> None:
+        """Where the model sees the face in the frame just taken: corrects the crop until the next detection.
 
-        Ignored when it is far from the last known face; keeps no lost face alive.
+        measured   on its landmarks, which know whether there is a face; a head pose (`Box.from_pose`) keeps no lost
+                   face alive
+        Ignored when it is far from the last known face.
         """
         last = self._face
         if last is None or self.state != "tracking":
             return
         distance = math.hypot(face.x - last.x, face.y - last.y)
         if distance < 0.5 * last.height and 0.6 < face.height / last.height < 1.7:
-            self._hint = face
+            self._hint, self._hint_measured = face, measured
 
     def update(self, frame: NDArray[np.uint8], elapsed: float = 1 / 30) -> Crop | None:
         """The crop for a frame uint8 (H, W, 3), `elapsed` seconds after the last one; None while no face is known."""
         height, width = frame.shape[:2]
         hint, self._hint = self._hint, None
-        searched = self._frames % self._every == 0
-        measured = self._detect(frame) if searched else None
-        self._frames += 1
+        measured = hint if self._hint_measured and not self._contradicted else None
+        self._since_detection += elapsed
+        self._since_fine += elapsed
+        searched = self._since_detection >= (self.CHECK_SECONDS if measured else self.SEARCH_SECONDS)
+        if searched:
+            measured = self._detect(frame, measured)
+            self._since_detection = 0.0
         if measured is None:
             self._unseen += elapsed
             # At two frames a second the next search comes after the patience has run out: only a search in vain loses.
@@ -150,24 +168,25 @@ class HeadTracker:
             self._face = best
         return self._follower.follow(best, elapsed, width, height)
 
-    def _detect(self, frame: NDArray[np.uint8]) -> Box | None:
-        self._searches += 1
-        face = self._face
-        if face is not None and self._searches % 12:
+    def _detect(self, frame: NDArray[np.uint8], measured: Box | None) -> Box | None:
+        """The face that is followed, or a new one; `measured` is where landmarks saw it last."""
+        self._detections += 1
+        face = measured or self._face
+        if face is not None and self._detections % self.WHOLE:
             near = self._finder.find_near(frame, face)
             if near is not None:
+                self._contradicted = False
                 return near
-        boxes = self._finder.find(frame, self._finest(face))
+        finely = face is None and self._since_fine >= self.CHECK_SECONDS
+        if finely:
+            self._since_fine = 0.0
+        boxes = self._finder.find(frame, finely)
         self.several = are_several(boxes)
         if face is None:
-            found = main_face(boxes)
-            return None if found is None else self._finder.refine(frame, found)
+            return main_face(boxes)
         # The person who was followed stays the one, though somebody nearer to the camera walks in.
         near_boxes = [b for b in boxes if math.hypot(b.x - face.x, b.y - face.y) < face.height]
-        return main_face(near_boxes) or self._finder.find_near(frame, face)
-
-    def _finest(self, face: Box | None) -> int:
-        """How finely to search (pixels along the longer side): finer takes up to a tenth of a second."""
-        if self._searches == 1:
-            return 1920
-        return 960 if face is None and self._searches % 3 == 1 else 320
+        found = main_face(near_boxes) or self._finder.find_near(frame, face)
+        # The detector misses heads that are turned far, which landmarks follow. It is believed where it sees others.
+        self._contradicted = found is None and bool(boxes)
+        return found or (None if boxes else measured)

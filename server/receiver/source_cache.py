@@ -10,6 +10,7 @@ import hashlib
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from model.codec.source_image import SourceLimits
 from model.errors import VisavisError
+from model.face.finder import HeadFinder, still_crop
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_image import Crop, FindCrop, crop_source
 
@@ -46,11 +48,14 @@ class _Entry:
     users: int = 0
 
 
-def _still_crop(picture: NDArray[np.uint8]) -> Crop:
-    # Imported late: the detector loads with the module, and a receiver of cameras alone never needs it.
-    from model.face.finder import still_crop
+@cache
+def _finder() -> HeadFinder:
+    """Loaded with the first upload: a receiver of cameras alone never needs it."""
+    return HeadFinder()
 
-    return still_crop(picture)
+
+def _still_crop(picture: NDArray[np.uint8]) -> Crop:
+    return still_crop(picture, _finder())
 
 
 class SourceCache:

@@ -78,7 +78,7 @@ class Tracker(Protocol):
     several: bool
 
     def update(self, frame: NDArray[np.uint8], elapsed: float) -> Crop | None: ...
-    def hint(self, face: Box) -> None: ...
+    def hint(self, face: Box, measured: bool = False) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,12 @@ class Extraction(threading.Thread):
     def _extract(self, captured: CapturedFrame, crop: Crop) -> _ExtractedFrame:
         """Motion of the crop; the head tracker learns where the model sees the face."""
         picture, motion = self._extractor.extract(captured.image, crop)
-        pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
-        self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
+        face = self._extractor.face
+        if face is not None:
+            self._tracker.hint(face, measured=True)
+        else:
+            pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
+            self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
         return _ExtractedFrame(crop, picture, motion)
 
     def _take_answers(self) -> None:

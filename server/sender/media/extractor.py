@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.face.box import Box
 from model.face.crop import Crop
 from model.frame_extractor import FrameExtractor
 from model.keypoint_layout import KeypointLayout
@@ -31,6 +32,10 @@ class Extractor(Protocol):
     @property
     def measured(self) -> bool:
         """Whether the face of the last frame was measured: it is not behind a hand."""
+
+    @property
+    def face(self) -> Box | None:
+        """Where the face of the last frame was measured, pixels of the frame."""
 
     def restart(self) -> None: ...
     def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]: ...
@@ -60,6 +65,11 @@ class ModelExtractor:
     def measured(self) -> bool:
         """Whether the face of the last frame was measured, not held."""
         return self._frames.measured
+
+    @property
+    def face(self) -> Box | None:
+        """Where the face of the last frame was measured; None where it was not."""
+        return self._frames.face
 
     def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]:
         """The crop (S, S, 3) of a camera's frame uint8 (H, W, 3), and its motion, no batch shape."""

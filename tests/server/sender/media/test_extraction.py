@@ -68,6 +68,10 @@ class FakeModel:
     def measured(self) -> bool:
         return True
 
+    @property
+    def face(self) -> Box | None:
+        return None
+
     def restart(self) -> None:
         pass
 
@@ -108,7 +112,7 @@ class FakeTracker:
         self.elapsed.append(elapsed)
         return Crop(SIZE / 2, SIZE / 2, float(SIZE)) if frame.any() else None
 
-    def hint(self, face: Box) -> None:
+    def hint(self, face: Box, measured: bool = False) -> None:
         self.hints.append(face)
 
 
