@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", choices=["chosen", "first"], default="chosen",
                         help="source image: as `encode` chooses it, or the first frame with a face")  # fmt: skip
+    parser.add_argument("--engine", choices=["auto", "graphs", "torch"], default="auto",
+                        help="what runs the networks (default: compiled graphs where they run)")  # fmt: skip
     parser.add_argument("--call", action="store_true", help="also as a call sends it, without and with 5 % loss")
     parser.add_argument("--quick", action="store_true", help="reconstruction only: no sheets, no free view")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.weights and options.weights.suffix == ".pt":
         head = head_of_checkpoint(options.weights, device)
     else:
-        head = TalkingHead.load(options.weights, device)
+        head = TalkingHead.load(options.weights, device, options.engine)
     with Teacher() as teacher, torch.inference_mode():
         networks = load_networks(teacher, _note)
         progress = tqdm(paths, unit="clip", file=sys.stderr, disable=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from model.codec.source_image import decode_source
 from model.codec.vav import read_vav
 from model.face.crop import Crop
-from model.frame_extractor import FrameExtractor
+from model.frame_extractor import HEAD_EVERY, FrameExtractor
 from model.landmarks.roi import Region
-from model.motion import compose
+from model.motion import Motion, compose
 from model.networks.small.guided import with_canonical
 from model.talking_head import TalkingHead
 
@@ -100,6 +101,39 @@ def test_before_any_face_the_extractor_alone_speaks(head: TalkingHead, source: N
     extracted = head.extract(as_tensor(black)[None]).to_numpy()[0]
     np.testing.assert_array_equal(motion.to_vector(), extracted.to_vector())
     np.testing.assert_array_equal(extractor.canonical.points, head.canonical(as_tensor(black)[None]).points)
+
+
+def test_between_two_frames_of_the_motion_extractor_the_head_follows_its_landmarks(
+    head: TalkingHead, source: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+    extract = head.extract
+
+    def counted(frames: torch.Tensor) -> Motion:
+        nonlocal seen
+        seen += 1
+        return extract(frames)
+
+    monkeypatch.setattr(head, "extract", counted)
+    extractor, crop = FrameExtractor(head), whole(source)
+    shifted = [np.roll(source, 2 * i, axis=1) for i in range(4)]  # 2 pixels a frame to the right
+    motions = [extractor.extract(frame, crop)[1] for frame in shifted]
+    assert seen == len(shifted) / HEAD_EVERY
+    places = [compose(extractor.canonical, motion)[head.profile.layout.head, 0].mean() for motion in motions]
+    np.testing.assert_allclose(np.diff(places), 2 * 2 / source.shape[0], atol=0.01)
+
+
+def test_another_crop_is_seen_by_the_motion_extractor(
+    head: TalkingHead, source: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor, crop = FrameExtractor(head), whole(source)
+    extractor.extract(source, crop)
+    wider = replace(crop, side=crop.side * 0.95)
+    _, motion = extractor.extract(source, wider)
+    _, alone = FrameExtractor(head).extract(source, wider)
+    free = slice(head.profile.layout.face_count, None)
+    gap = compose(extractor.canonical, motion)[free] - compose(extractor.canonical, alone)[free]
+    assert np.abs(gap).max() < 0.1
 
 
 def test_a_profile_without_landmarks_has_the_extractors_motion(source: NDArray[np.uint8]) -> None:

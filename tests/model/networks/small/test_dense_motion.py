@@ -39,7 +39,7 @@ IRIS: Moves = [(8, -0.03, 0.0)]
 @pytest.mark.parametrize(
     ("moves", "left"),
     # Neighbours that stay where they are hold a keypoint back: the grid's cells are as wide as an eye is open.
-    [(BROWS, 0.35), (OPEN, 0.5), (SMILE, 0.6), (LID, 0.8), (IRIS, 0.8)],
+    [(BROWS, 0.5), (OPEN, 0.6), (SMILE, 0.7), (LID, 0.85), (IRIS, 0.85)],
     ids=["brows", "open mouth", "smile", "lid", "iris"],
 )
 @pytest.mark.parametrize("back", [False, True])

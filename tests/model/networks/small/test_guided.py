@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.arrays import Floats
-from model.motion import CanonicalKeypoints, Motion, compose
+from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
 from model.networks.small.config import GUIDED, SMALL
-from model.networks.small.guided import face_points, with_canonical, with_face
+from model.networks.small.guided import face_points, following, with_canonical, with_face
 
 K, J = SMALL.keypoints, len(GUIDED)
 
@@ -82,3 +82,33 @@ def test_depth_begins_amid_what_expression_leaves_in_place() -> None:
     mouth = landmarks.copy()
     mouth[:, 13, 2] += 0.1  # an upper lip that comes nearer moves itself alone
     assert np.flatnonzero(np.abs(face_points(mouth) - points).max((0, 2))).tolist() == [GUIDED.index(13)]
+
+
+@given(poses, st.floats(-20, 20), st.floats(-20, 20), st.floats(-20, 20), st.floats(0.8, 1.2), seeds)
+def test_the_head_follows_its_landmarks_and_the_body_stays(
+    pose: tuple[float, ...], yaw: float, pitch: float, roll: float, size: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    canonical, motion = CanonicalKeypoints(normal(random, 0.4, K)), motion_of(pose, random)
+    turn = rotation_matrix(*(np.float32(angle) for angle in (yaw, pitch, roll)))
+    before = normal(random, 0.3, 478)
+    middle = before.mean(0)
+    shift = np.array([0.1, -0.05, 0.0], np.float32)
+    after = size * (before - middle) @ turn.T + middle + shift
+    moved = following(motion, canonical, before, after, SMALL.layout)
+    x, y = compose(canonical, motion), compose(canonical, moved)
+    np.testing.assert_allclose(y[SMALL.layout.body], x[SMALL.layout.body], atol=2e-3)
+    head = SMALL.layout.head
+    gaps = y[head] - y[head].mean(0)
+    np.testing.assert_allclose(gaps, size * (x[head] - x[head].mean(0)) @ turn.T, atol=2e-3)
+
+
+@given(poses, seeds)
+def test_a_face_that_is_shifted_shifts_the_head(pose: tuple[float, ...], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    canonical, motion = CanonicalKeypoints(normal(random, 0.4, K)), motion_of(pose, random)
+    before, shift = normal(random, 0.3, 478), np.array([0.1, -0.05, 0.0], np.float32)
+    moved = following(motion, canonical, before, before + shift, SMALL.layout)
+    head = SMALL.layout.head
+    expected = compose(canonical, motion)[head] + shift
+    np.testing.assert_allclose(compose(canonical, moved)[head], expected, atol=2e-3)
