@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 HELP = "list, verify, fetch or export weights"
 
@@ -21,10 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", help="make a weights file of a training checkpoint")
     export.add_argument("checkpoint", type=Path)
     export.add_argument("out", type=Path)
-    export.add_argument("--data", type=Path, default=Path("prepared"), help="prepared clips for the codec's statistics")
     export.add_argument("--last", action="store_true", help="the last weights instead of their moving average")
-    export.add_argument("--licence", choices=["open"], help="use clips of the open class alone")
-    export.add_argument("--licence-note", default="research and evaluation", help="licence line of the manifest")
+    statistics = actions.add_parser("statistics", help="fit the codec's statistics of a weights file anew")
+    statistics.add_argument("weights", type=Path)
+    statistics.add_argument("out", type=Path)
+    for action in (export, statistics):
+        action.add_argument("--clips", type=Path, required=True, metavar="DIR", help="films for the codec's statistics")
+        action.add_argument("--licence", choices=["open"], help="use films of the open class alone")
+        action.add_argument("--licence-note", default="research and evaluation", help="licence line of the manifest")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
         "silhouette": _silhouette,
         "landmarks": _landmarks,
         "export": _export,
+        "statistics": _statistics,
     }
     return actions[options.action](options)
 
@@ -104,14 +110,26 @@ def _landmarks(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    import torch
-
-    from model.train.data import ClipSet
+    from model.perceptual.networks import Lpips
     from model.train.export import export
+    from model.train.prepare import list_sources
+
+    sources = list_sources(options.clips, options.licence)
+    return _written(options, export(options.checkpoint, sources, options.out, Lpips(), options.last))
+
+
+def _statistics(options: argparse.Namespace) -> int:
+    from model.perceptual.networks import Lpips
+    from model.train.export import export_statistics
+    from model.train.prepare import list_sources
+
+    sources = list_sources(options.clips, options.licence)
+    return _written(options, export_statistics(options.weights, sources, options.out, Lpips()))
+
+
+def _written(options: argparse.Namespace, entry: dict[str, Any]) -> int:
     from model.weights.manifest import write_manifest
 
-    clips = ClipSet(options.data, torch.device("cpu"), options.licence)
-    entry = export(options.checkpoint, clips, options.out, options.last)
     write_manifest(entry | {"licence": options.licence_note})
     print(f"{options.out}: {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256']}")
     return 0

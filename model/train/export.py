@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from model.codec.statistics import MotionStatistics
 from model.errors import InputError
 from model.graphs.engine import Engine
+from model.landmarks.weights import load_landmark_network
 from model.media.atomic_file import complete_file
-from model.motion import RESIDUAL_FLOW_SCALARS, Motion
 from model.networks.small import SmallNetworks
-from model.networks.small.config import EYES, MOUTH
-from model.registration.similarity import GreyPyramid, thumbnail
-from model.registration.tracker import track
+from model.perceptual.networks import Lpips
 from model.talking_head import TalkingHead, small_profile
-from model.train.data import ClipSet
+from model.train.prepare import Source
+from model.train.statistics import fit_statistics
 from model.weights.manifest import describe
 
 
@@ -58,48 +56,39 @@ def _head(networks: SmallNetworks, path: Path, device: torch.device | str, engin
     return TalkingHead(profile, networks, MotionStatistics.default(profile.keypoints), digest, device, engine)
 
 
-def fit_statistics(head: TalkingHead, clips: ClipSet, clips_per_person: int = 2) -> MotionStatistics:
-    """The codec's statistics from the motion that a sender of this model measures in some clips of each person."""
-    chosen = [i for name in clips.names for i in clips.people[name][:clips_per_person]]
-    filmed = [i for i in chosen if clips.clips[i].kind == "clip"]
-    sequences = [sender_motion(head, clips, i) for i in tqdm(filmed, desc="motions", unit="clip")]
-    frame_rates = [clips.clips[i].frame_rate for i in filmed]
-    return MotionStatistics.fit(sequences, frame_rates, importance(head.profile.keypoints))
+def export(checkpoint: Path, sources: Sequence[Source], out: Path, lpips: Lpips, last: bool = False) -> dict[str, Any]:
+    """Write `out`, the moving average or the `last` weights of a training run; returns its manifest entry.
 
-
-def sender_motion(head: TalkingHead, clips: ClipSet, index: int) -> NDArray[np.float32]:
-    """Motion vectors (T, 139 + 3K) of a training clip as a sender measures them since the frame in its middle."""
-    rows = torch.from_numpy(clips.clips[index].rows)
-    extracted, thumbnails = [], []
-    for start in range(0, len(rows), 32):
-        crops = clips.frames[rows[start : start + 32]]
-        extracted.append(head.extract(crops.permute(0, 3, 1, 2)).to_numpy())
-        thumbnails += [thumbnail(crop) for crop in crops.cpu().numpy()]
-    motions, middle = Motion.concatenate(extracted), len(rows) // 2
-    state = head.enrol(clips.frames[rows[middle]].permute(2, 0, 1))
-    aligner = head.aligner(state, GreyPyramid(thumbnails[middle]))
-    return track(np.stack(thumbnails), motions, middle, head.profile.layout, aligner).to_vector()
-
-
-def importance(keypoints: int) -> NDArray[np.float32]:
-    """Weight (3K + 128,) of each value of the deformation: eyes and mouth count double, depth, hardly seen, less."""
-    weight = np.ones((keypoints, 3), np.float32)
-    weight[list(EYES + MOUTH)] = 2.0
-    weight[:, 2] *= 0.4
-    return np.concatenate([weight.reshape(-1), np.ones(RESIDUAL_FLOW_SCALARS, np.float32)])
-
-
-def export(checkpoint: Path, clips: ClipSet, out: Path, last: bool = False) -> dict[str, Any]:
-    """Write `out`, the moving average or the `last` weights of a training run; returns its manifest entry."""
+    sources  films from which the codec's statistics are fitted
+    """
     networks, about = read_checkpoint(checkpoint, last)
     tensors: dict[str, Tensor] = {
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in networks.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    networks.landmarks = load_landmark_network()
     # Last, for a `TalkingHead` folds the normalisation into the networks that it is given.
-    statistics = fit_statistics(_head(networks, checkpoint, "cpu", "auto"), clips)
-    tensors |= {f"codec.{name}": torch.from_numpy(array) for name, array in statistics.to_arrays().items()}
+    statistics = fit_statistics(_head(networks, checkpoint, "cpu", "auto"), sources, lpips)
+    return _write(out, tensors, statistics, {"profile": "small", "steps": str(about["step"])})
+
+
+def export_statistics(weights: Path, sources: Sequence[Source], out: Path, lpips: Lpips) -> dict[str, Any]:
+    """Write `out`, a weights file whose codec statistics are fitted anew; returns its manifest entry.
+
+    Raises WeightsError as `TalkingHead.load` does.
+    """
+    head = TalkingHead.load(weights, engine="auto")
+    with safe_open(weights, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("codec.")}  # noqa: SIM118
+    return _write(out, tensors, fit_statistics(head, sources, lpips), metadata)
+
+
+def _write(
+    out: Path, tensors: dict[str, Tensor], statistics: MotionStatistics, metadata: dict[str, str]
+) -> dict[str, Any]:
+    codec = {f"codec.{name}": torch.from_numpy(array) for name, array in statistics.to_arrays().items()}
     with complete_file(out) as partial:
-        save_file(tensors, partial, metadata={"profile": "small", "steps": str(about["step"])})
+        save_file(tensors | codec, partial, metadata=metadata)
     return describe(out)
