@@ -62,7 +62,7 @@ class Vp8Descriptor:
         flags, at = payload[1], 2
         picture_id, picture_id_at, tl0_index, tl0_index_at = None, 0, None, 0
         if flags & 0x80:
-            if len(payload) < at + 2:
+            if len(payload) < at + 1 + (len(payload) > at and payload[at] >> 7):
                 raise ValueError("a truncated VP8 payload descriptor")
             if payload[at] & 0x80:
                 picture_id, picture_id_at = int.from_bytes(payload[at : at + 2]) & 0x7FFF, at
