@@ -80,7 +80,7 @@ _extend_codecs()
 
 
 class _Certificate(RTCCertificate):
-    """A certificate whose connections also take peers that have an RSA key; aiortc's offer ECDSA suites alone."""
+    """A certificate whose connections take peers with an RSA key, too; aiortc's offer has ECDSA suites alone."""
 
     def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
         context = super()._create_ssl_context(srtp_profiles)
@@ -93,7 +93,7 @@ class _Certificate(RTCCertificate):
 
 
 def accept_rsa(peer: RTCPeerConnection) -> None:
-    """Take peers with RSA certificates, too (FFmpeg, GStreamer). Call before anything is added to `peer`."""
+    """Take peers with RSA certificates, too (GStreamer, FFmpeg). Call before anything is added to `peer`."""
     peer._RTCPeerConnection__certificates = [_Certificate.generateCertificate()]  # type: ignore[attr-defined]
 
 

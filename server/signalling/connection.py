@@ -26,7 +26,7 @@ from aiortc.sdp import candidate_from_sdp
 
 from server.errors import SdpError
 from server.media.aiortc_private import PacketInlet, accept_rsa, close_peer, inlet_of
-from server.signalling.offer import Offer, VideoCodec
+from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._negotiation = asyncio.Lock()
+        self._added = 0  # candidates after the offer
         self._on_source: Callable[[PacketInlet], None] | None = None
         self.peer.on("connectionstatechange", self._state_changed)
         self.peer.on("track", self._track)
@@ -125,6 +126,9 @@ class Connection:
 
     async def add_candidates(self, candidates: Sequence[str]) -> None:
         """More of the client's candidates, each as in SDP's `candidate` attribute (trickle ICE). Raises SdpError."""
+        self._added += len(candidates)
+        if self._added > MAX_CANDIDATES:
+            raise SdpError(f"more than {MAX_CANDIDATES} candidates were added")
         for text in candidates:
             try:
                 candidate = candidate_from_sdp(text)

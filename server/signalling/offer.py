@@ -150,8 +150,10 @@ def _with_packetization(sdp: str) -> str:
 
 
 def _in_mode_1(line: str) -> str:
-    line = re.sub(r";?\s*packetization-mode=0", "", line).replace(" ;", " ")
-    return line + (";" if "=" in line.split(" ", 1)[1] else "") + "packetization-mode=1"
+    head, _, rest = line.partition(" ")
+    parameters = [part.strip() for part in rest.split(";")]
+    kept = [part for part in parameters if part and not part.startswith("packetization-mode")]
+    return f"{head} {';'.join([*kept, 'packetization-mode=1'])}"
 
 
 def _without_mdns(sdp: str) -> str:
