@@ -75,8 +75,9 @@ async def answer_viewer(
     video: MediaStreamTrack,
     audio: MediaStreamTrack | None = None,
     bind: Callable[[Any, Any], None] = lambda *_: None,
+    codec: str = "VP8",
 ) -> Any:
-    """Connect one more viewer with VP8 video; returns (connection, video sender).
+    """Connect one more viewer; returns (connection, video sender).
 
     `bind(video sender, audio sender)` is called before the connection is established.
     """
@@ -84,7 +85,7 @@ async def answer_viewer(
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     transceiver = peer.addTransceiver(video, direction="sendonly")
     codecs = RTCRtpSender.getCapabilities("video").codecs
-    transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/VP8"])
+    transceiver.setCodecPreferences([c for c in codecs if c.mimeType == f"video/{codec}"])
     bind(transceiver.sender, None if audio is None else peer.addTransceiver(audio, direction="sendonly").sender)
     await answer(process, peer)
     return peer, transceiver.sender

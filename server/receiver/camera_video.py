@@ -79,7 +79,7 @@ class CameraVideo:
             if refused is not None and refused != self.refused:
                 _log.warning("a camera is not shown: %s", refused)
             self.refused, self._profile = refused, start.profile
-            self.codec = "VP8" if packet.codec == "VP8" else "H264"
+        self.codec = "VP8" if packet.codec == "VP8" else "H264"
         if self.refused is not None:
             return
         self._last_at = self._clock()
