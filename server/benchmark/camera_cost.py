@@ -20,8 +20,8 @@ from server.media.forwarding import Forwarding
 from server.media.media_packet import MediaPacket
 from server.receiver.camera_video import CameraVideo
 
-_SETTLE = 3.0
-"""Seconds after which connections stand and first keyframes are over."""
+_SETTLE = 6.0
+"""Seconds after which connections stand, and the camera has brought a keyframe to whoever waited for one."""
 
 
 @dataclass(frozen=True)

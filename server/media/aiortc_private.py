@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Literal, cast
 
 import av
@@ -39,17 +40,19 @@ from aiortc.rtp import (
     wrap_rtx,
 )
 from OpenSSL import SSL
+from pylibsrtp._binding import ffi
 
 from server.media.media_packet import MediaPacket
 from server.media.rtp_feedback import MissingPackets, RetransmissionBudget
 from server.media.rtp_numbers import RtpNumbers
 from server.media.rtp_payload import Vp8Numbers
+from server.media.srtp_sources import MAX_STREAMS, BoundedSession
 
 _CANCEL_AGAIN_SECONDS = 0.2
 """Time in which a cancelled handshake ends unless it missed that it was cancelled."""
 
-MAX_STREAMS = 8
-"""Synchronisation sources of one track that are counted; packets of more are dropped."""
+MAX_DATAGRAM = 2048
+"""Bytes of an outgoing packet with room for its trailer; incoming ones have 1500 at most."""
 
 STREAM_SILENT_SECONDS = 0.5
 """A track's packets are those of one stream; another takes over when it has been silent for so long (simulcast)."""
@@ -95,6 +98,25 @@ class _Certificate(RTCCertificate):
 def accept_rsa(peer: RTCPeerConnection) -> None:
     """Take peers with RSA certificates, too (GStreamer, FFmpeg). Call before anything is added to `peer`."""
     peer._RTCPeerConnection__certificates = [_Certificate.generateCertificate()]  # type: ignore[attr-defined]
+
+
+def bound_transports(peer: RTCPeerConnection) -> None:
+    """Bound what a peer's transports keep of it, and send packets as long as any that came in.
+
+    Call it once the remote description is set, before the connection is established.
+    """
+    for transport in cast(Any, peer)._RTCPeerConnection__dtlsTransports:
+        transport._setup_srtp = partial(_set_up, transport, transport._setup_srtp)
+
+
+def _set_up(transport: Any, set_up: Callable[[], None]) -> None:
+    set_up()
+    if transport._rx_srtp is not None:
+        transport._rx_srtp = BoundedSession(transport._rx_srtp)
+        # pylibsrtp leaves 144 bytes of its 1500 to a trailer of which 16 are used; others send packets of 1400.
+        outgoing = transport._tx_srtp
+        outgoing._cdata = ffi.new("char[]", MAX_DATAGRAM)
+        outgoing._buffer = ffi.buffer(outgoing._cdata)
 
 
 class PacketInlet:
@@ -157,8 +179,6 @@ class PacketInlet:
             return
         streams: dict[int, StreamStatistics] = self._receiver._RTCRtpReceiver__remote_streams
         if packet.ssrc not in streams:
-            if len(streams) >= MAX_STREAMS:
-                return
             streams[packet.ssrc] = StreamStatistics(codec.clockRate)
         streams[packet.ssrc].add(packet)
         now = self._now()

@@ -6,6 +6,7 @@ Nothing is decoded here. Whoever cannot take the packets as they are is told, so
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 
 from server.media.fanout import PacketTrack
 from server.media.media_packet import MediaPacket, PacketSource
@@ -13,6 +14,12 @@ from server.media.rtp_feedback import BitrateSettings, BitrateSteering, Keyframe
 
 SPACING = 0.5
 """Seconds between two requests for a keyframe at least: RFC 5104 section 4.3.1.2 asks to coalesce them."""
+
+
+FLOOR = 150_000
+"""Bits a second that a camera may spend whatever a viewer's line carries: it has one rate for all of them, and below
+this there is nothing to see. Viewers with less than half of it do not count.
+"""
 
 
 class Forwarding:
@@ -27,8 +34,8 @@ class Forwarding:
         """`tracks`: the viewers whose tracks are being read."""
         self._tracks = tracks
         self._clock = clock
-        self._bitrate = bitrate
-        self._steering = BitrateSteering(bitrate)
+        bitrate = bitrate or BitrateSettings()
+        self._steering = BitrateSteering(replace(bitrate, minimum=max(bitrate.minimum, FLOOR)))
         self._requests = KeyframeRequests(SPACING)
         self._source: PacketSource | None = None
         self._stream = 0  # number of the source

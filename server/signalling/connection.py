@@ -25,7 +25,7 @@ from aiortc import (
 from aiortc.sdp import candidate_from_sdp
 
 from server.errors import SdpError
-from server.media.aiortc_private import PacketInlet, accept_rsa, close_peer, inlet_of
+from server.media.aiortc_private import PacketInlet, accept_rsa, bound_transports, close_peer, inlet_of
 from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Connection:
             # Closing waits for this: sockets opened after a close would never be closed.
             async with self._negotiation:
                 await self.peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+                bound_transports(self.peer)
                 await self.peer.setLocalDescription(await self.peer.createAnswer())
                 sdp = str(self.peer.localDescription.sdp)
         except Exception as error:

@@ -6,10 +6,13 @@ import asyncio
 import threading
 
 import numpy as np
+import pylibsrtp
 import pytest
 from aiortc import RTCPeerConnection
+from aiortc.rtp import RtpPacket
 
 from server.media.encoder import VideoEncoder
+from server.media.srtp_sources import MAX_STREAMS, BoundedSession
 from tests.attacks.live import EncodedVideo, live_call, of_codec
 from tests.attacks.test_camera_backlog import vp8_frame
 from tests.server.fakes import until
@@ -155,3 +158,28 @@ async def test_a_camera_beside_motion_is_not_wanted() -> None:
 
 def _grey() -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     return np.full((96, 64), 128, np.uint8)
+
+
+def _session(kind: int) -> pylibsrtp.Session:
+    policy = pylibsrtp.Policy(key=bytes(range(30)), ssrc_type=kind)
+    return pylibsrtp.Session(policy)
+
+
+def test_a_peer_has_few_synchronisation_sources() -> None:
+    """Libsrtp would keep a state for each of ten thousand."""
+    sending = _session(pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
+    bounded = BoundedSession(_session(pylibsrtp.Policy.SSRC_ANY_INBOUND))
+    taken = 0
+    for ssrc in range(1, 10_001):
+        packet = RtpPacket(97, 0, 1, 0, ssrc, b"x").serialize()
+        try:
+            assert bounded.unprotect(sending.protect(packet)) == packet
+            taken += 1
+        except pylibsrtp.Error:
+            pass
+        sending.remove_stream(ssrc)
+    assert taken == MAX_STREAMS
+    assert len(bounded._known[False]) == MAX_STREAMS
+    again = _session(pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
+    packet = RtpPacket(97, 0, 2, 0, 1, b"y").serialize()
+    assert bounded.unprotect(again.protect(packet)) == packet, "those that it knows go on"

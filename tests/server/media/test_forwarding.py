@@ -208,12 +208,16 @@ async def test_the_camera_is_asked_once_for_all_viewers_and_told_the_least_of_th
     film()
     assert source.keyframes_asked == 2
     forwarding.estimate("a", 300_000)
-    forwarding.estimate("b", 60_000)
+    forwarding.estimate("b", 180_000)
     forwarding.estimate("c", 1_000)  # gets encoded pictures, and has its own rate
     clock.now += 15.0
     forwarding.estimate("a", 300_000)
-    forwarding.estimate("b", 60_000)
-    assert source.limits[-1] == 60_000, "the floor is 40 kbit/s"
+    forwarding.estimate("b", 180_000)
+    assert source.limits[-1] == 180_000
+    clock.now += 15.0
+    forwarding.estimate("b", 20_000)
+    forwarding.estimate("a", 300_000)
+    assert source.limits[-1] == 300_000, "a line that carries next to nothing does not spoil the picture of all"
     assert forwarding.viewers == 2
     for task in reading:
         task.cancel()
