@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import itertools
 import time
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
+import av
 import pytest
 from aiortc import MediaStreamTrack, RTCRtpSender
 from aiortc.codecs.vpx import VpxPayloadDescriptor
@@ -17,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.media.aiortc_private import PacketOutlet, inlet_of
+from server.media.audio_relay import AudioRelay
 from server.media.broadcast import Broadcast
 from server.media.fanout import ForwardQueue
 from server.media.forwarding import Forwarding
@@ -227,13 +230,31 @@ async def test_the_camera_is_asked_once_for_all_viewers_and_told_the_least_of_th
 # Over real connections
 
 
+def _lose(receiver: Any, nth: int, types: list[int]) -> None:
+    """Drop every nth packet that comes; note the payload types of all."""
+    handle = receiver._handle_rtp_packet
+    count = 0
+
+    async def lossy(packet: RtpPacket, arrival_time_ms: int) -> None:
+        nonlocal count
+        count += 1
+        types.append(packet.payload_type)
+        if not nth or count % nth:
+            await handle(packet, arrival_time_ms)
+
+    receiver._handle_rtp_packet = lossy
+
+
 def _carries(outlet: PacketOutlet, packet: MediaPacket) -> bool:
     return outlet.payload_type(packet.codec) is not None
 
 
-async def _forwarded(viewers: int, loss: int = 0) -> dict[str, Any]:
-    """A camera of aiortc through an inlet and outlets to viewers of aiortc, who decode ten pictures each."""
-    got: dict[str, Any] = {"frames": [], "asked": 0, "timestamps": [], "sequences": []}
+async def _forwarded(viewers: int, loss: int = 0, loss_after: int = 0) -> dict[str, Any]:
+    """A camera of aiortc through an inlet and outlets to viewers of aiortc, who decode ten pictures each.
+
+    Every `loss`-th packet is lost on its way in, every `loss_after`-th on its way out.
+    """
+    got: dict[str, Any] = {"frames": [], "asked": 0, "types": []}
     async with peers() as (sending, receiving), peers() as (first, first_serving), peers() as (second, second_serving):
         broadcast = Broadcast()
         forwarding = Forwarding(lambda: broadcast.tracks, time.monotonic)
@@ -244,16 +265,7 @@ async def _forwarded(viewers: int, loss: int = 0) -> dict[str, Any]:
         def taken(track: MediaStreamTrack) -> None:
             source = inlet_of(receiving, track, time.monotonic)
             forwarding.attach(source)
-            handle = source._receiver._handle_rtp_packet
-            count = 0
-
-            async def lossy(packet: RtpPacket, arrival_time_ms: int) -> None:
-                nonlocal count
-                count += 1
-                if not loss or count % loss:
-                    await handle(packet, arrival_time_ms)
-
-            source._receiver._handle_rtp_packet = lossy
+            _lose(source._receiver, loss, [])
 
             def forward(packet: MediaPacket) -> None:
                 forwarding.packet(packet, keyframe_start("VP8", packet.payload) is not None)
@@ -277,6 +289,7 @@ async def _forwarded(viewers: int, loss: int = 0) -> dict[str, Any]:
             viewer.on("track", remote.set_result)
             await connect(viewer, serving)
             tracked = await remote
+            _lose(viewer.getReceivers()[0], loss_after, got["types"])
             frames = [await asyncio.wait_for(tracked.recv(), 20) for _ in range(10)]
             got["frames"].append(frames)
             receiver = viewer.getReceivers()[0]
@@ -306,3 +319,75 @@ async def test_lost_packets_are_asked_for_and_come_late() -> None:
         got = await _forwarded(1, loss=10)
         await asyncio.get_running_loop().shutdown_default_executor()
     assert len(got["frames"][0]) == 10
+
+
+@pytest.mark.e2e
+@pytest.mark.asyncio
+async def test_what_a_viewer_misses_is_sent_again() -> None:
+    """By RTX (RFC 4588), since both sides have it."""
+    async with nothing_leaks(90):
+        got = await _forwarded(1, loss_after=7)
+        await asyncio.get_running_loop().shutdown_default_executor()
+    frames = got["frames"][0]
+    assert len(frames) == 10
+    assert len(set(got["types"])) == 2, "VP8, and its retransmissions"
+
+
+class _Sound(MediaStreamTrack):
+    """Packets of 60 ms with a pause of a second after each tenth, as a sender with DTX makes."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent = 0
+
+    async def recv(self) -> Any:
+        await asyncio.sleep(0.005)
+        packet = av.Packet(b"\x58" + bytes([self._sent % 256]) * 40)
+        packet.pts = self._sent * 2880 + self._sent // 10 * 48_000
+        packet.time_base = Fraction(1, 48_000)
+        self._sent += 1
+        return packet
+
+
+@pytest.mark.e2e
+@pytest.mark.asyncio
+async def test_sound_keeps_its_gaps_and_pauses_over_real_connections() -> None:
+    """The viewer is shown what was lost on the way in: its own receiver conceals it."""
+    async with nothing_leaks(60), peers() as (sending, receiving), peers() as (watching, serving):
+        relay = AudioRelay(time.monotonic)
+        came: list[MediaPacket] = []
+        got: list[MediaPacket] = []
+
+        def published(track: MediaStreamTrack) -> None:
+            source = inlet_of(receiving, track, time.monotonic)
+            relay.attach(source)
+            forward = source.on_packet
+            assert forward is not None
+
+            def lossy(packet: MediaPacket) -> None:
+                if packet.sequence % 5:
+                    came.append(packet)
+                    forward(packet)
+
+            source.on_packet = lossy
+
+        def watched(track: MediaStreamTrack) -> None:
+            inlet_of(watching, track, time.monotonic).on_packet = got.append
+
+        receiving.on("track", published)
+        watching.on("track", watched)
+        PacketOutlet(serving.addTransceiver(relay.add(), direction="sendonly").sender, time.monotonic)
+        watching.addTransceiver("audio", direction="recvonly")
+        await connect(watching, serving)
+        await until(lambda: watching.connectionState == serving.connectionState == "connected")
+        sending.addTransceiver(_Sound(), direction="sendonly")
+        await connect(sending, receiving)
+        await until(lambda: len(got) > 60)
+        await relay.close()
+    begin = next(n for n, packet in enumerate(came) if packet.payload == got[0].payload)
+    for theirs, ours in zip(came[begin:], got, strict=False):
+        assert theirs.payload == ours.payload
+        assert (ours.sequence - got[0].sequence) % 65_536 == (theirs.sequence - came[begin].sequence) % 65_536
+        assert (ours.timestamp - got[0].timestamp) % (1 << 32) == (theirs.timestamp - came[begin].timestamp) % (1 << 32)
