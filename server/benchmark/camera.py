@@ -22,7 +22,7 @@ BIT_RATE = 800_000
 
 
 class EncodedTrack(MediaStreamTrack):
-    """Four seconds over and over that were encoded before: what is measured is the receiver.
+    """Two seconds over and over that were encoded before: what is measured is the receiver.
 
     Each round begins with a keyframe, so that a viewer who joins waits for no more than that.
     """
@@ -32,7 +32,7 @@ class EncodedTrack(MediaStreamTrack):
     def __init__(self) -> None:
         super().__init__()
         encoder = VideoEncoder("VP8", BIT_RATE, FPS)
-        shown = pictures(SIDE)
+        shown = pictures(SIDE, 2)
         encoded = [encoder.encode(planes, n * (CLOCK_RATE // FPS), n == 0) for n, planes in enumerate(shown)]
         self._frames = [frame.data for frame in encoded if frame is not None]
         self._start: float | None = None

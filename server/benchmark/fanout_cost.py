@@ -58,9 +58,9 @@ class FrameTrack(MediaStreamTrack):
         return frame
 
 
-def pictures(size: int) -> list[Planes]:
-    """Four seconds of the moving portrait as YUV planes."""
-    frames = [torch.from_numpy(moving_frame(i / FPS, size)).permute(2, 0, 1)[None] for i in range(4 * FPS)]
+def pictures(size: int, seconds: int = 4) -> list[Planes]:
+    """Some seconds of the moving portrait as YUV planes."""
+    frames = [torch.from_numpy(moving_frame(i / FPS, size)).permute(2, 0, 1)[None] for i in range(seconds * FPS)]
     return [rgb_to_yuv420p(frame)[0].numpy() for frame in frames]
 
 

@@ -13,7 +13,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtp
 
 from model.errors import VisavisError
 
-_TIMEOUT = 60.0
+_TIMEOUT = 120.0
 
 
 class BenchmarkError(VisavisError):
