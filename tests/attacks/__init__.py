@@ -1,1 +1,1 @@
-"""Attacks on a receiver: each names its case, is bounded in time and count, and stays on the loopback interface."""
+"""Attacks, overload and broken input: each test names its case, and is bounded in time and count."""
