@@ -126,10 +126,12 @@ class PacketInlet:
     Lost packets of video are asked for again; whoever reads has to cope with gaps and late packets all the same.
     """
 
-    def __init__(self, receiver: RTCRtpReceiver, now: Callable[[], float]) -> None:
+    def __init__(self, receiver: RTCRtpReceiver, codec: str, now: Callable[[], float]) -> None:
+        """`codec`: what was negotiated first."""
         self.on_packet: Callable[[MediaPacket], None] | None = None
         self._receiver = cast(Any, receiver)
         self._now = now
+        self._codec = codec
         self._kind: Literal["audio", "video"] = "audio" if receiver.track.kind == "audio" else "video"
         self._codecs: dict[int, RTCRtpCodecParameters] = {}
         self._rtx: dict[int, int] = {}
@@ -146,6 +148,11 @@ class PacketInlet:
     def kind(self) -> Literal["audio", "video"]:
         """What it carries."""
         return self._kind
+
+    @property
+    def codec(self) -> str:
+        """What is expected, before anything has come: opus, VP8 or H264."""
+        return self._codec
 
     def request_keyframe(self) -> None:
         """Ask for a keyframe at once; nothing before the first packet."""
@@ -238,7 +245,8 @@ class PacketInlet:
 
 def inlet_of(peer: RTCPeerConnection, track: MediaStreamTrack, now: Callable[[], float]) -> PacketInlet:
     """The inlet in place of the receiver that has this track; call it on the connection's `track` event."""
-    return PacketInlet(next(receiver for receiver in peer.getReceivers() if receiver.track is track), now)
+    transceiver = next(t for t in peer.getTransceivers() if t.receiver.track is track)
+    return PacketInlet(transceiver.receiver, cast(Any, transceiver)._codecs[0].name, now)
 
 
 class PacketOutlet:

@@ -30,6 +30,10 @@ class PacketSource(Protocol):
     def kind(self) -> Literal["audio", "video"]:
         """What it carries."""
 
+    @property
+    def codec(self) -> str:
+        """What is expected, before anything has come: opus, VP8 or H264."""
+
     def request_keyframe(self) -> None:
         """Ask whoever sends for a keyframe, at once (PLI, RFC 4585 section 6.3.1)."""
 

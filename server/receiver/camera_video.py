@@ -33,7 +33,7 @@ class CameraVideo:
         self._last_at: float | None = None
         self._profile: int | None = None
         self.codec: Literal["VP8", "H264"] | None = None
-        """What the camera sends."""
+        """What the camera sends, or is expected to."""
         self.refused: str | None = None
         """Why its present pictures are not taken."""
         self.malformed = 0
@@ -52,6 +52,7 @@ class CameraVideo:
         """Read this track from now on, instead of an earlier one."""
         self.detach()
         self._source, self._profile = source, None
+        self.codec = "H264" if source.codec == "H264" else "VP8"
         self._forwarding.attach(source)
         source.on_packet = self._packet
 

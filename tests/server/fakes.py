@@ -131,6 +131,7 @@ class FakeSource:
 
     def __init__(self, kind: Literal["audio", "video"]) -> None:
         self.kind = kind
+        self.codec = "opus" if kind == "audio" else "VP8"
         self.on_packet: Callable[[MediaPacket], None] | None = None
         self.keyframes_asked = 0
         self.limits: list[int | None] = []

@@ -302,3 +302,21 @@ async def test_every_refusal_can_be_read_by_a_page_of_another_origin() -> None:
 def test_the_server_takes_every_profile_that_viewers_might_be_sent() -> None:
     capabilities = RTCRtpSender.getCapabilities("video").codecs
     assert {str(c.parameters["profile-level-id"]) for c in capabilities if c.name == "H264"} >= {"640c1f", "4d001f"}
+
+
+@pytest.mark.asyncio
+async def test_a_viewer_that_comes_before_the_first_packet_is_offered_the_cameras_codec() -> None:
+    """H.264 comes after VP8 in the server's own order; the camera would have to be encoded again."""
+    async with live_call() as (call, publications):
+        session = (await whip(call, await camera_offer())).headers["Location"]
+        (publication,) = publications.values()
+        assert publication.video_codec == "H264"
+        player = peer_connection()
+        player.addTransceiver("video", direction="recvonly")
+        path = f"/whep/lobby/{session.rsplit('/', 1)[1]}"
+        watching = await call.client.post(path, data=await offer(player), headers=call.bearer(identity="v") | SDP)
+        assert watching.status == 201
+        text = await watching.text()
+        assert "H264/90000" in text
+        assert "VP8" not in text
+        await player.close()
