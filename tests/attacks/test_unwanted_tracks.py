@@ -106,7 +106,7 @@ async def test_a_viewer_that_sends_on_its_own_section_is_answered_that_nobody_li
         await viewer.close()
 
 
-async def _published(call_peer: object, peer: RTCPeerConnection, answer: dict[str, str]) -> None:
+async def _established(peer: RTCPeerConnection, answer: dict[str, str]) -> None:
     await accept(peer, answer["sdp"])
     await connected(peer)
 
@@ -122,7 +122,7 @@ async def test_a_camera_that_nobody_watches_is_neither_decoded_nor_kept() -> Non
         camera.addTransceiver(track, direction="sendonly").setCodecPreferences(of_codec("VP8"))
         camera.addTransceiver(Silence(), direction="sendonly")
         answer = await ada.request("publish", sdp=await offer(camera))
-        await _published(ada, camera, answer)
+        await _established(camera, answer)
         publication = publications[me["participant"]]
         await until(lambda: publication.state == "live")
         sent = track.sent
@@ -145,7 +145,7 @@ async def test_a_camera_beside_motion_is_not_wanted() -> None:
         peer.createDataChannel("control")
         peer.addTransceiver(track, direction="sendonly").setCodecPreferences(of_codec("VP8"))
         answer = await ada.request("publish", sdp=await offer(peer))
-        await _published(ada, peer, answer)
+        await _established(peer, answer)
         await until(lambda: motion.readyState == "open")
         publication = publications[me["participant"]]
         await until(lambda: publication.kind == "motion")
