@@ -70,6 +70,18 @@ class UnusableImageError(VisavisError):
     http_status = 422
 
 
+class UnprocessableError(VisavisError):
+    """The request is understood and well formed, but asks for what is not supported."""
+
+    http_status = 422
+
+
+class PreconditionError(VisavisError):
+    """A precondition that the request names does not hold."""
+
+    http_status = 412
+
+
 class TooManyRequestsError(VisavisError):
     """One client asks more often than it may."""
 

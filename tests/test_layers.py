@@ -79,7 +79,10 @@ MAY_NOT_IMPORT = {
     "server/receiver/gap_easing.py": CLOCKS_AND_SOCKETS,
     "server/receiver/latency_meter.py": CLOCKS_AND_SOCKETS,
     "server/media/audio_delay.py": CLOCKS_AND_SOCKETS,
+    "server/media/media_packet.py": CLOCKS_AND_SOCKETS,
     "server/media/rtp_feedback.py": CLOCKS_AND_SOCKETS,
+    "server/media/rtp_numbers.py": CLOCKS_AND_SOCKETS,
+    "server/media/rtp_payload.py": CLOCKS_AND_SOCKETS,
     "server/media/streams.py": CLOCKS_AND_SOCKETS,
 }
 """Modules and packages that a folder or module may not know. Pure cores are told the time and know no socket."""

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import av
@@ -16,7 +17,7 @@ from aiortc import MediaStreamTrack, RTCPeerConnection
 from model.media.colour import rgb_to_yuv420p
 from server.benchmark.portrait import moving_frame
 from server.benchmark.processes import BenchmarkError, answer_viewer, peer_process
-from server.media.aiortc_private import route_feedback
+from server.media.aiortc_private import PacketOutlet
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import CLOCK_RATE, TIME_BASE
 from server.media.picture import Planes, TimedPicture
@@ -57,9 +58,9 @@ class FrameTrack(MediaStreamTrack):
         return frame
 
 
-def pictures(size: int) -> list[Planes]:
-    """Four seconds of the moving portrait as YUV planes."""
-    frames = [torch.from_numpy(moving_frame(i / FPS, size)).permute(2, 0, 1)[None] for i in range(4 * FPS)]
+def pictures(size: int, seconds: int = 4) -> list[Planes]:
+    """Some seconds of the moving portrait as YUV planes."""
+    frames = [torch.from_numpy(moving_frame(i / FPS, size)).permute(2, 0, 1)[None] for i in range(seconds * FPS)]
     return [rgb_to_yuv420p(frame)[0].numpy() for frame in frames]
 
 
@@ -78,7 +79,7 @@ class _Side:
     """One way of feeding viewers."""
 
     track: Callable[[], MediaStreamTrack]  # of one more viewer
-    bind: Callable[[int, Any], None]  # (viewer, its video sender)
+    bind: Callable[[int, Any, Any], None]  # (viewer, its video sender, its audio sender)
     frames: Callable[[], float]  # frames that each viewer was shown so far
 
 
@@ -93,9 +94,9 @@ async def _encode_once(viewers: int, seconds: float, shown: list[Planes]) -> flo
             await asyncio.sleep(max(0.0, start + count / FPS - time.monotonic()))
             broadcast.show(0, TimedPicture(shown[count % len(shown)], count * (CLOCK_RATE // FPS)))
 
-    def bind(viewer: int, sender: Any) -> None:
+    def bind(viewer: int, sender: Any, _audio: Any) -> None:
         # Estimates are left out: the rate stays what it was with one viewer, or less would be sent to each of many.
-        route_feedback(sender, lambda: broadcast.request_keyframe(viewer), lambda _: None)
+        PacketOutlet(sender, time.monotonic, lambda: broadcast.request_keyframe(viewer))
 
     feeding = asyncio.create_task(feed())
     try:
@@ -130,8 +131,7 @@ async def _cost(viewers: int, seconds: float, side: _Side) -> float:
             per_frame = []
             for wanted in (1, viewers):
                 while len(peers) < wanted:
-                    peer, sender = await answer_viewer(process, side.track())
-                    side.bind(len(peers), sender)
+                    peer, _ = await answer_viewer(process, side.track(), None, partial(side.bind, len(peers)))
                     peers.append(peer)
                 async with asyncio.timeout(60):
                     while any(peer.connectionState != "connected" for peer in peers):  # noqa: ASYNC110 - many peers

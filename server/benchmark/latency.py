@@ -18,7 +18,8 @@ from model.talking_head import TalkingHead
 from server.benchmark.portrait import SIZE, still_png
 from server.benchmark.processes import answer, answer_viewer, peer_process
 from server.live import warm_up
-from server.media.queued_track import Packet
+from server.media.aiortc_private import inlet_of
+from server.media.media_packet import MediaPacket
 from server.receiver.measures import Percentiles
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import EngineSettings, RenderEngine
@@ -64,19 +65,21 @@ async def measure(seconds: float, fps: float, device: str, engine: Engine, threa
         async with peer_process("talker", engine) as talker, peer_process("viewer") as viewer:
             attach = {"motion": publication.attach_motion_channel, "control": publication.attach_control_channel}
             receiving.on("datachannel", lambda channel: attach[channel.label](channel))
-            receiving.on("track", publication.attach_audio)
+            receiving.on("track", lambda track: publication.attach_audio(inlet_of(receiving, track, clock)))
             await answer(talker, receiving)
             subscription = publication.subscribe("viewer", "VP8")
-            watching, sender = await answer_viewer(viewer, subscription.video, subscription.audio)
-            subscription.bind(sender)
-            origin = await talker.hear("audio_origin")
-            await asyncio.sleep(_SETTLE)
-            sound = Percentiles(10_000)
+            sound, first = Percentiles(10_000), -1
 
-            def released(packet: Packet) -> None:
-                sound.add(clock() - (origin + float(packet.pts or 0) / 48_000))
+            def released(packet: MediaPacket) -> None:
+                nonlocal first
+                first = packet.timestamp if first < 0 else first
+                sound.add(clock() - (packet.timestamp - first) % (1 << 32) / 48_000)
 
             publication.audio.released = released
+            watching, _ = await answer_viewer(viewer, subscription.video, subscription.audio, subscription.bind)
+            origin = await talker.hear("audio_origin")
+            await asyncio.sleep(_SETTLE)
+            sound.clear()
             publication.latency.clear()
             await asyncio.sleep(seconds)
             figures = publication.statistics()
@@ -87,7 +90,7 @@ async def measure(seconds: float, fps: float, device: str, engine: Engine, threa
         await publication.close()
         await cache.close()
         await renderer.close()
-    sound_age = sound.median
+    sound_age = None if sound.median is None else sound.median - origin
     return {
         "trained_weights": trained,
         "engine": model.engine,

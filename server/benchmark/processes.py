@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtp
 
 from model.errors import VisavisError
 
-_TIMEOUT = 60.0
+_TIMEOUT = 120.0
 
 
 class BenchmarkError(VisavisError):
@@ -70,15 +70,23 @@ async def peer_process(role: str, *arguments: str) -> AsyncIterator[PeerProcess]
             await process.wait()
 
 
-async def answer_viewer(process: PeerProcess, video: MediaStreamTrack, audio: MediaStreamTrack | None = None) -> Any:
-    """Connect one more viewer with VP8 video; returns (connection, video sender)."""
+async def answer_viewer(
+    process: PeerProcess,
+    video: MediaStreamTrack,
+    audio: MediaStreamTrack | None = None,
+    bind: Callable[[Any, Any], None] = lambda *_: None,
+    codec: str = "VP8",
+) -> Any:
+    """Connect one more viewer; returns (connection, video sender).
+
+    `bind(video sender, audio sender)` is called before the connection is established.
+    """
     await process.say(go=True)
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     transceiver = peer.addTransceiver(video, direction="sendonly")
     codecs = RTCRtpSender.getCapabilities("video").codecs
-    transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/VP8"])
-    if audio is not None:
-        peer.addTransceiver(audio, direction="sendonly")
+    transceiver.setCodecPreferences([c for c in codecs if c.mimeType == f"video/{codec}"])
+    bind(transceiver.sender, None if audio is None else peer.addTransceiver(audio, direction="sendonly").sender)
     await answer(process, peer)
     return peer, transceiver.sender
 

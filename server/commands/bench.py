@@ -1,4 +1,4 @@
-"""`python -m server bench`: what a further viewer costs, and how late and how synchronous picture and sound are."""
+"""`python -m server bench`: what viewers and cameras cost, how much sound arrives, how late and synchronous all is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from model.errors import InputError
 from server.settings import load_settings
+
+PARTS = ("fanout", "camera", "sound", "latency")
 
 HELP = "measure the cost of viewers, the latency and the lip sync of the live pipeline on this machine"
 
@@ -24,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", choices=("auto", "graphs", "torch"), help="what runs the networks (default: VISAVIS_ENGINE, auto)"
     )
-    parser.add_argument("--only", choices=("fanout", "latency"), help="measure one of the two alone")
+    parser.add_argument("--only", choices=PARTS, help="measure one of these alone")
+    parser.add_argument("--loss", type=float, default=15.0, help="percent of sound lost on its way in (default 15)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -36,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--seconds must lie between 1 and 600")
     if options.size % 4 or not 64 <= options.size <= 1024:
         raise InputError("--size must be a multiple of 4 between 64 and 1024")
+    if not 0.0 <= options.loss < 100.0:
+        raise InputError("--loss must be at least 0 and below 100")
     if options.fps is not None and not 1.0 <= options.fps <= 60.0:
         raise InputError("--fps must lie between 1 and 60")
     figures = asyncio.run(_measure(options))
@@ -50,13 +55,14 @@ def run(options: argparse.Namespace) -> int:
 async def _measure(options: argparse.Namespace) -> dict[str, Any]:
     # Imported late: `--help` and wrong arguments answer without loading torch.
     from model.device import choose_device
-    from server.benchmark import fanout_cost, latency
+    from server.benchmark import camera_cost, fanout_cost, latency, sound_loss
 
     def progress(what: str) -> None:
         print(f"measuring: {what} ...", file=sys.stderr)
 
     figures: dict[str, Any] = {}
-    if options.only != "latency":
+    wanted = PARTS if options.only is None else (options.only,)
+    if "fanout" in wanted:
         cost = await fanout_cost.measure(options.viewers, options.seconds, options.size, progress)
         figures |= {
             "viewers": options.viewers,
@@ -65,7 +71,17 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
             "cpu_per_viewer_encode_each": round(cost.encode_each, 4),
             "cpu_ratio": round(cost.encode_once / cost.encode_each, 3) if cost.encode_each > 0 else None,
         }
-    if options.only != "fanout":
+    if "camera" in wanted:
+        camera = await camera_cost.measure(options.viewers, options.seconds, progress)
+        figures |= {
+            "cpu_per_camera": round(camera.camera, 4),
+            "cpu_per_camera_viewer": round(camera.viewer, 4),
+            "cpu_first_viewer_of_another_codec": round(camera.other_codec, 4),
+        }
+    if "sound" in wanted:
+        progress("sound over a way that loses")
+        figures |= {"loss_percent": options.loss} | await sound_loss.measure(options.seconds, options.loss / 100)
+    if "latency" in wanted:
         progress("latency and lip sync")
         settings = load_settings(engine=options.engine)
         device = str(choose_device(options.device))

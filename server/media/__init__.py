@@ -1,4 +1,4 @@
-"""Encode once, fan out packets, delay and relay sound; `aiortc_private` alone touches aiortc's private names.
+"""Forward packets, or encode once and fan out; delay sound. `aiortc_private` alone touches aiortc's private names.
 
 It may not know motion, the model, rooms or HTTP: frames and packets in, packets out.
 """

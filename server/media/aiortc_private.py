@@ -1,34 +1,400 @@
 """Everything that visavis needs of aiortc beyond its public interface, in one place; tests compare it with aiortc 1.16.
 
-An `RTCRtpSender` whose track yields `av.Packet` sends them as they are, but keyframe requests and bandwidth estimates
-end at the encoder that it then does not use. Here they are routed to whoever encodes.
+- `PacketInlet`: incoming RTP as packets. aiortc's receivers decode all that comes, on a thread whose queue has no bound
+  and which their `stop` joins on the event loop.
+- `PacketOutlet`: outgoing RTP whose track yields packets that are numbered and encoded already.
+- `accept_rsa`, `close_peer`: certificates of others, and an orderly end.
+
+On import, aiortc's table of codecs is extended by the profiles of H.264 that cameras of others send, and by what Opus
+is asked for (in-band FEC, RFC 7587 section 6.1).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Literal, cast
 
-from aiortc import RTCPeerConnection, RTCRtpSender
-from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
+import av
+from aiortc import (
+    MediaStreamTrack,
+    RTCCertificate,
+    RTCPeerConnection,
+    RTCRtpCodecParameters,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    clock,
+    codecs,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RtcpPsfbPacket,
+    RtpPacket,
+    pack_remb_fci,
+    unpack_remb_fci,
+    unwrap_rtx,
+    wrap_rtx,
+)
+from OpenSSL import SSL
+from pylibsrtp._binding import ffi
+
+from server.media.media_packet import MediaPacket
+from server.media.rtp_feedback import MissingPackets, RetransmissionBudget
+from server.media.rtp_numbers import RtpNumbers
+from server.media.rtp_payload import Vp8Numbers
+from server.media.srtp_sources import MAX_STREAMS, BoundedSession
 
 _CANCEL_AGAIN_SECONDS = 0.2
 """Time in which a cancelled handshake ends unless it missed that it was cancelled."""
 
-AUDIO_HOLD_PACKETS = 4
-"""Packets that aiortc's receiver keeps back before it decodes sound: packet n comes out when n + 4 has arrived."""
+MAX_DATAGRAM = 2048
+"""Bytes of an outgoing packet with room for its trailer; incoming ones have 1500 at most."""
+
+STREAM_SILENT_SECONDS = 0.5
+"""A track's packets are those of one stream; another takes over when it has been silent for so long (simulcast)."""
+
+HISTORY_PACKETS = 256
+"""Packets of one outgoing stream that can be sent again."""
+
+_H264_PROFILES = ("4d001f", "64001f", "640c1f")
+"""Main, High and Constrained High, beside the two Baseline profiles that aiortc has."""
 
 
-def route_feedback(
-    sender: RTCRtpSender,
-    on_keyframe: Callable[[], None],
-    on_bitrate: Callable[[int], None],
-) -> None:
-    """Call `on_keyframe()` on every PLI or FIR and `on_bitrate(bits_per_second)` on every REMB for this sender.
+def _extend_codecs() -> None:
+    video = codecs.CODECS["video"]
+    free = max(int(codec.payloadType or 0) for codec in video) + 1
+    like = next(codec for codec in video if codec.name == "H264")
+    for profile in _H264_PROFILES:
+        parameters = dict(like.parameters) | {"profile-level-id": profile}
+        video += [
+            RTCRtpCodecParameters("video/H264", 90000, None, free, list(like.rtcpFeedback), parameters),
+            RTCRtpCodecParameters("video/rtx", 90000, None, free + 1, [], {"apt": free}),
+        ]
+        free += 2
+    opus = next(codec for codec in codecs.CODECS["audio"] if codec.name == "opus")
+    opus.parameters = {"minptime": 10, "useinbandfec": 1}
 
-    Replaces two methods on the instance; NACKs and receiver reports go their ordinary way.
+
+_extend_codecs()
+
+
+class _Certificate(RTCCertificate):
+    """A certificate whose connections take peers with an RSA key, too; aiortc's offer has ECDSA suites alone."""
+
+    def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        context.set_cipher_list(
+            b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:"
+            b"ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-SHA:"
+            b"ECDHE-RSA-AES256-SHA"
+        )
+        return context
+
+
+def accept_rsa(peer: RTCPeerConnection) -> None:
+    """Take peers with RSA certificates, too (GStreamer, FFmpeg). Call before anything is added to `peer`."""
+    peer._RTCPeerConnection__certificates = [_Certificate.generateCertificate()]  # type: ignore[attr-defined]
+
+
+def bound_transports(peer: RTCPeerConnection) -> None:
+    """Bound what a peer's transports keep of it, and send packets as long as any that came in.
+
+    Call it once the remote description is set, before the connection is established.
     """
+    for transport in cast(Any, peer)._RTCPeerConnection__dtlsTransports:
+        transport._setup_srtp = partial(_set_up, transport, transport._setup_srtp)
+
+
+def _set_up(transport: Any, set_up: Callable[[], None]) -> None:
+    set_up()
+    if transport._rx_srtp is not None:
+        transport._rx_srtp = BoundedSession(transport._rx_srtp)
+        # pylibsrtp leaves 144 bytes of its 1500 to a trailer of which 16 are used; others send packets of 1400.
+        outgoing = transport._tx_srtp
+        outgoing._cdata = ffi.new("char[]", MAX_DATAGRAM)
+        outgoing._buffer = ffi.buffer(outgoing._cdata)
+
+
+class PacketInlet:
+    """A `PacketSource`: the packets of one receiver, in the order of arrival, and feedback to whoever sends them.
+
+    Make it before the connection is established, for every receiver: one that nobody reads then drops what comes.
+    Lost packets of video are asked for again; whoever reads has to cope with gaps and late packets all the same.
+    """
+
+    def __init__(self, receiver: RTCRtpReceiver, codec: str, now: Callable[[], float]) -> None:
+        """`codec`: what was negotiated first."""
+        self.on_packet: Callable[[MediaPacket], None] | None = None
+        self._receiver = cast(Any, receiver)
+        self._now = now
+        self._codec = codec
+        self._kind: Literal["audio", "video"] = "audio" if receiver.track.kind == "audio" else "video"
+        self._codecs: dict[int, RTCRtpCodecParameters] = {}
+        self._rtx: dict[int, int] = {}
+        self._stream: int | None = None  # SSRC
+        self._heard = float("-inf")
+        self._missing = MissingPackets()
+        self._limit: int | None = None
+        self._limit_sent = float("-inf")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._receiver.receive = self._receive
+        self._receiver._handle_rtp_packet = self._handle
+
+    @property
+    def kind(self) -> Literal["audio", "video"]:
+        """What it carries."""
+        return self._kind
+
+    @property
+    def codec(self) -> str:
+        """What is expected, before anything has come: opus, VP8 or H264."""
+        return self._codec
+
+    def request_keyframe(self) -> None:
+        """Ask for a keyframe at once; nothing before the first packet."""
+        if self._stream is not None:
+            self._send(self._receiver._send_rtcp_pli(self._stream))
+
+    def limit_bitrate(self, bits_per_second: int | None) -> None:
+        """Most that whoever sends may spend; sent once a second."""
+        if bits_per_second != self._limit:
+            self._limit, self._limit_sent = bits_per_second, float("-inf")
+
+    def _send(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _receive(self, parameters: Any) -> None:
+        """In place of aiortc's: the same without a decoder's thread."""
+        receiver = self._receiver
+        if receiver._RTCRtpReceiver__started:
+            return
+        self._codecs = {codec.payloadType: codec for codec in parameters.codecs}
+        self._rtx = {encoding.rtx.ssrc: encoding.ssrc for encoding in parameters.encodings if encoding.rtx}
+        receiver.transport._register_rtp_receiver(receiver, parameters)
+        receiver._RTCRtpReceiver__rtcp_task = asyncio.ensure_future(receiver._run_rtcp())
+        receiver._RTCRtpReceiver__started = True
+
+    async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        codec = self._codecs.get(packet.payload_type)
+        if self.on_packet is None or codec is None:
+            return
+        streams: dict[int, StreamStatistics] = self._receiver._RTCRtpReceiver__remote_streams
+        if packet.ssrc not in streams:
+            streams[packet.ssrc] = StreamStatistics(codec.clockRate)
+        streams[packet.ssrc].add(packet)
+        now = self._now()
+        await self._estimate(packet, arrival_time_ms, now)
+        if codecs.is_rtx(codec):
+            apt, ssrc = codec.parameters.get("apt"), self._rtx.get(packet.ssrc)
+            if ssrc is None or len(packet.payload) < 2 or not isinstance(apt, int) or apt not in self._codecs:
+                return
+            packet, codec = unwrap_rtx(packet, payload_type=apt, ssrc=ssrc), self._codecs[apt]
+        if packet.ssrc != self._stream:
+            if self._stream is not None and now - self._heard < STREAM_SILENT_SECONDS:
+                return
+            self._stream, self._missing = packet.ssrc, MissingPackets()
+        self._heard = now
+        if self._kind == "video":
+            lost = self._missing.add(packet.sequence_number, now)
+            if lost:
+                await self._receiver._send_rtcp_nack(packet.ssrc, sorted(lost))
+        if not packet.payload:
+            return  # padding, sent to probe the line
+        level = packet.extensions.audio_level
+        self.on_packet(
+            MediaPacket(
+                packet.payload,
+                packet.sequence_number,
+                packet.timestamp,
+                bool(packet.marker),
+                codec.name,
+                level=None if level is None else level[1],
+            )
+        )
+
+    async def _estimate(self, packet: RtpPacket, arrival_time_ms: int, now: float) -> None:
+        """Tell the sender what its line carries, or less where less is wanted."""
+        estimator = self._receiver._RTCRtpReceiver__remote_bitrate_estimator
+        own = self._receiver._RTCRtpReceiver__rtcp_ssrc
+        if estimator is None or own is None:
+            return
+        rate = None
+        if packet.extensions.abs_send_time is not None:
+            rate = estimator.add(
+                abs_send_time=packet.extensions.abs_send_time,
+                arrival_time_ms=arrival_time_ms,
+                payload_size=len(packet.payload) + packet.padding_size,
+                ssrc=packet.ssrc,
+            )
+        if self._limit is not None and now - self._limit_sent >= 1.0:
+            rate = rate or (self._limit, [packet.ssrc])
+        if rate is None:
+            return
+        bits = rate[0]
+        if self._limit is not None:
+            bits, self._limit_sent = min(bits, self._limit), now
+        fci = pack_remb_fci(bits, rate[1][:MAX_STREAMS])
+        await self._receiver._send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=own, media_ssrc=0, fci=fci))
+
+
+def inlet_of(peer: RTCPeerConnection, track: MediaStreamTrack, now: Callable[[], float]) -> PacketInlet:
+    """The inlet in place of the receiver that has this track; call it on the connection's `track` event."""
+    transceiver = next(t for t in peer.getTransceivers() if t.receiver.track is track)
+    return PacketInlet(transceiver.receiver, cast(Any, transceiver)._codecs[0].name, now)
+
+
+class PacketOutlet:
+    """Sends what the track of one sender yields: a `MediaPacket` as it is, an `av.Packet` split into packets.
+
+    Sequence numbers and timestamps go on over changes between the two. Make it before the connection is established.
+    `on_keyframe()` is called on every PLI or FIR, `on_bitrate(bits_per_second)` on every REMB for this sender.
+    """
+
+    def __init__(
+        self,
+        sender: RTCRtpSender,
+        now: Callable[[], float],
+        on_keyframe: Callable[[], None] = lambda: None,
+        on_bitrate: Callable[[int], None] = lambda _rate: None,
+    ) -> None:
+        self._sender = cast(Any, sender)
+        self._now = now
+        self._codecs: list[RTCRtpCodecParameters] = []
+        self._budget = RetransmissionBudget()
+        self._history: dict[int, RtpPacket] = {}
+        self._encoder: Any = None
+        self._encoding = False  # whether what went out last was encoded here
+        self._count = 0  # packets since then
+        # Below the half, so that the first wraparound is no concern of SRTP's (as aiortc does).
+        self._numbers = RtpNumbers(48_000 if sender.kind == "audio" else 90_000, *_random_numbers())
+        self._pictures = Vp8Numbers(random.randrange(1 << 15))
+        self._rtx_sequence = _random_numbers()[0]
+        self._send: Callable[[Any], Awaitable[None]] = self._sender.send
+        self._sender.send = self._start
+        self._sender._run_rtp = self._run
+        self._sender._retransmit = self._retransmit
+        self._sender._send_keyframe = on_keyframe
+        _route_estimates(sender, on_bitrate)
+
+    def payload_type(self, codec: str, profile: int | None = None) -> int | None:
+        """The payload type under which the other side takes this codec, and this profile_idc of H.264."""
+        for offered in self._codecs:
+            if offered.name.upper() == codec.upper() and (codec != "H264" or _takes_profile(offered, profile)):
+                return offered.payloadType
+        return None
+
+    async def _start(self, parameters: Any) -> None:
+        self._codecs = list(parameters.codecs)
+        await self._send(parameters)
+
+    async def _run(self, codec: RTCRtpCodecParameters) -> None:
+        """In place of aiortc's loop, which numbers packets itself."""
+        sender = self._sender
+        sender._RTCRtpSender__rtp_started.set()
+        try:
+            track = sender.track
+            while True:
+                item = await track.recv()
+                now = self._now()
+                encoded = isinstance(item, av.Packet)
+                for packet in self._encoded(item, codec, now) if encoded else self._as_is(item, now):
+                    packet.ssrc = sender._ssrc
+                    packet.extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
+                    packet.extensions.mid = sender._RTCRtpSender__mid
+                    data = packet.serialize(sender._RTCRtpSender__rtp_header_extensions_map)
+                    self._remember(packet)
+                    self._budget.sent(len(data))
+                    await sender.transport._send_rtp(data)
+                    sender._RTCRtpSender__ntp_timestamp = clock.current_ntp_time()
+                    sender._RTCRtpSender__rtp_timestamp = packet.timestamp
+                    sender._RTCRtpSender__octet_count += len(packet.payload)
+                    sender._RTCRtpSender__packet_count += 1
+        except (asyncio.CancelledError, ConnectionError, MediaStreamError):
+            pass
+        finally:
+            # `stop` waits for this: without it the connection would never close.
+            if sender.track is not None:
+                sender.track.stop()
+            self._history.clear()
+            sender._RTCRtpSender__rtp_exited.set()
+
+    def _as_is(self, item: MediaPacket, now: float) -> list[RtpPacket]:
+        kind = self.payload_type(item.codec, item.profile)
+        if kind is None:
+            return []  # negotiated otherwise meanwhile
+        restart = item.restart or self._encoding
+        self._encoding = False
+        payload = item.payload
+        if item.codec == "VP8":
+            payload = self._pictures.outgoing(payload, restart)
+        if restart:
+            self._numbers.restart(item.sequence, item.timestamp, now)
+        sequence, timestamp = self._numbers.outgoing(item.sequence, item.timestamp, now)
+        packet = RtpPacket(kind, int(item.marker), sequence, timestamp, payload=payload)
+        if item.level is not None:
+            packet.extensions.audio_level = (False, item.level)
+        return [packet]
+
+    def _encoded(self, item: Any, codec: RTCRtpCodecParameters, now: float) -> list[RtpPacket]:
+        if self._encoder is None:
+            self._encoder = codecs.get_encoder(codec)
+        if codec.name == "VP8":
+            self._encoder.picture_id = self._pictures.next_picture_id
+        payloads, timestamp = self._encoder.pack(item)
+        if codec.name == "VP8":
+            self._pictures.next_picture_id = self._encoder.picture_id
+        timestamp %= 1 << 32
+        if not self._encoding:
+            self._encoding = True
+            self._numbers.restart(0, timestamp, now)
+            self._count = 0
+        packets = []
+        for number, payload in enumerate(payloads, 1):
+            sequence, out = self._numbers.outgoing(self._count % (1 << 16), timestamp, now)
+            self._count += 1
+            packets.append(
+                RtpPacket(int(codec.payloadType or 0), int(number == len(payloads)), sequence, out, payload=payload)
+            )
+        return packets
+
+    def _remember(self, packet: RtpPacket) -> None:
+        self._history.pop(packet.sequence_number, None)
+        self._history[packet.sequence_number] = packet
+        if len(self._history) > HISTORY_PACKETS:
+            del self._history[next(iter(self._history))]
+
+    async def _retransmit(self, sequence_number: int) -> None:
+        """Answer one lost packet of a NACK, as RFC 4588 says where it was negotiated, within the budget."""
+        packet = self._history.get(sequence_number)
+        if packet is None or not self._budget.take(len(packet.payload) + 20):
+            return
+        for codec in self._codecs:
+            if codecs.is_rtx(codec) and codec.parameters.get("apt") == packet.payload_type:
+                packet = wrap_rtx(packet, int(codec.payloadType or 0), self._rtx_sequence, self._sender._rtx_ssrc)
+                self._rtx_sequence = (self._rtx_sequence + 1) % (1 << 16)
+                break
+        await self._sender.transport._send_rtp(packet.serialize(self._sender._RTCRtpSender__rtp_header_extensions_map))
+
+
+def _random_numbers() -> tuple[int, int]:
+    return random.randrange(1 << 15), random.randrange(1 << 32)
+
+
+def _takes_profile(offered: RTCRtpCodecParameters, profile: int | None) -> bool:
+    """Whether a decoder of the negotiated profile decodes this one: Baseline < Main < High."""
+    negotiated = int(str(offered.parameters.get("profile-level-id", "42e01f"))[:2], 16)
+    order = {66: 0, 77: 1, 100: 2}
+    return profile is None or (profile in order and order[profile] <= order.get(negotiated, 0))
+
+
+def _route_estimates(sender: Any, on_bitrate: Callable[[int], None]) -> None:
+    """Call `on_bitrate` on every REMB; NACKs and receiver reports go their ordinary way."""
     handle: Callable[[Any], Awaitable[None]] = sender._handle_rtcp_packet
     ssrc: int = sender._ssrc
 
@@ -43,15 +409,11 @@ def route_feedback(
             return
         await handle(packet)
 
-    sender._send_keyframe = on_keyframe  # type: ignore[method-assign]
-    sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
+    sender._handle_rtcp_packet = handle_rtcp_packet
 
 
 def rtp_timestamp(sender: RTCRtpSender) -> int:
-    """RTP timestamp of the packet that this sender sent last; 0 before the first.
-
-    aiortc adds an origin of its own to the times of a track's packets and tells it nobody.
-    """
+    """RTP timestamp of the packet that this sender sent last; 0 before the first."""
     return int(sender._RTCRtpSender__rtp_timestamp)  # type: ignore[attr-defined]
 
 

@@ -1,119 +1,75 @@
-"""Relays one publisher's sound: decoded once by aiortc, encoded once to Opus, delayed, fanned out to all viewers."""
+"""Forwards one publisher's sound: Opus packets as they came, delayed together, to all viewers.
+
+Nothing is decoded or encoded: gaps stay gaps, so that the viewer's own receiver conceals what was lost, from the
+in-band FEC of the packet after it where there is one (RFC 6716 section 2.1.7).
+"""
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
-
-import av
-import numpy as np
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
-from av.audio.codeccontext import AudioCodecContext
+from dataclasses import replace
 
 from server.media.audio_delay import DelayLine
 from server.media.delayed_release import DelayedRelease
-from server.media.queued_track import Packet, QueuedTrack
-
-SAMPLE_RATE = 48_000
-PACKET_SAMPLES = 960
-"""20 ms, what browsers send and aiortc's receiver counts with (RFC 7587 section 4.2)."""
-
-PACKET_SECONDS = PACKET_SAMPLES / SAMPLE_RATE
-
-SILENT_DBOV = -127.0
-_TIME_BASE = Fraction(1, SAMPLE_RATE)
+from server.media.loudness import Loudness
+from server.media.media_packet import MediaPacket, PacketSource
+from server.media.queued_track import QueuedTrack
 
 
-class OpusEncoder:
-    """Frames of any size, rate and layout in, 20 ms Opus packets out. One call at a time, on a worker thread."""
-
-    def __init__(self, bit_rate: int = 48_000) -> None:
-        context = av.CodecContext.create("libopus", "w")
-        assert isinstance(context, AudioCodecContext)
-        context.bit_rate = bit_rate
-        context.format, context.layout, context.sample_rate = "s16", "stereo", SAMPLE_RATE
-        context.time_base = _TIME_BASE
-        # Complexity 5 of 10 takes half the time; the difference is inaudible at this rate.
-        context.options = {"application": "voip", "compression_level": "5", "frame_duration": "20"}
-        self._context = context
-        self._resampler: av.AudioResampler | None = None
-        self._input: tuple[str, str, int] | None = None
-        self._expected: int | None = None  # input time of the next frame, in 48 kHz ticks
-        self._pts = 0  # of the next packet
-
-    def encode(self, frame: av.AudioFrame) -> list[Packet]:
-        """Packets that this frame completes, with times in 48 kHz ticks that follow the frame's own."""
-        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        time_base = frame.time_base or Fraction(1, frame.sample_rate)
-        start = round(frame.pts * time_base * SAMPLE_RATE) if frame.pts is not None else self._expected or 0
-        gap = self._expected is None or abs(start - self._expected) > PACKET_SAMPLES
-        if self._resampler is None or shape != self._input or gap:
-            # After lost packets time goes on where the sender's does; half a packet from before is dropped.
-            self._resampler = av.AudioResampler("s16", "stereo", SAMPLE_RATE, PACKET_SAMPLES)
-            self._input, self._pts = shape, start
-        self._expected = start + frame.samples * SAMPLE_RATE // frame.sample_rate
-        frame.pts = None
-        packets: list[Packet] = []
-        for piece in self._resampler.resample(frame):
-            piece.pts, piece.time_base = self._pts, _TIME_BASE
-            for packet in self._context.encode(piece):
-                sent = av.Packet(bytes(packet))
-                sent.pts, sent.time_base = self._pts, _TIME_BASE
-                packets.append(sent)
-            self._pts += PACKET_SAMPLES
-        return packets
-
-
-class AudioTrack(QueuedTrack):
+class AudioTrack(QueuedTrack[MediaPacket]):
     """One viewer's sound: Opus packets; a viewer that falls behind loses the oldest."""
 
     kind = "audio"
 
-    def __init__(self, on_stop: Callable[[AudioTrack], None], capacity: int = 10) -> None:
+    def __init__(self, on_stop: Callable[[AudioTrack], None], capacity: int = 50) -> None:
         super().__init__(lambda: on_stop(self))
-        self._packets: deque[Packet] = deque(maxlen=capacity)
+        self._packets: deque[MediaPacket] = deque(maxlen=capacity)
         self._reading = False
+        self._source: PacketSource | None = None
 
-    def offer(self, packet: Packet) -> None:
+    def offer(self, packet: MediaPacket, source: PacketSource) -> None:
         """One more packet to send; ignored until the track is read for the first time."""
-        if self._reading:
-            self._packets.append(packet)
-            self.wake()
+        if not self._reading:
+            return
+        if source is not self._source:
+            self._source = source
+            packet = replace(packet, restart=True)
+            self._packets.clear()
+        elif len(self._packets) == self._packets.maxlen and self._packets[0].restart:
+            # Its numbers would not fit those of the stream before.
+            self._packets[1] = replace(self._packets[1], restart=True)
+        self._packets.append(packet)
+        self.wake()
 
-    def take(self) -> Packet | None:
+    def take(self) -> MediaPacket | None:
         """The oldest packet."""
         self._reading = True
         return self._packets.popleft() if self._packets else None
 
 
 class AudioRelay:
-    """Reads one track at a time and feeds any number of viewers. All methods belong to one event loop."""
+    """Reads one source at a time and feeds any number of viewers. All methods belong to one event loop."""
 
-    def __init__(self, clock: Callable[[], float], bit_rate: int = 48_000) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._bit_rate = bit_rate
-        self._delayed: DelayedRelease[Packet] = DelayedRelease(DelayLine(), self._release, clock)
+        self._delayed: DelayedRelease[tuple[MediaPacket, PacketSource]] = DelayedRelease(
+            DelayLine(), self._release, clock
+        )
         self._viewers: set[AudioTrack] = set()
-        self._reader: asyncio.Task[None] | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._levels: deque[float] = deque(maxlen=5)
-        self.released: Callable[[Packet], None] | None = None  # called with each packet as it leaves
+        self._source: PacketSource | None = None
+        self._loudness = Loudness(clock)
+        self.released: Callable[[MediaPacket], None] | None = None  # called with each packet as it leaves
 
     @property
     def attached(self) -> bool:
-        """Whether a track is or was there."""
-        return self._reader is not None
+        """Whether a source is or was there."""
+        return self._source is not None
 
     @property
     def level(self) -> float:
-        """Loudness of the last five frames (100 ms), dBov: -127 is silence, 0 the loudest (RFC 6464)."""
-        power = sum(self._levels) / len(self._levels) if self._levels else 0.0
-        return max(SILENT_DBOV, 10 * math.log10(power)) if power > 0 else SILENT_DBOV
+        """Loudness lately, dBov: -127 is silence, 0 the loudest (RFC 6464)."""
+        return self._loudness.level
 
     @property
     def delay(self) -> float:
@@ -124,11 +80,11 @@ class AudioRelay:
         """Seconds that sound should wait; approached smoothly."""
         self._delayed.line.set_delay(seconds)
 
-    def attach(self, track: MediaStreamTrack) -> None:
-        """Read this track from now on, instead of an earlier one."""
-        if self._reader is not None:
-            self._reader.cancel()
-        self._reader = asyncio.ensure_future(self._read(track))
+    def attach(self, source: PacketSource) -> None:
+        """Read this source from now on, instead of an earlier one."""
+        self._detach()
+        self._source = source
+        source.on_packet = lambda packet: self._packet(packet, source)
 
     def add(self) -> AudioTrack:
         """A viewer's track."""
@@ -138,46 +94,25 @@ class AudioRelay:
 
     async def close(self) -> None:
         """End reading and all viewers' tracks; idempotent."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+        self._detach()
         self._delayed.cancel()
         for viewer in list(self._viewers):
             viewer.stop()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=True)  # idle by now
+        await self._loudness.close()
 
-    async def _read(self, track: MediaStreamTrack) -> None:
-        loop = asyncio.get_running_loop()
-        encoder = OpusEncoder(self._bit_rate)
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                self._levels.clear()
-                return
-            if not isinstance(frame, av.AudioFrame):
-                continue
-            self._levels.append(_power(frame))
-            # The track is read whether or not anybody listens: its queue has no bound.
-            if not self._viewers:
-                continue
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, thread_name_prefix="audio-encoder")
-            arrived = self._clock()
-            self._delayed.push(await loop.run_in_executor(self._pool, encoder.encode, frame), arrived)
+    def _detach(self) -> None:
+        if self._source is not None:
+            self._source.on_packet = None
 
-    def _release(self, packet: Packet, _: float) -> None:
+    def _packet(self, packet: MediaPacket, source: PacketSource) -> None:
+        if packet.codec != "opus":
+            return
+        self._loudness.packet(packet)
+        self._delayed.push([(packet, source)], self._clock())
+
+    def _release(self, item: tuple[MediaPacket, PacketSource], _: float) -> None:
+        packet, source = item
         if self.released is not None:
             self.released(packet)
         for viewer in list(self._viewers):
-            viewer.offer(packet)
-
-
-def _power(frame: av.AudioFrame) -> float:
-    """Mean square relative to full scale."""
-    samples = frame.to_ndarray()
-    scale = 1.0 if samples.dtype.kind == "f" else 32768.0  # aiortc decodes to 16 bits
-    return float(np.mean(np.square(samples.astype(np.float32) / scale)))
+            viewer.offer(packet, source)

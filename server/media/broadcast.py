@@ -94,12 +94,17 @@ class Broadcast:
     @property
     def streams(self) -> int:
         """Encoders that run."""
-        return len(self._table.streams)
+        return sum(stream in self._encoded() for stream in self._table.streams)
 
     @property
     def dropped(self) -> int:
-        """Frames that present viewers did not get because they were slow."""
-        return sum(track.queue.dropped for track in self._tracks.values() if track.queue is not None)
+        """Frames and packets that present viewers did not get because they were slow."""
+        return sum(track.dropped for track in self._tracks.values())
+
+    @property
+    def tracks(self) -> dict[Hashable, PacketTrack]:
+        """Of the viewers whose tracks are being read."""
+        return {viewer: track for viewer, track in self._tracks.items() if track.queue is not None}
 
     def views(self) -> list[Hashable]:
         """The different views that need a picture now, in a stable order."""
@@ -174,8 +179,9 @@ class Broadcast:
             return
         measured = picture.times is not None
         self._table.merge(self._clock())
+        encoded = self._encoded()
         for stream in self._table.streams:
-            if stream.view != view:
+            if stream.view != view or stream not in encoded:
                 continue
             worker = self._worker(stream)
             if picture.pts <= worker.last_pts:
@@ -200,6 +206,11 @@ class Broadcast:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True)  # idle by now: this joins threads that are already leaving
+
+    def _encoded(self) -> set[Hashable]:
+        """Streams that some viewer watches who does not get a camera's own packets."""
+        queues = [track.queue for track in self._tracks.values() if track.queue is not None and not track.forwards]
+        return {stream for queue in queues for stream in queue.streams}
 
     def _worker(self, stream: Stream) -> _Worker:
         worker = self._workers.get(stream)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
+from server.media.media_packet import MediaPacket
+
 Packet: TypeAlias = "av.Packet[Any]"
 """An encoded packet that belongs to no container."""
 
+Item = TypeVar("Item", bound="Packet | MediaPacket")
 
-class QueuedTrack(MediaStreamTrack):
-    """aiortc reads it once the connection stands and sends what it yields without encoding.
+
+class QueuedTrack(MediaStreamTrack, Generic[Item]):
+    """The connection reads it once it stands and sends what it yields without encoding (`PacketOutlet`).
 
     `on_stop` is called once when the track ends, whoever ends it.
     """
@@ -25,7 +29,7 @@ class QueuedTrack(MediaStreamTrack):
         self._on_stop: Callable[[], None] | None = on_stop
         self._news = asyncio.Event()
 
-    def take(self) -> Packet | None:
+    def take(self) -> Item | None:
         """The next packet that waits, if any. Called first when the track is first read."""
         raise NotImplementedError
 
@@ -33,7 +37,7 @@ class QueuedTrack(MediaStreamTrack):
         """Something waits."""
         self._news.set()
 
-    async def recv(self) -> Packet:
+    async def recv(self) -> Item:  # type: ignore[override]  # aiortc's hint knows frames alone
         """The next packet; raises MediaStreamError when the track has ended."""
         while self.readyState == "live":
             packet = self.take()

@@ -1,9 +1,11 @@
-"""What RTP feedback asks of an encoder: a keyframe (PLI, FIR), how many bits to spend (REMB). Pure, takes the time."""
+"""RTP feedback: keyframes (PLI, FIR), bit rates (REMB), and packets sent again (NACK). Pure, takes the time."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+
+from server.media.rtp_numbers import newer
 
 
 class KeyframeGate:
@@ -34,11 +36,94 @@ class KeyframeGate:
         self._last = now
 
 
+class KeyframeRequests:
+    """Requests on their way upstream, coalesced: one until its keyframe comes, then again after `spacing`."""
+
+    def __init__(self, spacing: float = 0.5) -> None:
+        self._spacing = spacing  # seconds between requests at least
+        self._wanted = False
+        self._asked = float("-inf")
+
+    def request(self) -> None:
+        """Somebody needs a keyframe."""
+        self._wanted = True
+
+    def due(self, now: float) -> bool:
+        """Whether to ask at `now` (seconds); the caller does so then."""
+        if not self._wanted or now - self._asked < self._spacing:
+            return False
+        self._asked = now
+        return True
+
+    def came(self) -> None:
+        """A keyframe came: it answers all requests so far."""
+        self._wanted = False
+
+
+class MissingPackets:
+    """Which packets to ask for again (generic NACK, RFC 4585 section 6.2.1)."""
+
+    def __init__(self, limit: int = 128, again: float = 0.1, attempts: int = 5) -> None:
+        self._limit = limit  # packets that may be missing; a longer gap is none that packets would fill
+        self._again = again  # seconds after which to ask again
+        self._attempts = attempts
+        self._newest: int | None = None
+        self._missing: dict[int, tuple[float, int]] = {}  # sequence number: when it was asked for last, how often
+
+    def add(self, sequence: int, now: float) -> list[int]:
+        """A packet of this number arrived at `now` (seconds); the numbers to ask for now, in order."""
+        if self._newest is None:
+            self._newest = sequence
+        elif newer(sequence, self._newest):
+            gap = (sequence - self._newest) % 65536 - 1
+            if gap > self._limit:
+                self._missing.clear()
+            else:
+                for step in range(gap):
+                    self._missing[(self._newest + 1 + step) % 65536] = (float("-inf"), 0)
+            self._newest = sequence
+            while len(self._missing) > self._limit:
+                del self._missing[next(iter(self._missing))]
+        elif (self._newest - sequence) % 65536 > 1000:
+            self._newest = sequence  # the numbers began anew
+            self._missing.clear()
+        else:
+            self._missing.pop(sequence, None)
+        due = [number for number, (asked, _) in self._missing.items() if now - asked >= self._again]
+        for number in due:
+            count = self._missing[number][1] + 1
+            if count >= self._attempts:
+                del self._missing[number]
+            else:
+                self._missing[number] = (now, count)
+        return due
+
+
+class RetransmissionBudget:
+    """Bytes that may be sent again: a share of what is sent, so that a line that drops is not filled by repeats."""
+
+    def __init__(self, share: float = 0.25, burst: int = 20_000) -> None:
+        self._share = share
+        self._burst = float(burst)  # bytes that may be saved up
+        self._left = float(burst)
+
+    def sent(self, size: int) -> None:
+        """A packet of `size` bytes went out for the first time."""
+        self._left = min(self._left + self._share * size, self._burst)
+
+    def take(self, size: int) -> bool:
+        """Whether one of `size` bytes may go out again; it counts then."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
 @dataclass(frozen=True)
 class BitrateSettings:
     """Bounds of one encoder's rate, bits a second, and how eagerly it follows."""
 
-    minimum: int = 100_000
+    minimum: int = 40_000
     maximum: int = 900_000
     change: float = 0.2  # relative changes below this are not worth a new encoder and its keyframe
     down_every: float = 2.0  # seconds between reductions at least

@@ -1,74 +1,97 @@
-"""An ordinary camera track, relayed: decoded once by aiortc, encoded once per codec, as late as its own sound."""
+"""An ordinary camera track: its packets are forwarded; pictures are made only for viewers of another codec."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
-import av
-import numpy as np
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
-
-from server.media.audio_delay import DelayLine
 from server.media.broadcast import Broadcast
-from server.media.delayed_release import DelayedRelease
+from server.media.camera_decoder import CameraDecoder, refusal
 from server.media.encoder import CLOCK_RATE
+from server.media.forwarding import Forwarding
+from server.media.media_packet import MediaPacket, PacketSource
 from server.media.picture import Planes, TimedPicture
+from server.media.rtp_payload import keyframe_start
 
-MAX_PIXELS = 1280 * 720
-"""Larger cameras are scaled down before encoding."""
+_log = logging.getLogger(__name__)
 
 
 class CameraVideo:
-    """Reads one camera track; pictures wait in a delay line until the sound of the same instant is there."""
+    """Reads one camera track at a time. All methods belong to one event loop."""
 
-    def __init__(self, broadcast: Broadcast, clock: Callable[[], float], fps: float, delay: float) -> None:
+    def __init__(self, broadcast: Broadcast, forwarding: Forwarding, clock: Callable[[], float], fps: float) -> None:
+        """`fps`: most pictures a second that are encoded again."""
         self._broadcast = broadcast
+        self._forwarding = forwarding
         self._clock = clock
-        self._spacing = 0.75 / fps  # a quarter of tolerance for uneven cameras
-        line: DelayLine[Planes] = DelayLine(capacity=8)
-        line.set_delay(delay)
-        self._delayed = DelayedRelease(line, self._release, clock)
+        # A quarter of tolerance for uneven cameras.
+        self._decoder = CameraDecoder(self._show, forwarding.request_keyframe, clock, 0.75 / fps)
+        self._source: PacketSource | None = None
         self._origin = clock()
         self._last_at: float | None = None
-        self._taken_at = float("-inf")
-        self.received = 0
+        self._profile: int | None = None
+        self.codec: Literal["VP8", "H264"] | None = None
+        """What the camera sends, or is expected to."""
+        self.refused: str | None = None
+        """Why its present pictures are not taken."""
+        self.malformed = 0
+
+    @property
+    def attached(self) -> bool:
+        """Whether a track is or was there."""
+        return self._source is not None
 
     @property
     def silent_for(self) -> float | None:
-        """Seconds since the last picture; None before the first."""
+        """Seconds since the last packet that could be used; None before the first."""
         return None if self._last_at is None else self._clock() - self._last_at
 
-    async def run(self, track: MediaStreamTrack) -> None:
-        """Read until the track ends. The track's own queue has no bound, so everything is read, wanted or not."""
-        try:
-            while True:
-                frame = await track.recv()
-                if not isinstance(frame, av.VideoFrame):
-                    continue
-                now = self._clock()
-                self.received += 1
-                self._last_at = now
-                if self._broadcast.viewers and now - self._taken_at >= self._spacing:
-                    self._taken_at = now
-                    self._delayed.push([_planes(frame)], now)
-        except MediaStreamError:
-            return
-        finally:
-            self._delayed.cancel()
+    def attach(self, source: PacketSource) -> None:
+        """Read this track from now on, instead of an earlier one."""
+        self.detach()
+        self._source, self._profile = source, None
+        self.codec = "H264" if source.codec == "H264" else "VP8"
+        self._forwarding.attach(source)
+        source.on_packet = self._packet
 
-    def _release(self, planes: Planes, now: float) -> None:
-        picture = TimedPicture(planes, round((now - self._origin) * CLOCK_RATE))
+    def detach(self) -> None:
+        """Read no more; idempotent."""
+        if self._source is not None:
+            self._source.on_packet = None
+        self._decoder.idle()
+
+    async def close(self) -> None:
+        """End reading and decoding; idempotent."""
+        self.detach()
+        await self._decoder.close()
+
+    def _packet(self, packet: MediaPacket) -> None:
+        if packet.codec not in ("VP8", "H264"):
+            return
+        try:
+            start = keyframe_start(packet.codec, packet.payload)
+        except ValueError:
+            self.malformed += 1
+            return
+        if start is not None:
+            refused = refusal(start)
+            if refused is not None and refused != self.refused:
+                _log.warning("a camera is not shown: %s", refused)
+            self.refused, self._profile = refused, start.profile
+        self.codec = "VP8" if packet.codec == "VP8" else "H264"
+        if self.refused is not None:
+            return
+        self._last_at = self._clock()
+        packet = replace(packet, profile=self._profile)
+        if self._forwarding.packet(packet, start is not None):
+            self._decoder.packet(packet, start is not None)
+        else:
+            self._decoder.idle()
+
+    def _show(self, planes: Planes) -> None:
+        picture = TimedPicture(planes, round((self._clock() - self._origin) * CLOCK_RATE))
         # A camera has one view, whatever its viewers asked for while it was a face.
         for view in self._broadcast.views():
             self._broadcast.show(view, picture)
-
-
-def _planes(frame: av.VideoFrame) -> Planes:
-    """Planes as in `model.media.colour`, with even sides and at most `MAX_PIXELS`.
-
-    A copy: two encoders must never share one frame object, whose time and type they set.
-    """
-    scale = min(1.0, (MAX_PIXELS / (frame.width * frame.height)) ** 0.5)
-    width, height = (max(2, int(side * scale) // 2 * 2) for side in (frame.width, frame.height))
-    return frame.to_ndarray(width=width, height=height, format="yuv420p").astype(np.uint8, copy=False)

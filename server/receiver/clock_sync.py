@@ -49,6 +49,15 @@ class ClockSync:
             return None
         return sorted(sample.round_trip for sample in self._samples)[len(self._samples) // 2]
 
+    def way(self, transit: float) -> float | None:
+        """Seconds between leaving by the peer's clock and coming by the own one, given the difference of the two
+        readings; None before the clocks are related.
+        """
+        offset = self.offset
+        if offset is None:
+            return None
+        return (transit + offset + _WRAP / 2) % _WRAP - _WRAP / 2
+
     def age(self, capture_ms: int, now: float) -> float | None:
         """Seconds since the peer's clock showed `capture_ms`, the wire's 32 bits; what has wrapped is undone."""
         offset = self.offset

@@ -41,6 +41,12 @@ class LatencyMeter:
         """Median seconds of each stage that was measured."""
         return {name: values.median for name, values in self._stages.items() if values.median is not None}
 
+    @property
+    def after_playout(self) -> float | None:
+        """Median seconds from when a picture is due to its encoded frame; None before the first picture."""
+        stages = [self._at(name, 0.5) for name in ("queue", "render", "video_encode")]
+        return None if any(stage is None for stage in stages) else sum(stage or 0.0 for stage in stages)
+
     def picture_rate(self, now: float) -> float:
         """Pictures a second that were encoded lately, over all views."""
         return self._pictures.rate(now)

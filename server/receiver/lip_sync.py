@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from server.media.aiortc_private import AUDIO_HOLD_PACKETS
 from server.media.audio_delay import lip_sync_delays
-from server.media.audio_relay import PACKET_SECONDS, AudioRelay
+from server.media.audio_relay import AudioRelay
 from server.receiver.control_session import ControlSession
 from server.receiver.latency_meter import LatencyMeter
 from server.receiver.playout_delay import PlayoutDelay
 
+SOUND_AGE = 0.0265
+"""Seconds: age of the first sample of a 20 ms packet when it leaves a sender that does not say it."""
+
 
 class LipSync:
-    """Sets the delay of sound and the required depth of playout from what was measured; once a second is enough."""
+    """Sets the delay of sound and the required depth of playout; once a second is enough.
+
+    Both follow from what holds now and does not depend on what was set before: from the fastest way of frames, the
+    depth that their jitter asks for, and the stages after playout. Measured ages of pictures would contain the wait
+    that was set seconds ago, and the loop would swing.
+    """
 
     def __init__(
         self, latency: LatencyMeter, control: ControlSession, playout: PlayoutDelay, audio: AudioRelay
@@ -24,17 +31,16 @@ class LipSync:
     def update(self) -> None:
         """Delay sound by what the picture takes longer, or the picture by what sound does.
 
-        Nothing happens before both picture and sound have come.
+        Nothing happens before both picture and sound have come and the clocks are related.
         """
-        picture = self._latency.total
-        if picture is None or not self._audio.attached:
+        base, after = self._playout.base, self._latency.after_playout
+        way = None if base is None else self._control.sync.way(base)
+        if way is None or after is None or not self._audio.attached:
             return
-        transit = (self._control.sync.round_trip or 0.0) / 2
-        # A packet leaves when its 20 ms are full, and aiortc decodes it when four more have come.
-        sound = PACKET_SECONDS * (1 + AUDIO_HOLD_PACKETS) + transit
-        sound += self._control.sender_stages.get("audio", 0.0)
         natural = self._playout.natural_depth
-        waits = max(self._playout.required_depth - natural, 0.0)
-        delays = lip_sync_delays(picture - waits, sound)
+        picture = way + natural + after
+        # The sender's stage holds the length of its packets.
+        sound = self._control.sender_stages.get("audio", SOUND_AGE) + (self._control.sync.round_trip or 0.0) / 2
+        delays = lip_sync_delays(picture, sound)
         self._playout.require_depth(natural + delays.picture if delays.picture else 0.0)
         self._audio.set_delay(delays.sound)

@@ -15,6 +15,10 @@ class Percentiles:
         """One more value."""
         self._values.append(value)
 
+    def clear(self) -> None:
+        """Forget all values."""
+        self._values.clear()
+
     def at(self, share: float) -> float | None:
         """The value below which this share (0 ... 1) lies; None without values."""
         if not self._values:

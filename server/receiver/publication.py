@@ -10,14 +10,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from aiortc import MediaStreamTrack, RTCDataChannel
+from aiortc import RTCDataChannel
 
 from model.codec.decoder import MotionDecoder
 from model.motion import View
-from server.media.aiortc_private import AUDIO_HOLD_PACKETS
-from server.media.audio_relay import PACKET_SECONDS, AudioRelay
+from server.media.audio_relay import AudioRelay
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec
+from server.media.forwarding import Forwarding
+from server.media.media_packet import PacketSource
 from server.receiver.camera_video import CameraVideo
 from server.receiver.control_session import ControlSession
 from server.receiver.latency_meter import LatencyMeter
@@ -48,7 +49,6 @@ class PublicationSettings:
     max_sources: int = 8  # source images one participant may hold
     gone_after_s: float = 5.0  # silence of the peer after which it is gone
     acknowledge_every: float = 0.25  # seconds between acknowledgements of motion at least
-    audio_bit_rate: int = 48_000  # Opus, bits a second
     playout: PlayoutSettings = field(default_factory=PlayoutSettings)
     broadcast: BroadcastSettings = field(default_factory=BroadcastSettings)
 
@@ -94,9 +94,10 @@ class Publication:
             clock,
             self._settings.fps,
         )
-        self.audio = AudioRelay(clock, self._settings.audio_bit_rate)
+        self._forwarding = Forwarding(lambda: self._broadcast.tracks, clock, self._settings.broadcast.bitrate)
+        self._camera = CameraVideo(self._broadcast, self._forwarding, clock, self._settings.fps)
+        self.audio = AudioRelay(clock)
         self._lip_sync = LipSync(self.latency, self._control, self._playout.delay, self.audio)
-        self._camera: CameraVideo | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._state: State = "waiting"
         self._closed = False
@@ -106,7 +107,12 @@ class Publication:
         """What arrives; motion wins over a camera; `none` until a channel or a track is attached."""
         if self._inlet.attached:
             return "motion"
-        return "camera" if self._camera is not None else "none"
+        return "camera" if self._camera.attached else "none"
+
+    @property
+    def video_codec(self) -> Codec | None:
+        """What viewers should take if they can: a camera's own codec, which need not be encoded again."""
+        return self._camera.codec if self.kind == "camera" else None
 
     @property
     def state(self) -> State:
@@ -122,6 +128,7 @@ class Publication:
 
     def attach_motion_channel(self, channel: RTCDataChannel) -> None:
         """Take motion messages from `channel`, and acknowledge them there."""
+        self._camera.detach()  # motion wins
         self._inlet.attach(channel, MotionDecoder(self._engine.model.statistics))
         self._start("video", self._video.run)
         self._start("watch", self._watch)
@@ -131,17 +138,16 @@ class Publication:
         self._control.attach(channel)
         self._start("watch", self._watch)
 
-    def attach_audio(self, track: MediaStreamTrack) -> None:
-        """Relay sound from `track`."""
-        self.audio.attach(track)
+    def attach_audio(self, source: PacketSource) -> None:
+        """Forward sound from `source`."""
+        self.audio.attach(source)
         self._start("watch", self._watch)
 
-    def attach_video(self, track: MediaStreamTrack) -> None:
-        """Relay camera pictures from `track`."""
-        # Sound comes late by what aiortc holds back of it; the camera's picture waits as long.
-        delay = AUDIO_HOLD_PACKETS * PACKET_SECONDS
-        camera = self._camera = CameraVideo(self._broadcast, self._clock, self._settings.fps, delay)
-        self._start("camera", lambda: camera.run(track))
+    def attach_video(self, source: PacketSource) -> None:
+        """Forward a camera's packets from `source`; nothing of it is wanted beside motion."""
+        if self._inlet.attached:
+            return
+        self._camera.attach(source)
         self._start("watch", self._watch)
 
     async def add_source(self, index: int, image: bytes) -> str:
@@ -172,7 +178,7 @@ class Publication:
         except Exception:
             audio.stop()
             raise
-        return Subscription(self._broadcast, viewer, video, audio)
+        return Subscription(self._broadcast, self._forwarding, viewer, video, audio, self._clock)
 
     def statistics(self) -> dict[str, Any]:
         """JSON-ready numbers of the last seconds: what the page's numbers panel shows."""
@@ -198,6 +204,9 @@ class Publication:
             "latency_ms_p95": None if total is None else round(1000 * total, 1),
             "shown_capture_ms": None if self._video.last is None else self._video.last.capture_ms % (1 << 32),
         }
+        if self.kind == "camera":
+            statistics["forwarded"] = self._forwarding.viewers
+            statistics["refused"] = self._camera.refused
         if self.kind == "motion":
             statistics |= self._inlet.statistics(now)
             statistics["playout_depth_ms"] = round(1000 * self._playout.depth, 1)
@@ -217,6 +226,7 @@ class Publication:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._camera.close()
         await self._broadcast.close()
         await self.audio.close()
         self._sources.close()
@@ -224,12 +234,10 @@ class Publication:
     # Inside
 
     def _start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a task under a name; `watch` and `video` go on, a camera's reader is replaced."""
+        """Start a task under a name, unless it runs already."""
         task = self._tasks.get(name)
-        if self._closed or (task is not None and not task.done() and name != "camera"):
+        if self._closed or (task is not None and not task.done()):
             return
-        if task is not None:
-            task.cancel()
         task = self._tasks[name] = asyncio.ensure_future(run())
         task.add_done_callback(self._task_ended)
 
@@ -264,7 +272,7 @@ class Publication:
                 state = "live"  # the sender sees no face and says so: nothing is wrong with the line
             if self._sources.state(self._video.last.source) is None:
                 state = "waiting"
-        elif self._camera is not None and self._camera.silent_for is not None:
+        elif self.kind == "camera" and self._camera.silent_for is not None:
             state = "lost" if self._camera.silent_for > _CAMERA_LOST_AFTER else "live"
         if state != self._state:
             self._state = state

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from model.errors import VisavisError
 from server.errors import UnauthorizedError, code_of
-from server.routes.parts import parts_of
+from server.routes.parts import CORS, parts_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,14 @@ def error_response(status: int, code: str, message: str) -> web.Response:
 @web.middleware
 async def errors_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what a handler raises into a response; what nobody expected is logged and answered without details."""
+    response = await _answer(request, handler)
+    if request.path.startswith(("/whip/", "/whep/")) and not response.prepared:
+        # A page of another origin learns nothing of an error without them (Fetch standard, CORS protocol).
+        response.headers.update(CORS)
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except VisavisError as error:

@@ -35,6 +35,12 @@ class Parts:
         }
 
 
+CORS = {
+    # Of WHIP and WHEP. No cookie is ever read there, the token comes in a header: any origin may ask.
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Location, Link, Accept-Post, Accept-Patch",
+}
+
 PARTS = web.AppKey("parts", Parts)
 
 

@@ -1,31 +1,34 @@
-"""What WHIP and WHEP have in common: SDP bodies, 201 with Location, ICE servers as links, CORS."""
+"""What WHIP and WHEP have in common: SDP bodies, 201 with Location, trickled candidates, ICE servers as links, CORS."""
 
 from __future__ import annotations
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.errors import ProtocolError, TooLargeError, UnsupportedMediaError
-from server.routes.parts import parts_of
+from server.errors import PreconditionError, ProtocolError, TooLargeError, UnprocessableError, UnsupportedMediaError
+from server.routes.parts import CORS, parts_of
+from server.signalling.connection import Connection
+from server.signalling.offer import Offer
 from server.signalling.protocol import MAX_SDP_CHARACTERS
+from server.signalling.trickle import MAX_FRAGMENT_CHARACTERS, belonging, parse_fragment
 from server.turn import IceServer
 
-CORS = {
-    # No cookie is ever read here, the token comes in a header: any origin may ask.
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Location, Link",
-}
+FRAGMENT = "application/trickle-ice-sdpfrag"
 
 
 async def read_offer(request: web.Request) -> str:
     """The SDP offer in the body. Raises UnsupportedMediaError, TooLargeError, ProtocolError."""
-    if request.content_type != "application/sdp":
-        raise UnsupportedMediaError("the body must be application/sdp")
-    body = await request.content.read(MAX_SDP_CHARACTERS + 1)
-    while len(body) <= MAX_SDP_CHARACTERS and not request.content.at_eof():
-        body += await request.content.read(MAX_SDP_CHARACTERS + 1 - len(body))
-    if len(body) > MAX_SDP_CHARACTERS:
-        raise TooLargeError(f"a session description is at most {MAX_SDP_CHARACTERS} bytes")
+    return await _read(request, "application/sdp", MAX_SDP_CHARACTERS)
+
+
+async def _read(request: web.Request, content_type: str, limit: int) -> str:
+    if request.content_type != content_type:
+        raise UnsupportedMediaError(f"the body must be {content_type}")
+    body = await request.content.read(limit + 1)
+    while len(body) <= limit and not request.content.at_eof():
+        body += await request.content.read(limit + 1 - len(body))
+    if len(body) > limit:
+        raise TooLargeError(f"a session description is at most {limit} bytes")
     try:
         return body.decode()
     except UnicodeDecodeError:
@@ -58,26 +61,39 @@ async def options(_request: web.Request) -> web.Response:
         status=204,
         headers=CORS
         | {
-            "Access-Control-Allow-Methods": "POST, DELETE, OPTIONS",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Allow-Methods": "POST, PATCH, DELETE, OPTIONS",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
             "Access-Control-Max-Age": "86400",
             "Accept-Post": "application/sdp",
+            "Accept-Patch": FRAGMENT,
         },
     )
 
 
-async def no_patch(_request: web.Request) -> web.Response:
-    """Neither trickle ICE nor ICE restarts: 405 for every PATCH (RFC 9725, section 4.3)."""
-    raise web.HTTPMethodNotAllowed("PATCH", ["DELETE", "OPTIONS"])
+async def trickle(request: web.Request, connection: Connection, offer: Offer) -> web.Response:
+    """Candidates that the client found after its offer (RFC 9725, section 4.3.2); 204.
+
+    An ICE restart is answered 422, as section 4.3.1 asks of a server that has trickle ICE alone. Such a server needs no
+    entity tags: none was given out, so an If-Match that names one cannot hold.
+    Raises UnsupportedMediaError, TooLargeError, ProtocolError, SdpError, UnprocessableError, PreconditionError.
+    """
+    fragment = parse_fragment(await _read(request, FRAGMENT, MAX_FRAGMENT_CHARACTERS))
+    wanted = request.headers.get("If-Match")
+    if wanted is not None and wanted.strip() != "*":
+        raise PreconditionError("sessions have no entity tags here")
+    if wanted is not None:
+        raise UnprocessableError("ICE restarts are not supported: begin a new session")
+    await connection.add_candidates(belonging(fragment, offer))
+    return web.Response(status=204, headers=CORS)
 
 
-def session_routes(resource: str, post: Handler, delete: Handler) -> list[web.RouteDef]:
-    """Routes of an endpoint: `post` an offer to `resource`, `delete` the session below it."""
+def session_routes(resource: str, post: Handler, patch: Handler, delete: Handler) -> list[web.RouteDef]:
+    """Routes of an endpoint: `post` an offer to `resource`, `patch` and `delete` the session below it."""
     session = f"{resource}/{{session}}"
     return [
         web.post(resource, post),
         web.options(resource, options),
         web.delete(session, delete),
-        web.patch(session, no_patch),
+        web.patch(session, patch),
         web.options(session, options),
     ]

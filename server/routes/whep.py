@@ -7,6 +7,7 @@ from aiohttp import web
 from server.routes import sdp
 from server.routes.parts import bearer_claims, parts_of
 from server.signalling.protocol import parse_room
+from server.signalling.subscriptions import Subscription
 
 
 async def post(request: web.Request) -> web.Response:
@@ -22,13 +23,22 @@ async def post(request: web.Request) -> web.Response:
     return sdp.created(request, f"/whep/{room}/{participant}/{session}", answer, claims.sub)
 
 
+async def patch(request: web.Request) -> web.Response:
+    """More candidates of the session's client."""
+    session = _session(request)
+    return await sdp.trickle(request, session.connection, session.offer)
+
+
 async def delete(request: web.Request) -> web.Response:
-    """End the session. Its name is a secret that only its viewer got."""
-    parts = parts_of(request)
+    """End the session."""
+    parts_of(request).conference.subscriptions.end(_session(request), None)
+    return web.Response(status=200)
+
+
+def _session(request: web.Request) -> Subscription:
+    """The session that is named. Its name is a secret that only its viewer got. Raises NotFoundError."""
     bearer_claims(request).may_join(parse_room(request.match_info["room"]))
-    subscriptions = parts.conference.subscriptions
-    subscriptions.end(subscriptions.get(None, request.match_info["session"]), None)
-    return web.Response(status=200, headers=sdp.CORS)
+    return parts_of(request).conference.subscriptions.get(None, request.match_info["session"])
 
 
-ROUTES = sdp.session_routes("/whep/{room}/{participant}", post, delete)
+ROUTES = sdp.session_routes("/whep/{room}/{participant}", post, patch, delete)

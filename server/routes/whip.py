@@ -7,6 +7,7 @@ from aiohttp import web
 from server.errors import ForbiddenError, NotFoundError
 from server.routes import sdp
 from server.routes.parts import bearer_claims, parts_of
+from server.signalling.offer import parse_offer, publishing
 from server.signalling.protocol import parse_room
 
 
@@ -18,6 +19,11 @@ async def post(request: web.Request) -> web.Response:
     claims.may_join(room)
     claims.may_publish()
     offer = await sdp.read_offer(request)
+    publishing(parse_offer(offer))
+    for other in parts.conference.rooms.roster(room):
+        if other.client == "whip" and other.identity == claims.sub:
+            # A camera that came back without having said goodbye.
+            parts.conference.leave(other.id, reason="replaced")
     name = (claims.name or claims.sub)[:64]
     participant, _ = parts.conference.join(claims, room, name, "whip", None, None)
     try:
@@ -28,19 +34,29 @@ async def post(request: web.Request) -> web.Response:
     return sdp.created(request, f"/whip/{room}/{participant.id}", answer, claims.sub)
 
 
+async def patch(request: web.Request) -> web.Response:
+    """More candidates of the session's client."""
+    session = _session(request)
+    return await sdp.trickle(request, *parts_of(request).conference.publishers.connection(session))
+
+
 async def delete(request: web.Request) -> web.Response:
     """End the session."""
-    parts = parts_of(request)
+    parts_of(request).conference.leave(_session(request))
+    return web.Response(status=200)
+
+
+def _session(request: web.Request) -> str:
+    """The participant whose session is named, if it is the token's own. Raises NotFoundError, ForbiddenError."""
     claims = bearer_claims(request)
     room = parse_room(request.match_info["room"])
     claims.may_join(room)
-    participant = parts.conference.rooms.find(room, request.match_info["session"])
+    participant = parts_of(request).conference.rooms.find(room, request.match_info["session"])
     if participant.client != "whip":
         raise NotFoundError("no such session")
     if participant.identity != claims.sub:
         raise ForbiddenError("the session is another's")
-    parts.conference.leave(participant.id)
-    return web.Response(status=200, headers=sdp.CORS)
+    return participant.id
 
 
-ROUTES = sdp.session_routes("/whip/{room}", post, delete)
+ROUTES = sdp.session_routes("/whip/{room}", post, patch, delete)

@@ -64,6 +64,7 @@ class Conference:
             make_publication,
             clock,
             settings.gone_seconds,
+            settings.video_codecs,
             connect=self._connect,
             act=self.act,
             ended=self.subscriptions.end_target,

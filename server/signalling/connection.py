@@ -22,10 +22,11 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
+from aiortc.sdp import candidate_from_sdp
 
 from server.errors import SdpError
-from server.media.aiortc_private import close_peer
-from server.signalling.offer import Offer, VideoCodec
+from server.media.aiortc_private import PacketInlet, accept_rsa, bound_transports, close_peer, inlet_of
+from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
 
@@ -64,30 +65,39 @@ class Connection:
         # Always an explicit list: without one aiortc asks a public STUN server of somebody else.
         servers = [RTCIceServer(urls=list(ice_servers))] if ice_servers else []
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        accept_rsa(self.peer)
         self._connect_seconds = connect_seconds
         self._public_address = public_address
         self._on_end = on_end
         self._closing: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._negotiation = asyncio.Lock()
+        self._added = 0  # candidates after the offer
+        self._on_source: Callable[[PacketInlet], None] | None = None
         self.peer.on("connectionstatechange", self._state_changed)
+        self.peer.on("track", self._track)
 
     def on_channel(self, attach: Callable[[RTCDataChannel], None]) -> None:
         """Call `attach` with each data channel that the client opens."""
         self.peer.on("datachannel", attach)
 
-    def on_track(self, attach: Callable[[MediaStreamTrack], None]) -> None:
-        """Call `attach` with each track that the client sends."""
-        self.peer.on("track", attach)
+    def on_source(self, attach: Callable[[PacketInlet], None]) -> None:
+        """Call `attach` with the packets of each track that the client sends. Without it all are dropped."""
+        self._on_source = attach
+
+    def receive(self, kind: Literal["audio", "video"], codecs: Sequence[str]) -> None:
+        """Take a track of this kind with these codecs alone, in the order of preference. Call before `answer`."""
+        transceiver = self.peer.addTransceiver(kind, direction="recvonly")
+        capabilities = RTCRtpSender.getCapabilities(kind).codecs
+        wanted = [c for name in codecs for c in capabilities if c.mimeType.upper() == f"{kind}/{name}".upper()]
+        transceiver.setCodecPreferences(wanted + [c for c in capabilities if c.mimeType == "video/rtx"])
 
     def send_track(self, track: MediaStreamTrack, codec: VideoCodec | None = None) -> RTCRtpSender:
         """Send `track`, with `codec` alone when it is video. Call before `answer`."""
         transceiver = self.peer.addTransceiver(track, direction="sendonly")
-        if codec is not None:
-            capabilities = RTCRtpSender.getCapabilities("video").codecs
-            transceiver.setCodecPreferences(
-                [c for c in capabilities if c.mimeType.upper() == f"VIDEO/{codec}" or c.mimeType == "video/rtx"]
-            )
+        wanted = (f"VIDEO/{codec}", "VIDEO/RTX") if track.kind == "video" else ("AUDIO/OPUS",)
+        capabilities = RTCRtpSender.getCapabilities(track.kind).codecs
+        transceiver.setCodecPreferences([c for c in capabilities if c.mimeType.upper() in wanted])
         return transceiver.sender
 
     async def answer(self, offer: Offer) -> str:
@@ -97,6 +107,7 @@ class Connection:
             # Closing waits for this: sockets opened after a close would never be closed.
             async with self._negotiation:
                 await self.peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+                bound_transports(self.peer)
                 await self.peer.setLocalDescription(await self.peer.createAnswer())
                 sdp = str(self.peer.localDescription.sdp)
         except Exception as error:
@@ -113,6 +124,25 @@ class Connection:
     async def close(self, outcome: Outcome = "closed") -> None:
         """Close and wait for it; idempotent, and safe from several tasks at once."""
         await asyncio.shield(self._close_once(outcome))
+
+    async def add_candidates(self, candidates: Sequence[str]) -> None:
+        """More of the client's candidates, each as in SDP's `candidate` attribute (trickle ICE). Raises SdpError."""
+        self._added += len(candidates)
+        if self._added > MAX_CANDIDATES:
+            raise SdpError(f"more than {MAX_CANDIDATES} candidates were added")
+        for text in candidates:
+            try:
+                candidate = candidate_from_sdp(text)
+                candidate.sdpMLineIndex = 0  # everything is bundled
+                await self.peer.addIceCandidate(candidate)
+            except Exception as error:
+                # As in `answer`: the parser was not written for hostile input.
+                raise SdpError(f"a candidate cannot be used ({type(error).__name__})") from None
+
+    def _track(self, track: MediaStreamTrack) -> None:
+        inlet = inlet_of(self.peer, track, asyncio.get_running_loop().time)
+        if self._on_source is not None:
+            self._on_source(inlet)
 
     def _close_once(self, outcome: Outcome) -> asyncio.Task[None]:
         if self._closing is None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
 
 from model.motion import View
+from server.media.aiortc_private import PacketInlet
 
 
 class SubscriptionPort(Protocol):
@@ -24,8 +25,8 @@ class SubscriptionPort(Protocol):
     def set_view(self, view: View) -> None:
         """Show another free view."""
 
-    def bind(self, video_sender: RTCRtpSender) -> None:
-        """Route keyframe requests and bandwidth estimates of this viewer's connection."""
+    def bind(self, video: RTCRtpSender | None, audio: RTCRtpSender | None) -> None:
+        """Serve the senders of this viewer's connection, and take their feedback."""
 
     def sent_frames(self) -> list[tuple[int, float]]:
         """Pictures sent since this was asked last: RTP timestamp, capture time in seconds of the server's clock."""
@@ -45,6 +46,10 @@ class PublicationPort(Protocol):
         """What arrives; `none` until a channel or a track is attached."""
 
     @property
+    def video_codec(self) -> Literal["VP8", "H264"] | None:
+        """What viewers should take if they can; None where it does not matter."""
+
+    @property
     def audio_level(self) -> float:
         """Loudness of the last 100 ms, dBov (-127 to 0)."""
 
@@ -54,11 +59,11 @@ class PublicationPort(Protocol):
     def attach_control_channel(self, channel: RTCDataChannel) -> None:
         """Exchange control messages on `channel`."""
 
-    def attach_audio(self, track: MediaStreamTrack) -> None:
-        """Take sound from `track`."""
+    def attach_audio(self, source: PacketInlet) -> None:
+        """Take sound from `source`."""
 
-    def attach_video(self, track: MediaStreamTrack) -> None:
-        """Take camera pictures from `track`."""
+    def attach_video(self, source: PacketInlet) -> None:
+        """Take camera pictures from `source`."""
 
     async def add_source(self, index: int, image: bytes) -> str:
         """Check and enrol a source image; its SHA-256 in hex. Raises InputError, FaceError."""

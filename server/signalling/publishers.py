@@ -5,15 +5,16 @@ A publication outlives its connection: whoever publishes the same kind again soo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aiortc import MediaStreamTrack, RTCDataChannel
+from aiortc import RTCDataChannel
 
-from server.errors import ConflictError, NotFoundError, SdpError
+from server.errors import ConflictError, NotFoundError
+from server.media.aiortc_private import PacketInlet
 from server.signalling.connection import Connection, Outcome
-from server.signalling.offer import Offer, parse_offer
+from server.signalling.offer import Offer, parse_offer, publishing
 from server.signalling.participant import Kind
 from server.signalling.ports import PublicationFactory, PublicationPort
 from server.signalling.rooms import Event, Rooms
@@ -28,6 +29,7 @@ class Publisher:
     participant: str
     publication: PublicationPort | None = None
     connection: Connection | None = None
+    offer: Offer | None = None  # that the connection answered
     announced: bool = False  # the roster shows this publication
     lost_at: float | None = None  # when the connection ended by itself; the publication waits for another
 
@@ -45,6 +47,7 @@ class Publishers:
         make_publication: PublicationFactory,
         clock: Callable[[], float],
         gone_seconds: float,
+        video_codecs: Sequence[str],
         *,
         connect: Callable[[Callable[[Outcome], None]], Connection],
         act: Callable[[list[Event]], None],
@@ -55,6 +58,7 @@ class Publishers:
         self._make_publication = make_publication
         self._clock = clock
         self._gone_seconds = gone_seconds
+        self._video_codecs = video_codecs  # that cameras may send, in the order of preference
         self._connect = connect
         self._act = act
         self._ended = ended
@@ -81,8 +85,7 @@ class Publishers:
     async def publish(self, participant: str, sdp: str) -> str:
         """Answer the offer of the connection on which a present participant sends. Raises SdpError, ConflictError."""
         offer = parse_offer(sdp)
-        if not (offer.has_data or offer.sends):
-            raise SdpError("the offer sends neither motion nor sound nor pictures")
+        publishing(offer)
         kind = _expected_kind(offer)
         publisher = self._of(participant)
         previous, publisher.connection = publisher.connection, None
@@ -93,9 +96,13 @@ class Publishers:
         # Of the same kind it goes on, and its viewers with it: they see a pause and need not subscribe anew.
         publication = self._publication(publisher)
         connection = self._connect(lambda _outcome: self._connection_ended(publisher, connection))
-        publisher.connection, publisher.lost_at = connection, None
+        publisher.connection, publisher.offer, publisher.lost_at = connection, offer, None
         connection.on_channel(lambda channel: _attach_channel(publication, channel))
-        connection.on_track(lambda track: _attach_track(publication, track))
+        connection.on_source(lambda source: _attach_source(publication, source))
+        if offer.has_audio:
+            connection.receive("audio", ["opus"])
+        if offer.has_video:
+            connection.receive("video", self._video_codecs)
         try:
             if not publisher.announced:
                 for index, sha256 in self._rooms.get(participant).sources.items():
@@ -127,6 +134,13 @@ class Publishers:
         if not await self._publication(publisher).attach_cached_source(index, sha256):
             raise NotFoundError("no source image with that SHA-256 is cached: upload it")
         self._remember_source(publisher, index, sha256)
+
+    def connection(self, participant: str) -> tuple[Connection, Offer]:
+        """The connection on which a participant publishes, and its offer; raises NotFoundError."""
+        publisher = self._all.get(participant)
+        if publisher is None or publisher.connection is None or publisher.offer is None:
+            raise NotFoundError("no such session")
+        return publisher.connection, publisher.offer
 
     def end(self, participant: str) -> None:
         """The participant is gone, and what it published with it."""
@@ -205,7 +219,7 @@ def _kind(publisher: Publisher) -> Kind:
 
 def _expected_kind(offer: Offer) -> Kind:
     """What the offer promises; the publication corrects it once media arrives."""
-    if offer.has_video:
+    if "video" in offer.sends:
         return "camera"
     return "motion" if offer.has_data else "none"
 
@@ -219,8 +233,8 @@ def _attach_channel(publication: PublicationPort, channel: RTCDataChannel) -> No
         channel.close()
 
 
-def _attach_track(publication: PublicationPort, track: MediaStreamTrack) -> None:
-    if track.kind == "audio":
-        publication.attach_audio(track)
+def _attach_source(publication: PublicationPort, source: PacketInlet) -> None:
+    if source.kind == "audio":
+        publication.attach_audio(source)
     else:
-        publication.attach_video(track)
+        publication.attach_video(source)

@@ -11,7 +11,7 @@ from server.errors import CapacityError, ConflictError, NotFoundError
 from server.settings import Settings
 from server.signalling import protocol
 from server.signalling.connection import Connection, Outcome
-from server.signalling.offer import choose_codec, parse_offer
+from server.signalling.offer import Offer, choose_codec, parse_offer, watching
 from server.signalling.ports import PublicationPort, SubscriptionPort
 
 
@@ -24,6 +24,7 @@ class Subscription:
     target: str
     port: SubscriptionPort
     connection: Connection
+    offer: Offer
     report: dict[str, Any] = field(default_factory=dict)  # what the viewer measured last
 
 
@@ -72,16 +73,20 @@ class Subscriptions:
         if sum(subscription.viewer == viewer for subscription in self._all.values()) >= bound:
             raise CapacityError(f"at most {bound} subscriptions")
         offer = parse_offer(sdp)
-        chosen = choose_codec(offer, self._settings.video_codecs, codec)
+        watching(offer)
+        preference: tuple[str, ...] = tuple(self._settings.video_codecs)
+        if publication.video_codec is not None:
+            # What a camera sends already costs nothing to send on.
+            preference = (publication.video_codec, *preference)
+        chosen = choose_codec(offer, preference, codec) if offer.has_video else None
         identifier = self._new_secret()[:16]
-        port = publication.subscribe(identifier, chosen)
+        port = publication.subscribe(identifier, chosen or "VP8")  # without pictures the codec is never used
         connection = self._connect(lambda _outcome: self._connection_ended(identifier))
-        subscription = self._all[identifier] = Subscription(identifier, viewer, target, port, connection)
+        subscription = self._all[identifier] = Subscription(identifier, viewer, target, port, connection, offer)
         try:
-            sender = connection.send_track(port.video, chosen)
-            if offer.has_audio and port.audio is not None:
-                connection.send_track(port.audio)
-            port.bind(sender)
+            video = None if chosen is None else connection.send_track(port.video, chosen)
+            audio = connection.send_track(port.audio) if offer.has_audio and port.audio is not None else None
+            port.bind(video, audio)
             answer = await connection.answer(offer)
         except BaseException:
             self.end(subscription, None)

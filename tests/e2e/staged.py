@@ -25,6 +25,7 @@ from skimage import data
 from model.motion import View
 from server.app import build_app
 from server.auth import Claims, VideoGrant
+from server.media.aiortc_private import PacketInlet
 from server.routes.parts import PARTS
 from server.settings import Settings
 from server.signalling.conference import Conference
@@ -110,7 +111,7 @@ class StagedSubscription:
         self.view = view
         self._publication.views.append(view)
 
-    def bind(self, video_sender: RTCRtpSender) -> None:
+    def bind(self, video: RTCRtpSender | None, audio: RTCRtpSender | None) -> None:
         """Nothing to do: aiortc's own encoder hears keyframe requests by itself."""
 
     def sent_frames(self) -> list[tuple[int, float]]:
@@ -133,6 +134,7 @@ class StagedPublication:
         self.on_gone: Callable[[], None] | None = None
         self.on_state: Callable[[str], None] | None = None
         self.audio_level = -127.0
+        self.video_codec: Literal["VP8", "H264"] | None = None
         self.numbers: dict[str, Any] = {}
         self.views: list[View] = []
 
@@ -143,10 +145,10 @@ class StagedPublication:
     def attach_control_channel(self, channel: RTCDataChannel) -> None:
         """Nothing to control."""
 
-    def attach_audio(self, track: MediaStreamTrack) -> None:
+    def attach_audio(self, source: PacketInlet) -> None:
         """Sound is not listened to."""
 
-    def attach_video(self, track: MediaStreamTrack) -> None:
+    def attach_video(self, source: PacketInlet) -> None:
         """A page's camera; the staged picture stands for it."""
         self.kind = "camera"
 

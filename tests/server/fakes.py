@@ -6,10 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from fractions import Fraction
+from typing import Any, Literal
 
+import av
 import numpy as np
 import torch
+from aiortc import RTCRtpCodecParameters
+from aiortc.codecs import get_encoder
 from torch import Tensor
 
 from model.codec.statistics import MotionStatistics
@@ -17,6 +21,8 @@ from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, View
 from model.talking_head import Profile
 from model.temporal_filter import FrameTime, TemporalFilter
+from server.media.encoder import Codec, VideoEncoder
+from server.media.media_packet import MediaPacket
 
 K = 4
 SIZE = 64
@@ -118,6 +124,59 @@ def motion(yaw: float = 0.0, keypoints: int = K) -> Motion:
         scale=np.float32(1),
         expression=np.zeros((keypoints, 3), np.float32),
     )
+
+
+class FakeSource:
+    """Incoming packets that a test hands in."""
+
+    def __init__(self, kind: Literal["audio", "video"]) -> None:
+        self.kind = kind
+        self.codec = "opus" if kind == "audio" else "VP8"
+        self.on_packet: Callable[[MediaPacket], None] | None = None
+        self.keyframes_asked = 0
+        self.limits: list[int | None] = []
+
+    def request_keyframe(self) -> None:
+        self.keyframes_asked += 1
+
+    def limit_bitrate(self, bits_per_second: int | None) -> None:
+        self.limits.append(bits_per_second)
+
+    def deliver(self, *packets: MediaPacket) -> None:
+        for packet in packets:
+            if self.on_packet is not None:
+                self.on_packet(packet)
+
+
+class FakeCamera:
+    """Packets of an encoded grey picture; every frame has its own sequence numbers and timestamp."""
+
+    def __init__(self, codec: Codec, width: int = 64, height: int = 64, sequence: int = 65_500) -> None:
+        self._codec = codec
+        self._encoder = VideoEncoder(codec, 300_000)
+        self._packets: Any = get_encoder(
+            RTCRtpCodecParameters(mimeType=f"video/{codec}", clockRate=90_000, payloadType=97)
+        )
+        self._size = width, height
+        self._sequence = sequence
+        self._count = 0
+
+    def frame(self, keyframe: bool = False, level: int = 120) -> list[MediaPacket]:
+        width, height = self._size
+        planes = np.full((height * 3 // 2, width), 128, np.uint8)
+        planes[:height] = level
+        self._count += 1
+        encoded = self._encoder.encode(planes, 3000 * self._count, keyframe)
+        assert encoded is not None
+        packet = av.Packet(encoded.data)
+        packet.pts, packet.time_base = encoded.pts, Fraction(1, 90_000)
+        payloads, timestamp = self._packets.pack(packet)
+        packets = []
+        for number, payload in enumerate(payloads, 1):
+            marker = number == len(payloads)
+            packets.append(MediaPacket(payload, self._sequence, timestamp % (1 << 32), marker, self._codec))
+            self._sequence = (self._sequence + 1) % 65_536
+        return packets
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

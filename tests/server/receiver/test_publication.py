@@ -14,7 +14,6 @@ import msgpack
 import numpy as np
 import pytest
 import pytest_asyncio
-from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
@@ -25,7 +24,7 @@ from server.media.streams import ViewLimitError
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
-from tests.server.fakes import SIZE, FakeChannel, PaintingModel, motion, until
+from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeSource, PaintingModel, motion, until
 
 
 class WholeCrop:
@@ -282,42 +281,29 @@ async def test_a_picture_without_a_face_is_refused() -> None:
     await engine.close()
 
 
-class CameraTrack(MediaStreamTrack):
-    """A camera whose frames a test hands in."""
-
-    kind = "video"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: asyncio.Queue[av.VideoFrame | None] = asyncio.Queue(100)
-
-    async def recv(self) -> av.VideoFrame:
-        frame = await self.frames.get()
-        if frame is None:
-            raise MediaStreamError
-        return frame
-
-    async def film(self, seconds: float, level: int = 120, fmt: str = "yuv420p") -> None:
-        for _ in range(int(seconds / 0.04)):
-            planes = np.full((120 * 3 // 2, 162), level, np.uint8)
-            self.frames.put_nowait(av.VideoFrame.from_ndarray(planes, format="yuv420p").reformat(format=fmt))
-            await asyncio.sleep(0.04)
-
-
 @pytest.mark.asyncio
-async def test_a_camera_is_relayed(bench: Bench) -> None:
+async def test_a_camera_is_encoded_again_for_viewers_of_other_codecs(bench: Bench) -> None:
     publication = bench.publication
     states: list[str] = []
     publication.on_state = states.append
-    camera = CameraTrack()
-    publication.attach_video(camera)
+    source, camera = FakeSource("video"), FakeCamera("VP8", 162, 120)
+    publication.attach_video(source)
     assert publication.kind == "camera"
+    # None is bound to a connection that could carry the camera's own packets.
     viewers = [publication.subscribe("a", "VP8"), publication.subscribe("b", "H264"), publication.subscribe("c", "VP8")]
     viewers[2].set_view(View(yaw=10.0))  # means nothing to a camera, and breaks nothing
-    filming = asyncio.create_task(camera.film(20, fmt="yuvj420p"))
+
+    async def film() -> None:
+        while True:
+            asked, source.keyframes_asked = source.keyframes_asked, 0
+            source.deliver(*camera.frame(keyframe=asked > 0))
+            await asyncio.sleep(0.04)
+
+    filming = asyncio.create_task(film())
     first = await asyncio.gather(*(next_packet(viewer.video) for viewer in viewers))
     assert all(packet.is_keyframe for packet in first)
     await until(lambda: states == ["live"])
+    assert publication.video_codec == "VP8"
     filming.cancel()
     await until(lambda: states == ["live", "lost"])
     assert bench.model.batches == []

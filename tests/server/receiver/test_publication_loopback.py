@@ -13,6 +13,7 @@ import pytest
 from aiortc import MediaStreamTrack, RTCDataChannel
 
 from model.codec.encoder import MotionEncoder
+from server.media.aiortc_private import inlet_of
 from server.receiver.publication import Publication
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
@@ -53,7 +54,7 @@ async def test_motion_and_sound_reach_a_viewer_and_nothing_is_left() -> None:
         async with peers() as (sending, receiving), peers() as (watching, serving):
             attach = {"motion": publication.attach_motion_channel, "control": publication.attach_control_channel}
             receiving.on("datachannel", lambda channel: attach[channel.label](channel))
-            receiving.on("track", publication.attach_audio)
+            receiving.on("track", lambda track: publication.attach_audio(inlet_of(receiving, track, clock)))
             channel = sending.createDataChannel("motion", ordered=False, maxRetransmits=0)
             control = sending.createDataChannel("control")
             sending.addTrack(Tone())
@@ -79,8 +80,8 @@ async def test_motion_and_sound_reach_a_viewer_and_nothing_is_left() -> None:
             talking = asyncio.create_task(talk())
             subscription = publication.subscribe("v", "VP8")
             transceiver = serving.addTransceiver(subscription.video, direction="sendonly")
-            serving.addTransceiver(subscription.audio, direction="sendonly")
-            subscription.bind(transceiver.sender)
+            sound_transceiver = serving.addTransceiver(subscription.audio, direction="sendonly")
+            subscription.bind(transceiver.sender, sound_transceiver.sender)
             tracks: dict[str, Any] = {}
             watching.on("track", lambda track: tracks.setdefault(track.kind, track))
             watching.addTransceiver("video", direction="recvonly")

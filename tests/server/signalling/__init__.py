@@ -28,6 +28,7 @@ from aiortc import (
 from model.errors import InputError, NoFaceError
 from model.motion import View
 from server.app import build_app
+from server.media.aiortc_private import PacketInlet
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.signalling.ports import PublicationFactory
@@ -88,8 +89,9 @@ class FakeSubscription:
     def set_view(self, view: View) -> None:
         self.view = view
 
-    def bind(self, video_sender: RTCRtpSender) -> None:
-        self.bound = video_sender
+    def bind(self, video: RTCRtpSender | None, audio: RTCRtpSender | None) -> None:
+        self.bound = video
+        del audio
 
     def sent_frames(self) -> list[tuple[int, float]]:
         return [(90_000, 12.25)]
@@ -110,10 +112,11 @@ class FakePublication:
         self.participant = participant
         self.kind: Literal["motion", "camera", "none"] = "none"
         self.audio_level = -127.0
+        self.video_codec: Literal["VP8", "H264"] | None = None
         self.on_gone: Callable[[], None] | None = None
         self.on_state: Callable[[str], None] | None = None
         self.channels: dict[str, RTCDataChannel] = {}
-        self.tracks: list[MediaStreamTrack] = []
+        self.tracks: list[PacketInlet] = []
         self.sources: dict[int, str] = {}
         self.subscriptions: list[FakeSubscription] = []
         self.messages: list[Any] = []
@@ -132,12 +135,12 @@ class FakePublication:
         if self.on_state is not None:
             self.on_state("live")
 
-    def attach_audio(self, track: MediaStreamTrack) -> None:
-        self.tracks.append(track)
+    def attach_audio(self, source: PacketInlet) -> None:
+        self.tracks.append(source)
 
-    def attach_video(self, track: MediaStreamTrack) -> None:
+    def attach_video(self, source: PacketInlet) -> None:
         self.kind = "camera"
-        self.tracks.append(track)
+        self.tracks.append(source)
 
     async def add_source(self, index: int, image: bytes) -> str:
         if image == NO_FACE:
