@@ -22,7 +22,7 @@ PRIVATE_MODULE = "server.media.aiortc_private"
 PRIVATE = Path(PRIVATE_MODULE.replace(".", "/")).with_suffix(".py")
 
 MAY_IMPORT = {
-    "model/codec": {"model.codec", "model.errors"},
+    "model/codec": {"model.codec", "model.errors", "model.pixels"},
     "model/face": {"model.face", "model.errors", "model.motion"},
     "model/frame_extractor.py": {
         *(
@@ -35,7 +35,7 @@ MAY_IMPORT = {
     },
     "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
     "model/landmarks": {"model.landmarks", "model.errors"},
-    "model/media": {"model.media", "model.errors"},
+    "model/media": {"model.media", "model.errors", "model.pixels"},
     "model/networks": {"model.networks", "model.keypoint_layout", "model.motion"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},
     "model/registration": {
