@@ -24,13 +24,15 @@ from model.errors import InputError, NoFaceError
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
 from model.frame_extractor import FrameExtractor
-from model.media.atomic_file import complete_file
+from model.media.atomic_file import check_place, complete_file
 from model.media.video import (
     OPUS_PRE_SKIP,
     OpusPacket,
     TimedFrame,
     VideoWriter,
     audio_channels,
+    check_video,
+    check_video_name,
     constant_rate,
     encode_opus,
     read_audio,
@@ -86,7 +88,7 @@ def encode_clip(
     Raises InputError for an unreadable video, FaceError when no single face can be followed in it. Nothing is left at
     `out` or `options.reference` then.
     """
-    _check_places(path, out, options.reference)
+    check_places(path, out, options.reference)
     crop, frame_size, times = _survey(path, progress)
     rate = constant_rate(times)
     channels = audio_channels(path) if options.audio else 0
@@ -116,12 +118,18 @@ def encode_clip(
     return read_vav(out), step_index
 
 
-def _check_places(path: Path, out: Path, reference: Path | None) -> None:
+def check_places(path: Path, out: Path, reference: Path | None) -> None:
+    """Whether a video can be read and the others be written, as far as that can be known before. Raises InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    check_video(path)
     places = [place.resolve() for place in (path, out, reference) if place is not None]
     if len(set(places)) < len(places):
         raise InputError("input, output and reference must be different files")
+    check_place(out)
+    if reference is not None:
+        check_video_name(reference, lossless=True)
+        check_place(reference)
 
 
 def _survey(path: Path, progress: Progress) -> tuple[Crop, tuple[int, int], list[Fraction]]:

@@ -23,6 +23,22 @@ def complete_file(path: Path) -> Iterator[Path]:
     same file is removed. A link is followed. Raises InputError: before the block when `path` cannot become a file (a
     folder, a device, too long a name, no folder to write to), after it when the system refused to write.
     """
+    place, partial = check_place(path)
+    try:
+        yield partial
+        if partial.exists():
+            partial.replace(place)
+    except OSError as error:
+        if error.filename not in (None, str(partial), str(place)):
+            raise
+        raise InputError(f"{path} cannot be written ({error.strerror or error})") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> tuple[Path, Path]:
+    """Where a file of that name comes to be, and the name beside it while it is written. Raises InputError."""
     try:
         place = path.resolve()
         if place.is_dir():
@@ -35,19 +51,9 @@ def complete_file(path: Path) -> Iterator[Path]:
         _remove_leftovers(place)
         partial.touch()  # says now what the system would say after the work
         partial.unlink()
+        return place, partial
     except (OSError, RuntimeError, ValueError) as error:  # also a loop of links, and a zero byte in the name
         raise InputError(f"{path} cannot be written ({getattr(error, 'strerror', None) or error})") from None
-    try:
-        yield partial
-        if partial.exists():
-            partial.replace(place)
-    except OSError as error:
-        if error.filename not in (None, str(partial), str(place)):
-            raise
-        raise InputError(f"{path} cannot be written ({error.strerror or error})") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _start(place: Path) -> str:

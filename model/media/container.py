@@ -115,8 +115,6 @@ def _decoded(container: InputContainer, stream: VideoStream | AudioStream) -> It
             warn()
             continue
         for frame in frames:
-            if not isinstance(frame, VideoFrame | AudioFrame):
-                continue
             if frame.is_corrupt:
                 warn()
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -18,49 +18,11 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from model.media.container import SteadyTime, display_size
 from model.media.video import VideoWriter, audio_channels, check_video, encode_opus, read_audio, read_frames
-
-Painter = Callable[[int], NDArray[np.uint8]]
+from tests.model.clips import payloads, write_film
 
 
 def grey(value: int, size: tuple[int, int] = (64, 48)) -> NDArray[np.uint8]:
     return np.full((size[1], size[0], 3), value, np.uint8)
-
-
-def write_film(
-    path: Path,
-    times_ms: Sequence[int],
-    paint: Painter = lambda i: grey(40 + 4 * i),
-    *,
-    tone: bool = False,
-    **options: str,
-) -> None:
-    """A film of MPEG-4 part 2 without B-frames, key frames throughout, with a 440 Hz tone when asked."""
-    with av.open(f"file:{path}", "w") as container:
-        video = container.add_stream("mpeg4", rate=25)
-        assert isinstance(video, VideoStream)
-        first = paint(0)
-        video.width, video.height, video.pix_fmt = first.shape[1], first.shape[0], "yuv420p"
-        video.codec_context.time_base = Fraction(1, 1000)
-        video.codec_context.gop_size = 1
-        sound = container.add_stream("pcm_s16le", rate=48_000, layout="mono") if tone else None
-        for index, ms in enumerate(times_ms):
-            frame = av.VideoFrame.from_ndarray(paint(index), "rgb24")
-            frame.time_base, frame.pts = Fraction(1, 1000), ms
-            container.mux(video.encode(frame))
-            if sound is not None:
-                t = np.arange(1920) / 48_000
-                piece = (8000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)[None]
-                heard = av.AudioFrame.from_ndarray(piece, "s16", "mono")
-                heard.sample_rate, heard.time_base, heard.pts = 48_000, Fraction(1, 48_000), ms * 48
-                container.mux(sound.encode(heard))
-        container.mux(video.encode(None))
-
-
-def payloads(path: Path) -> list[tuple[int, int]]:
-    """Place and length of each packet of the picture in a file."""
-    with av.open(f"file:{path}") as container:
-        stream = container.streams.video[0]
-        return [(p.pos, p.size) for p in container.demux(stream) if p.size and p.pos is not None]
 
 
 def test_damaged_packets_are_skipped_with_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -136,13 +98,7 @@ def test_a_clock_that_starts_anew_goes_on(tmp_path: Path) -> None:
 
 def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     path = tmp_path / "anamorphic.mkv"
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("mpeg4", rate=25)
-        assert isinstance(video, VideoStream)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        video.codec_context.sample_aspect_ratio = Fraction(4, 3)
-        container.mux(video.encode(av.VideoFrame.from_ndarray(grey(90), "rgb24")))
-        container.mux(video.encode(None))
+    write_film(path, [0], aspect=Fraction(4, 3))
     assert next(read_frames(path)).rgb().shape == (48, 85, 3)
     assert display_size(64, 48, Fraction(3, 4)) == (64, 64)
     assert display_size(64, 48, Fraction(1000)) == (64, 48)
