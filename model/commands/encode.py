@@ -7,12 +7,11 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from model.codec.quantise import nearest_step_index, step_factor
 
-if TYPE_CHECKING:
-    from model.media.video import TimedFrame
+_Item = TypeVar("_Item")
 
 HELP = "encode a video of one talking head: a source image, then a few bytes of motion a frame, and the sound"
 
@@ -39,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     from model.commands.info import describe_file, summary
     from model.talking_head import TalkingHead
 
-    def progress(frames: Iterable[TimedFrame], what: str, total: int | None) -> Iterable[TimedFrame]:
-        return tqdm(frames, what, total, unit="frame", file=sys.stderr, leave=False, disable=None)
+    def progress(items: Iterable[_Item], what: str, total: int | None) -> Iterable[_Item]:
+        return tqdm(items, what, total, unit="frame", file=sys.stderr, leave=False, disable=None)
 
     wanted = EncodeOptions(
         step_index=nearest_step_index(options.step),
