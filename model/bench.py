@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
+from model.bench_codec import codec_times
 from model.face.crop import Crop
 from model.frame_extractor import FrameExtractor
 from model.motion import Motion
@@ -27,14 +28,15 @@ from model.talking_head import TalkingHead
 def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
     """`measure` of `head`, what its first calls took, and torch's times of the same weights under `torch`.
 
-    Keys beside those of `measure`: engine; with graphs also start_s, the seconds of compiling, and `torch`.
+    Keys beside those of `measure`: engine; codec, as of `codec_times`; with graphs also start_s, the seconds of
+    compiling, and `torch`.
     """
     blank = torch.zeros(1, 3, head.profile.size, head.profile.size, dtype=torch.uint8)
     began = time.perf_counter()
     state = head.enrol(blank)
     head.render([state], state.motion)
     start = time.perf_counter() - began
-    figures = measure(torch_head, repeats)
+    figures = measure(torch_head, repeats) | {"codec": codec_times(head.statistics, repeats)}
     if head.engine == "torch":
         return figures | {"engine": head.engine}
     times = {name: figures[name] for name in figures if name.endswith(("_ms", "_fps"))}

@@ -16,9 +16,9 @@ from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
 from model.errors import BitstreamError, InputError, WeightsError
 from model.face.finder import still_crop
-from model.media.atomic_file import complete_file
+from model.media.atomic_file import check_place, complete_file
 from model.media.picture import read_picture
-from model.media.video import VideoWriter
+from model.media.video import VideoWriter, check_video_name
 from model.motion import Motion, View, transfer
 from model.talking_head import SourceState, TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
@@ -50,9 +50,7 @@ def decode_clip(
 
     Raises InputError, FaceError (`source`), BitstreamError, or WeightsError when the file needs other weights.
     """
-    if out.resolve() == path.resolve():
-        raise InputError("input and output must be different files")
-    vav = read_vav(path)
+    vav = check_decoding(path, out, source)
     _check_model(head, vav.header, path)
     frames = _decode_motion(head.statistics, vav, path)
     if not frames:
@@ -89,6 +87,21 @@ def decode_clip(
             writer.sound(waiting.start, waiting.duration, waiting.data)
             waiting = next(sound, None)
     return Decoded(len(frames), float(times[-1]), vav.complete)
+
+
+def check_decoding(path: Path, out: Path, source: Path | None = None) -> Vav:
+    """What is read of a `.vav` file, and whether the rest of `decode_clip` has its places, which needs no model.
+
+    Raises InputError and BitstreamError.
+    """
+    if out.resolve() == path.resolve():
+        raise InputError("input and output must be different files")
+    vav = read_vav(path)
+    check_video_name(out)
+    check_place(out)
+    if source is not None:
+        read_picture(source)
+    return vav
 
 
 def _check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:

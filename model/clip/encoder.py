@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.clip.motion import clip_motion
+from model.clip.motion import clip_motion, registration_steps
+from model.clip.scenes import Scene, find_scenes
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
@@ -21,16 +23,17 @@ from model.codec.source_image import DEFAULT_QUALITY, encode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, read_vav
 from model.errors import InputError, NoFaceError
-from model.face.crop import Crop
-from model.face.finder import HeadFinder, clip_crop
+from model.face.finder import HeadFinder
 from model.frame_extractor import FrameExtractor
-from model.media.atomic_file import complete_file
+from model.media.atomic_file import check_place, complete_file
 from model.media.video import (
     OPUS_PRE_SKIP,
     OpusPacket,
     TimedFrame,
     VideoWriter,
     audio_channels,
+    check_video,
+    check_video_name,
     constant_rate,
     encode_opus,
     read_audio,
@@ -44,16 +47,18 @@ from model.talking_head import TalkingHead
 FRAMES_PER_MESSAGE = 25
 """A message of a file holds a second: its header costs half a byte a frame, and a cut file loses less than a second."""
 
-CROP_EVERY = 5
-"""The head is searched in each fifth frame."""
-
-Progress = Callable[[Iterable[TimedFrame], str, int | None], Iterable[TimedFrame]]
-"""Wraps an iteration over frames, given what it does and how many there are."""
+_Item = TypeVar("_Item")
 
 
-def no_progress(frames: Iterable[TimedFrame], what: str, total: int | None) -> Iterable[TimedFrame]:
+class Progress(Protocol):
+    """Wraps an iteration, given what it does and how many items there are."""
+
+    def __call__(self, items: Iterable[_Item], what: str, total: int | None) -> Iterable[_Item]: ...
+
+
+def no_progress(items: Iterable[_Item], what: str, total: int | None) -> Iterable[_Item]:
     """Shows nothing."""
-    return frames
+    return items
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ class _Extracted:
     motions: Motion  # (T,)
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
-    source: NDArray[np.uint8]  # (S, S, 3)
+    sources: list[NDArray[np.uint8]]  # (S, S, 3) each
+    driven: list[int]  # (T,) which source each frame drives
 
 
 def encode_clip(
@@ -86,13 +92,14 @@ def encode_clip(
     Raises InputError for an unreadable video, FaceError when no single face can be followed in it. Nothing is left at
     `out` or `options.reference` then.
     """
-    _check_places(path, out, options.reference)
-    crop, frame_size, times = _survey(path, progress)
+    check_places(path, out, options.reference)
+    scenes, frame_size, times = _survey(path, progress)
+    crop = scenes[0].crop
     rate = constant_rate(times)
     channels = audio_channels(path) if options.audio else 0
     with ExitStack() as stack:
         out_part = stack.enter_context(complete_file(out))
-        extracted = _extract(head, path, crop, rate, options, len(times), progress)
+        extracted = _extract(head, path, scenes, rate, options, progress)
         step_index, messages = _encode_motion(head.statistics, extracted, options)
         header = VavHeader(
             profile=head.profile.name,
@@ -110,88 +117,145 @@ def encode_clip(
         )
         packets = encode_opus(read_audio(path, channels, extracted.duration), channels) if channels else iter(())
         with VavWriter(out_part, header) as writer:
-            writer.source(0, encode_source(extracted.source, options.source_quality))
+            for index, source in enumerate(extracted.sources):
+                writer.source(index, encode_source(source, options.source_quality))
             _interleave(writer, messages, packets, extracted.times)
             writer.end(len(extracted.times), round(extracted.duration * 1000))
     return read_vav(out), step_index
 
 
-def _check_places(path: Path, out: Path, reference: Path | None) -> None:
+def check_places(path: Path, out: Path, reference: Path | None) -> None:
+    """Whether a video can be read and the others be written, as far as that can be known before. Raises InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    check_video(path)
     places = [place.resolve() for place in (path, out, reference) if place is not None]
     if len(set(places)) < len(places):
         raise InputError("input, output and reference must be different files")
+    check_place(out)
+    if reference is not None:
+        check_video_name(reference, lossless=True)
+        check_place(reference)
 
 
-def _survey(path: Path, progress: Progress) -> tuple[Crop, tuple[int, int], list[Fraction]]:
-    """First pass: where the head is, the size of the video (width, height), the times of its frames."""
+def _survey(path: Path, progress: Progress) -> tuple[list[Scene], tuple[int, int], list[Fraction]]:
+    """First pass: scenes and where the head is in them, the size of the video (width, height), times of its frames."""
     times: list[Fraction] = []
     size = (0, 0)
 
-    def sampled() -> Iterator[NDArray[np.uint8]]:
+    def noted() -> Iterator[TimedFrame]:
         nonlocal size
         for timed in progress(read_frames(path), "find head", None):
-            if len(times) % CROP_EVERY == 0:
-                picture = timed.rgb()
-                size = (picture.shape[1], picture.shape[0])
-                yield picture
+            size = timed.size or size
             times.append(timed.time)
+            yield timed
 
-    crop = clip_crop(sampled(), HeadFinder(), every=1)
-    if not times:
+    scenes = find_scenes(noted(), HeadFinder())
+    if not scenes:
         raise InputError(f"{path}: no frames in it")
-    return crop, size, times
+    return scenes, size, times
 
 
 def _extract(
     head: TalkingHead,
     path: Path,
-    crop: Crop,
+    scenes: list[Scene],
     rate: Fraction | None,
     options: EncodeOptions,
-    count: int,
     progress: Progress,
 ) -> _Extracted:
-    """Second pass: the motion of every frame, and which is the source image; writes the reference.
-
-    What has moved since the source image is measured once that is known, on small pictures kept in a file.
-    """
-    size = head.profile.size
+    """Second pass: the motion of every frame, and which are the source images; writes the reference."""
+    size, count = head.profile.size, scenes[-1].end
     if options.source_frame is not None and not 0 <= options.source_frame < count:
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
-    search, extractor = SourceSearch(count), FrameExtractor(head)
-    extracted: list[Motion] = []
+    motions: list[Motion] = []
+    sources: list[NDArray[np.uint8]] = []
     times: list[Fraction] = []
+    driven: list[int] = []
     end = Fraction(0)
     with ExitStack() as stack:
-        small = stack.enter_context(TemporaryFile())
         reference = None
         if options.reference is not None:
             part = stack.enter_context(complete_file(options.reference))
             reference = stack.enter_context(VideoWriter(part, (size, size), rate, lossless=True))
-        for timed in progress(read_frames(path), "extract motion", count):
-            picture, motion = extractor.extract(timed.rgb(), crop)
-            extracted.append(motion)
-            if options.source_frame is None:
-                search.consider(len(times), picture, motion, extractor.canonical, extractor.measured)
+
+        def noted(frames: Iterable[TimedFrame]) -> Iterator[TimedFrame]:
+            nonlocal end
+            for timed in frames:
+                times.append(timed.time)
+                end = timed.time + timed.duration
+                yield timed
+
+        frames = noted(progress(read_frames(path), "extract motion", count))
+        for scene in scenes:
+            motion, source = _extract_scene(
+                head, path, scene, islice(frames, scene.end - scene.begin), reference, options, progress
+            )
+            driven += [len(sources)] * (scene.end - scene.begin)
+            motions.append(motion)
+            sources.append(source)
+        for _ in frames:  # to its end, so that its progress ends, too
+            pass
+    duration = Fraction(len(times) / rate if rate else end)
+    return _Extracted(Motion.concatenate(motions), times, duration, sources, driven)
+
+
+def _extract_scene(
+    head: TalkingHead,
+    path: Path,
+    scene: Scene,
+    frames: Iterable[TimedFrame],
+    reference: VideoWriter | None,
+    options: EncodeOptions,
+    progress: Progress,
+) -> tuple[Motion, NDArray[np.uint8]]:
+    """Motion (T,) of one scene and its source image (S, S, 3).
+
+    What has moved since the source image is measured once that is known, on small pictures kept in a file. Frames
+    without a face are left out of that, and hold the motion of the one before.
+    """
+    size, count = head.profile.size, scene.end - scene.begin
+    wanted = options.source_frame if options.source_frame in range(scene.begin, scene.end) else None
+    search, extractor, finder = SourceSearch(count), FrameExtractor(head), HeadFinder()
+    extracted: list[Motion] = []
+    faces: list[int] = []  # frames of the scene that show one
+    began, end = Fraction(0), Fraction(0)
+    with TemporaryFile() as small:
+        for index, timed in enumerate(frames):
+            began = timed.time if index == 0 else began
+            end = timed.time + timed.duration
+            picture, motion = extractor.extract(timed.rgb(), scene.crop)
             if reference is not None:
                 reference.frame(picture, timed.time, timed.duration)
+            here = scene.begin + index
+            if here != wanted and (here in scene.faceless or not (extractor.measured or finder.find(picture))):
+                continue
+            faces.append(index)
+            extracted.append(motion)
+            if wanted is None:
+                search.consider(index, picture, motion, extractor.canonical, extractor.measured)
             small.write(thumbnail(picture).tobytes())
-            times.append(timed.time)
-            end = timed.time + timed.duration
-        chosen = search.best() if options.source_frame is None else options.source_frame
+        chosen = search.best() if wanted is None else wanted - scene.begin
         if chosen is None:
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
-        motions = Motion.stack(extracted)
         small.flush()
-        thumbnails = np.memmap(small, np.uint8, "r", shape=(len(times), THUMBNAIL, THUMBNAIL))
-        duration = Fraction(len(times) / rate if rate else end)
+        thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
         # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
-        source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
-        frame_rate = len(times) / float(duration)
-        motions = clip_motion(head, thumbnails, motions, chosen, source, frame_rate, extractor.canonical)
-    return _Extracted(motions, times, duration, source)
+        source = scene.crop.cut(next(islice(read_frames(path), scene.begin + chosen, None)).rgb(), size)
+        frame_rate = count / float(max(end - began, Fraction(1, 1000)))
+        ticks = iter(progress(repeat(None), "register", registration_steps(head, len(faces))))
+        motions = clip_motion(
+            head,
+            thumbnails,
+            Motion.stack(extracted),
+            faces.index(chosen),
+            source,
+            frame_rate,
+            extractor.canonical,
+            lambda: next(ticks, None),
+        )
+    held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
+    return motions.map(lambda values: values[held]), source
 
 
 def _encode_motion(
@@ -220,7 +284,7 @@ def _messages(statistics: MotionStatistics, clip: _Extracted, step_index: int) -
     encoder = MotionEncoder(statistics, Rate(step_index, frames_per_message=FRAMES_PER_MESSAGE), chain=True, epoch=0)
     messages = []
     for index, (vector, time) in enumerate(zip(clip.motions.to_vector(), clip.times, strict=True)):
-        if (message := encoder.encode(vector, round(time * 1000))) is not None:
+        if (message := encoder.encode(vector, round(time * 1000), clip.driven[index])) is not None:
             messages.append((index, message))
     if (message := encoder.flush()) is not None:
         messages.append((len(clip.times) - 1, message))

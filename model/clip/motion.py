@@ -7,6 +7,7 @@ smoothed motion is a better guess than the extractor's of one frame, so the seco
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES
 from model.registration.keypoint_tracker import Aligner
+from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import away_from, track
 from model.talking_head import TalkingHead
@@ -47,6 +49,7 @@ def clip_motion(
     image: NDArray[np.uint8],
     frame_rate: float,
     canonical: CanonicalKeypoints,
+    step: Callable[[], object] = lambda: None,
 ) -> Motion:
     """Motions (T,) of a clip, as extracted, corrected.
 
@@ -54,15 +57,33 @@ def clip_motion(
     image       (S, S, 3) the frame `source`, which becomes the source image
     frame_rate  frames a second
     canonical   (K, 3) to which the motions are relative; they come back relative to the source image's
+    step        called `registration_steps` times, at each alignment of a frame
     A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
     state = head.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
     motions = head.relative_to(state.keypoints(), motions, canonical)
-    aligner = head.aligner(state, GreyPyramid(thumbnails[source]))
+    aligner = _counted(head.aligner(state, GreyPyramid(thumbnails[source])), step)
     tracked = track(thumbnails, motions, source, head.profile.layout, aligner)
     if aligner is None:
         return tracked
     return _aligned_again(aligner, thumbnails, smoothed(tracked, state.keypoints(), frame_rate), source)
+
+
+def registration_steps(head: TalkingHead, frames: int) -> int:
+    """How often `clip_motion` aligns a frame of that many: each but the source image twice, that once."""
+    return 2 * frames - 1
+
+
+def _counted(aligner: Aligner | None, step: Callable[[], object]) -> Aligner | None:
+    if aligner is None:
+        return None
+    align = aligner
+
+    def counted(picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
+        step()
+        return align(picture, motion, before)
+
+    return counted
 
 
 def _aligned_again(aligner: Aligner, thumbnails: NDArray[np.uint8], motions: Motion, source: int) -> Motion:

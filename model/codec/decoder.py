@@ -70,7 +70,7 @@ class MotionDecoder:
             if self._newest is None or sequence_distance(frame.sequence, self._newest) > 0:
                 self._newest = frame.sequence
         self._refresh = None
-        return [DecodedFrame(f.sequence, f.capture_ms, f.source, vector_of(self.statistics, f)) for f in fresh]
+        return self._vectors(fresh)
 
     def acknowledgement(self) -> bytes | None:
         """What to send back to the encoder now, as often as the caller likes; None before the first message."""
@@ -103,6 +103,19 @@ class MotionDecoder:
             frames.append(previous)
         coder.finish()
         return frames
+
+    def _vectors(self, frames: list[FrameState]) -> list[DecodedFrame]:
+        """Frames of one message as they are given out; a head that stands still is computed once."""
+        decoded: list[DecodedFrame] = []
+        before: FrameState | None = None
+        for frame in frames:
+            if before is not None and frame.levels is before.levels:
+                vector = decoded[-1].vector.copy()
+            else:
+                vector = vector_of(self.statistics, frame)
+            decoded.append(DecodedFrame(frame.sequence, frame.capture_ms, frame.source, vector))
+            before = frame
+        return decoded
 
     def _is_fresh(self, sequence: int) -> bool:
         if self._newest is None:

@@ -8,7 +8,12 @@ arithmetic below 2^53, the tables included, so that a second implementation in a
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +77,68 @@ def cumulative(frequencies: list[int]) -> list[int]:
 LAPLACE_TABLES: tuple[list[int], ...] = tuple(cumulative(laplace_frequencies(t)) for t in range(WIDTHS))
 
 
+class LaplaceRun(NamedTuple):
+    """Neighbouring residuals of one width, as the loops over a frame want them: most residuals are 0."""
+
+    length: int
+    width: int
+    zero_start: int  # of 65536, where residual 0 begins, and how much it owns
+    zero_span: int  # 0 with raw bits: then the symbol alone does not tell a residual
+    sums: list[int]  # cumulative frequencies; empty with raw bits
+    leap: ZeroLeap | None  # None where a leap would not pay
+
+
+class ZeroLeap(NamedTuple):
+    """What LEAP residuals 0 in a row do to a range coder, by the `unit` (range >> 16) before the first of them.
+
+    The range after a symbol depends on that unit and the symbol alone. So a decoder decides of LEAP residuals at once,
+    exactly: intervals are nested, and the code lies in all of them when it lies in the last one.
+    """
+
+    offset: array[int]  # (65536,) how far the low end moves
+    span: array[int]  # (65536,) range after the last; 0 where a byte is to be read in between
+
+
+LEAP = 16
+_LIKELY = 0.95
+"""Probability of residual 0 from which LEAP of them in a row are about as likely as not."""
+
+
+@cache
+def zero_leap(width: int) -> ZeroLeap | None:
+    """Table of a width index, 512 kB; None where residuals other than 0 are too frequent. Built when first needed."""
+    start, span = _zero(width)
+    if span < _LIKELY * TOTAL:
+        return None
+    unit = np.arange(TOTAL, dtype=np.int64)
+    offset, size, whole = np.zeros_like(unit), unit << TOTAL_BITS, np.ones(TOTAL, bool)
+    for _ in range(LEAP):
+        whole &= size >= _TOP
+        offset += start * unit
+        size = span * unit
+        unit = size >> TOTAL_BITS
+    size[~whole] = 0
+    return ZeroLeap(array("I", offset.astype(np.uint32).tobytes()), array("I", size.astype(np.uint32).tobytes()))
+
+
+def _zero(width: int) -> tuple[int, int]:
+    """Where residual 0 begins, of 65536, and how much it owns; nothing with raw bits."""
+    if width >= WIDTHS:
+        return 0, 0
+    sums, zero = LAPLACE_TABLES[width], LAPLACE_LIMIT + 1
+    return sums[zero], sums[zero + 1] - sums[zero]
+
+
+def laplace_runs(widths: Sequence[int]) -> list[LaplaceRun]:
+    """Width indices (0 ... MAX_WIDTH) of residuals in their order, neighbours of one width together."""
+    runs = []
+    for width, group in groupby(widths):
+        length = len(list(group))
+        sums = LAPLACE_TABLES[width] if width < WIDTHS else []
+        runs.append(LaplaceRun(length, width, *_zero(width), sums, zero_leap(width) if length >= LEAP else None))
+    return runs
+
+
 class RangeEncoder:
     """Writes symbols of given cumulative frequencies to bytes."""
 
@@ -100,6 +167,35 @@ class RangeEncoder:
         if count:
             shift = TOTAL_BITS - count
             self.encode(value << shift, (value + 1) << shift)
+
+    def encode_residuals(self, residuals: Sequence[int], runs: Sequence[LaplaceRun]) -> None:
+        """The bytes of `encode_laplace` for each residual with its run's width, faster."""
+        low, span, out = self._low, self._range, self._out
+        end = 0
+        for length, width, zero_start, zero_span, sums, _ in runs:
+            begin, end = end, end + length
+            for residual in residuals[begin:end]:
+                if not residual and zero_span:
+                    start, size = zero_start, zero_span
+                elif sums and -LAPLACE_LIMIT <= residual <= LAPLACE_LIMIT:
+                    start = sums[residual + LAPLACE_LIMIT + 1]
+                    size = sums[residual + LAPLACE_LIMIT + 2] - start
+                else:  # raw bits or an escape: seldom
+                    self._low, self._range = low, span
+                    encode_laplace(self, residual, width)
+                    low, span = self._low, self._range
+                    continue
+                unit = span >> TOTAL_BITS
+                low += start * unit
+                span = size * unit
+                if low > _MASK:
+                    low &= _MASK
+                    self._carry()
+                while span < _TOP:
+                    out.append(low >> 24)
+                    low = (low << 8) & _MASK
+                    span <<= 8
+        self._low, self._range = low, span
 
     def finish(self) -> bytes:
         """The shortest byte string that decodes to what was coded; the decoder reads zeros beyond its end."""
@@ -155,6 +251,59 @@ class RangeDecoder:
         self._narrow(value * unit, unit)
         return value
 
+    def decode_residuals(self, runs: Sequence[LaplaceRun]) -> tuple[list[int], list[int]]:
+        """What `decode_laplace` reads with each run's width: places and values of the residuals that are not 0.
+
+        Nearly all of a decoder's time goes here: its state lies in local names, residual 0 is tried before the others,
+        and many of them at once where they are likely. Raises BitstreamError.
+        """
+        data, code, span, position = self._data, self._code, self._range, self._position
+        top = _TOP
+        places: list[int] = []
+        values: list[int] = []
+        end = 0
+        for length, width, zero_start, zero_span, sums, leap in runs:
+            place, end = end, end + length
+            while place < end:
+                stop = end
+                if leap is not None and end - place >= LEAP:
+                    unit = span >> 16
+                    rest, leapt = code - leap.offset[unit], leap.span[unit]
+                    stop = place + LEAP
+                    if 0 <= rest < leapt:
+                        place, code, span = stop, rest, leapt
+                        if span < top:
+                            code, span, position = _refill(data, code, span, position)
+                        continue
+                for here in range(place, stop):
+                    unit = span >> 16
+                    rest = code - zero_start * unit
+                    zero = zero_span * unit
+                    if 0 <= rest < zero:  # as zero_start <= code // unit < zero_start + zero_span
+                        code, span = rest, zero
+                    else:
+                        target = code // unit
+                        if target >= TOTAL:
+                            raise BitstreamError("motion payload is damaged (a code beyond the range)")
+                        symbol = bisect_right(sums, target) - 1 if sums else 0
+                        if 0 < symbol < 2 * LAPLACE_LIMIT + 2:
+                            start = sums[symbol]
+                            code -= start * unit
+                            span = (sums[symbol + 1] - start) * unit
+                            value = symbol - LAPLACE_LIMIT - 1
+                        else:  # raw bits or an escape: seldom
+                            self._code, self._range, self._position = code, span, position
+                            value = decode_laplace(self, width)
+                            code, span, position = self._code, self._range, self._position
+                        if value:
+                            places.append(here)
+                            values.append(value)
+                    if span < top:
+                        code, span, position = _refill(data, code, span, position)
+                place = stop
+        self._code, self._range, self._position = code, span, position
+        return places, values
+
     def finish(self) -> None:
         """Check that the payload ends where the encoder would have ended it, neither before nor after."""
         if len(self._data) > self._position or self._position > len(self._data) + 4 + _MAX_TRIMMED:
@@ -163,16 +312,18 @@ class RangeDecoder:
             raise BitstreamError("motion payload ends in a byte that no encoder writes")
 
     def _narrow(self, offset: int, span: int) -> None:
-        self._code -= offset
-        while span < _TOP:
-            position = self._position
-            byte = self._data[position] if position < len(self._data) else 0
-            if position > len(self._data) + 4 + _MAX_TRIMMED:
-                raise BitstreamError("motion payload is cut short")
-            self._position = position + 1
-            self._code = ((self._code << 8) | byte) & _MASK
-            span <<= 8
-        self._range = span
+        self._code, self._range, self._position = _refill(self._data, self._code - offset, span, self._position)
+
+
+def _refill(data: bytes, code: int, span: int, position: int) -> tuple[int, int, int]:
+    """Code, range and position once the range is wide enough again. Raises BitstreamError."""
+    while span < _TOP:
+        if position > len(data) + 4 + _MAX_TRIMMED:
+            raise BitstreamError("motion payload is cut short")
+        code = code << 8 | (data[position] if position < len(data) else 0)
+        position += 1
+        span <<= 8
+    return code, span, position
 
 
 _MAX_TRIMMED = 1100

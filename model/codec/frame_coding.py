@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from model.codec.entropy import (
     MAX_WIDTH,
+    LaplaceRun,
     RangeDecoder,
     RangeEncoder,
     cumulative,
     decode_laplace,
     encode_laplace,
     laplace_bits,
+    laplace_runs,
 )
 from model.codec.quantise import MAX_LEVEL, rescale
 from model.codec.statistics import INTRA, MotionStatistics, elapsed_row
@@ -59,50 +61,56 @@ class FrameCoder:
     def __init__(self, statistics: MotionStatistics) -> None:
         self.statistics = statistics
         self._widths_at = lru_cache(maxsize=64)(self._class_widths)
+        self._runs_at = lru_cache(maxsize=512)(self._laplace_runs)
 
     def _class_widths(self, row: int, step_index: int) -> NDArray[np.int64]:
         """Width indices per activity class, (8, N)."""
         base = self.statistics.widths[row].astype(np.int64) - step_index
         return np.asarray(np.clip(base + np.array(CLASS_SHIFTS)[:, None], 0, MAX_WIDTH), np.int64)
 
+    def _laplace_runs(self, row: int, step_index: int, chosen: int) -> list[LaplaceRun]:
+        """The N residuals with their Laplace tables in activity class `chosen`."""
+        return laplace_runs(self._widths_at(row, step_index)[chosen].tolist())
+
     def _prediction(
         self, reference: FrameState | None, capture_ms: int, step_index: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Predicted levels (N,) and width indices per class (8, N)."""
+    ) -> tuple[NDArray[np.int64], int]:
+        """Predicted levels (N,) and the row of widths."""
         if reference is None:
-            return np.zeros(self.statistics.size, np.int64), self._widths_at(INTRA, step_index)
+            return np.zeros(self.statistics.size, np.int64), INTRA
         elapsed = (capture_ms - reference.capture_ms) & 0xFFFFFFFF
-        levels = rescale(reference.levels, reference.step_index, step_index)
-        return levels, self._widths_at(elapsed_row(elapsed), step_index)
+        return rescale(reference.levels, reference.step_index, step_index), elapsed_row(elapsed)
 
     def encode(self, coder: RangeEncoder, frame: FrameState, reference: FrameState | None) -> None:
         """Write the levels of `frame`, predicted from `reference` (None: an intra frame)."""
-        residual, best, widths = self._choose(frame, reference)
+        residual, best, row = self._choose(frame, reference)
         coder.encode(_CLASS_SUMS[best], _CLASS_SUMS[best + 1])
-        for value, width in zip(residual.tolist(), widths[best].tolist(), strict=True):
-            encode_laplace(coder, value, width)
+        coder.encode_residuals(residual.tolist(), self._runs_at(row, frame.step_index, best))
 
     def bits(self, frame: FrameState, reference: FrameState | None) -> float:
         """About what `encode` would write."""
-        residual, best, widths = self._choose(frame, reference)
-        return float(laplace_bits(residual, widths[best]).sum() + _CLASS_BITS[best])
+        residual, best, row = self._choose(frame, reference)
+        widths = self._widths_at(row, frame.step_index)[best]
+        return float(laplace_bits(residual, widths).sum() + _CLASS_BITS[best])
 
-    def _choose(
-        self, frame: FrameState, reference: FrameState | None
-    ) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
-        """Residual (N,), the cheapest activity class, width indices per class (8, N)."""
-        predicted, widths = self._prediction(reference, frame.capture_ms, frame.step_index)
+    def _choose(self, frame: FrameState, reference: FrameState | None) -> tuple[NDArray[np.int64], int, int]:
+        """Residual (N,), the cheapest activity class, the row of widths."""
+        predicted, row = self._prediction(reference, frame.capture_ms, frame.step_index)
         residual = frame.levels - predicted
-        return residual, int(np.argmin(laplace_bits(residual, widths).sum(1) + _CLASS_BITS)), widths
+        bits = laplace_bits(residual, self._widths_at(row, frame.step_index)).sum(1)
+        return residual, int(np.argmin(bits + _CLASS_BITS)), row
 
     def decode(
         self, coder: RangeDecoder, reference: FrameState | None, capture_ms: int, step_index: int
     ) -> NDArray[np.int64]:
         """Levels (N,) of the next frame. Raises BitstreamError."""
-        predicted, widths = self._prediction(reference, capture_ms, step_index)
-        chosen = widths[coder.decode(_CLASS_SUMS)].tolist()
-        levels = predicted + np.array([decode_laplace(coder, width) for width in chosen], np.int64)
-        if np.abs(levels).max() > MAX_LEVEL:
+        predicted, row = self._prediction(reference, capture_ms, step_index)
+        places, residuals = coder.decode_residuals(self._runs_at(row, step_index, coder.decode(_CLASS_SUMS)))
+        if not places:
+            return predicted  # levels are never written to, so frames may share them
+        levels = predicted.copy()
+        levels[places] += residuals
+        if levels.max() > MAX_LEVEL or levels.min() < -MAX_LEVEL:
             raise BitstreamError("motion payload is damaged (a level out of range)")
         return levels
 

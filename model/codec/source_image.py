@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.errors import BitstreamError, InputError
+from model.pixels import DAMAGE, rgb_pixels
 
 CONTENT_TYPES = {"AVIF": "image/avif", "WEBP": "image/webp", "PNG": "image/png", "JPEG": "image/jpeg"}
 """Media type of each format that is read, by Pillow's name."""
@@ -90,10 +91,10 @@ def decode_source(data: bytes, limits: SourceLimits | None = None) -> NDArray[np
                     raise SourceTooLargeError(f"a source image has at most {limits.max_pixels} pixels, not {size}")
                 # Phones write the rotation into a JPEG instead of turning the pixels.
                 upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
-                return np.asarray(upright.convert("RGB"), np.uint8)
+                return rgb_pixels(upright)
     except UnidentifiedImageError:
         raise SourceFormatError("a source image must be AVIF, WebP, PNG or JPEG") from None
     except Image.DecompressionBombError:
         raise SourceTooLargeError(f"a source image has at most {limits.max_pixels} pixels") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except DAMAGE as error:
         raise SourceFormatError(f"the source image is damaged: {error}") from None

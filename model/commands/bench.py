@@ -1,4 +1,4 @@
-"""`python -m model bench`: how fast this machine extracts, enrols and renders."""
+"""`python -m model bench`: how fast this machine extracts, enrols, renders and codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model.errors import InputError
 
-HELP = "time extract, enrol and render on this machine"
+HELP = "time extract, enrol, render and the codec on this machine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,11 +25,12 @@ def run(options: argparse.Namespace) -> int:
     """Decode and print what was written."""
     from tqdm import tqdm
 
-    from model.clip.decoder import decode_clip
+    from model.clip.decoder import check_decoding, decode_clip
     from model.motion import View
     from model.talking_head import TalkingHead
 
     view = View(options.yaw, options.pitch, options.roll)
+    check_decoding(options.input, options.output, options.source)
     head = TalkingHead.load(options.weights, engine="auto")
     with tqdm(desc="render", unit="frame", file=sys.stderr, leave=False, disable=None) as bar:
 

@@ -7,12 +7,11 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from model.codec.quantise import nearest_step_index, step_factor
 
-if TYPE_CHECKING:
-    from model.media.video import TimedFrame
+_Item = TypeVar("_Item")
 
 HELP = "encode a video of one talking head: a source image, then a few bytes of motion a frame, and the sound"
 
@@ -35,12 +34,12 @@ def run(options: argparse.Namespace) -> int:
     """Encode and print what the file holds."""
     from tqdm import tqdm
 
-    from model.clip.encoder import EncodeOptions, encode_clip
+    from model.clip.encoder import EncodeOptions, check_places, encode_clip
     from model.commands.info import describe_file, summary
     from model.talking_head import TalkingHead
 
-    def progress(frames: Iterable[TimedFrame], what: str, total: int | None) -> Iterable[TimedFrame]:
-        return tqdm(frames, what, total, unit="frame", file=sys.stderr, leave=False, disable=None)
+    def progress(items: Iterable[_Item], what: str, total: int | None) -> Iterable[_Item]:
+        return tqdm(items, what, total, unit="frame", file=sys.stderr, leave=False, disable=None)
 
     wanted = EncodeOptions(
         step_index=nearest_step_index(options.step),
@@ -50,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         source_quality=options.source_quality,
         reference=options.reference,
     )
+    check_places(options.input, options.output, options.reference)
     head = TalkingHead.load(options.weights, engine="auto")
     vav, step_index = encode_clip(head, options.input, options.output, wanted, progress)
     figures = describe_file(vav) | {"step": round(step_factor(step_index), 4)}

@@ -42,6 +42,7 @@ def describe_file(vav: Vav) -> dict[str, Any]:
         "fps": None if header.rate is None else round(float(header.rate), 3),
         "bytes_file": vav.file_bytes,
         "bytes_source": vav.source_bytes,
+        "sources": len(vav.sources),
         "bytes_motion": bytes_motion,
         "bytes_audio": vav.audio_bytes,
         "bytes_container": vav.file_bytes - bytes_known,
@@ -69,7 +70,8 @@ def summary(figures: dict[str, Any]) -> str:
             f"motion   {figures['bytes_motion']:>9,} bytes   {figures['bytes_per_frame']:.1f} a frame, "
             f"{figures['kbps_motion']:.2f} kbit/s at 25 frames a second"
         )
-    lines.append(f"source   {figures['bytes_source']:>9,} bytes   once")
+    images = "once" if figures["sources"] == 1 else f"{figures['sources']} images"
+    lines.append(f"source   {figures['bytes_source']:>9,} bytes   {images}")
     if figures["bytes_audio"]:
         lines.append(f"sound    {figures['bytes_audio']:>9,} bytes   {figures['kbps_audio']:.1f} kbit/s, Opus")
     lines.append(f"framing  {figures['bytes_container']:>9,} bytes")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from model.errors import InputError
+from model.pixels import DAMAGE, rgb_pixels
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is read: more than any phone's camera takes, 192 MB when decoded."""
@@ -20,8 +21,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:  # reads the header alone
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(f"{path} has more than {MAX_PIXELS // 1_000_000} million pixels")
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+            return rgb_pixels(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise InputError(f"no such picture: {path}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*DAMAGE, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is not a readable image ({error})") from None

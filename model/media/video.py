@@ -6,7 +6,7 @@ Knows nothing of faces, motion or the codec. Times are seconds after the first f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,20 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.media.container import (
+    LONGEST_GAP,
+    LONGEST_RETURN,
+    SteadyTime,
+    decoded_pictures,
+    decoded_sound,
+    display_size,
+    file_address,
+    fitted,
+    packets_of,
+    picture_stream,
+    rgb_picture,
+    sound_stream,
+)
 
 AUDIO_RATE = 48_000
 OPUS_FRAME = 960
@@ -36,6 +50,9 @@ OPUS_PRE_SKIP = 312
 """Samples that libopus' encoder adds in front (RFC 7845, section 4.2)."""
 
 MAX_FRAMES = 1_000_000
+MAX_PAUSE = Fraction(24 * 3600)
+"""Seconds without sound that are filled with silence where the picture goes on."""
+
 _GAP = AUDIO_RATE // 10
 """Sound that is off its timestamps by more is filled with silence or cut; less is jitter of the container."""
 
@@ -60,45 +77,67 @@ class TimedFrame:
     frame: VideoFrame
     rotation: int  # degrees counter-clockwise by which the picture is to be turned, as `upright` takes them
 
+    aspect: Fraction | None = None  # of the samples, width to height; None: square
+    size: tuple[int, int] | None = None  # (width, height) of the upright first frame, which all of a video get
+
     def rgb(self) -> NDArray[np.uint8]:
-        """The upright picture, uint8 (H, W, 3)."""
-        picture = np.asarray(self.frame.to_ndarray(format="rgb24"), np.uint8)
-        return upright(picture, self.rotation)
+        """The upright picture in square pixels, uint8 (H, W, 3); of the video's size where that changes midway."""
+        picture = rgb_picture(self.frame, display_size(self.frame.width, self.frame.height, self.aspect))
+        picture = upright(picture, self.rotation)
+        return picture if self.size is None else fitted(picture, self.size)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[InputContainer]:
     try:
-        with av.open(str(path)) as container:
+        with av.open(file_address(path)) as container:
             yield container
-    except (av.error.FFmpegError, OSError) as error:
-        reason = error.strerror or type(error).__name__
+    except (av.error.FFmpegError, OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise InputError(f"{path}: not a readable video ({reason})") from None
 
 
-def read_frames(path: Path) -> Iterator[TimedFrame]:
-    """All frames in the order of display. Raises InputError when the file is no readable video or too long."""
+def check_video(path: Path) -> None:
+    """Whether a video is there, so that this is told before long work. Raises InputError."""
     with _opened(path) as container:
-        if not container.streams.video:
+        if picture_stream(container) is None:
             raise InputError(f"{path}: no video in it")
-        stream = container.streams.video[0]
+
+
+def read_frames(path: Path) -> Iterator[TimedFrame]:
+    """All frames in the order of display, damaged ones left out. Times grow from one to the next.
+
+    Raises InputError when the file is no readable video or too long.
+    """
+    with _opened(path) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            raise InputError(f"{path}: no video in it")
         stream.thread_type = "AUTO"
         step = 1 / Fraction(stream.average_rate or 25)
+        aspect = stream.sample_aspect_ratio
+        steady = SteadyTime(step)
         first: Fraction | None = None
-        time = -step
-        for index, frame in enumerate(container.decode(stream)):
+        size: tuple[int, int] | None = None
+        for index, frame in enumerate(decoded_pictures(container, stream)):
             if index >= MAX_FRAMES:
                 raise InputError(f"{path}: more than {MAX_FRAMES} frames")
-            shown = time + step
-            if frame.pts is not None and frame.time_base is not None:
-                at = frame.pts * Fraction(frame.time_base)
-                first = at if first is None else first
-                shown = at - first
-            time = max(shown, time, Fraction(0))
+            time = steady.at(_stamp(frame))
+            first = time if first is None else first
+            if size is None:
+                width, height = display_size(frame.width, frame.height, aspect)
+                size = (height, width) if round(frame.rotation / 90) % 2 else (width, height)
             duration = Fraction(0)
             if frame.duration and frame.time_base is not None:
-                duration = frame.duration * Fraction(frame.time_base)
-            yield TimedFrame(time, duration or step, frame, frame.rotation)
+                duration = min(frame.duration * Fraction(frame.time_base), LONGEST_GAP)
+            yield TimedFrame(time - first, duration or step, frame, frame.rotation, aspect, size)
+
+
+def _stamp(frame: VideoFrame | AudioFrame) -> Fraction | None:
+    """Timestamp in seconds of the file's own clock."""
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return frame.pts * Fraction(frame.time_base)
 
 
 def constant_rate(times: Sequence[Fraction]) -> Fraction | None:
@@ -120,7 +159,8 @@ def constant_rate(times: Sequence[Fraction]) -> Fraction | None:
 def audio_channels(path: Path) -> int:
     """1 or 2, or 0 when the file has no sound. Raises InputError."""
     with _opened(path) as container:
-        return min(2, container.streams.audio[0].channels) if container.streams.audio else 0
+        stream = sound_stream(container)
+        return 0 if stream is None else min(2, stream.channels)
 
 
 def read_audio(path: Path, channels: int, seconds: Fraction) -> Iterator[NDArray[np.float32]]:
@@ -132,13 +172,19 @@ def read_audio(path: Path, channels: int, seconds: Fraction) -> Iterator[NDArray
     remaining = round(seconds * AUDIO_RATE)
     position = 0  # samples given out
     with _opened(path) as container:
-        stream = container.streams.audio[0]
+        stream = sound_stream(container)
+        if stream is None:
+            raise InputError(f"{path}: no sound in it")
         resampler = AudioResampler("flt", "mono" if channels == 1 else "stereo", AUDIO_RATE)
+        # Where the picture's clock is whole, a gap in the sound is a pause.
+        steady = SteadyTime(Fraction(OPUS_FRAME, AUDIO_RATE), LONGEST_GAP if _clock_jumps(path) else MAX_PAUSE)
         for source in _frames_then_none(container, stream):
+            start = None
+            if source is not None and (stamp := _stamp(source)) is not None:
+                start = round((steady.at(stamp) - first) * AUDIO_RATE)
             for frame in resampler.resample(source):
                 samples = frame.to_ndarray().reshape(-1, channels).astype(np.float32)
-                if source is not None and source.pts is not None and source.time_base is not None:
-                    start = round((source.pts * Fraction(source.time_base) - first) * AUDIO_RATE)
+                if start is not None:
                     samples = _aligned(samples, start - position, position == 0)
                 samples = samples[: remaining - position]
                 position += len(samples)
@@ -146,8 +192,27 @@ def read_audio(path: Path, channels: int, seconds: Fraction) -> Iterator[NDArray
                     yield samples
                 if position >= remaining:
                     return
-    if position < remaining:
-        yield np.zeros((remaining - position, channels), np.float32)
+    while position < remaining:
+        count = min(remaining - position, AUDIO_RATE)
+        yield np.zeros((count, channels), np.float32)
+        position += count
+
+
+def _clock_jumps(path: Path) -> bool:
+    """Whether the timestamps of the picture jump; reads packets without decoding them."""
+    with _opened(path) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            return False
+        before: Fraction | None = None
+        for packet in packets_of(container, stream):
+            if packet.dts is None or packet.time_base is None:
+                continue
+            stamp = packet.dts * Fraction(packet.time_base)
+            if before is not None and not -LONGEST_RETURN <= stamp - before <= LONGEST_GAP:
+                return True
+            before = stamp
+        return False
 
 
 def _aligned(samples: NDArray[np.float32], ahead: int, beginning: bool) -> NDArray[np.float32]:
@@ -162,15 +227,16 @@ def _aligned(samples: NDArray[np.float32], ahead: int, beginning: bool) -> NDArr
 def _first_times(path: Path) -> Iterator[Fraction]:
     """Time of the first video frame on the file's own clock."""
     with _opened(path) as container:
-        for frame in container.decode(container.streams.video[0]):
-            if frame.pts is not None and frame.time_base is not None:
-                yield frame.pts * Fraction(frame.time_base)
+        stream = picture_stream(container)
+        for frame in () if stream is None else decoded_pictures(container, stream):
+            if (stamp := _stamp(frame)) is not None:
+                yield stamp
             return
 
 
 def _frames_then_none(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame | None]:
     """Decoded frames, then None, at which a resampler gives out what it holds back."""
-    yield from container.decode(stream)
+    yield from decoded_sound(container, stream)
     yield None
 
 
@@ -216,6 +282,26 @@ def encode_opus(pieces: Iterator[NDArray[np.float32]], channels: int) -> Iterato
     yield from packets(None)
 
 
+SUFFIXES = (".mp4", ".mkv", ".webm")
+LOSSLESS_SUFFIXES = (".mkv",)
+_H264: dict[str, object] = {"crf": "16", "preset": "medium"}
+_VP9: dict[str, object] = {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4"}
+
+
+def check_video_name(path: Path, *, lossless: bool = False) -> None:
+    """Whether a container that is written here has this suffix. Raises InputError, which says what suffixes do."""
+    suffixes = LOSSLESS_SUFFIXES if lossless else SUFFIXES
+    if path.suffix.lower() not in suffixes:
+        kind = "a lossless video" if lossless else "a video"
+        raise InputError(f"{path}: cannot be written as {kind}; give a name that ends in {' or '.join(suffixes)}")
+
+
+def _codec(*, lossless: bool, vp9: bool) -> str:
+    if lossless:
+        return "ffv1"
+    return "libvpx-vp9" if vp9 else "libx264"
+
+
 class VideoWriter:
     """Writes one video file; its container follows from the suffix. Raises InputError when that cannot be written."""
 
@@ -230,15 +316,19 @@ class VideoWriter:
     ) -> None:
         """`size` (width, height), even unless lossless; `rate` None: frames are shown at the times given.
 
-        H.264 (CRF 16, yuv420p), or FFV1 in RGB when `lossless`; sound comes as Opus packets.
+        H.264 (CRF 16, yuv420p), VP9 in .webm, or FFV1 in RGB when `lossless`; sound comes as Opus packets.
         """
+        check_video_name(path, lossless=lossless)
         try:
-            self._container = av.open(str(path), "w")
-        except (av.error.FFmpegError, ValueError, OSError):
-            raise InputError(f"{path}: cannot be written as a video; give a name that ends in .mp4 or .mkv") from None
+            self._container = av.open(file_address(path), "w")
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{path}: cannot be written as a video ({reason})") from None
+        self._path = path
         self._time_base = 1 / rate if rate else Fraction(1, 1000)
         try:
-            video = self._container.add_stream("ffv1" if lossless else "libx264", rate=rate or 25)
+            vp9 = path.suffix.lower() == ".webm"
+            video = self._container.add_stream(_codec(lossless=lossless, vp9=vp9), rate=rate or 25)
             assert isinstance(video, VideoStream)
             self._audio = self._opus_stream(audio_channels) if audio_channels else None
         except (av.error.FFmpegError, ValueError) as error:
@@ -249,11 +339,12 @@ class VideoWriter:
         video.codec_context.time_base = self._time_base
         video.codec_context.thread_count = 1
         if not lossless:
-            video.options = {"crf": "16", "preset": "medium"}
+            video.options = dict(_VP9 if vp9 else _H264)
             video.codec_context.colorspace = _BT601
             video.codec_context.color_range = _LIMITED_RANGE
         self._video = video
         self._count = 0
+        self._shown = -1  # pts of the last frame
         self._constant = rate is not None
 
     def __enter__(self) -> VideoWriter:
@@ -262,21 +353,30 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
+        if kind is None:
+            try:
                 self._container.mux(self._video.encode(None))
-        finally:
-            self._container.close()
+                self._container.close()
+            except (av.error.FFmpegError, OSError) as failure:
+                raise self._unwritten(failure) from None
+        else:
+            with suppress(av.error.FFmpegError, OSError):  # the first error is the one to tell
+                self._container.close()
 
     def frame(self, picture: NDArray[np.uint8], time: Fraction, duration: Fraction | None = None) -> None:
         """The next frame, uint8 (H, W, 3), shown at `time` seconds (which a constant rate overrides)."""
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
         frame.time_base = self._time_base
-        frame.pts = self._count if self._constant else round(time / self._time_base)
+        # Containers want each frame later than the one before.
+        frame.pts = self._count if self._constant else max(round(time / self._time_base), self._shown + 1)
+        self._shown = frame.pts
         if duration is not None:
             frame.duration = max(1, round(duration / self._time_base))
         self._count += 1
-        self._container.mux(self._video.encode(frame))
+        try:
+            self._container.mux(self._video.encode(frame))
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._unwritten(error) from None
 
     def sound(self, start: int, duration: int, data: bytes) -> None:
         """The next Opus packet; times in samples at 48 kHz after the first frame."""
@@ -286,7 +386,13 @@ class VideoWriter:
         packet.time_base = Fraction(1, AUDIO_RATE)
         packet.pts = packet.dts = start
         packet.duration = duration
-        self._container.mux(packet)
+        try:
+            self._container.mux(packet)
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._unwritten(error) from None
+
+    def _unwritten(self, error: Exception) -> InputError:
+        return InputError(f"{self._path}: cannot be written ({getattr(error, 'strerror', None) or error})")
 
     def _opus_stream(self, channels: int) -> AudioStream:
         # Opened as an encoder only for the codec's header (RFC 7845, section 5.1); packets come ready-made.

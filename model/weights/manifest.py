@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from model.errors import WeightsError
 from model.media.atomic_file import complete_file
 
 MANIFEST = Path(__file__).with_name("manifest.json")
@@ -24,6 +25,19 @@ def read_manifest(path: Path = MANIFEST) -> list[dict[str, Any]]:
         return []
     entries: list[dict[str, Any]] = json.loads(path.read_text())
     return entries
+
+
+def read_weights(path: Path, manifest: Path = MANIFEST) -> bytes:
+    """The bytes of a weights file; one that ships must be what the manifest says, any other is taken as it is.
+
+    Raises WeightsError for a file that ships and is damaged, OSError when it cannot be read.
+    """
+    data = path.read_bytes()
+    if path.resolve().parent == manifest.resolve().parent:
+        for entry in read_manifest(manifest):
+            if entry["name"] == path.name and entry["sha256"] != hashlib.sha256(data).hexdigest():
+                raise WeightsError(f"{path} is damaged: its SHA-256 is not the manifest's (visavis weights verify)")
+    return data
 
 
 def write_manifest(entry: dict[str, Any], path: Path = MANIFEST) -> None:

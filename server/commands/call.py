@@ -47,6 +47,9 @@ def run(options: argparse.Namespace) -> int:
     """Run both until Ctrl-C. The receiver listens on loopback alone, in development mode: nobody else can join."""
     settings = load_settings(port=options.port)
     set_up_logging(settings.log_format, settings.log_level)
+    from server.sender.media.inputs import check_source, parse_source  # knows PyAV: not for `--help`
+
+    check_source(parse_source(options.source))  # the receiver need not load for a camera that is not there
     asyncio.run(_call(options))
     return 0
 

@@ -27,7 +27,7 @@ from server.sender.daemon import Daemon, Destination
 from server.sender.media.extraction import PATIENCE_SECONDS
 from server.sender.media.extractor import Avatar, ModelExtractor
 from server.sender.media.feed import Feed, FeedListener, LiveFeed
-from server.sender.media.inputs import MediaInput, parse_source
+from server.sender.media.inputs import MediaInput, check_source, parse_source
 from server.sender.media.recording import RecordingFeed, read_recording
 from server.sender.status_line import LineFilter, Screen, StatusLine
 from server.settings import Settings
@@ -89,6 +89,7 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
     # One thread: at 256 pixels a second one waits more than it works, and a laptop has other things to do.
     torch.set_num_threads(1)
     avatar = read_picture(choices.avatar) if choices.avatar is not None else None
+    check_source(choices.source)
     model = _load_model(choices, settings)
     fps = choices.rate.frames_per_second or DEFAULT_FPS
     line = StatusLine(screen, "json" if choices.json else "human")

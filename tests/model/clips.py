@@ -109,3 +109,44 @@ def beep_start(path: Path) -> float:
 def write_image(path: Path, picture: NDArray[np.uint8]) -> None:
     """An image file."""
     Image.fromarray(picture).save(path)
+
+
+def write_film(
+    path: Path,
+    times_ms: Sequence[int],
+    *,
+    tone: bool = False,
+    aspect: Fraction | None = None,
+    size: tuple[int, int] = (64, 48),
+) -> None:
+    """A film of MPEG-4 part 2, each frame a key frame and a little lighter, with a 440 Hz tone when asked.
+
+    aspect: of its samples, width to height; size: width and height.
+    """
+    with av.open(f"file:{path}", "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        video.codec_context.gop_size = 1
+        if aspect is not None:
+            video.codec_context.sample_aspect_ratio = aspect
+        sound = container.add_stream("pcm_s16le", rate=48_000, layout="mono") if tone else None
+        for index, ms in enumerate(times_ms):
+            picture = np.full((size[1], size[0], 3), min(255, 40 + 4 * index), np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.time_base, frame.pts = Fraction(1, 1000), ms
+            container.mux(video.encode(frame))
+            if sound is not None:
+                t = np.arange(1920) / 48_000
+                piece = (8000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)[None]
+                heard = av.AudioFrame.from_ndarray(piece, "s16", "mono")
+                heard.sample_rate, heard.time_base, heard.pts = 48_000, Fraction(1, 48_000), ms * 48
+                container.mux(sound.encode(heard))
+        container.mux(video.encode(None))
+
+
+def payloads(path: Path) -> list[tuple[int, int]]:
+    """Place and length in bytes of each packet of the picture in a file."""
+    with av.open(f"file:{path}") as container:
+        stream = container.streams.video[0]
+        return [(p.pos, p.size) for p in container.demux(stream) if p.size and p.pos is not None]

@@ -6,13 +6,16 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from model.errors import InputError, VisavisError
+from model.media.container import SteadyTime, decoded_pictures, display_size, picture_stream, rgb_picture
 from model.media.video import upright
 from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time
 
@@ -127,11 +130,12 @@ class VideoCapture(ContainerReader):
 
     def play_lap(self, container: InputContainer, lap: int) -> bool:
         """Every frame that the pacer wants, into the mailbox. Raises InputError without a picture."""
-        if not container.streams.video:
+        stream = picture_stream(container)
+        if stream is None:
             raise InputError("the source has no picture")
-        container.streams.video[0].thread_type = "AUTO" if self.timeline else "SLICE"
+        stream.thread_type = "AUTO" if self.timeline else "SLICE"
         shown = 0
-        for frame, shown_at in _frames(container):
+        for frame, shown_at in _frames(container, stream):
             if self.stopping:
                 return False
             due = self.due(lap, shown_at)
@@ -140,7 +144,7 @@ class VideoCapture(ContainerReader):
                 continue
             if self.wait(due):
                 return False
-            image = _rgb(frame)
+            image = _rgb(frame, stream.sample_aspect_ratio)
             self._mailbox.put(CapturedFrame(image, captured, self.clock() - captured))
             shown += 1
         if not shown:
@@ -148,30 +152,29 @@ class VideoCapture(ContainerReader):
         return True
 
 
-def _frames(container: InputContainer) -> Iterator[tuple[av.VideoFrame, float]]:
-    """Frames with their media time in seconds; a file without times runs at its nominal rate."""
-    stream = container.streams.video[0]
-    nominal = 1.0 / float(stream.average_rate or 25)
-    for index, frame in enumerate(container.decode(stream)):
+def _frames(container: InputContainer, stream: VideoStream) -> Iterator[tuple[av.VideoFrame, float]]:
+    """Frames with their media time in seconds, which only grows; a file without times runs at its nominal rate."""
+    steady = SteadyTime(1 / Fraction(stream.average_rate or 25))
+    for frame in decoded_pictures(container, stream):
         shown_at = media_time(container, frame)
-        yield frame, index * nominal if shown_at is None else shown_at
+        yield frame, float(steady.at(None if shown_at is None else Fraction(shown_at)))
 
 
-def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    ratio = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
-    width, height = max(2, round(frame.width * ratio)), max(2, round(frame.height * ratio))
-    picture = np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8)
-    return upright(picture, frame.rotation)
+def _rgb(frame: av.VideoFrame, aspect: Fraction | None) -> NDArray[np.uint8]:
+    width, height = display_size(frame.width, frame.height, aspect)
+    ratio = min(1.0, LONGEST_SIDE / max(width, height))
+    return upright(rgb_picture(frame, (max(2, round(width * ratio)), max(2, round(height * ratio)))), frame.rotation)
 
 
 def file_duration(path: str, open_container: Callable[[str], InputContainer]) -> float:
     """Length of a file in seconds. Raises InputError when it has neither a length nor a picture."""
     with open_container(path) as container:
-        if not container.streams.video:
+        stream = picture_stream(container)
+        if stream is None:
             raise InputError(f"{path} has no picture")
         if container.duration:
             return container.duration / 1e6  # libav's time base is a microsecond
         last = 0.0
-        for _, shown_at in _frames(container):
+        for _, shown_at in _frames(container, stream):
             last = shown_at
         return last + 0.04

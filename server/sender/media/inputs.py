@@ -12,7 +12,9 @@ import av
 import av.device
 from av.container import InputContainer
 
+from model.codec.vav import read_vav
 from model.errors import InputError
+from model.media.container import file_address, picture_stream
 
 CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 MICROPHONE_FORMATS = {"linux": ("pulse", "alsa"), "darwin": ("avfoundation",), "win32": ("dshow",)}
@@ -49,10 +51,23 @@ def parse_source(text: str) -> MediaInput:
     return MediaInput("recording" if path.suffix == ".vav" else "file", str(path))
 
 
+def check_source(source: MediaInput, platform: str = sys.platform) -> None:
+    """Whether the source can be opened and shows something, so that this is told before the model loads.
+
+    Raises InputError, BitstreamError for a damaged recording.
+    """
+    if source.kind == "recording":
+        read_vav(Path(source.place))
+        return
+    with open_camera(source.place, platform) if source.kind == "camera" else open_file(source.place) as container:
+        if picture_stream(container) is None:
+            raise InputError(f"{source.place or 'the camera'} has no picture")
+
+
 def open_file(path: str) -> InputContainer:
     """Open a video file. Raises InputError when FFmpeg cannot read it."""
     try:
-        return av.open(path)
+        return av.open(file_address(path))
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"cannot read {path}: {_reason(error)}") from error
 

@@ -11,10 +11,12 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.media.container import decoded_sound, sound_stream
 from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time
 
 logger = logging.getLogger(__name__)
@@ -132,9 +134,10 @@ class SoundCapture(ContainerReader):
 
     def play_lap(self, container: InputContainer, lap: int) -> bool:
         """Every 20 ms as a packet, into the queue."""
-        if not container.streams.audio:
+        stream = sound_stream(container)
+        if stream is None:
             return False
-        for begin, samples in _pieces(container):
+        for begin, samples in _pieces(container, stream):
             # A packet is whole at its end.
             if self.stopping or self.wait(self.due(lap, begin + PACKET_SECONDS)):
                 return False
@@ -143,7 +146,7 @@ class SoundCapture(ContainerReader):
         return True
 
 
-def _pieces(container: InputContainer) -> Iterator[tuple[float, NDArray[np.int16]]]:
+def _pieces(container: InputContainer, stream: AudioStream) -> Iterator[tuple[float, NDArray[np.int16]]]:
     """The stream as mono int16 pieces of `PACKET_SAMPLES` samples at 48 kHz, each with its media time in seconds.
 
     A rest shorter than a piece is dropped.
@@ -151,7 +154,7 @@ def _pieces(container: InputContainer) -> Iterator[tuple[float, NDArray[np.int16
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE, frame_size=PACKET_SAMPLES)
     begin: float | None = None
     count = 0
-    for frame in container.decode(container.streams.audio[0]):
+    for frame in decoded_sound(container, stream):
         begin = media_time(container, frame) if begin is None else begin
         for piece in resampler.resample(frame):
             samples = np.asarray(piece.to_ndarray(), np.int16).reshape(-1)

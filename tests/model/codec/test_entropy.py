@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.bench_codec import PlainRangeDecoder
 from model.codec.entropy import (
     LAPLACE_TABLES,
+    LEAP,
     MAX_WIDTH,
     TOTAL,
+    WIDTHS,
     RangeDecoder,
     RangeEncoder,
     cumulative,
     decode_laplace,
     encode_laplace,
     laplace_bits,
+    laplace_runs,
+    zero_leap,
 )
 from model.errors import BitstreamError
 
@@ -102,3 +109,46 @@ def test_reading_on_without_bytes_ends() -> None:
 
     with pytest.raises(BitstreamError):
         read_on()
+
+
+mostly_zero = st.one_of(st.just(0), st.just(0), residuals)
+runs_of_residuals = st.lists(
+    st.tuples(st.integers(0, MAX_WIDTH), st.lists(mostly_zero, min_size=1, max_size=40)),
+    max_size=12,
+)
+
+
+@given(runs_of_residuals)
+def test_many_residuals_are_the_bits_of_one_after_the_other(runs: list[tuple[int, list[int]]]) -> None:
+    symbols = [(residual, width) for width, run in runs for residual in run]
+    one, many = RangeEncoder(), RangeEncoder()
+    for residual, width in symbols:
+        encode_laplace(one, residual, width)
+    tables = laplace_runs([width for _, width in symbols])
+    many.encode_residuals([residual for residual, _ in symbols], tables)
+    data = many.finish()
+    assert data == one.finish()
+    decoder = RangeDecoder(data)
+    places, values = decoder.decode_residuals(tables)
+    assert dict(zip(places, values, strict=True)) == {at: r for at, (r, _) in enumerate(symbols) if r}
+    decoder.finish()
+
+
+@pytest.mark.parametrize("width", [width for width in range(WIDTHS) if zero_leap(width)])
+def test_leaps_over_zeros_end_where_single_steps_do(width: int) -> None:
+    """Payloads of noise: each is read to its end or its damage both ways, for every width that has a table."""
+    chance = random.Random(width)
+    runs = laplace_runs([width] * (3 * LEAP + 5))
+    for _ in range(200):
+        first = chance.choice([b"\0", b"\0\0\0", b"\0\x10", b"\xff\xff", b""])
+        data = first + chance.randbytes(chance.randint(0, 12))
+        ends = []
+        for reader in (RangeDecoder, PlainRangeDecoder):
+            decoder = reader(data)
+            found: object
+            try:
+                found = [decoder.decode_residuals(runs) for _ in range(20)]
+            except BitstreamError as error:
+                found = str(error)
+            ends.append((found, isinstance(found, str) or vars(decoder)))
+        assert ends[0] == ends[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +42,33 @@ def test_what_is_no_picture_is_one_clear_error(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(picture, "MAX_PIXELS", 64 * 63)
     with pytest.raises(InputError, match="million pixels"):
         read_picture(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_lies_over_white(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "clear.png"
+    image = Image.new("RGBA", (4, 4), (10, 20, 30, 0)).convert(mode)
+    image.save(path, transparency=0) if mode == "P" else image.save(path)
+    assert read_picture(path).min() == 255
+
+
+def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.array([[0, 128 * 256, 65535]], np.uint16)).save(path)
+    np.testing.assert_array_equal(read_picture(path)[0, :, 0], [0, 128, 255])
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp", "gif", "tiff", "bmp", "avif"])
+def test_damaged_pictures_are_input_errors(tmp_path: Path, form: str) -> None:
+    """Of 300 mutations of each format none raises anything but InputError."""
+    path = tmp_path / f"picture.{form}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)).save(path)
+    whole, chance = path.read_bytes(), np.random.default_rng(1)
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in chance.integers(0, min(len(data), 400), 3):
+            data[place] = chance.integers(256)
+        path.write_bytes(data[: chance.integers(8, len(data) + 1)])
+        with contextlib.suppress(InputError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, about damage
+            assert read_picture(path).ndim == 3

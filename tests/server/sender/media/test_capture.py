@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
+from model.codec.rate import Rate
 from model.errors import InputError, VisavisError
+from server.sender import build
 from server.sender.connection.opus_track import OpusTrack
 from server.sender.media.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration
-from server.sender.media.inputs import PORTRAIT, camera_address, open_camera, open_file, parse_source
+from server.sender.media.inputs import PORTRAIT, MediaInput, camera_address, open_camera, open_file, parse_source
 from server.sender.media.reader import Timeline
 from server.sender.media.sound import (
     BITS_PER_SECOND,
@@ -26,7 +29,8 @@ from server.sender.media.sound import (
     SoundCapture,
     SoundQueue,
 )
-from tests.model.clips import write_turned
+from server.settings import load_settings
+from tests.model.clips import payloads, write_film, write_turned
 
 FPS = 25
 FRAMES = 20
@@ -302,3 +306,43 @@ def test_opus_packets_are_small_and_come_one_for_one() -> None:
 def test_no_thread_is_left() -> None:
     names = {thread.name for thread in threading.enumerate()}
     assert not names & {"visavis-capture", "visavis-sound", "visavis-extraction"}
+
+
+def test_damage_and_a_clock_that_jumps_do_not_end_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "rough.mkv"
+    write_film(path, [40 * i + (7_200_000 if i >= 10 else 0) for i in range(20)])
+    data = bytearray(path.read_bytes())
+    for place, size in payloads(path)[3:5]:
+        data[place + 8 : place + size] = bytes(size - 8)
+    path.write_bytes(data)
+    time = Time()
+    frames, ends = play(path, time)
+    assert ends == [None]
+    assert len(frames) >= 16
+    assert frames[-1].captured < 1.2
+    assert sum("damaged" in record.message for record in caplog.records) == 1
+
+
+def test_stretched_pixels_and_colons_in_names(tmp_path: Path) -> None:
+    path = tmp_path / "10:30.mkv"
+    write_film(path, [0, 40], aspect=Fraction(3, 2))
+    frames, ends = play(path, Time())
+    assert ends == [None]
+    assert frames[0].image.shape == (48, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (MediaInput("camera", "/dev/no-such-camera"), "cannot open camera"),
+        (MediaInput("file", "/nowhere/film.mp4"), "cannot read"),
+        (MediaInput("recording", "/nowhere/talk.vav"), "cannot be read"),
+    ],
+)
+def test_a_source_that_is_not_there_is_told_before_the_model_loads(
+    source: MediaInput, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_load_model", lambda *_: pytest.fail("the model was loaded"))
+    choices = build.Choices("http://localhost:1", "room", "name", source, Rate())
+    with pytest.raises(InputError, match=says):
+        build.make_daemon(choices, load_settings(), io.StringIO())
