@@ -15,6 +15,7 @@ from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.signalling.conference import Conference
+from server.signalling.connection import SharePort
 from server.signalling.ports import PublicationFactory
 from server.turn import IceServers
 
@@ -27,13 +28,15 @@ def build_app(
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
     new_secret: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+    share_port: SharePort | None = None,
 ) -> web.Application:
     """An application that is ready to run; its conference starts and closes with it.
 
-    `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials).
+    `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials). With `share_port` all connections use
+    one UDP port, without it each has ports of its own.
     """
     metrics = metrics or Metrics()
-    conference = Conference(settings, make_publication, metrics, clock, new_secret)
+    conference = Conference(settings, make_publication, metrics, clock, new_secret, share_port)
     application = web.Application(middlewares=[errors_middleware], client_max_size=settings.source_max_bytes)
     application[PARTS] = Parts(
         settings=settings,

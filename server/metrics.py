@@ -5,17 +5,35 @@ Names follow Prometheus practice: seconds, bytes, `_total` on counters. Served b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 STAGES = ("capture", "extract", "encode", "network", "playout", "queue", "render", "video_encode", "total")
 """The way of one frame, from capture to encoded packet (docs/architecture.md)."""
 
 _LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.25, 0.5, 1.0, 2.0)
 _SLOW_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class _DroppedDatagrams(Collector):
+    """Counters that are kept where datagrams are read: nothing is counted twice."""
+
+    def __init__(self, dropped: Callable[[], Mapping[str, int]]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterable[Metric]:
+        """Read them."""
+        family = CounterMetricFamily(
+            "visavis_udp_dropped", "Datagrams that the shared UDP port dropped", labels=["reason"]
+        )
+        for reason, count in self._dropped().items():
+            family.add_metric([reason], count)
+        yield family
 
 
 class Metrics:
@@ -86,6 +104,12 @@ class Metrics:
     def connection_ended(self, outcome: str) -> None:
         """A peer connection ended; outcome: closed, failed or timeout."""
         self._connections.labels(outcome).inc()
+
+    def watch_udp_port(self, connections: Callable[[], int], dropped: Callable[[], Mapping[str, int]]) -> None:
+        """Read at each scrape: connections of the shared port, and the datagrams it dropped by reason."""
+        gauge = Gauge("visavis_udp_connections", "Connections that share the UDP port", registry=self._registry)
+        gauge.set_function(connections)
+        self._registry.register(_DroppedDatagrams(dropped))
 
     @contextmanager
     def request(self, route: str) -> Iterator[None]:

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="coturn's static-auth-secret; needed with turn_urls."
     )
     turn_hours: float = Field(default=12.0, gt=0, description="Validity of TURN credentials, hours.")
+    udp_port: int = Field(
+        default=0, ge=0, le=65535, description="UDP port that all connections share; 0 takes one for each connection."
+    )
     public_address: str = Field(
         default="",
         description="IP address of this host as clients see it, when that is another than its own (1:1 NAT).",

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from aiohttp import web
 from server.app import build_app
 from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
+from server.ice.aioice_private import IcePort
 from server.logs import set_up_logging
 from server.metrics import Metrics
 from server.routes.parts import PARTS
@@ -66,8 +68,11 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     stop, now = asyncio.Event(), asyncio.Event()
     _on_signals(stop, now)
     metrics = Metrics()
-    async with live_receiver(settings, metrics, time.monotonic) as make_publication:
-        application = build_app(settings, make_publication, metrics)
+    async with contextlib.AsyncExitStack() as parts:
+        # First the port, which fails at once where it is taken; the model takes seconds to load.
+        port = parts.enter_context(_ice_port(settings.udp_port, metrics)) if settings.udp_port else None
+        make_publication = await parts.enter_async_context(live_receiver(settings, metrics, time.monotonic))
+        application = build_app(settings, make_publication, metrics, share_port=None if port is None else port.share)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=10.0)
         await runner.setup()
         try:
@@ -87,6 +92,21 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         finally:
             await runner.cleanup()
     logger.info("stopped")
+
+
+@contextlib.contextmanager
+def _ice_port(number: int, metrics: Metrics) -> Iterator[IcePort]:
+    """The UDP port that all connections share. Raises SettingsError when it is taken."""
+    try:
+        port = IcePort(number)
+    except OSError as error:
+        raise SettingsError(f"VISAVIS_UDP_PORT: cannot use UDP port {number}: {error.strerror or error}") from None
+    metrics.watch_udp_port(lambda: port.connections, lambda: vars(port.dropped()))
+    logger.info("all media on one UDP port", extra={"port": port.number})
+    try:
+        yield port
+    finally:
+        port.close()
 
 
 def _on_signals(stop: asyncio.Event, now: asyncio.Event) -> None:

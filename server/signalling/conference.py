@@ -17,7 +17,7 @@ from server.errors import DrainingError
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling import protocol
-from server.signalling.connection import Connection, Outcome
+from server.signalling.connection import Connection, Outcome, SharePort
 from server.signalling.participant import Client, Participant
 from server.signalling.ports import PublicationFactory
 from server.signalling.publishers import Publishers
@@ -43,6 +43,7 @@ class Conference:
         metrics: Metrics,
         clock: Callable[[], float],
         new_secret: Callable[[], str],
+        share_port: SharePort | None = None,
     ) -> None:
         self.settings = settings
         self.rooms = Rooms(
@@ -57,6 +58,7 @@ class Conference:
         self.draining = False
         self._metrics = metrics
         self._clock = clock
+        self._share_port = share_port
         self._seats = Seats()
         self.subscriptions = Subscriptions(settings, new_secret, self._connect, self._subscription_ended)
         self.publishers = Publishers(
@@ -275,6 +277,7 @@ class Conference:
         return Connection(
             connect_seconds=self.settings.connect_seconds,
             public_address=self.settings.public_address,
+            share_port=self._share_port,
             on_end=ended,
         )
 

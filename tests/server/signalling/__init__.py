@@ -31,6 +31,7 @@ from server.app import build_app
 from server.media.aiortc_private import PacketInlet
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
+from server.signalling.connection import SharePort
 from server.signalling.ports import PublicationFactory
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 64
@@ -233,12 +234,17 @@ class Call:
 
 @asynccontextmanager
 async def running_call(
-    limit: float = 60.0, publications: PublicationFactory = FakePublication, **settings: Any
+    limit: float = 60.0,
+    publications: PublicationFactory = FakePublication,
+    share_port: SharePort | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Call]:
     """A server on a free port, by default with fake publications; nothing may be left of it afterwards."""
     before = resources()
     # A client here answers pings only while it reads: nobody is to be thought gone because the machine is busy.
-    application = build_app(Settings(**{"port": 0, "gone_seconds": 60.0} | settings), publications)
+    application = build_app(
+        Settings(**{"port": 0, "gone_seconds": 60.0} | settings), publications, share_port=share_port
+    )
     async with asyncio.timeout(limit), TestClient(TestServer(application)) as client:
         yield Call(client, application[PARTS])
     assert not FakePublication.alive
