@@ -6,11 +6,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 from aiohttp import web
 
 from server.auth import Authority
+from server.invitations import Invitations
 from server.metrics import Metrics
-from server.routes import add_routes
+from server.routes import add_routes, api
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
@@ -18,6 +20,7 @@ from server.signalling.conference import Conference
 from server.signalling.connection import SharePort
 from server.signalling.ports import PublicationFactory
 from server.turn import IceServers
+from server.webhooks import Webhooks, http_post
 
 
 def build_app(
@@ -36,17 +39,28 @@ def build_app(
     one UDP port, without it each has ports of its own.
     """
     metrics = metrics or Metrics()
+    authority = Authority.from_settings(settings, wall_clock)
     conference = Conference(settings, make_publication, metrics, clock, new_secret, share_port)
     application = web.Application(middlewares=[errors_middleware], client_max_size=settings.source_max_bytes)
     application[PARTS] = Parts(
         settings=settings,
-        authority=Authority.from_settings(settings, wall_clock),
+        authority=authority,
+        invitations=Invitations(authority),
         ice_servers=IceServers.from_settings(settings, wall_clock),
         conference=conference,
         metrics=metrics,
         clock=clock,
     )
     add_routes(application)
+    application.add_routes(api.ROUTES)
+
+    async def run_webhooks(_application: web.Application) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession() as http:
+            webhooks = Webhooks(http_post(http, settings.webhook_url), authority, metrics, new_secret)
+            webhooks.start()
+            conference.on_room_event = webhooks.add
+            yield
+            await webhooks.close()
 
     async def run_conference(_application: web.Application) -> AsyncIterator[None]:
         await conference.start()
@@ -57,6 +71,8 @@ def build_app(
         # Sockets first: aiohttp waits for their handlers before it cleans up.
         await conference.close()
 
+    if settings.webhook_url:
+        application.cleanup_ctx.append(run_webhooks)
     application.cleanup_ctx.append(run_conference)
     application.on_shutdown.append(shut_down)
     return application

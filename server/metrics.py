@@ -53,6 +53,7 @@ class Metrics:
         self._connections = Counter(
             "visavis_connections_total", "Peer connections that ended, by outcome", ["outcome"], registry=registry
         )
+        self._webhooks = Counter("visavis_webhooks_total", "Events for the webhook", ["outcome"], registry=registry)
         self._requests = Histogram(
             "visavis_request_seconds",
             "Time of one HTTP or WebSocket request",
@@ -94,7 +95,7 @@ class Metrics:
         self._joins.labels(client, str(resumed).lower()).inc()
 
     def left(self, reason: str) -> None:
-        """A participant went; reason: left, silent, closed, replaced."""
+        """A participant went; reason: left, silent, closed, replaced, removed, room_closed."""
         self._leaves.labels(reason).inc()
 
     def refused(self, code: str) -> None:
@@ -104,6 +105,10 @@ class Metrics:
     def connection_ended(self, outcome: str) -> None:
         """A peer connection ended; outcome: closed, failed or timeout."""
         self._connections.labels(outcome).inc()
+
+    def webhook(self, outcome: str) -> None:
+        """What became of one event: delivered, refused, failed or dropped."""
+        self._webhooks.labels(outcome).inc()
 
     def watch_udp_port(self, connections: Callable[[], int], dropped: Callable[[], Mapping[str, int]]) -> None:
         """Read at each scrape: connections of the shared port, and the datagrams it dropped by reason."""

@@ -17,10 +17,12 @@ from server.errors import DrainingError
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling import protocol
+from server.signalling.administration import Administration
 from server.signalling.connection import Connection, Outcome, SharePort
 from server.signalling.participant import Client, Participant
 from server.signalling.ports import PublicationFactory
 from server.signalling.publishers import Publishers
+from server.signalling.room_events import RoomEvent, RoomEvents
 from server.signalling.rooms import Event, Gone, Reason, Resumed, RoomLimits, Rooms
 from server.signalling.seats import Listener, Seats
 from server.signalling.speaker import Speakers
@@ -60,6 +62,9 @@ class Conference:
         self._clock = clock
         self._share_port = share_port
         self._seats = Seats()
+        self._room_events = RoomEvents()
+        self.on_room_event: Callable[[RoomEvent], None] | None = None  # told what happens in rooms; must not block
+        self.administration = Administration(self.rooms, self._seats, self.act, clock)
         self.subscriptions = Subscriptions(settings, new_secret, self._connect, self._subscription_ended)
         self.publishers = Publishers(
             self.rooms,
@@ -112,6 +117,7 @@ class Conference:
     ) -> tuple[Participant, bool]:
         """Let a client in; also returns whether it was resumed. Raises CapacityError, ForbiddenError, DrainingError."""
         claims.may_join(room)
+        self.administration.check(room, claims.sub)
         self._check_open()
         participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume)
         self._seats.take(participant.id, listener)
@@ -213,8 +219,16 @@ class Conference:
         for room in changed:
             roster = self.rooms.roster(room)
             self._seats.send(roster, protocol.roster(self.rooms.version(room), roster))
+            for participant in roster:
+                publication = self.publishers.of(participant.id)
+                if publication is not None:
+                    publication.silence(participant.muted)  # whom the roster shows as muted nobody hears
             if not roster:
                 self._speakers.forget(room)
+                self.administration.emptied(room)
+            for happened in self._room_events.update(room, roster):
+                if self.on_room_event is not None:
+                    self.on_room_event(happened)
 
     def _vacate(self, participant: str, reason: Reason) -> None:
         if reason != "left":

@@ -145,6 +145,9 @@ class StagedPublication:
     def attach_control_channel(self, channel: RTCDataChannel) -> None:
         """Nothing to control."""
 
+    def silence(self, silent: bool) -> None:
+        """Nothing is heard here anyway."""
+
     def attach_audio(self, source: PacketInlet) -> None:
         """Sound is not listened to."""
 

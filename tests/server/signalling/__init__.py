@@ -113,6 +113,7 @@ class FakePublication:
         self.participant = participant
         self.kind: Literal["motion", "camera", "none"] = "none"
         self.audio_level = -127.0
+        self.silent = False
         self.video_codec: Literal["VP8", "H264"] | None = None
         self.on_gone: Callable[[], None] | None = None
         self.on_state: Callable[[str], None] | None = None
@@ -142,6 +143,9 @@ class FakePublication:
     def attach_video(self, source: PacketInlet) -> None:
         self.kind = "camera"
         self.tracks.append(source)
+
+    def silence(self, silent: bool) -> None:
+        self.silent = silent
 
     async def add_source(self, index: int, image: bytes) -> str:
         if image == NO_FACE:
