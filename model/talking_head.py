@@ -42,6 +42,7 @@ from model.networks.small.guided import face_points, with_canonical, with_face
 from model.registration.keypoint_tracker import Aligner, SmallAligner
 from model.registration.similarity import GreyPyramid
 from model.temporal_filter import FrameTime, turn, uncertainty
+from model.weights.manifest import check_weights
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
 """The embedded default."""
@@ -177,6 +178,7 @@ class TalkingHead:
         path = WEIGHTS if path is None else path
         try:
             data = path.read_bytes()
+            check_weights(path, data)
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
             tensors = load_tensors(data)

@@ -34,7 +34,7 @@ MAY_IMPORT = {
         ),
     },
     "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
-    "model/landmarks": {"model.landmarks", "model.errors"},
+    "model/landmarks": {"model.landmarks", "model.errors", "model.weights.manifest"},
     "model/media": {"model.media", "model.errors"},
     "model/networks": {"model.networks", "model.keypoint_layout", "model.motion"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},
@@ -42,7 +42,7 @@ MAY_IMPORT = {
         *("model.registration", "model.arrays", "model.keypoint_layout", "model.motion", "model.networks"),
     },
     "model/source": {"model.source", "model.face", "model.motion", "model.networks.small.config", "model.talking_head"},
-    "model/weights": {"model.weights", "model.media.atomic_file"},
+    "model/weights": {"model.weights", "model.errors", "model.media.atomic_file"},
     "server/media": {"server.media", "model.errors"},
     "server/wire": {"server.wire", "model.errors"},
     "server/receiver": {

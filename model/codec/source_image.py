@@ -91,9 +91,15 @@ def decode_source(data: bytes, limits: SourceLimits | None = None) -> NDArray[np
                 # Phones write the rotation into a JPEG instead of turning the pixels.
                 upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
                 return np.asarray(upright.convert("RGB"), np.uint8)
+    except SourceImageError:
+        raise
     except UnidentifiedImageError:
         raise SourceFormatError("a source image must be AVIF, WebP, PNG or JPEG") from None
     except Image.DecompressionBombError:
         raise SourceTooLargeError(f"a source image has at most {limits.max_pixels} pixels") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise SourceFormatError(f"the source image is damaged: {error}") from None
+    except MemoryError:
+        raise SourceTooLargeError("the source image needs more memory than there is") from None
+    except Exception as error:
+        # Pillow's decoders were not written for hostile input: each raises what its parser happened to meet,
+        # struct.error, KeyError and RuntimeError among them.
+        raise SourceFormatError(f"the source image is damaged: {str(error) or type(error).__name__}") from None

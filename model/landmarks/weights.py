@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 from model.errors import WeightsError
 from model.landmarks.detector import FaceDetector
 from model.landmarks.network import LandmarkNetwork
+from model.weights.manifest import check_weights
 
 LANDMARKS = Path(__file__).parents[1] / "weights" / "landmarks.safetensors"
 FACE_DETECTOR = LANDMARKS.with_name("face_detector.safetensors")
@@ -34,7 +35,9 @@ def load_face_detector(path: Path = FACE_DETECTOR) -> FaceDetector:
 
 def _loaded(network: _Network, path: Path) -> _Network:
     try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+        data = path.read_bytes()
+        check_weights(path, data)
+        network.load_state_dict({name: value.float() for name, value in load(data).items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise WeightsError(f"{path} holds no {type(network).__name__}: {str(error).splitlines()[0]}") from None
     return network.eval().requires_grad_(False)

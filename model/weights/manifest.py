@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from model.errors import WeightsError
 from model.media.atomic_file import complete_file
 
 MANIFEST = Path(__file__).with_name("manifest.json")
@@ -24,6 +25,16 @@ def read_manifest(path: Path = MANIFEST) -> list[dict[str, Any]]:
         return []
     entries: list[dict[str, Any]] = json.loads(path.read_text())
     return entries
+
+
+def check_weights(path: Path, data: bytes) -> None:
+    """Compare the bytes of a weights file with the manifest beside it; a file that no manifest names passes.
+
+    Raises WeightsError when they are not those that the manifest was made from.
+    """
+    for entry in read_manifest(path.with_name(MANIFEST.name)):
+        if entry["name"] == path.name and entry["sha256"] != hashlib.sha256(data).hexdigest():
+            raise WeightsError(f"{path} is not the file that {MANIFEST.name} describes: fetch it again")
 
 
 def write_manifest(entry: dict[str, Any], path: Path = MANIFEST) -> None:

@@ -1,0 +1,1 @@
+"""Attacks, overload and broken input: each test names its case, and is bounded in time and count."""
