@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiortc import MediaStreamTrack, RTCRtpSender
 
 from model.motion import View
@@ -10,25 +12,38 @@ from server.media.audio_relay import AudioTrack
 from server.media.broadcast import Broadcast
 from server.media.fanout import PacketTrack
 from server.media.sent_frames import SentFrames
-from server.receiver.rendered_view import quantise_view
+from server.receiver.rendered_view import ViewKey, quantise_view
 
 
 class Subscription:
     """A viewer's tracks and the view that it asks for. Made by `Publication.subscribe`."""
 
-    def __init__(self, broadcast: Broadcast, viewer: str, video: PacketTrack, audio: AudioTrack) -> None:
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        viewer: str,
+        video: PacketTrack,
+        audio: AudioTrack,
+        check_capacity: Callable[[ViewKey], None],
+    ) -> None:
         self.video: PacketTrack = video  # yields av.Packet
         self.audio: MediaStreamTrack = audio  # yields av.Packet (Opus); nothing while the publisher sends no sound
         self._broadcast = broadcast
         self._viewer = viewer
+        self._check_capacity = check_capacity
         self._sent = SentFrames()
 
     def set_view(self, view: View) -> None:
         """Show another free view; clamped to |yaw| <= 45, |pitch| <= 30, |roll| <= 30 and whole degrees.
 
-        Raises ViewLimitError when too many different views are watched; the view stays as it was.
+        Raises ViewLimitError when too many different views are watched, CapacityError when the machine has no time for
+        one more; the view stays as it was.
         """
-        self._broadcast.turn(self._viewer, quantise_view(view))
+        key = quantise_view(view)
+        if self._broadcast.shares(self._viewer):
+            # Alone on its stream a viewer takes it along: no view more than before.
+            self._check_capacity(key)
+        self._broadcast.turn(self._viewer, key)
 
     def bind(self, video_sender: RTCRtpSender) -> None:
         """Route the sender's keyframe requests (PLI, FIR) and bandwidth estimates (REMB) to the shared encoder, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from server.routes.errors import RETRY_AFTER_SECONDS
 from server.routes.parts import parts_of
 
 
@@ -13,13 +14,12 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """New calls are taken; 503 while the server drains."""
-    draining = parts_of(request).conference.draining
-    return web.json_response(
-        {"status": "draining" if draining else "ready"},
-        status=503 if draining else 200,
-        headers={"Cache-Control": "no-store"},
-    )
+    """New calls are taken; 503 while the server starts, drains or has no time for one more face."""
+    readiness = parts_of(request).conference.readiness
+    headers = {"Cache-Control": "no-store"}
+    if readiness != "ready":
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return web.json_response({"status": readiness}, status=200 if readiness == "ready" else 503, headers=headers)
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -33,7 +33,10 @@ async def read_offer(request: web.Request) -> str:
 
 
 def created(request: web.Request, location: str, sdp: str, identity: str) -> web.Response:
-    """201 with the answer (RFC 9725, section 4.2) and the ICE servers (section 4.6)."""
+    """201 with the answer (RFC 9725, section 4.2) and the ICE servers (section 4.6).
+
+    `location` is relative to the request's own address (RFC 3986, section 5), so that it holds behind a path prefix.
+    """
     response = web.Response(status=201, text=sdp, content_type="application/sdp")
     response.headers.update(CORS)
     response.headers["Location"] = location

@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-import model.codec.source_image as source_image
 from model.codec.source_image import SourceFormatError, SourceImageError, decode_source
 from model.errors import WeightsError
 from model.landmarks.weights import FACE_DETECTOR, load_face_detector
@@ -39,7 +38,7 @@ def test_whatever_the_decoder_raises_is_one_typed_error(error: Exception, monkey
     def broken(image: Image.Image) -> Image.Image:
         raise error
 
-    monkeypatch.setattr(source_image.ImageOps, "exif_transpose", broken)
+    monkeypatch.setattr(ImageOps, "exif_transpose", broken)
     with pytest.raises(SourceFormatError) as caught:
         decode_source(jpeg_with_exif())
     assert caught.value.http_status == 415
