@@ -30,11 +30,11 @@ def usable_address(address: str, private: bool) -> bool:
         return False
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
-    if ip.is_unspecified or ip.is_multicast or ip == ipaddress.IPv4Address("255.255.255.255"):
+    if ip.is_unspecified or ip.is_multicast:
         return False
-    if ip.is_private or ip.is_loopback or ip.is_link_local:
-        return private
-    return not ip.is_reserved
+    if isinstance(ip, ipaddress.IPv4Address) and ip.is_reserved:
+        return False  # 240.0.0.0/4, the broadcast address among them
+    return private or not (ip.is_private or ip.is_loopback or ip.is_link_local)
 
 
 def with_usable_candidates(sdp: str, private: bool) -> str:

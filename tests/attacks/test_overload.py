@@ -197,6 +197,7 @@ async def test_a_publisher_too_many_is_refused_and_readyz_follows() -> None:
         assert (await publish(ada))["type"] == "ok", "who was admitted may publish again"
         for _ in range(30):  # a lone view below half of the rate
             capacity.rendered(0.5, now)
+        parts.conference.tick()
         text = await (await client.get("/metrics")).text()
         assert "visavis_promised_views 1.0" in text
         capacity.overloaded = True  # as after some seconds
