@@ -29,6 +29,7 @@ class Metrics:
         self._participants = Gauge("visavis_participants", "Participants in all rooms", registry=registry)
         self._publications = Gauge("visavis_publications", "Participants that publish", registry=registry)
         self._subscriptions = Gauge("visavis_subscriptions", "Viewer connections", registry=registry)
+        self._tasks = Gauge("visavis_tasks", "Tasks of the event loop", registry=registry)
         self._joins = Counter("visavis_joins_total", "Joins", ["client", "resumed"], registry=registry)
         self._leaves = Counter("visavis_leaves_total", "Participants that went", ["reason"], registry=registry)
         self._errors = Counter("visavis_errors_total", "Requests refused, by code", ["code"], registry=registry)
@@ -65,6 +66,10 @@ class Metrics:
         self._enrol = Histogram(
             "visavis_enrol_seconds", "Time to enrol a source image", buckets=_SLOW_BUCKETS, registry=registry
         )
+
+    def tasks(self, count: int) -> None:
+        """Tasks of the event loop at present."""
+        self._tasks.set(count)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -39,7 +39,8 @@ async def errors_middleware(request: web.Request, handler: Handler) -> web.Strea
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
     except ConnectionError:
-        raise  # the client has gone: nobody is left to answer
+        # The client has gone, which is its right: nobody is left to read this, and nothing is wrong here.
+        return error_response(400, "protocol", "the request broke off")
     except web.HTTPException as error:
         if error.status < 400:
             raise

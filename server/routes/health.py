@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from server.routes.errors import RETRY_AFTER_SECONDS
@@ -25,6 +27,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus exposition."""
     parts = parts_of(request)
+    parts.metrics.tasks(len(asyncio.all_tasks()))
     return web.Response(
         body=parts.metrics.exposition(),
         headers={"Content-Type": parts.metrics.content_type, "Cache-Control": "no-store"},
