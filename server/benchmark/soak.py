@@ -68,7 +68,7 @@ class Probes:
         self.late.setdefault(phase, []).append(late)
 
     def table(self) -> dict[str, dict[str, float]]:
-        """Median and 99th percentile in milliseconds; and how late the machine woke this program, a process like others.
+        """Median and 99th percentile in milliseconds; and how late the machine woke this program, one like others.
 
         On a machine with too few free cores that lateness is in the answer's time, twice: here and in the server.
         """

@@ -152,6 +152,7 @@ class Daemon:
     async def _attempt(self, http: aiohttp.ClientSession, feed: Feed) -> None:
         """One connection from its first word to its end, then the pause before the next one."""
         self.reconnect.start()
+        before, starting = self._why, False
         try:
             token = await self._access.token(http)
             session = self.session = Session(
@@ -175,13 +176,14 @@ class Daemon:
         except RefusedError as error:
             if not self._may_try_again(error):
                 raise
-            self._why = str(error)
+            self._why, starting = str(error), error.code == "starting"
         except ConnectionLostError as error:
             self._why = str(error)
         if self._stop.is_set():
             return
-        delay = self.reconnect.lost(self._clock())
-        logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
+        delay = self.reconnect.lost(self._clock(), starting)
+        if not (starting and self._why == before):
+            logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
         await self._pause(delay)
 
     async def _live_through(self, session: Session) -> None:
