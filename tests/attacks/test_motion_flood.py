@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from model.codec.decoder import MotionDecoder
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
@@ -74,8 +75,6 @@ def test_no_rate_of_an_honest_sender_is_touched(kbps: float) -> None:
 
 
 def test_new_frames_are_limited_to_sixty_a_second() -> None:
-    from model.codec.decoder import MotionDecoder
-
     clock = FakeClock()
     receiving, channel, _ = inlet(clock, MotionDecoder(MotionStatistics.default(K)))
     flood = messages(Rate(), 1100)

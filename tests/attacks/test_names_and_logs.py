@@ -8,6 +8,7 @@ import json
 import logging
 
 import pytest
+from yarl import URL
 
 from server.errors import SettingsError
 from server.logs import HumanFormatter, JsonFormatter
@@ -57,8 +58,6 @@ async def test_nobody_takes_a_name_that_looks_like_anothers() -> None:
 @pytest.mark.parametrize("path", ["/client/%00", "/client/a%00.js", "/client/" + "a" * 300, "/client/" + "a/" * 2500])
 async def test_a_path_that_no_file_can_have_is_404(path: str) -> None:
     async with running_call() as call:
-        from yarl import URL
-
         answer = await call.client.get(URL(path, encoded=True))
         assert answer.status == 404
         assert (await answer.json())["code"] == "not_found"

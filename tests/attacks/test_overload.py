@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -14,11 +17,11 @@ from server.app import build_app
 from server.errors import CapacityError
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_capacity import FEWEST, SETTLED_SECONDS, STALE_SECONDS, RenderCapacity
-from server.receiver.render_engine import RenderEngine
+from server.receiver.render_engine import EngineSettings, RenderEngine
 from server.receiver.source_cache import SourceCache
 from server.routes.parts import PARTS
 from server.settings import Settings
-from tests.server.fakes import FakeChannel, FakeClock, PaintingModel
+from tests.server.fakes import SIZE, FakeChannel, FakeClock, PaintingModel, frame_time, motion, until
 from tests.server.signalling import (
     FakePublication,
     Peer,
@@ -245,3 +248,43 @@ async def test_before_the_model_is_there_calls_are_told_to_wait() -> None:
         assert (await client.get("/readyz")).status == 200
         assert (await peer.request("join", room="lobby", name="Ada"))["type"] == "ok"
         await peer.socket.close()
+
+
+class SlowModel(PaintingModel):
+    """Each batch takes a second of a fake clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def render(self, *given: Any, **named: Any) -> Any:
+        pictures = super().render(*given, **named)
+        self.clock.now += 1.0
+        return pictures
+
+
+@pytest.mark.asyncio
+async def test_an_engine_that_is_too_slow_is_late_for_everybody_alike() -> None:
+    clock = FakeClock()
+    model = SlowModel(clock)
+    engine = RenderEngine(model, EngineSettings(max_batch=1), clock)
+    await engine.start()
+    state = await engine.enrol(np.full((SIZE, SIZE, 3), 100, np.uint8))
+    got = Counter[str]()
+    rounds = 60
+    for number in range(rounds):
+        # Something is being rendered, three views ask for the same instant, and there is time for one of them.
+        model.gate = threading.Event()
+        busy = asyncio.get_running_loop().create_future()
+        assert engine.submit(state, motion(), View(), frame_time(), float("inf"), busy.set_result)
+        await until(lambda wanted=2 * number + 1: model.entered == wanted)  # type: ignore[misc]
+        answers = {name: asyncio.get_running_loop().create_future() for name in ("ada", "bob", "eve")}
+        for name, answer in answers.items():
+            assert engine.submit(state, motion(), View(), frame_time(), clock.now + 1.5, answer.set_result), name
+        model.gate.set()
+        await busy
+        for name, answer in answers.items():
+            got[name] += await answer is not None
+    await engine.close()
+    assert got.total() == rounds
+    assert min(got.values()) >= rounds / 6, f"one third each is fair, not {got}"

@@ -7,12 +7,18 @@ import contextlib
 import time
 
 import aiohttp
+import jwt
 import pytest
 from aiohttp import WSMsgType
+from aiohttp.test_utils import TestClient, TestServer
 
+from server.app import build_app
 from server.errors import UnauthorizedError
+from server.routes.parts import PARTS
+from server.settings import Settings
 from tests.attacks.listening import listening
-from tests.server.signalling import Peer, running_call
+from tests.server.fakes import FakeClock
+from tests.server.signalling import Call, FakePublication, Peer, running_call
 
 
 @pytest.mark.asyncio
@@ -63,12 +69,18 @@ async def test_a_burst_inside_the_limit_is_answered_to_the_end() -> None:
 
 @pytest.mark.asyncio
 async def test_a_socket_ends_with_its_token() -> None:
-    async with running_call() as call:
-        short = call.token(hours=-8.0 / 3600)  # within the leeway for two seconds more
-        peer = await call.connect(short)
-        assert (await peer.request("join", room="lobby", name="Ada"))["type"] == "ok"
-        closed = await asyncio.wait_for(peer.until(lambda m: m["type"] == "closed"), 20)
+    wall_clock = FakeClock(time.time())
+    application = build_app(Settings(port=0, gone_seconds=60.0), FakePublication, wall_clock=wall_clock)
+    async with asyncio.timeout(60), TestClient(TestServer(application)) as client:
+        call = Call(client, application[PARTS])
+        short = await call.connect(call.token(hours=1.0))
+        long = await call.connect(call.token(hours=9.0))
+        for peer, name in ((short, "Ada"), (long, "Bob")):
+            assert (await peer.request("join", room="lobby", name=name))["type"] == "ok"
+        wall_clock.now += 2 * 3600.0
+        closed = await asyncio.wait_for(short.until(lambda m: m["type"] == "closed"), 20)
         assert closed["reason"] == "expired"
+        assert (await long.request("ping", t=1.0))["type"] == "ok"
 
 
 @pytest.mark.asyncio
@@ -100,8 +112,6 @@ async def test_one_identity_holds_a_bounded_number_of_sockets() -> None:
 @pytest.mark.parametrize("claim", ["exp", "nbf"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 async def test_times_that_are_no_numbers_are_refused(claim: str, value: float) -> None:
-    import jwt
-
     async with running_call() as call:
         authority = call.parts.authority
         now = time.time()
