@@ -46,8 +46,11 @@ class ConflictError(VisavisError):
     http_status = 409
 
 
-class RequestTimeoutError(VisavisError):
-    """The request's body did not come in time."""
+class RequestTimeoutError(VisavisError, TimeoutError):
+    """The request's body did not come in time.
+
+    A TimeoutError as well: aiohttp meets it once more when it reads on after the answer, and takes that in its stride.
+    """
 
     http_status = 408
 

@@ -59,7 +59,7 @@ async def test_a_header_that_comes_byte_by_byte_is_not_waited_for_for_ever() -> 
 
 
 @pytest.mark.asyncio
-async def test_half_a_body_is_answered_408() -> None:
+async def test_half_a_body_is_answered_408_and_logged_as_no_error(caplog: pytest.LogCaptureFixture) -> None:
     async with listening(body_seconds=0.5) as server:
         authorization = f"Authorization: Bearer {server.token(identity='obs')}\r\n\r\n".encode()
         reader, writer = await server.open(HALF_BODY + authorization + b"v=0")
@@ -67,6 +67,20 @@ async def test_half_a_body_is_answered_408() -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b'"request_timeout"' in answer
         writer.close()
+        await until(lambda: len(server.listener.counts) == 0)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_breaks_off_is_no_error_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening() as server:
+        authorization = f"Authorization: Bearer {server.token(identity='obs')}\r\n\r\n".encode()
+        for _ in range(5):
+            _, writer = await server.open(HALF_BODY + authorization + b"v=0")
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+        await until(lambda: len(server.listener.counts) == 0)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
 @pytest.mark.asyncio
