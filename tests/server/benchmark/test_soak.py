@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from server.benchmark.soak import Probes, Sample, slope
+from server.benchmark.soak import Probes, Sample, least, slope
 
 
 def samples(memory: list[float]) -> list[Sample]:
-    return [Sample(2.0 * number, value, 10, 10) for number, value in enumerate(memory)]
+    return [Sample("call", 2.0 * number, value, 10, 10) for number, value in enumerate(memory)]
 
 
 def test_slope_is_of_the_second_half_in_mib_a_minute() -> None:
@@ -18,6 +18,12 @@ def test_slope_is_of_the_second_half_in_mib_a_minute() -> None:
 
 def test_a_single_step_or_peak_is_no_slope() -> None:
     assert abs(slope(samples([50.0] * 60 + [90.0] + [50.0] * 60))) < 0.01
+
+
+def test_what_is_left_over_is_in_every_sample() -> None:
+    found = [Sample("call", 0.0, 1.0, 5, 3), Sample("call", 1.0, 1.0, 4, 3), Sample("rest", 2.0, 1.0, 6, 3)]
+    assert (least(found, "call", "tasks"), least(found, "rest", "tasks")) == (4, 6)
+    assert least(found, "rest", "descriptors") == 3
 
 
 def test_probes_tell_what_failed() -> None:
