@@ -14,9 +14,10 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /visavis
 
-COPY requirements.txt .
-RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)" \
- && pip install -r requirements.txt
+# All but torch with the hashes of the lock; torch from an index of its own builds (docs/requirements.md).
+COPY requirements.txt requirements.lock ./
+RUN pip install --require-hashes --no-deps -r requirements.lock \
+ && pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"
 
 COPY model model
 COPY server server

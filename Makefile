@@ -6,20 +6,23 @@ BIN := $(VENV)/bin
 ROOM ?= demo
 SOURCE ?= portrait
 PORT ?= 8080
+SECONDS_OF_SOAK ?= 600
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser call test lint types unit web bench teacher portrait clean
+.PHONY: help setup browser call test lint types unit web bench soak lock teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready  ## make .venv with everything that a call and the tests need, and the command .venv/bin/visavis
 
-# The editable install makes the command visavis. setuptools is there already (requirements-dev.txt): nothing more to fetch.
-$(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
+# Every package but torch comes with the hashes of requirements-dev.lock (docs/requirements.md says why not torch). The
+# editable install makes the command visavis; setuptools is there already: nothing more to fetch.
+$(VENV)/.ready: requirements.txt requirements-dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -49,17 +52,34 @@ web: setup
 unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
+soak: setup  ## ten minutes of two senders, four viewers and floods: memory, tasks, descriptors, /healthz
+	$(BIN)/python -m server.benchmark.soak --seconds "$(SECONDS_OF_SOAK)"
+
 bench: setup  ## performance of this machine, as JSON
 	$(BIN)/visavis bench --json
 	$(BIN)/visavis bench-call --viewers 3 --json
 
 teacher:  ## the training teacher's own environment, .venv-teacher
 	test -x .venv-teacher/bin/python || $(PYTHON) -m venv .venv-teacher
-	.venv-teacher/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-teacher.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-train.txt
+	.venv-teacher/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-teacher.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-train.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
+
+# Each *.lock anew from its requirements file: versions that still fit stay; UPGRADE="--upgrade" takes the newest.
+# torch and its CUDA libraries are left out (docs/requirements.md).
+UPGRADE ?=
+LOCK = .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+  --quiet --custom-compile-command "make lock" $(UPGRADE)
+
+lock:  ## write the lock files anew, after a change of requirements*.txt
+	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv==0.13.9; }
+	left_out="$$($(LOCK) requirements-train.txt | grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)' | sort -u | sed 's/^/--no-emit-package /')"; \
+	for name in requirements requirements-dev requirements-train; do \
+	  $(LOCK) $$left_out $$name.txt -o $$name.lock || exit 1; done
+	$(LOCK) --no-deps requirements-teacher.txt -o requirements-teacher.lock
 
 portrait: setup  ## record the built-in talker anew from CLIP, a film of somebody talking; after each change of weights
 	$(BIN)/python -m server.benchmark.record_portrait "$(CLIP)"
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .venv-teacher out visavis.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-teacher .venv-lock out visavis.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ import { keepAwake } from "./wake_lock.js";
 /** @typedef {import("./state.js").Action} Action */
 
 /** @type {{room?: string, token?: string}} */
-const config = await fetch("/api/config").then(
+const config = await fetch("api/config").then(
   (response) => (response.ok ? response.json() : {}),
   () => ({}), // joining reports that the server cannot be reached
 );
@@ -123,7 +123,7 @@ function join(name, room) {
  * @returns {Promise<string | null>}
  */
 async function token(room) {
-  const response = await fetch(`/api/config?room=${encodeURIComponent(room)}`).catch(() => {
+  const response = await fetch(`api/config?room=${encodeURIComponent(room)}`).catch(() => {
     throw new RequestError("unreachable", "The server cannot be reached. Are you online?");
   });
   const fresh = response.ok ? (await response.json()).token : null;

@@ -18,8 +18,9 @@ import { signalLost } from "./state.js";
 /** Losing the connection for longer than this ends the call; the server forgets a resume token in about the same time. */
 const GIVE_UP_AFTER_MS = 120_000;
 const REPUBLISH_AFTER_MS = 4000;
+const OVERLOADED = "The server is overloaded. Pictures come slower.";
 /** Errors that another attempt may cure. */
-const PASSING = ["unreachable", "disconnected", "timeout", "draining"];
+const PASSING = ["unreachable", "disconnected", "timeout", "draining", "starting"];
 /** So often the server must answer and yet refuse before a new token is taken: it may have been starting up. */
 const REFUSALS = 2;
 
@@ -101,6 +102,7 @@ export class Session {
     this.self = answer.participant;
     this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
     if (answer.speaking !== undefined) this.events.dispatch({ type: "speaking", participant: answer.speaking });
+    if (answer.overloaded) this.events.onProblem(OVERLOADED);
     // The server keeps what a resumed participant watched; all of it is asked for anew.
     const outlived = answer.resumed ? (this.call?.subscriptionIds() ?? []) : [];
     this.#closeCall();
@@ -127,6 +129,9 @@ export class Session {
         break;
       case "speaking":
         this.events.dispatch({ type: "speaking", participant: message.participant });
+        break;
+      case "load":
+        this.events.onProblem(message.overloaded ? OVERLOADED : "The server has caught up.");
         break;
       case "ended":
         this.call?.ended(message.subscription);

@@ -9,32 +9,40 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from server.auth import Authority
+from server.listener import LISTENER, watch_requests
 from server.metrics import Metrics
 from server.routes import add_routes
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
+from server.routes.pools import POOLS, Pools
 from server.settings import Settings
 from server.signalling.conference import Conference
-from server.signalling.ports import PublicationFactory
+from server.signalling.ports import CapacityPort, PublicationFactory
 from server.turn import IceServers
 
 
 def build_app(
     settings: Settings,
-    make_publication: PublicationFactory,
+    make_publication: PublicationFactory | None,
     metrics: Metrics | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
     new_secret: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+    capacity: CapacityPort | None = None,
 ) -> web.Application:
     """An application that is ready to run; its conference starts and closes with it.
 
+    Without `make_publication` it answers 503 to calls until its conference is opened with one.
     `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials).
     """
     metrics = metrics or Metrics()
-    conference = Conference(settings, make_publication, metrics, clock, new_secret)
-    application = web.Application(middlewares=[errors_middleware], client_max_size=settings.source_max_bytes)
+    conference = Conference(settings, make_publication, metrics, clock, new_secret, capacity)
+    application = web.Application(
+        middlewares=[watch_requests, errors_middleware], client_max_size=settings.source_max_bytes
+    )
+    application[LISTENER] = []
+    application[POOLS] = Pools.from_settings(settings)
     application[PARTS] = Parts(
         settings=settings,
         authority=Authority.from_settings(settings, wall_clock),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.errors import BitstreamError, InputError
-from model.pixels import DAMAGE, rgb_pixels
+from model.pixels import rgb_pixels
 
 CONTENT_TYPES = {"AVIF": "image/avif", "WEBP": "image/webp", "PNG": "image/png", "JPEG": "image/jpeg"}
 """Media type of each format that is read, by Pillow's name."""
@@ -92,9 +92,15 @@ def decode_source(data: bytes, limits: SourceLimits | None = None) -> NDArray[np
                 # Phones write the rotation into a JPEG instead of turning the pixels.
                 upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
                 return rgb_pixels(upright)
+    except SourceImageError:
+        raise
     except UnidentifiedImageError:
         raise SourceFormatError("a source image must be AVIF, WebP, PNG or JPEG") from None
     except Image.DecompressionBombError:
         raise SourceTooLargeError(f"a source image has at most {limits.max_pixels} pixels") from None
-    except DAMAGE as error:
-        raise SourceFormatError(f"the source image is damaged: {error}") from None
+    except MemoryError:
+        raise SourceTooLargeError("the source image needs more memory than there is") from None
+    except Exception as error:
+        # Pillow's decoders were not written for hostile input: each raises what its parser happened to meet,
+        # struct.error, KeyError and RuntimeError among them.
+        raise SourceFormatError(f"the source image is damaged: {str(error) or type(error).__name__}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import time
@@ -15,8 +16,10 @@ from aiohttp import web
 from server.app import build_app
 from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
+from server.listener import KEEP_ALIVE_SECONDS, Listener
 from server.logs import set_up_logging
 from server.metrics import Metrics
+from server.receiver.render_capacity import RenderCapacity
 from server.routes.parts import PARTS
 from server.settings import Settings, load_settings
 
@@ -55,38 +58,54 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
-    """Run the receiver with these settings until a signal comes; `ready` is set when it listens.
+    """Run the receiver with these settings until a signal comes; `ready` is set when it takes calls.
+
+    The port is bound and files are checked before anything is loaded; until the model is there /readyz answers 503.
 
     SIGTERM: /readyz turns 503 and calls go on for `drain_seconds`, or until the last client went; SIGINT, or a second
-    signal: clients are informed and closed at once. Raises SettingsError when the port is taken.
+    signal: clients are informed and closed at once. Raises SettingsError when the port is taken, WeightsError.
     """
-    # Not at the top: it loads torch, which --help and a wrong setting need not wait for.
-    from server.live import live_receiver
-
+    check_files(settings)
     stop, now = asyncio.Event(), asyncio.Event()
     _on_signals(stop, now)
     metrics = Metrics()
-    async with live_receiver(settings, metrics, time.monotonic) as make_publication:
-        application = build_app(settings, make_publication, metrics)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=10.0)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, settings.host, settings.port)
+    capacity = RenderCapacity(settings.render_fps, settings.admit_share)
+    application = build_app(settings, None, metrics, capacity=capacity)
+    runner = web.AppRunner(
+        application, access_log=None, shutdown_timeout=10.0, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0
+    )
+    await runner.setup()
+    listener = Listener(runner, settings)
+    try:
+        await listener.start()
+        logger.info("loading the model", extra={"port": listener.port})
+        # Not at the top, and on a thread: it loads torch, for which neither --help nor /healthz need wait.
+        live = await asyncio.to_thread(importlib.import_module, "server.live")
+        async with live.live_receiver(settings, metrics, time.monotonic, capacity) as make_publication:
             try:
-                await site.start()
-            except OSError as error:
-                reason = error.strerror or error
-                raise SettingsError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from None
-            port = runner.addresses[0][1]
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            logger.info("listening on http://%s:%d", "localhost" if settings.development else host, port)
-            if ready is not None:
-                ready.set()
-            await stop.wait()
-            await _drain(application, settings.drain_seconds, now)
-        finally:
-            await runner.cleanup()
+                application[PARTS].conference.open(make_publication)
+                host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                logger.info("listening on http://%s:%d", "localhost" if settings.development else host, listener.port)
+                if ready is not None:
+                    ready.set()
+                await stop.wait()
+                await _drain(application, settings.drain_seconds, now)
+            finally:
+                # Calls end before the engine that renders them.
+                await listener.close()
+                await runner.cleanup()
+    finally:
+        await listener.close()
+        await runner.cleanup()
     logger.info("stopped")
+
+
+def check_files(settings: Settings) -> None:
+    """Raise SettingsError for files that the settings name and that are not there: before anything is loaded."""
+    if settings.weights is not None and not settings.weights.is_file():
+        raise SettingsError(f"VISAVIS_WEIGHTS: no weights at {settings.weights}")
+    if not (settings.client_folder / "index.html").is_file():
+        raise SettingsError(f"VISAVIS_CLIENT_FOLDER: no page in {settings.client_folder}")
 
 
 def _on_signals(stop: asyncio.Event, now: asyncio.Event) -> None:

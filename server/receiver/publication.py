@@ -14,6 +14,7 @@ from aiortc import RTCDataChannel
 
 from model.codec.decoder import MotionDecoder
 from model.motion import View
+from server.errors import CapacityError
 from server.media.audio_relay import AudioRelay
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec
@@ -56,6 +57,7 @@ class PublicationSettings:
 class Publication:
     """Everything that one publishing participant's media is. All methods belong to one event loop.
 
+    `awake` is a clock that stands still while the process does: the peer's silence is measured with it.
     `on_gone()` is called once when the peer has been silent for `gone_after_s`; `on_state(state)` when the state
     changes ("waiting" | "live" | "lost").
     """
@@ -68,6 +70,7 @@ class Publication:
         settings: PublicationSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         metrics: Observer | None = None,
+        awake: Callable[[], float] | None = None,
     ) -> None:
         self.participant = participant
         self.on_gone: Callable[[], None] | None = None
@@ -78,7 +81,9 @@ class Publication:
         metrics = metrics or SilentObserver()
         self._playout = PlayoutBuffer(self._settings.playout, 1 / self._settings.fps)
         self._sources = SourceSlots(sources, self._settings.max_sources)
-        self._control = ControlSession(clock, self._sources.announce, self._peer_gone, self._settings.gone_after_s)
+        self._control = ControlSession(
+            clock, self._sources.announce, self._peer_gone, self._settings.gone_after_s, awake or clock
+        )
         self._inlet = MotionInlet(self._playout, self._control, clock, metrics, self._settings.acknowledge_every)
         self.latency = LatencyMeter(self._control, self._inlet.arrival_age, metrics)
         self._broadcast = Broadcast(
@@ -129,6 +134,7 @@ class Publication:
     def attach_motion_channel(self, channel: RTCDataChannel) -> None:
         """Take motion messages from `channel`, and acknowledge them there."""
         self._camera.detach()  # motion wins
+        self._promise()
         self._inlet.attach(channel, MotionDecoder(self._engine.model.statistics))
         self._start("video", self._video.run)
         self._start("watch", self._watch)
@@ -169,16 +175,18 @@ class Publication:
     def subscribe(self, viewer: str, codec: Codec, view: View | None = None) -> Subscription:
         """One viewer's tracks; rendering for it starts when its track is first read.
 
-        `viewer` must be unique among the present ones. Raises ViewLimitError.
+        `viewer` must be unique among the present ones. Raises ViewLimitError, CapacityError.
         """
         key: ViewKey = FRONT if view is None else quantise_view(view)
+        self._check_capacity(key)
         audio = self.audio.add()
         try:
             video = self._broadcast.add(viewer, codec, key, lambda: None)
         except Exception:
             audio.stop()
             raise
-        return Subscription(self._broadcast, self._forwarding, viewer, video, audio, self._clock)
+        self._promise()
+        return Subscription(self._broadcast, self._forwarding, viewer, video, audio, self._clock, self._check_capacity)
 
     def statistics(self) -> dict[str, Any]:
         """JSON-ready numbers of the last seconds: what the page's numbers panel shows."""
@@ -219,6 +227,7 @@ class Publication:
         if self._closed:
             return
         self._closed = True
+        self._engine.capacity.promise(self.participant, 0)
         self._control.detach()
         self._inlet.detach()
         tasks = list(self._tasks.values())
@@ -232,6 +241,18 @@ class Publication:
         self._sources.close()
 
     # Inside
+
+    def _check_capacity(self, view: ViewKey) -> None:
+        """Raise CapacityError when the machine has no time for one more view; one that is rendered already is free."""
+        if self.kind != "motion" or not (views := self._broadcast.wanted_views()) or view in views:
+            return  # the first view was promised when the publisher came
+        if not self._engine.capacity.admits(self._clock()):
+            raise CapacityError("the server has no time to render one more view")
+
+    def _promise(self) -> None:
+        """Let the engine's capacity know how many views it owes here: one even before somebody watches."""
+        if self.kind == "motion" and not self._closed:
+            self._engine.capacity.promise(self.participant, max(1, len(self._broadcast.wanted_views())))
 
     def _start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task under a name, unless it runs already."""
@@ -256,8 +277,9 @@ class Publication:
 
     def tick(self, now: float) -> None:
         """What is due every second: ping, liveness, lip sync, state, and figures for the sender."""
-        self._control.tick(now, self._inlet.last_message)
+        self._control.tick(now)
         self._lip_sync.update()
+        self._promise()
         self._update_state()
         if self.kind == "motion":
             figures = self.statistics()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import heapq
 import itertools
 import logging
@@ -30,6 +31,7 @@ from model.motion import Motion, View
 from model.temporal_filter import FrameTime
 from server.media.picture import Planes
 from server.receiver.observer import Observer, SilentObserver
+from server.receiver.render_capacity import RenderCapacity
 
 if TYPE_CHECKING:
     from model.codec.statistics import MotionStatistics
@@ -128,8 +130,10 @@ class RenderEngine:
         settings: EngineSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         metrics: Observer | None = None,
+        capacity: RenderCapacity | None = None,
     ) -> None:
         self.model = model
+        self.capacity = capacity or RenderCapacity(fps=25.0, share=0.0)
         self.statistics = EngineStatistics()
         self._settings = settings or EngineSettings()
         self._clock = clock
@@ -328,9 +332,17 @@ class RenderEngine:
         self.statistics.batches += 1
         self.statistics.rendered += len(batch)
         self.statistics.busy += taken
+        assert self._loop is not None
+        # As the answers below: the loop may be closed under the engine, and then nobody counts.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._measured, taken / len(batch), len(batch), begin + taken)
         for request, picture in zip(batch, planes, strict=True):
             self._metrics.frame_rendered(taken / len(batch))
             self._answer(request, RenderedPicture(picture, begin - request.asked, taken))
+
+    def _measured(self, seconds: float, pictures: int, now: float) -> None:
+        for _ in range(pictures):
+            self.capacity.rendered(seconds, now)
 
     def _answer(self, request: _Request, rendered: RenderedPicture | None) -> None:
         assert self._loop is not None

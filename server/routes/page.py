@@ -37,8 +37,12 @@ async def asset(request: web.Request) -> web.StreamResponse:
 
 async def _file(request: web.Request, path: str) -> web.StreamResponse:
     folder = parts_of(request).settings.client_folder.resolve()
-    target = (folder / path).resolve()
-    if not target.is_relative_to(folder) or not target.is_file():
+    try:
+        target = (folder / path).resolve()
+        found = target.is_relative_to(folder) and target.is_file()
+    except (OSError, ValueError, RuntimeError):
+        found = False  # a name that no file can have: too long, a zero byte, links in a circle
+    if not found:
         raise web.HTTPNotFound(reason="no such page")
     # Asked for anew each time and answered with 304 by its ETag: a page and its modules are always of one version.
     return web.FileResponse(

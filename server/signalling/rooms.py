@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from server.errors import CapacityError, ForbiddenError, NotFoundError
+from server.signalling.names import sameness
 from server.signalling.participant import Client, Kind, MediaState, Participant
 from server.signalling.resumption import Resumption
 
@@ -240,9 +241,9 @@ class Rooms:
 
     def _free_name(self, room: str, name: str, besides: str = "") -> str:
         """`name`, or with the first free number behind it: two people called Ada can be distinguished."""
-        taken = {p.name for p in self.roster(room) if p.id != besides}
+        taken = {sameness(p.name) for p in self.roster(room) if p.id != besides}
         number, candidate = 2, name
-        while candidate in taken:
+        while sameness(candidate) in taken:
             candidate = f"{name} ({number})"
             number += 1
         return candidate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -139,7 +140,7 @@ async def test_whip_and_whep() -> None:
         assert created.content_type == "application/sdp"
         assert (await created.text()).startswith("v=0")
         assert created.headers["Link"] == '<stun:stun.example:3478>; rel="ice-server"'
-        session = created.headers["Location"]
+        session = urljoin("/whip/lobby", created.headers["Location"])
         participant = session.rsplit("/", 1)[1]
         (entry,) = [p.entry() for p in call.parts.conference.rooms.roster("lobby")]
         assert (entry["name"], entry["kind"]) == ("OBS", "camera")
@@ -151,11 +152,12 @@ async def test_whip_and_whep() -> None:
         path = f"/whep/lobby/{participant}"
         watching = await call.client.post(path, data=await offer(player), headers=viewer | sdp_type)
         assert watching.status == 201
+        location = urljoin(path, watching.headers["Location"])
 
         assert (await call.client.delete(session, headers=viewer)).status == 403
         assert (await call.client.delete(session)).status == 401
-        assert (await call.client.delete(watching.headers["Location"], headers=viewer)).status == 200
-        assert (await call.client.delete(watching.headers["Location"], headers=viewer)).status == 404
+        assert (await call.client.delete(location, headers=viewer)).status == 200
+        assert (await call.client.delete(location, headers=viewer)).status == 404
         assert (await call.client.delete(session, headers=obs)).status == 200
         assert (await call.client.delete(session, headers=obs)).status == 404
         assert call.parts.conference.rooms.roster("lobby") == []
