@@ -77,10 +77,10 @@ def warm_up(model: TalkingHead) -> None:
     """Load the face detector and run the model once, so that the first caller waits for neither, nor for a compiler."""
     from model.face.finder import HeadFinder
 
-    size = model.profile.size
+    size, sharp = model.profile.size, model.profile.sizes[-1]
     blank = torch.zeros(3, size, size, dtype=torch.uint8)
-    state = model.enrol(blank)
-    model.render([state], model.extract(blank[None]))
+    state = model.enrol(torch.zeros(3, sharp, sharp, dtype=torch.uint8))
+    model.render([state], model.extract(blank[None]), size=sharp)
     HeadFinder().find(np.zeros((size, size, 3), np.uint8))
 
 

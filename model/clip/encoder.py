@@ -17,7 +17,7 @@ from model.clip.motion import clip_motion
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
-from model.codec.source_image import DEFAULT_QUALITY, encode_source
+from model.codec.source_image import encode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, read_vav
 from model.errors import InputError, NoFaceError
@@ -64,7 +64,7 @@ class EncodeOptions:
     kbps: float | None = None  # motion payload; the finest step that keeps it is taken, none finer than step_index
     audio: bool = True
     source_frame: int | None = None  # frame that becomes the source image; None: as `SourceSearch` chooses
-    source_quality: int = DEFAULT_QUALITY
+    source_quality: int | None = None  # None: as `model.codec.source_image.file_quality` says
     reference: Path | None = None  # where to write the coded crops losslessly
 
 
@@ -75,7 +75,7 @@ class _Extracted:
     motions: Motion  # (T,)
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
-    source: NDArray[np.uint8]  # (S, S, 3)
+    source: NDArray[np.uint8]  # (S, S, 3), S one of the profile's sizes
 
 
 def encode_clip(
@@ -188,7 +188,7 @@ def _extract(
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(times), THUMBNAIL, THUMBNAIL))
         duration = Fraction(len(times) / rate if rate else end)
         # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
-        source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), size)
+        source = crop.cut(next(islice(read_frames(path), chosen, None)).rgb(), head.profile.source_size(crop.side))
         frame_rate = len(times) / float(duration)
         motions = clip_motion(head, thumbnails, motions, chosen, source, frame_rate, extractor.canonical)
     return _Extracted(motions, times, duration, source)

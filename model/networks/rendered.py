@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from model.networks.small.sharp import DetailGuide
 
 
 @dataclass(frozen=True)
@@ -15,3 +19,4 @@ class Rendered:
     flow: Tensor | None = None  # (B, H, W, 2) source x, y that each driving pixel reads, crop units [-1, 1]
     occlusion: Tensor | None = None  # (B, 1, H, W) in [0, 1]; 1 = the source shows what is needed here
     matte: Tensor | None = None  # (B, 1, S, S) in [0, 1]; 1 = the pixel is copied from the warped source picture
+    detail: DetailGuide | None = None  # by which the frame is made sharp at twice the size; None where a profile cannot

@@ -137,7 +137,7 @@ class SourceCache:
         loop = asyncio.get_running_loop()
         settings = self._settings
         picture = await loop.run_in_executor(
-            self._pool, crop_source, image, self._engine.size, settings.limits, self._find_crop
+            self._pool, crop_source, image, self._engine.model.profile.source_size, settings.limits, self._find_crop
         )
         return await self._engine.enrol(picture)
 
