@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,7 @@ from model.networks.small.guided import face_points, with_canonical, with_face
 from model.networks.small.sharp import FACTOR, SharpSource, moved_detail, reduced, with_detail
 from model.registration.keypoint_tracker import Aligner, SmallAligner
 from model.registration.similarity import GreyPyramid
+from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
 from model.temporal_filter import FrameTime, turn, uncertainty
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
@@ -120,27 +121,6 @@ class Profile:
 def small_profile() -> Profile:
     """The `small` profile."""
     return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN, FACTOR * SMALL.size)
-
-
-@dataclass(frozen=True)
-class SourceState:
-    """What a receiver caches of a source image; tensors of batch size 1 on the model's device."""
-
-    canonical: CanonicalKeypoints
-    motion: Motion
-    features: dict[str, Tensor]
-    eyes: SourceEyes | None = None  # None for a profile without landmarks
-    sharp: SharpSource | None = None  # None for a source image that has no more pixels than the networks see
-
-    def keypoints(self) -> CanonicalKeypoints:
-        """Canonical keypoints (K, 3) in NumPy."""
-        return _first(self.canonical)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory the cached features take."""
-        features = sum(t.numel() * t.element_size() for t in self.features.values())
-        return features + (0 if self.sharp is None else self.sharp.nbytes)
 
 
 class TalkingHead:
@@ -269,7 +249,7 @@ class TalkingHead:
         if points is None:
             return motion, SourceEyes.none(self.device)
         landmarks = in_crop_units(points, crop)
-        placed = with_face(extracted, _first(canonical), face_points(landmarks))
+        placed = with_face(extracted, first_of(canonical), face_points(landmarks))
         eyes = SourceEyes.of(torch.from_numpy(landmarks)[None].to(self.device))
         return Motion.stack([placed]).to_torch(self.device), eyes
 
@@ -282,7 +262,7 @@ class TalkingHead:
     def canonical(self, image: Tensor) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3), NumPy, of the person in a picture uint8 (1, 3, S, S) RGB."""
         with self._precision():
-            return _first(self._networks.canonical(self._picture(image)))
+            return first_of(self._networks.canonical(self._picture(image)))
 
     def relative_to(self, then: CanonicalKeypoints, motion: Motion, now: CanonicalKeypoints) -> Motion:
         """Motion (...) that is relative to canonical keypoints `now`, (K, 3), relative to `then`; NumPy arrays.
@@ -358,7 +338,7 @@ class TalkingHead:
         if views is not None and not all(view.is_identity for view in views):
             further = [view.turned_further(self.profile.view_gain) for view in views]
             driving = Motion.concatenate([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
-        features, canonical, source = _batch(states)
+        features, canonical, source = side_by_side(states)
         with self._precision():
             rendered = self._networks.synthesise(features, canonical, source, driving)
         frame, image = rendered.frame.float(), features["image"].float()
@@ -366,13 +346,13 @@ class TalkingHead:
             frame = self._filtered(frame, states, canonical, source, driving, frame_times)
         picture = (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
         if size == self.profile.sharp_size and rendered.detail is not None:
-            sharp = _sharp(states)
+            sharp = joined_sharp(states)
             detail, image = moved_detail(rendered.detail, sharp), sharp.image
             if frame_times is not None:
                 shown = zip(detail, states, frame_times, strict=True)
                 detail = torch.stack([time.filter.follow_detail(one, state, time.at) for one, state, time in shown])
             picture = with_detail(picture, detail)
-        if (eyes := _eyes(states)) is not None:
+        if (eyes := joined_eyes(states)) is not None:
             face = compose(canonical, driving)[:, self.profile.layout.face]
             picture = draw_eyes(picture, image, eyes, face.float())
         return picture
@@ -407,11 +387,6 @@ class TalkingHead:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
 
 
-def _first(canonical: CanonicalKeypoints) -> CanonicalKeypoints:
-    """The first of a batch, (K, 3) in NumPy."""
-    return CanonicalKeypoints(canonical.points[0].float().cpu().numpy())
-
-
 def face_region(crop: Crop, motion: Motion) -> Region:
     """Where in a frame, pixels, the face is whose motion (NumPy, no batch shape) was extracted from its crop."""
     pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
@@ -425,26 +400,6 @@ def in_crop_units(points: NDArray[np.float32], crop: Crop) -> NDArray[np.float32
     return np.concatenate([flat, points[:, 2:] * (2 / crop.side)], 1).astype(np.float32)
 
 
-def _eyes(states: Sequence[SourceState]) -> SourceEyes | None:
-    """Eyes of several source images side by side; None for a profile without landmarks."""
-    eyes = [state.eyes for state in states]
-    return None if None in eyes else SourceEyes.joined([one for one in eyes if one is not None])
-
-
-def _sharp(states: Sequence[SourceState]) -> SharpSource:
-    """Source images at the full size, side by side; enlarged where there is no more of one."""
-    first = states[0]
-    if all(state is first for state in states):
-        one = _full_size(first)
-        return SharpSource(one.image.expand(len(states), -1, -1, -1), one.detail.expand(len(states), -1, -1, -1))
-    several = [_full_size(state) for state in states]
-    return SharpSource(torch.cat([s.image for s in several]), torch.cat([s.detail for s in several]))
-
-
-def _full_size(state: SourceState) -> SharpSource:
-    return state.sharp or SharpSource.enlarged(state.features["image"].float())
-
-
 def _untrained(name: str) -> tuple[SmallNetworks | PaperNetworks, Profile]:
     """Networks of a profile as they are before training. Raises InputError for an unknown name."""
     if name == "small":
@@ -453,20 +408,3 @@ def _untrained(name: str) -> tuple[SmallNetworks | PaperNetworks, Profile]:
         config = PAPER_PROFILES[name]
         return PaperNetworks(config), Profile(name, KeypointLayout(config.keypoints), config.size)
     raise InputError(f"unknown profile {name!r}; there are small, {', '.join(PAPER_PROFILES)}")
-
-
-def _batch(states: Sequence[SourceState]) -> tuple[dict[str, Tensor], CanonicalKeypoints, Motion]:
-    """Source states side by side; a single one, or the same one throughout, is expanded without a copy."""
-    count, first = len(states), states[0]
-    join: Callable[[list[Tensor]], Tensor] = torch.cat
-    if all(state is first for state in states):
-        states = [first]
-
-        def join(parts: list[Tensor]) -> Tensor:
-            return parts[0].expand(count, *parts[0].shape[1:])
-
-    features = {name: join([s.features[name] for s in states]) for name in first.features}
-    jacobians = [s.canonical.jacobians for s in states if s.canonical.jacobians is not None]
-    canonical = CanonicalKeypoints(join([s.canonical.points for s in states]), join(jacobians) if jacobians else None)
-    motion = Motion(*(join([getattr(s.motion, field.name) for s in states]) for field in fields(Motion)))
-    return features, canonical, motion

@@ -20,7 +20,8 @@ from model.media.atomic_file import complete_file
 from model.media.picture import read_picture
 from model.media.video import VideoWriter
 from model.motion import Motion, View, transfer
-from model.talking_head import SourceState, TalkingHead
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
 
 BATCH = 16

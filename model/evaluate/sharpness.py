@@ -1,7 +1,7 @@
 """Sharp pictures against the camera's own at that size (`evaluate --size 512`): what they gain over enlarged ones.
 
-Only clips whose crop has the pixels can tell. Source images are coded as `encode` codes them, at either size, and
-frames are aligned as `encode` aligns them. A scored frame is rendered with those before it that the filter sees.
+Only clips whose crop has the pixels can tell. The source image, one for both, is coded as `encode` codes it, and frames
+are aligned as `encode` aligns them. A scored frame is rendered with those before it that the filter sees.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from model.face.crop import Crop
 from model.media.video import read_frames
 from model.motion import Motion
 from model.registration.similarity import thumbnail
-from model.talking_head import SourceState, TalkingHead
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
 
 BEFORE = 4
@@ -99,11 +100,9 @@ def sharp_clip(head: TalkingHead, path: Path, lpips: nn.Module, every: int, max_
     wanted = sorted({clip.source, *scored, *(scored - 1)})
     truth = dict(zip(wanted, _cut_again(path, clip.skipped, clip.crop, wanted, size), strict=True))
     pairs = [np.stack([truth[i - 1], truth[i]]) for i in scored]
-    sources = {side: _coded(picture) for side, picture in ((size, truth[clip.source]), (0, clip.source_frame))}
-    sharp, enlarged = (
-        _pairs(head, enrol(head, source), _aligned(head, clip, source), clip.fps, scored, side or None)
-        for side, source in sources.items()
-    )
+    source = decode_source(encode_source(np.ascontiguousarray(truth[clip.source])))
+    state, motions = enrol(head, source), _aligned(head, clip, source)
+    sharp, enlarged = (_pairs(head, state, motions, clip.fps, scored, side) for side in (size, None))
     enlarged = [as_frames(_resized(as_tensor(pair), size)) for pair in enlarged]
     scores = {}
     for name, found in (("", sharp), ("_enlarged", enlarged)):
@@ -131,10 +130,6 @@ def _cut_again(path: Path, skipped: int, crop: Crop, wanted: list[int], size: in
     found = set(wanted)
     frames = islice(read_frames(path), skipped, None)
     return [crop.cut(timed.rgb(), size) for i, timed in enumerate(islice(frames, max(wanted) + 1)) if i in found]
-
-
-def _coded(picture: Frames) -> Frames:
-    return decode_source(encode_source(np.ascontiguousarray(picture)))
 
 
 def _aligned(head: TalkingHead, clip: Clip, source: Frames) -> Motion:

@@ -13,9 +13,8 @@ from model.graphs.cache import GraphCache
 from model.graphs.runtime import Graph, GraphError, compile_graph, restore_graph
 from model.graphs.tracing import ExtractionStage, RenderingStage, SurfaceStage, trace
 from model.motion import CanonicalKeypoints, Motion
-from model.networks.rendered import Rendered
+from model.networks.rendered import DetailGuide, Rendered
 from model.networks.small import SmallNetworks
-from model.networks.small.sharp import DetailGuide
 
 logger = logging.getLogger(__name__)
 

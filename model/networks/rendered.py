@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from model.networks.small.sharp import DetailGuide
+
+@dataclass(frozen=True)
+class DetailGuide:
+    """Where the detail of a frame at twice its size comes from; batch shape B."""
+
+    weight: Tensor  # (B, 1, S, S) in [0, 1]: how much of the detail is shown
+    person: Tensor  # (B, 1, S, S) in [0, 1]: to which layer a pixel belongs, 1 the person
+    flow: Tensor  # (B, 4, 2G, 2G) source x, y of the person's pixels and of the background's, crop units
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from server.receiver.observer import Observer, SilentObserver
 
 if TYPE_CHECKING:
     from model.codec.statistics import MotionStatistics
-    from model.talking_head import Profile, SourceState
+    from model.source_state import SourceState
+    from model.talking_head import Profile
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -16,7 +16,7 @@ from server.receiver.playout import PlayoutFrame
 from server.receiver.render_engine import RenderedPicture, RenderEngine
 
 if TYPE_CHECKING:
-    from model.talking_head import SourceState
+    from model.source_state import SourceState
 
 ViewKey = tuple[int, int, int]
 """A free view in whole degrees: yaw, pitch, roll."""

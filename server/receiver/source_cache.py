@@ -21,7 +21,7 @@ from server.receiver.render_engine import RenderEngine
 from server.receiver.source_image import Crop, FindCrop, crop_source
 
 if TYPE_CHECKING:
-    from model.talking_head import SourceState
+    from model.source_state import SourceState
 
 
 class SourceCacheFullError(VisavisError):

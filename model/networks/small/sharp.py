@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.networks.grid import pixel_grid
+from model.networks.rendered import DetailGuide
 from model.networks.small.blocks import exact, upsample, warp
 
 FACTOR = 2
@@ -56,31 +57,24 @@ class SharpSource:
         return sum(t.numel() * t.element_size() for t in (self.image, self.detail))
 
 
-@dataclass(frozen=True)
-class DetailGuide:
-    """Where a frame's detail comes from; batch shape B."""
+def detail_guide(
+    frame: Tensor, pixels: Tensor, person: Tensor, hidden: Tensor, trust: Tensor, flow: Tensor
+) -> DetailGuide:
+    """From what a generator has at hand.
 
-    weight: Tensor  # (B, 1, S, S) in [0, 1]: how much of the detail is shown
-    person: Tensor  # (B, 1, S, S) in [0, 1]: to which layer a pixel belongs, 1 the person
-    flow: Tensor  # (B, 4, 2G, 2G) source x, y of the person's pixels and of the background's, crop units
-
-    @staticmethod
-    def of(frame: Tensor, pixels: Tensor, person: Tensor, hidden: Tensor, trust: Tensor, flow: Tensor) -> DetailGuide:
-        """What a generator has at hand.
-
-        frame   (B, 3, S, S) as it is rendered
-        pixels  (B, 3, S, S) the source's pixels, moved, of which the frame was made
-        person  (B, 1, S, S) the person's share of each pixel
-        hidden  (B, 1, 2G, 2G) the person's share in the source image where the background comes from
-        trust   (B, 1, 2G, 2G) occlusion of the moved pixels
-        flow    (B, 4, 2G, 2G) as above
-        """
-        factor = frame.shape[-1] // flow.shape[-1]
-        kept = upsample(trust * _rigid(flow[:, :2]), factor)
-        behind = (1 - person) * (1 - upsample(hidden, factor))
-        share = torch.where(person > 0.5, person * kept, behind)
-        painted = (frame - pixels).abs().mean(1, keepdim=True)
-        return DetailGuide(share * torch.exp(painted / -_PAINTED), person, flow)
+    frame   (B, 3, S, S) as it is rendered
+    pixels  (B, 3, S, S) the source's pixels, moved, of which the frame was made
+    person  (B, 1, S, S) the person's share of each pixel
+    hidden  (B, 1, 2G, 2G) the person's share in the source image where the background comes from
+    trust   (B, 1, 2G, 2G) occlusion of the moved pixels
+    flow    (B, 4, 2G, 2G) of `DetailGuide`
+    """
+    factor = frame.shape[-1] // flow.shape[-1]
+    kept = upsample(trust * _rigid(flow[:, :2]), factor)
+    behind = (1 - person) * (1 - upsample(hidden, factor))
+    share = torch.where(person > 0.5, person * kept, behind)
+    painted = (frame - pixels).abs().mean(1, keepdim=True)
+    return DetailGuide(share * torch.exp(painted / -_PAINTED), person, flow)
 
 
 def reduced(image: Tensor) -> Tensor:

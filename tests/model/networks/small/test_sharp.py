@@ -8,7 +8,8 @@ from torch import Tensor
 
 from model.errors import InputError
 from model.networks.grid import pixel_grid
-from model.networks.small.sharp import DetailGuide, SharpSource, enlarged, moved_detail, reduced, with_detail
+from model.networks.rendered import DetailGuide
+from model.networks.small.sharp import SharpSource, detail_guide, enlarged, moved_detail, reduced, with_detail
 from model.talking_head import Profile, TalkingHead, small_profile
 
 SIZE, COARSE = 64, 16
@@ -31,7 +32,7 @@ def guide(
     layer = torch.ones(1, 1, COARSE, COARSE)
     share = torch.full((1, 1, SIZE, SIZE), person)
     flow = torch.cat([moved, still], 1)
-    return DetailGuide.of(pixels + painted, pixels, share, hidden * layer, trust * layer, flow)
+    return detail_guide(pixels + painted, pixels, share, hidden * layer, trust * layer, flow)
 
 
 def source(picture: Tensor) -> SharpSource:
@@ -81,7 +82,7 @@ def test_a_surface_that_is_stretched_shows_less() -> None:
     weights = {}
     for name, flow in {"still": still, "turned": turned, "half": still / 2, "mirrored": still.flip(3)}.items():
         flows = torch.cat([flow, still], 1)
-        middle = DetailGuide.of(pixels, pixels, torch.ones(1, 1, SIZE, SIZE), none, one, flows).weight
+        middle = detail_guide(pixels, pixels, torch.ones(1, 1, SIZE, SIZE), none, one, flows).weight
         weights[name] = float(middle[..., 16:-16, 16:-16].mean())
     assert weights["still"] == pytest.approx(1.0, abs=1e-3)
     assert weights["turned"] == pytest.approx(1.0, abs=1e-3)
