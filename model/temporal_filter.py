@@ -22,6 +22,7 @@ from model.motion import Motion, rotation_matrix
 from model.networks.grid import away_from_oval
 
 _KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where there is no confidence
+_DETAIL_KEPT = 0.08  # the same of detail
 _KNOWN, _UNKNOWN = 4.0, 14.0  # degrees of turn up to which confidence is full, and from which on there is none
 _RIM = 0.15  # of the face's half axes, over which uncertainty begins
 _SIDE = 64  # pixels of the uncertainty before it is enlarged
@@ -53,7 +54,7 @@ class TemporalFilter:
         if self._detail is not None:
             before, then, last = self._detail
             if before is source and at >= then:
-                detail = torch.lerp(detail, last, math.exp((then - at) / _KEPT))
+                detail = torch.lerp(detail, last, math.exp((then - at) / _DETAIL_KEPT))
         self._detail = source, at, detail
         return detail
 

@@ -53,7 +53,7 @@ def test_detail_is_filtered_everywhere_and_apart_from_the_frame() -> None:
     assert chain.follow_detail(line, SOURCE, 10.0).equal(line)
     chain.follow(WHITE, FULL, SOURCE, 10.04)
     kept = chain.follow_detail(line + 1, SOURCE, 10.04)
-    torch.testing.assert_close(kept, line + 1 - math.exp(-1))
+    torch.testing.assert_close(kept, line + 1 - math.exp(-0.5))
     assert chain.follow_detail(line, object(), 10.08).equal(line)
 
 

@@ -49,7 +49,7 @@ class PaintingModel:
     entered: int = 0  # batches begun
 
     def enrol(self, image: Tensor) -> Any:
-        return FakeState(image)
+        return FakeState(image, sharp=image if image.shape[-1] == self.profile.sharp_size else None)
 
     def render(
         self,
