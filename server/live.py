@@ -83,10 +83,10 @@ def make_capacity(settings: Settings) -> RenderCapacity:
 
 def warm_up(model: TalkingHead) -> None:
     """Run the model once, so that the first caller does not wait for a compiler."""
-    size = model.profile.size
+    size, sharp = model.profile.size, model.profile.sizes[-1]
     blank = torch.zeros(3, size, size, dtype=torch.uint8)
-    state = model.enrol(blank)
-    model.render([state], model.extract(blank[None]))
+    state = model.enrol(torch.zeros(3, sharp, sharp, dtype=torch.uint8))
+    model.render([state], model.extract(blank[None]), size=sharp)
 
 
 def load_model(settings: Settings) -> TalkingHead:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from server.receiver.lip_sync import LipSync
 from server.receiver.motion_inlet import MotionInlet
 from server.receiver.motion_video import MotionVideo
 from server.receiver.observer import Observer, SilentObserver
+from server.receiver.picture_size import PATIENCE, PictureSize, SpareTime
 from server.receiver.playout import PlayoutBuffer, PlayoutSettings, State
 from server.receiver.render_engine import RenderEngine
 from server.receiver.rendered_view import FRONT, ViewKey, quantise_view
@@ -101,6 +103,9 @@ class Publication:
         )
         self._forwarding = Forwarding(lambda: self._broadcast.tracks, clock, self._settings.broadcast.bitrate)
         self._camera = CameraVideo(self._broadcast, self._forwarding, clock, self._settings.fps)
+        # Each publication has its own patience, or all would become sharp at once and find that it is too much.
+        self._size = PictureSize(engine.sizes, engine.on_gpu, PATIENCE * random.uniform(1.0, 2.0))
+        self._spare = SpareTime()
         self.audio = AudioRelay(clock)
         self._lip_sync = LipSync(self.latency, self._control, self._playout.delay, self.audio)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -218,6 +223,7 @@ class Publication:
         if self.kind == "motion":
             statistics |= self._inlet.statistics(now)
             statistics["playout_depth_ms"] = round(1000 * self._playout.depth, 1)
+            statistics["picture_px"] = self._video.size
             statistics["freezes"] = self._playout.counters.freezes
             statistics["late"] = self._playout.counters.late
         return statistics
@@ -282,6 +288,10 @@ class Publication:
         self._promise()
         self._update_state()
         if self.kind == "motion":
+            spare = self._spare.update(now, self._engine.statistics.busy)
+            last = self._video.last
+            source = None if last is None else self._sources.state(last.source)
+            self._video.size = self._size.update(now, spare, source is not None and source.sharp is not None)
             figures = self.statistics()
             names = ("fps", "state", "loss_percent", "viewers")
             self._control.report(ReceiverStatistics(**{name: figures[name] for name in names}))
