@@ -342,7 +342,7 @@ class TalkingHead:
         features, canonical, source = side_by_side(states)
         with self._precision():
             rendered = self._networks.synthesise(features, canonical, source, driving)
-        frame, image = rendered.frame.float(), features["image"].float()
+        frame, image = rendered.frame.float(), features.get("image")
         if frame_times is not None and self.profile.layout.face_count:
             frame = self._filtered(frame, states, canonical, source, driving, frame_times)
         picture = (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
@@ -355,7 +355,8 @@ class TalkingHead:
             picture = with_detail(picture, detail)
         if (eyes := joined_eyes(states)) is not None:
             face = compose(canonical, driving)[:, self.profile.layout.face]
-            picture = draw_eyes(picture, image, eyes, face.float())
+            assert image is not None, "who knows of eyes has the picture"
+            picture = draw_eyes(picture, image.float(), eyes, face.float())
         return picture
 
     def _filtered(

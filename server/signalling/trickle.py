@@ -39,6 +39,8 @@ def parse_fragment(text: str, private_candidates: bool = True) -> Fragment:
             case "a=ice-pwd":
                 password = password or value.strip()
             case "a=candidate":
+                if not re.match(r"(?:\S+ ){5}\d+ ", value):
+                    raise SdpError("a candidate cannot be read")
                 candidates.append(value.strip())
             case _:
                 if not re.match(r"[a-z]=", line):
