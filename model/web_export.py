@@ -44,6 +44,7 @@ class WebNetwork:
 
     module: nn.Module
     side: int
+    tolerance: float  # by which a browser's answer to the test picture may differ
 
 
 class _CanonicalStage(nn.Module):
@@ -65,10 +66,10 @@ def web_networks(trained: Trained) -> dict[str, WebNetwork]:
         raise InputError(f"a browser cannot send motion of the profile {trained.profile.name}: it has no landmarks")
     networks = networks.eval().requires_grad_(False)
     return {
-        "detector": WebNetwork(load_face_detector(), DETECTOR_SIDE),
-        "landmarks": WebNetwork(load_landmark_network(), LANDMARK_SIDE),
-        "motion": WebNetwork(ExtractionStage(networks), trained.profile.size),
-        "canonical": WebNetwork(_CanonicalStage(networks), trained.profile.size),
+        "detector": WebNetwork(load_face_detector(), DETECTOR_SIDE, 0.05),
+        "landmarks": WebNetwork(load_landmark_network(), LANDMARK_SIDE, 0.05),
+        "motion": WebNetwork(ExtractionStage(networks), trained.profile.size, 0.01),
+        "canonical": WebNetwork(_CanonicalStage(networks), trained.profile.size, 0.001),
     }
 
 
@@ -84,7 +85,8 @@ def export_web(trained: Trained, folder: Path) -> None:
         picture = probe(network.side)
         with torch.inference_mode():
             arrays[f"probe.{name}"] = network.module(torch.from_numpy(picture)).numpy()
-        networks[name] = _written(folder, name, "onnx", to_onnx(network)) | {"side": network.side}
+        entry = _written(folder, name, "onnx", to_onnx(network))
+        networks[name] = entry | {"side": network.side, "tolerance": network.tolerance}
     places: dict[str, Any] = {}
     values = bytearray()
     for name, array in arrays.items():
@@ -125,8 +127,9 @@ def to_onnx(network: WebNetwork) -> bytes:
     except ImportError:
         raise InputError("the package onnx is missing: pip install -r requirements-dev.txt") from None
     buffer = io.BytesIO()
-    torch.onnx.register_custom_op_symbolic("aten::deg2rad", _deg2rad, OPSET)
-    torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)
+    symbolic = torch.onnx.register_custom_op_symbolic  # type: ignore[attr-defined]
+    symbolic("aten::deg2rad", _deg2rad, OPSET)
+    symbolic("aten::mT", _transposed, OPSET)
     with warnings.catch_warnings(), torch.no_grad():
         # Sizes that become constants are what is wanted here: a network has one shape. The exporter by tracing is
         # deprecated; its successor takes a 5-D path for GridSample, which no browser runs.
@@ -134,7 +137,7 @@ def to_onnx(network: WebNetwork) -> bytes:
         torch.onnx.export(
             network.module.eval(),
             (torch.from_numpy(probe(network.side)),),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             opset_version=OPSET,
             dynamo=False,
             # Otherwise batch normalisation is folded into weights, which halves as exactly as the file has them.
