@@ -248,7 +248,8 @@ function reduced(picture, [x0, y0, x1, y1], [across, down]) {
       for (let channel = 0; channel < 3; channel++) {
         let sum = 0;
         for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += picture.data[4 * (y * picture.width + x) + channel];
-        data[4 * (row * width + column) + channel] = Math.floor((sum + Math.floor(count / 2)) / count);
+        // Pillow multiplies by an inverse of 24 bits.
+        data[4 * (row * width + column) + channel] = Math.floor(((sum + Math.floor(count / 2)) * Math.floor(2 ** 24 / count)) / 2 ** 24);
       }
     }
   }
