@@ -1,8 +1,9 @@
 """The sender's networks and constants as files that a browser reads: `python -m model export --web DIR`.
 
-Networks become ONNX (opset 19, 4-D GridSample alone), their weights in half precision; the codec's statistics and what
-each network must answer to a test picture become one file of float32 values. `manifest.json` names all of them with
-their SHA-256. File names carry the hash, so that they may be cached for ever.
+Networks become ONNX (opset 19, 4-D GridSample alone). Their weights lie beside them in half precision, as in the
+weights file; a browser widens them once, when it loads them, since onnxruntime-web would do so in every frame. The
+codec's statistics and what each network must answer to a test picture become one file of float32 values.
+`manifest.json` names all files with their SHA-256. File names carry the hash, so that they may be cached for ever.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from model.talking_head import Trained
 OPSET = 19
 """The newest in which onnxruntime-web's WebGPU has GridSample."""
 
-_FEWEST_HALVED = 64
-"""Weights with fewer values stay float32: they are scalars and shapes."""
+_FEWEST_TAKEN = 64
+"""Weights with fewer values stay in the graph, in float32: they are scalars and shapes."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,12 @@ def export_web(trained: Trained, folder: Path) -> None:
         picture = probe(network.side)
         with torch.inference_mode():
             arrays[f"probe.{name}"] = network.module(torch.from_numpy(picture)).numpy()
-        entry = _written(folder, name, "onnx", to_onnx(network))
-        networks[name] = entry | {"side": network.side, "tolerance": network.tolerance}
+        graph, weights = to_onnx(network)
+        networks[name] = _written(folder, name, "onnx", graph) | {
+            "weights": _written(folder, name, "bin", weights),
+            "side": network.side,
+            "tolerance": network.tolerance,
+        }
     places: dict[str, Any] = {}
     values = bytearray()
     for name, array in arrays.items():
@@ -107,7 +112,8 @@ def export_web(trained: Trained, folder: Path) -> None:
     }
     with complete_file(folder / "manifest.json") as part:
         part.write_text(json.dumps(manifest, indent=1) + "\n")
-    present = {entry["file"] for entry in [*networks.values(), manifest["arrays"]]}
+    named = [*networks.values(), *(entry["weights"] for entry in networks.values()), manifest["arrays"]]
+    present = {entry["file"] for entry in named}
     for path in (*folder.glob("*.onnx"), *folder.glob("*.bin")):
         if path.name not in present:
             path.unlink()
@@ -120,8 +126,12 @@ def probe(side: int) -> NDArray[np.float32]:
     return wave.astype(np.float32)[None]
 
 
-def to_onnx(network: WebNetwork) -> bytes:
-    """The network as ONNX, input `picture`, output `found`. Raises InputError where the package `onnx` is missing."""
+def to_onnx(network: WebNetwork) -> tuple[bytes, bytes]:
+    """The network as ONNX, input `picture`, output `found`; and its weights, float16.
+
+    The graph reads its weights as external data `weights`: what comes of widening these to float32, little-endian.
+    Raises InputError where the package `onnx` is missing.
+    """
     try:
         import onnx
     except ImportError:
@@ -146,10 +156,9 @@ def to_onnx(network: WebNetwork) -> bytes:
             output_names=["found"],
         )
     model = onnx.load_from_string(buffer.getvalue())
-    _halve(model)
-    onnx.checker.check_model(model)
+    weights = _take_weights(model)
     serialized: bytes = model.SerializeToString()
-    return serialized
+    return serialized, weights
 
 
 # Two operations that the exporter lacks.
@@ -164,20 +173,23 @@ def _transposed(graph: Any, matrices: Any) -> Any:
     return graph.op("Transpose", matrices, perm_i=[*range(last - 1), last, last - 1])
 
 
-def _halve(model: Any) -> None:
-    """Keep weights in half precision; a cast to float32 stands before each, which a runtime carries out once."""
-    from onnx import TensorProto, helper, numpy_helper
+def _take_weights(model: Any) -> bytes:
+    """Take the weights out of a model, which then names their places; as float16."""
+    from onnx import TensorProto, numpy_helper
 
-    casts = []
-    for weights in list(model.graph.initializer):
-        if weights.data_type != TensorProto.FLOAT or np.prod(weights.dims) < _FEWEST_HALVED:
+    taken = bytearray()
+    for weights in model.graph.initializer:
+        if weights.data_type != TensorProto.FLOAT or np.prod(weights.dims) < _FEWEST_TAKEN:
             continue
-        half = numpy_helper.from_array(numpy_helper.to_array(weights).astype(np.float16), f"{weights.name}.half")
-        model.graph.initializer.remove(weights)
-        model.graph.initializer.append(half)
-        casts.append(helper.make_node("Cast", [half.name], [weights.name], to=TensorProto.FLOAT))
-    for cast in casts:
-        model.graph.node.insert(0, cast)
+        half = np.ascontiguousarray(numpy_helper.to_array(weights), "<f2").tobytes()
+        places = {"location": "weights", "offset": str(2 * len(taken)), "length": str(2 * len(half))}
+        taken += half
+        weights.ClearField("raw_data")
+        weights.data_location = TensorProto.EXTERNAL
+        for key, value in places.items():
+            entry = weights.external_data.add()
+            entry.key, entry.value = key, value
+    return bytes(taken)
 
 
 def _written(folder: Path, name: str, ending: str, data: bytes) -> dict[str, Any]:

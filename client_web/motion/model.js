@@ -60,6 +60,21 @@ export async function loadArrays(manifest) {
 }
 
 /**
+ * Half precision (IEEE 754, binary16) as float32.
+ * @param {Uint16Array} halves
+ */
+export function widened(halves) {
+  const found = new Float32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) {
+    const exponent = (halves[i] >> 10) & 31;
+    const fraction = halves[i] & 1023;
+    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? (fraction ? NaN : Infinity) : (1024 + fraction) * 2 ** (exponent - 25);
+    found[i] = halves[i] & 0x8000 ? -size : size;
+  }
+  return found;
+}
+
+/**
  * The picture of waves on which a network is tried, `model/web_export.py`.
  * @param {number} side
  */
@@ -93,9 +108,11 @@ export async function loadModel(engine, threads) {
   /** @type {{[name: string]: Network}} */
   const networks = {};
   for (const [name, entry] of Object.entries(manifest.networks)) {
-    const session = await ort.InferenceSession.create(new Uint8Array(await builtFile(entry)), {
+    const [graph, weights] = await Promise.all([builtFile(entry), builtFile(entry.weights)]);
+    const session = await ort.InferenceSession.create(new Uint8Array(graph), {
       executionProviders: [engine],
       graphOptimizationLevel: "all",
+      externalData: [{ path: "weights", data: new Uint8Array(widened(new Uint16Array(weights)).buffer) }],
     });
     const shape = [1, 3, entry.side, entry.side];
     networks[name] = async (picture) => {

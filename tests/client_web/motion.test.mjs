@@ -6,6 +6,7 @@ import { cropMotion, cut, faceCrop } from "../../client_web/motion/crop.js";
 import { facesOf } from "../../client_web/motion/detector.js";
 import { CropFollower, faceOfLandmarks } from "../../client_web/motion/head_crop.js";
 import { LandmarkTracker } from "../../client_web/motion/landmark_tracker.js";
+import { widened } from "../../client_web/motion/model.js";
 import { facePoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
 import { regionOfLandmarks, sample, toFrame } from "../../client_web/motion/region.js";
 import { eyeOpenness, FirstChoice, gap, quality, SourceCover, SourceSelection } from "../../client_web/motion/source_choice.js";
@@ -162,4 +163,11 @@ test("the tracker asks its networks as the daemon's does", async () => {
     if (step.points === null) assert.equal(found, null);
     else near([0, 100, 477].flatMap((i) => [...found.subarray(3 * i, 3 * i + 3)]), step.points, 1e-3, `at ${step.time} s`);
   }
+});
+
+test("half precision is widened exactly", () => {
+  const halves = [0x0000, 0x8000, 0x3c00, 0xc000, 0x0001, 0x83ff, 0x0400, 0x7bff, 0x3555];
+  const floats = [0, -0, 1, -2, 2 ** -24, -1023 * 2 ** -24, 2 ** -14, 65504, 0.333251953125];
+  assert.deepEqual([...widened(Uint16Array.from(halves))], floats);
+  assert.ok(Number.isNaN(widened(Uint16Array.of(0x7e00))[0]));
 });
