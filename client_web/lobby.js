@@ -144,6 +144,7 @@ export function createLobby(devices, actions, given) {
       toggle(microphone, microphoneOn, "microphone", "microphoneOff", "Microphone");
       toggle(camera, cameraOn, "camera", "cameraOff", "Camera");
       sending.update(sent, cameraOn);
+      preview.classList.toggle("has-face", !sending.face.hidden);
       pickers.update();
       drawNotices(notices, devices, actions.retry);
       const joining = state.phase === "joining";

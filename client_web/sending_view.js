@@ -26,7 +26,8 @@ export function createSendingView(actions) {
   const camera = choice("camera", "Picture", "The camera's picture, as in any other call");
   const words = element("p", { class: "sending-words", role: "status" });
   const cost = element("span", { class: "sending-cost" });
-  const another = element("button", { type: "button", class: "secondary", on: { click: actions.another } }, "Take another picture");
+  const another = element("button", { type: "button", class: "secondary", on: { click: actions.another } }, "New picture");
+  another.title = "Take another picture of you";
   const details = element("div", { class: "sending-details" }, cost, another);
 
   /**
@@ -45,8 +46,8 @@ export function createSendingView(actions) {
     element: element(
       "fieldset",
       { class: "sending" },
-      element("legend", {}, "Others get"),
-      element("div", { class: "sending-choices" }, motion.label, camera.label),
+      element("legend", {}, element("span", { class: "visually-hidden" }, "What others get of you")),
+      element("div", { class: "sending-choices" }, element("span", { class: "sending-label", "aria-hidden": "true" }, "Others get"), motion.label, camera.label),
       words,
       details,
     ),
@@ -63,7 +64,7 @@ export function createSendingView(actions) {
       details.hidden = !sends || view.step !== "shown";
       setText(words, sentence(view, cameraOn));
       const parts = [
-        view.kbps !== null && `Motion ${view.kbps.toFixed(0)} kbit/s`,
+        view.kbps !== null && `${view.kbps.toFixed(0)} kbit/s`,
         view.milliseconds !== null && `${view.milliseconds.toFixed(0)} ms a frame`,
       ];
       setText(cost, parts.filter(Boolean).join(", "));

@@ -120,7 +120,7 @@ def test_a_picture_is_taken_anew(visit: Visit, stage: Stage) -> None:
     visitor = visit(stage.url)
     previewed(visitor)
     before = len(stage.pictures)
-    visitor.page.get_by_role("button", name="Take another picture").click()
+    visitor.page.get_by_role("button", name="New picture").click()
     visitor.until(lambda: len(stage.pictures) > before)
     visitor.page.get_by_text("Face found.", exact=True).wait_for()
     visitor.check_quiet()
