@@ -34,6 +34,8 @@ import { watchPlan } from "./state.js";
 
 const GATHERING_MS = 3000;
 const CAMERA_BITS_PER_SECOND = 700_000;
+/** Beside motion, the daemon's: a browser's own choice would be twice as much. */
+const VOICE_BITS_PER_SECOND = 24_000;
 
 /**
  * Waits until all candidates are known, at most `limitMs`: what was found by then is offered.
@@ -115,7 +117,10 @@ export class Call {
       const tools = sent.motion === null ? null : await motionTools();
       if (this.closed || this.publisher !== connection) return;
       this.senders = {
-        audio: connection.addTransceiver(sent.audio ?? "audio", { direction: "sendonly" }).sender,
+        audio: connection.addTransceiver(sent.audio ?? "audio", {
+          direction: "sendonly",
+          ...(tools === null ? {} : { sendEncodings: [{ maxBitrate: VOICE_BITS_PER_SECOND }] }),
+        }).sender,
         video:
           tools === null
             ? connection.addTransceiver(sent.video ?? "video", { direction: "sendonly", sendEncodings: [{ maxBitrate: CAMERA_BITS_PER_SECOND }] }).sender

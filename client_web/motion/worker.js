@@ -67,8 +67,11 @@ worker.addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data
   }
 });
 
+/** Milliseconds of a frame's two networks, beyond which the next engine is tried: a GPU may take long to answer. */
+const SLOW_MS = 30;
+
 /**
- * The first engine that can run the networks and gets them right.
+ * The first engine that can run the networks, gets them right, and soon; the last one in any case.
  * @param {Engine[]} engines
  * @param {number} threads
  */
@@ -77,6 +80,11 @@ async function start(engines, threads) {
   for (const engine of engines) {
     try {
       const loaded = await loadModel(engine, threads);
+      const milliseconds = loaded.milliseconds["landmarks"] + loaded.milliseconds["motion"];
+      if (milliseconds > SLOW_MS && engine !== engines.at(-1)) {
+        console.info(`motion with ${engine}: ${milliseconds.toFixed(0)} ms a frame`);
+        continue;
+      }
       networkTimes = loaded.milliseconds;
       extraction = new Extraction(loaded.model);
       tell({ type: "ready", engine, threads });
