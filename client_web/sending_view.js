@@ -24,11 +24,11 @@ export function createSendingView(actions) {
   const face = element("figure", { class: "face" }, video, element("figcaption", {}, "How others see you"));
   const motion = choice("motion", "Motion", "One picture of you, then only how your face moves");
   const camera = choice("camera", "Picture", "The camera's picture, as in any other call");
-  const words = element("p", { class: "sending-words", role: "status" });
+  const words = element("span", { class: "sending-words", role: "status" });
   const cost = element("span", { class: "sending-cost" });
   const another = element("button", { type: "button", class: "secondary", on: { click: actions.another } }, "New picture");
   another.title = "Take another picture of you";
-  const details = element("div", { class: "sending-details" }, cost, another);
+  const details = element("div", { class: "sending-details" }, element("p", {}, words, " ", cost), another);
 
   /**
    * @param {Way} way
@@ -48,7 +48,6 @@ export function createSendingView(actions) {
       { class: "sending" },
       element("legend", {}, element("span", { class: "visually-hidden" }, "What others get of you")),
       element("div", { class: "sending-choices" }, element("span", { class: "sending-label", "aria-hidden": "true" }, "Others get"), motion.label, camera.label),
-      words,
       details,
     ),
     /**
@@ -61,8 +60,10 @@ export function createSendingView(actions) {
       const sends = view.way === "motion" && cameraOn;
       if (video.srcObject !== view.face) video.srcObject = view.face;
       face.hidden = !sends || view.face === null;
-      details.hidden = !sends || view.step !== "shown";
-      setText(words, sentence(view, cameraOn));
+      another.hidden = cost.hidden = !sends || view.step !== "shown";
+      const said = sentence(view, cameraOn);
+      details.hidden = said === "";
+      setText(words, said);
       const parts = [
         view.kbps !== null && `${view.kbps.toFixed(0)} kbit/s`,
         view.milliseconds !== null && `${view.milliseconds.toFixed(0)} ms a frame`,

@@ -32,6 +32,7 @@ from server.routes.parts import PARTS
 from server.settings import Settings
 from server.signalling.conference import Conference
 from server.signalling.ports import PublicationPort, SubscriptionPort
+from server.wire.control import ControlMessage, parse_control
 
 T = TypeVar("T")
 SIZE = 256
@@ -143,6 +144,8 @@ class StagedPublication:
         self.sources: dict[int, bytes] = {}
         self.messages: list[bytes] = []
         """Of the channel `motion`, the first thousand."""
+        self.control: list[ControlMessage] = []
+        """Of the channel `control`, the first thousand."""
         self.cameras = 0
         """Camera tracks that came."""
 
@@ -161,7 +164,13 @@ class StagedPublication:
                 channel.send(answer)
 
     def attach_control_channel(self, channel: RTCDataChannel) -> None:
-        """Nothing to control."""
+        """Keep what the sender says."""
+
+        @channel.on("message")
+        def take(message: bytes) -> None:
+            said = parse_control(message)
+            if said is not None and len(self.control) < 1000:
+                self.control.append(said)
 
     def attach_audio(self, track: MediaStreamTrack) -> None:
         """Sound is not listened to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from model.codec.decoder import MotionDecoder
 from model.motion import Motion
 from model.talking_head import load_trained
+from server.wire.control import Ping, SenderStages, SenderState, SourceAnnouncement
 from tests.e2e.conftest import ARGUMENTS, Visit, Visitor
 from tests.e2e.staged import SIZE, Stage, StagedPublication, portrait
 from tests.e2e.test_page import look
@@ -76,7 +78,7 @@ def test_the_page_sends_motion_and_no_picture(visit: Visit, stage: Stage) -> Non
     previewed(visitor)
     page = visitor.page
     assert page.get_by_role("radio", name="Motion").is_checked()
-    page.get_by_text("Face found.").wait_for()
+    page.get_by_text("Face found.", exact=True).wait_for()
     assert stage.names() == [], "a preview is in no roster"
     look(visitor, "lobby-motion")
     visitor.join("Ada")
@@ -91,6 +93,12 @@ def test_the_page_sends_motion_and_no_picture(visit: Visit, stage: Stage) -> Non
     # The picture of the preview was attached by its name, not sent again.
     assert list(publication.sources.values())[:1] == list(stage.pictures.values())[:1]
     assert publication.sources[0][:4] == b"RIFF", "WebP"
+    said = publication.control
+    assert SourceAnnouncement(0, hashlib.sha256(publication.sources[0]).hexdigest()) in said
+    assert SenderState(paused=False) in said
+    visitor.until(lambda: any(isinstance(message, SenderStages) for message in said))
+    pings = [message for message in said if isinstance(message, Ping)]
+    assert [ping.n for ping in pings] == list(range(1, len(pings) + 1))
     decoder = MotionDecoder(load_trained().statistics)
     frames = [frame for message in publication.messages for frame in decoder.decode(message)]
     assert len(frames) >= 40
