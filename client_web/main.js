@@ -57,6 +57,8 @@ const call = createCallView(devices, {
   pictureInPicture: () => void pictureInPicture(),
   leave: () => session?.leave(),
   useShortcuts,
+  chooseSending: (way) => sending.choose(way),
+  takeAnotherPicture: () => sending.takeAnotherPicture(),
   onView: (participant, view) => void session?.call?.turn(participant, view).catch(() => undefined),
 });
 const left = createLeftView({ again: () => join(state.name, state.room), lobby: () => dispatch({ type: "lobby" }) });
@@ -102,7 +104,7 @@ function render() {
     lobby.update(state, sending.view());
   } else {
     sending.lobby(null);
-    shown.update(state);
+    shown.update(state, sending.view());
   }
   if (inCall) call.grid.own.show(ownStream());
 }
@@ -248,6 +250,7 @@ window.addEventListener("pagehide", () => session?.leave());
 
 setInterval(() => {
   if (state.phase === "lobby") lobby.update(state, sending.view());
+  else if (state.phase === "call") call.update(state, sending.view());
 }, 1000);
 
 function meter() {

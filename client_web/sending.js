@@ -13,6 +13,7 @@ import { remember, remembered } from "./remembered.js";
  *
  * @typedef {object} SendingView what the lobby shows
  * @property {Way} way
+ * @property {boolean} offered whether motion can be chosen at all
  * @property {string | null} problem why motion is not sent, in words
  * @property {"loading" | "searching" | "choosing" | "shown"} step of sending motion
  * @property {boolean} several whether somebody else is seen
@@ -104,6 +105,7 @@ export class Sending {
     const link = this.#link();
     return {
       way: this.way,
+      offered: this.offered,
       problem: this.wanted === "camera" ? null : this.offered ? camera.problem : NOT_SET_UP,
       step: camera.state !== "ready" ? "loading" : !camera.present ? "searching" : camera.shown ? "shown" : "choosing",
       several: camera.several,

@@ -1,5 +1,5 @@
 // @ts-check
-/** The lobby's part about how one's own face is sent: the choice, what others see, whether a face is found, what it costs. */
+/** The lobby's and the settings' part about how one's own face is sent: the choice, what others see, whether a face is found, what it costs. */
 import { element, setText } from "./element.js";
 
 /**
@@ -56,6 +56,7 @@ export function createSendingView(actions) {
      */
     update(view, cameraOn) {
       motion.input.checked = view.way === "motion";
+      motion.input.disabled = !view.offered;
       camera.input.checked = view.way === "camera";
       const sends = view.way === "motion" && cameraOn;
       if (video.srcObject !== view.face) video.srcObject = view.face;

@@ -121,31 +121,19 @@ function resized(picture, box, size) {
   const across = coefficients(source.width, wanted[0], wanted[2], size);
   const down = coefficients(source.height, wanted[1], wanted[3], size);
   const first = down.starts[0];
-  const last = down.starts[size - 1] + down.counts[size - 1];
-  const middle = resampled(source.data, 4 * (first * source.width), 4 * source.width, 4, last - first, across, size);
-  const turned = resampled(middle, 0, 4, 4 * size, size, { ...down, starts: down.starts.map((start) => start - first) }, size);
-  // The second pass went column by column.
-  const data = new Uint8Array(4 * size * size);
-  for (let y = 0; y < size; y++) {
-    for (let x = 0; x < size; x++) {
-      const from = 4 * (x * size + y);
-      const to = 4 * (y * size + x);
-      data[to] = turned[from];
-      data[to + 1] = turned[from + 1];
-      data[to + 2] = turned[from + 2];
-      data[to + 3] = 255;
-    }
-  }
+  const last = down.starts[size - 1] + down.weights[size - 1].length;
+  const middle = resampledRows(source, first, last, across, size);
+  const data = resampledColumns(middle, first, down, size);
   return { width: size, height: size, data };
 }
 
 /** Bits of the weights' fraction: Pillow's, so that both round alike. */
 const PRECISION = 22;
+const HALF = 2 ** (PRECISION - 1);
 
 /**
  * @typedef {object} Coefficients
  * @property {number[]} starts first pixel of each output
- * @property {number[]} counts pixels of each output
  * @property {Int32Array[]} weights
  */
 
@@ -162,7 +150,7 @@ function coefficients(length, from, to, size) {
   const stretch = Math.max(scale, 1);
   const support = 2 * stretch;
   /** @type {Coefficients} */
-  const found = { starts: [], counts: [], weights: [] };
+  const found = { starts: [], weights: [] };
   for (let i = 0; i < size; i++) {
     const centre = from + (i + 0.5) * scale;
     const start = Math.max(0, Math.trunc(centre - support + 0.5));
@@ -175,7 +163,6 @@ function coefficients(length, from, to, size) {
       sum += weight;
     }
     found.starts.push(start);
-    found.counts.push(end - start);
     found.weights.push(
       Int32Array.from(weights, (weight) => {
         const exact = (sum === 0 ? weight : weight / sum) * 2 ** PRECISION;
@@ -195,36 +182,57 @@ function bicubic(x) {
 }
 
 /**
- * Each of `lines` lines to `size` pixels, which lie one behind the other.
- * @param {Uint8Array | Uint8ClampedArray} data
- * @param {number} start of the first line
- * @param {number} line from one line to the next
- * @param {number} step from one pixel of a line to the next
- * @param {number} lines
+ * The rows from `first` to `last`, each to `size` pixels.
+ * @param {Frame} picture
+ * @param {number} first
+ * @param {number} last
  * @param {Coefficients} coefficients
  * @param {number} size
  */
-function resampled(data, start, line, step, lines, { starts, counts, weights }, size) {
-  const found = new Uint8ClampedArray(4 * lines * size);
-  const half = 2 ** (PRECISION - 1);
-  let to = 0;
-  for (let row = 0; row < lines; row++) {
-    const begin = start + row * line;
-    for (let i = 0; i < size; i++) {
-      let [red, green, blue] = [half, half, half];
-      let from = begin + starts[i] * step;
-      const own = weights[i];
-      for (let k = 0; k < counts[i]; k++, from += step) {
+function resampledRows({ width, data }, first, last, { starts, weights }, size) {
+  const found = new Uint8ClampedArray(4 * (last - first) * size);
+  for (let i = 0; i < size; i++) {
+    const own = weights[i];
+    const taps = own.length;
+    for (let row = first; row < last; row++) {
+      let [red, green, blue] = [HALF, HALF, HALF];
+      let from = 4 * (row * width + starts[i]);
+      for (let k = 0; k < taps; k++, from += 4) {
         const weight = own[k];
         red += weight * data[from];
         green += weight * data[from + 1];
         blue += weight * data[from + 2];
       }
+      const to = 4 * ((row - first) * size + i);
       found[to] = red >> PRECISION;
       found[to + 1] = green >> PRECISION;
       found[to + 2] = blue >> PRECISION;
-      to += 4;
     }
+  }
+  return found;
+}
+
+/**
+ * The columns of rows of `size` pixels, which begin with row `first`, to `size` pixels each.
+ * @param {Uint8ClampedArray} rows
+ * @param {number} first
+ * @param {Coefficients} coefficients
+ * @param {number} size
+ */
+function resampledColumns(rows, first, { starts, weights }, size) {
+  const found = new Uint8ClampedArray(4 * size * size).fill(255);
+  const line = 4 * size;
+  const sums = new Int32Array(line);
+  for (let i = 0; i < size; i++) {
+    const own = weights[i];
+    sums.fill(HALF);
+    for (let k = 0; k < own.length; k++) {
+      const weight = own[k];
+      const from = (starts[i] + k - first) * line;
+      for (let x = 0; x < line; x++) sums[x] += weight * rows[from + x];
+    }
+    const to = i * line;
+    for (let x = 0; x < line; x++) if ((x & 3) !== 3) found[to + x] = sums[x] >> PRECISION;
   }
   return found;
 }

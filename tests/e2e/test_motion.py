@@ -134,11 +134,40 @@ def test_a_picture_is_taken_anew(visit: Visit, stage: Stage) -> None:
     visitor.check_quiet()
 
 
-def test_what_does_not_run_is_told_and_the_picture_sent(visit: Visit, stage: Stage) -> None:
-    visitor = visit(stage.url, script="delete globalThis.VideoFrame;")
-    visitor.page.get_by_text("cannot read the camera's frames. Others get your camera's picture.").wait_for()
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("delete globalThis.VideoFrame;", "This browser cannot read the camera's frames."),
+        (
+            "const { json } = Response.prototype;"
+            "Response.prototype.json = async function () { return { ...(await json.call(this)), motion: false }; };",
+            "This server was set up without what a browser needs to send motion.",
+        ),
+    ],
+    ids=["a browser without frames", "a server without npm"],
+)
+def test_what_does_not_run_is_told_and_the_picture_sent(visit: Visit, stage: Stage, script: str, words: str) -> None:
+    visitor = visit(stage.url, script=script)
+    visitor.page.get_by_text(f"{words} Others get your camera's picture.").first.wait_for()
     look(visitor, "lobby-fallen-back")
     visitor.join("Ada")
     publication = publication_of(stage, visitor, "Ada")
     visitor.until(lambda: publication.cameras == 1)
+    visitor.check_quiet()
+
+
+def test_one_changes_between_motion_and_picture_in_a_call(visit: Visit, stage: Stage) -> None:
+    visitor = visit(stage.url)
+    page = visitor.page
+    previewed(visitor)
+    visitor.join("Ada")
+    publication = publication_of(stage, visitor, "Ada")
+    visitor.until(lambda: len(publication.messages) > 5)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("radio", name="Picture").check()
+    visitor.until(lambda: publication_of(stage, visitor, "Ada").cameras == 1)
+    visitor.screenshot("settings-picture")
+    page.get_by_role("radio", name="Motion").check()
+    visitor.until(lambda: "m=video" not in stage.offers[-1])
+    visitor.until(lambda: len(publication_of(stage, visitor, "Ada").messages) > 5)
     visitor.check_quiet()
