@@ -23,6 +23,8 @@ const FACELESS_SECONDS = 12;
 /** Fewer motion frames a second are too few, over so many frames. */
 const LEAST_RATE = 3;
 const JUDGED_FRAMES = 40;
+/** Of which a second one may be taken. */
+const MANY_CORES = 4;
 
 export class MotionCamera {
   /** @param {MotionEvents} events */
@@ -65,8 +67,9 @@ export class MotionCamera {
     this.worker = worker;
     worker.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => void this.#hear(data));
     worker.addEventListener("error", () => this.#fail("Sending motion stopped by an error of the page."));
-    // Threads need memory that they share, which a browser gives to an isolated page alone.
-    const threads = self.crossOriginIsolated ? Math.min(2, navigator.hardwareConcurrency || 1) : 1;
+    // Threads need memory that they share, which a browser gives to an isolated page alone. A second one shortens a frame by a
+    // fifth at best and takes as much of a core again (docs/experiments/page-as-sender.md): not where cores are few.
+    const threads = self.crossOriginIsolated && navigator.hardwareConcurrency >= MANY_CORES ? 2 : 1;
     void preferredEngines().then((engines) => this.#tell({ type: "start", engines, threads }));
     if (this.track !== null) this.#feed(this.track);
     this.events.onChange();
