@@ -30,17 +30,17 @@ web: client_web/built/manifest.json client_web/built/runtime.json  ## make clien
 client_web/built/manifest.json: $(VENV)/.ready $(wildcard model/weights/*.safetensors) model/web_export.py
 	$(BIN)/python -m model export --web client_web/built
 
-client_web/built/runtime.json: client_web/package-lock.json client_web/vendor.mjs client_web/built/manifest.json
+client_web/built/runtime.json: client_web/package-lock.json client_web/vendor.mjs
 	@if ! command -v npm >/dev/null; then echo "npm is missing: the page will send the camera's picture, not motion" >&2; \
-	elif ! (cd client_web && npm ci --ignore-scripts --no-progress --loglevel=error && node vendor.mjs); then \
+	elif ! (cd client_web && npm ci --ignore-scripts --no-progress --loglevel=error --fetch-retries=1 --fetch-timeout=20000 && node vendor.mjs); then \
 	  echo "npm could not fetch what the page needs to send motion: it will send the camera's picture" >&2; fi
 
-browser:  # Debian's Chromium and Node for the browser tests, where they are missing and can be installed
-	@if command -v chromium >/dev/null && command -v node >/dev/null; then :; \
+browser:  # Debian's Chromium, Node and npm for the browser tests, where they are missing and can be installed
+	@if command -v chromium >/dev/null && command -v node >/dev/null && command -v npm >/dev/null; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
-	    $$(command -v node >/dev/null || echo nodejs) >/dev/null; \
-	else echo "make test drives Chromium and Node; please install the packages chromium and nodejs" >&2; exit 1; fi
+	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm) >/dev/null; \
+	else echo "make test drives Chromium and Node; please install the packages chromium, nodejs and npm" >&2; exit 1; fi
 
 call: setup web  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
 	$(BIN)/visavis call --source "$(SOURCE)" --room "$(ROOM)" --port "$(PORT)"

@@ -8,6 +8,9 @@ import { Signalling, socketAddress } from "./signalling.js";
 
 /** @typedef {import("./motion/motion_camera.js").MotionCamera} MotionCamera */
 
+/** Who leaves the lobby open does not keep the server rendering; another picture begins anew. */
+const LONGEST_MS = 180_000;
+
 export class Preview {
   /**
    * @param {string} room
@@ -26,6 +29,7 @@ export class Preview {
     /** Why there is none, in words. @type {string | null} */
     this.problem = null;
     this.signalling = new Signalling({ onEvent: () => undefined, onLost: () => this.close() });
+    this.timer = setTimeout(() => this.close(), LONGEST_MS);
   }
 
   /** Joins, publishes and watches; a failure is kept in `problem`, and the face is then seen by others alone. */
@@ -55,6 +59,7 @@ export class Preview {
   close() {
     if (this.ended) return;
     this.ended = true;
+    clearTimeout(this.timer);
     if (this.signalling.connected) void this.signalling.request("leave").catch(() => undefined);
     this.call?.close();
     this.call = null;

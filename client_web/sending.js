@@ -52,7 +52,7 @@ export class Sending {
       },
       onMotion: (sample) => this.#link()?.publish(sample),
       onSource: (source) => {
-        if (this.room !== null && this.preview === null) this.#show(this.room);
+        if (this.room !== null && (this.preview === null || this.preview.ended)) this.#show(this.room);
         else void this.#link()?.offer(source);
       },
     });
@@ -93,10 +93,10 @@ export class Sending {
    * @param {string | null} room
    */
   lobby(room) {
-    if (room === this.room) return;
-    this.room = room;
+    const entered = this.room === null && room !== null;
+    this.room = room; // another name that is typed changes nothing: the face looks the same in any room
     if (room === null) this.#closePreview();
-    else if (this.motion() !== null && this.camera.sources.size > 0) this.#show(room);
+    else if (entered && this.motion() !== null && this.camera.sources.size > 0) this.#show(room);
   }
 
   /** @returns {SendingView} */

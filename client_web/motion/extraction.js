@@ -46,12 +46,7 @@ export class Extraction {
   /** @param {Model} model */
   constructor(model) {
     this.model = model;
-    this.restart();
-  }
-
-  /** Begins with another person, or anew with the same one. */
-  restart() {
-    const { networks, keypoints, body } = this.model;
+    const { networks, keypoints, body } = model;
     this.tracker = new LandmarkTracker(networks.landmarks, networks.detector);
     this.follower = new CropFollower();
     this.selection = new SourceSelection(keypoints - body);

@@ -4,6 +4,8 @@
  * the whole visit, lobby and call.
  */
 
+import { Fitness } from "./fitness.js";
+
 /**
  * @typedef {import("./worker.js").FromWorker} FromWorker
  * @typedef {import("./worker.js").ToWorker} ToWorker
@@ -18,13 +20,10 @@
  * @property {(source: SourceImage) => void} onSource a source image was chosen; `answer` is to be called
  */
 
-/** Seconds without any face before the camera's picture is sent instead. Once a face was sent, its absence is a pause. */
-const FACELESS_SECONDS = 12;
-/** Fewer motion frames a second are too few, over so many frames. */
-const LEAST_RATE = 3;
-const JUDGED_FRAMES = 40;
-/** Of which a second one may be taken. */
+/** Of which a second thread may be taken. */
 const MANY_CORES = 4;
+/** Without a frame for that long nothing flows. */
+const SILENT_MS = 3000;
 
 export class MotionCamera {
   /** @param {MotionEvents} events */
@@ -43,16 +42,20 @@ export class MotionCamera {
     this.several = false;
     /** Median milliseconds of each step of a frame; `frame` is all of it. @type {{[name: string]: number}} */
     this.steps = {};
-    this.frames = 0;
+    this.fitness = new Fitness();
+    this.takenAt = -Infinity;
     /** Chosen source images by index. @type {Map<number, SourceImage>} */
     this.sources = new Map();
     /** Whether the receiver has one of them. */
     this.shown = false;
     /** @type {MediaStreamTrack | null} */
     this.track = null;
-    /** @type {number | null} */
-    this.facelessSince = null;
     this.stopFrames = () => {};
+  }
+
+  /** Whether motion comes now: a face is there, and so are frames, which some browsers withhold from a hidden tab. */
+  get flowing() {
+    return this.present && this.track !== null && performance.now() - this.takenAt < SILENT_MS;
   }
 
   /** Loads the networks; once. */
@@ -84,8 +87,7 @@ export class MotionCamera {
     this.state = "off";
     this.problem = null;
     this.present = this.several = this.shown = false;
-    this.frames = 0;
-    this.facelessSince = null;
+    this.fitness.restart();
     this.sources.clear();
     this.events.onChange();
   }
@@ -96,7 +98,7 @@ export class MotionCamera {
     this.track = track;
     this.stopFrames();
     this.stopFrames = () => {};
-    this.facelessSince = null;
+    this.fitness.restart();
     if (this.worker === null) return;
     if (track === null) this.#tell({ type: "frames", stream: null });
     else this.#feed(track);
@@ -151,15 +153,12 @@ export class MotionCamera {
   /** @param {{steps: {[name: string]: number}, present: boolean, several: boolean}} taken */
   #judge({ steps, present, several }) {
     this.steps = steps;
-    this.frames += 1;
+    this.takenAt = performance.now();
     const changed = present !== this.present || several !== this.several;
     [this.present, this.several] = [present, several];
-    const now = performance.now() / 1000;
-    this.facelessSince = present || this.sources.size > 0 ? null : (this.facelessSince ?? now);
-    if (this.facelessSince !== null && now - this.facelessSince > FACELESS_SECONDS) this.#fail("No face is found in the camera's picture.");
-    else if (this.frames >= JUDGED_FRAMES && steps["frame"] > 1000 / LEAST_RATE) {
-      this.#fail(`This device manages ${(1000 / steps["frame"]).toFixed(0)} motion frames a second, which is too few.`);
-    } else if (changed) this.events.onChange();
+    const problem = this.fitness.judge(present || this.sources.size > 0, steps["frame"], this.takenAt / 1000);
+    if (problem !== null) this.#fail(problem);
+    else if (changed) this.events.onChange();
   }
 
   /** @param {string} problem */

@@ -96,7 +96,7 @@ export class MotionLink {
 
   /** Lets the receiver know that no frames come for a while, or that they do again. */
   updatePresence() {
-    const paused = !this.camera.present || this.camera.track === null;
+    const paused = !this.camera.flowing;
     if (paused === this.paused || this.control.channel.readyState !== "open") return;
     this.paused = paused;
     this.control.send({ t: "state", paused });

@@ -13,7 +13,7 @@ import { StepTimes } from "./step_times.js";
  * @typedef {{type: "start", engines: Engine[], threads: number}
  *   | {type: "frames", stream: ReadableStream<VideoFrame> | null}
  *   | {type: "frame", frame: VideoFrame}
- *   | {type: "restart"} | {type: "sources"}
+ *   | {type: "sources"}
  *   | {type: "answer", index: number, taken: boolean}} ToWorker
  *
  * @typedef {{type: "ready", engine: Engine, threads: number}
@@ -54,9 +54,6 @@ worker.addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data
       break;
     case "frame":
       take(data.frame);
-      break;
-    case "restart":
-      extraction?.restart();
       break;
     case "sources":
       extraction?.forgetSources();

@@ -107,6 +107,12 @@ def test_the_page_sends_motion_and_no_picture(visit: Visit, stage: Stage) -> Non
     # The portrait goes to and fro by 16 of 256 pixels, of a crop that is about as wide.
     assert 0.03 < float(np.ptp(motion.translation[:, 0] - motion.background[:, 0])) < 0.5
     visitor.screenshot("call-motion")
+    page.get_by_role("button", name="Stop camera").click()
+    visitor.until(lambda: SenderState(paused=True) in said)
+    sent = len(publication.messages)
+    page.get_by_role("button", name="Start camera").click()
+    visitor.until(lambda: len(publication.messages) >= sent + 5)
+    assert len(stage.offers) == 2, "the connection stays"
     visitor.check_quiet()
 
 
