@@ -112,6 +112,7 @@ export async function loadModel(engine, threads) {
     const session = await ort.InferenceSession.create(new Uint8Array(graph), {
       executionProviders: [engine],
       graphOptimizationLevel: "all",
+      logSeverityLevel: 3, // errors: that shapes are computed off the GPU is as it should be
       externalData: [{ path: "weights", data: new Uint8Array(widened(new Uint16Array(weights)).buffer) }],
     });
     const shape = [1, 3, entry.side, entry.side];
