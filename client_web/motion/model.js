@@ -9,6 +9,17 @@
 /** @typedef {import("./extraction.js").Model} Model */
 /** @typedef {import("./detector.js").Network} Network */
 
+/** Where `make web` puts its files, beside the page's own. */
+const BUILT = new URL("../built/", import.meta.url);
+
+/**
+ * Address of a file that `make web` made.
+ * @param {string} name
+ */
+export function builtAddress(name) {
+  return new URL(name, BUILT).href;
+}
+
 /** What a browser cannot do, or a server does not offer: in words for a person. */
 export class UnavailableError extends Error {
   /** @param {string} message */
@@ -24,7 +35,7 @@ export class UnavailableError extends Error {
  * @returns {Promise<any>}
  */
 export async function builtJson(name) {
-  const response = await fetch(`/client/built/${name}`).catch(() => null);
+  const response = await fetch(builtAddress(name)).catch(() => null);
   if (response?.status === 404) throw new UnavailableError("This server was set up without what a browser needs to send motion.");
   if (!response?.ok) throw new UnavailableError("What is needed to send motion could not be fetched.");
   return response.json();
@@ -35,7 +46,7 @@ export async function builtJson(name) {
  * @returns {Promise<ArrayBuffer>}
  */
 async function builtFile({ file, sha256 }) {
-  const response = await fetch(`/client/built/${file}`).catch(() => null);
+  const response = await fetch(builtAddress(file)).catch(() => null);
   if (!response?.ok) throw new UnavailableError("What is needed to send motion could not be fetched.");
   const data = await response.arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
@@ -98,7 +109,7 @@ export function probe(side) {
  */
 export async function loadModel(engine, threads) {
   const [runtime, manifest] = await Promise.all([builtJson("runtime.json"), builtJson("manifest.json")]);
-  const folder = `/client/built/${runtime.onnxruntime}/`;
+  const folder = builtAddress(`${runtime.onnxruntime}/`);
   const [ort, arrays] = await Promise.all([import(`${folder}ort.${engine}.bundle.min.mjs`), loadArrays(manifest)]);
   ort.env.wasm.wasmPaths = folder;
   ort.env.wasm.numThreads = threads;

@@ -6,7 +6,7 @@
 import { MotionEncoder } from "../codec/encoder.js";
 import { MotionStatistics } from "../codec/statistics.js";
 import { ControlChannel } from "./control.js";
-import { builtJson, loadArrays } from "./model.js";
+import { builtAddress, builtJson, loadArrays } from "./model.js";
 import { MotionPublisher } from "./publisher.js";
 
 /**
@@ -36,7 +36,7 @@ export function motionTools() {
 /** @returns {Promise<Tools>} */
 async function load() {
   const [runtime, manifest] = await Promise.all([builtJson("runtime.json"), builtJson("manifest.json")]);
-  const [msgpack, arrays] = await Promise.all([import(`/client/built/${runtime.msgpack}/index.mjs`), loadArrays(manifest)]);
+  const [msgpack, arrays] = await Promise.all([import(builtAddress(`${runtime.msgpack}/index.mjs`)), loadArrays(manifest)]);
   const { mean, importance, units, widths, basis } = arrays;
   const statistics = new MotionStatistics({ mean, importance, units, widths, basis });
   return { statistics, msgpack: { encode: (value) => msgpack.encode(value), decode: (data) => msgpack.decode(data) } };
@@ -142,7 +142,7 @@ export class MotionLink {
   async #put(source, attach) {
     const { room, participant, token } = this.place;
     const query = new URLSearchParams({ index: String(source.index), ...(attach ? { sha256: source.sha256 } : {}) });
-    const address = `/rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/source?${query}`;
+    const address = `rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/source?${query}`;
     const headers = { Authorization: `Bearer ${token ?? ""}`, ...(attach ? {} : { "Content-Type": source.image.type }) };
     try {
       const response = await fetch(address, { method: "PUT", headers, body: attach ? null : source.image });
