@@ -10,7 +10,7 @@ SECONDS_OF_SOAK ?= 600
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser call test lint types unit web bench soak lock teacher portrait clean
+.PHONY: help setup web browser call test lint types unit test-web bench soak lock teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,17 +26,29 @@ $(VENV)/.ready: requirements.txt requirements-dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-browser:  # Debian's Chromium and Node for the browser tests, where they are missing and can be installed
-	@if command -v chromium >/dev/null && command -v node >/dev/null; then :; \
+# What the page needs to send motion: networks and constants out of the weights, and a runtime for them from npm, as
+# locked in client_web/package-lock.json. Without npm the page offers the camera alone, and says why.
+web: client_web/built/manifest.json client_web/built/runtime.json  ## make client_web/built: what the page needs to send motion
+
+client_web/built/manifest.json: $(VENV)/.ready $(wildcard model/weights/*.safetensors) model/web_export.py
+	$(BIN)/python -m model export --web client_web/built
+
+client_web/built/runtime.json: client_web/package-lock.json client_web/vendor.mjs
+	@if ! command -v npm >/dev/null; then echo "npm is missing: the page will send the camera's picture, not motion" >&2; \
+	elif ! (cd client_web && npm ci --ignore-scripts --no-progress --loglevel=error --fetch-retries=1 --fetch-timeout=20000 && node vendor.mjs); then \
+	  echo "npm could not fetch what the page needs to send motion: it will send the camera's picture" >&2; fi
+
+browser:  # Debian's Chromium, Node and npm for the browser tests, where they are missing and can be installed
+	@if command -v chromium >/dev/null && command -v node >/dev/null && command -v npm >/dev/null; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
-	    $$(command -v node >/dev/null || echo nodejs) >/dev/null; \
-	else echo "make test drives Chromium and Node; please install the packages chromium and nodejs" >&2; exit 1; fi
+	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm) >/dev/null; \
+	else echo "make test drives Chromium and Node; please install the packages chromium, nodejs and npm" >&2; exit 1; fi
 
-call: setup  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
+call: setup web  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
 	$(BIN)/visavis call --source "$(SOURCE)" --room "$(ROOM)" --port "$(PORT)"
 
-test: setup browser lint types web unit  ## lint, types, and all tests, the browser ones included
+test: setup browser web lint types test-web unit  ## lint, types, and all tests, the browser ones included
 
 lint: setup
 	$(BIN)/ruff check .
@@ -45,7 +57,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-web: setup
+test-web: web
 	node --test tests/client_web/*.test.mjs
 
 # One thread a process: the tests' small batches gain nothing from more, and lose much when cores are shared.
@@ -82,4 +94,5 @@ portrait: setup  ## record the built-in talker anew from CLIP, a film of somebod
 	$(BIN)/python -m server.benchmark.record_portrait "$(CLIP)"
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .venv-teacher .venv-lock out visavis.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-teacher .venv-lock client_web/built client_web/node_modules out visavis.egg-info .pytest_cache \
+	  .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import { signalLost } from "./state.js";
 /**
  * @typedef {import("./state.js").Action} Action
  * @typedef {import("./devices.js").OwnDevices} OwnDevices
+ * @typedef {import("./motion/motion_camera.js").MotionCamera} MotionCamera
  *
  * @typedef {object} SessionEvents
  * @property {(action: Action) => void} dispatch
@@ -30,14 +31,16 @@ export class Session {
    * @param {(room: string) => Promise<string | null>} token gives a token that opens the room, or none; throws while the
    *   server cannot be reached
    * @param {OwnDevices} devices
+   * @param {() => MotionCamera | null} motion the camera as motion, where that is what is sent
    * @param {SessionEvents} events
    */
-  constructor(who, token, devices, events) {
+  constructor(who, token, devices, motion, events) {
     this.who = who;
     this.askToken = token;
     /** One identity for the whole stay: a resume token serves nobody else. @type {string | null} */
     this.token = null;
     this.devices = devices;
+    this.motion = motion;
     this.events = events;
     this.ended = false;
     /** @type {string | null} */
@@ -73,8 +76,14 @@ export class Session {
 
   /** Sends the tracks, and the state that others are shown of them. */
   async updateMedia() {
+    await Promise.all([this.call?.send(this.#sent()), this.#sendState()]);
+  }
+
+  /** @returns {import("./call.js").Sent} */
+  #sent() {
     const { microphone, camera } = this.devices;
-    await Promise.all([this.call?.send(microphone, camera), this.#sendState()]);
+    const motion = this.motion();
+    return { audio: microphone, video: motion === null ? camera : null, motion };
   }
 
   /** @param {string | null} [problem] why, when it was not one's own wish */
@@ -107,7 +116,8 @@ export class Session {
     const outlived = answer.resumed ? (this.call?.subscriptionIds() ?? []) : [];
     this.#closeCall();
     for (const subscription of outlived) void this.signalling.request("unsubscribe", { subscription }).catch(() => undefined);
-    const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], {
+    const place = { room: this.who.room, participant: answer.participant, token: this.token };
+    const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], place, {
       onStream: this.events.onStream,
       onSubscribed: this.events.onSubscribed,
       onProblem: this.events.onProblem,
@@ -116,7 +126,7 @@ export class Session {
     this.sentState = null;
     void this.#sendState();
     const { microphone, camera } = this.devices;
-    if (microphone || camera) void call.publish(microphone, camera);
+    if (microphone || camera) void call.publish(this.#sent());
     this.#follow(answer.roster);
   }
 

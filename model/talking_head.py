@@ -124,6 +124,46 @@ def small_profile() -> Profile:
     return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN, FACTOR * SMALL.size)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A profile's networks with their weights as the file has them, on the CPU."""
+
+    profile: Profile
+    networks: SmallNetworks | PaperNetworks
+    statistics: MotionStatistics
+    weights_hash: str
+
+
+def load_trained(path: Path | None = None) -> Trained:
+    """Read weights from a safetensors file; the embedded small ones by default. Raises WeightsError."""
+    path = WEIGHTS if path is None else path
+    try:
+        data = read_weights(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_tensors(data)
+    except FileNotFoundError:
+        raise WeightsError(f"no weights at {path}") from None
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+    try:
+        networks, profile = _untrained(metadata.get("profile", ""))
+    except InputError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    codec = {k.removeprefix("codec."): v.numpy() for k, v in tensors.items() if k.startswith("codec.")}
+    state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items() if not k.startswith("codec.")}
+    try:
+        networks.load_state_dict(state)
+        statistics = MotionStatistics.from_arrays(codec)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}") from None
+    digest = hashlib.sha256(data)
+    if profile.layout.face_count:
+        networks.landmarks = load_landmark_network()
+        digest.update(LANDMARKS.read_bytes())  # motion means what landmarks say, too
+    return Trained(profile, networks, statistics, digest.hexdigest())
+
+
 class TalkingHead:
     """A profile's networks with their weights, in evaluation mode.
 
@@ -172,34 +212,10 @@ class TalkingHead:
         Raises WeightsError when the file is missing, damaged or of an unknown profile, InputError when graphs are
         asked for and cannot run here.
         """
-        path = WEIGHTS if path is None else path
-        try:
-            data = read_weights(path)
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-            tensors = load_tensors(data)
-        except FileNotFoundError:
-            raise WeightsError(f"no weights at {path}") from None
-        except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
-        try:
-            networks, profile = _untrained(metadata.get("profile", ""))
-        except InputError as error:
-            raise WeightsError(f"{path}: {error}") from None
-        codec = {k.removeprefix("codec."): v.numpy() for k, v in tensors.items() if k.startswith("codec.")}
-        state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items() if not k.startswith("codec.")}
-        try:
-            networks.load_state_dict(state)
-            statistics = MotionStatistics.from_arrays(codec)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise WeightsError(
-                f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}"
-            ) from None
-        digest = hashlib.sha256(data)
-        if profile.layout.face_count:
-            networks.landmarks = load_landmark_network()
-            digest.update(LANDMARKS.read_bytes())  # motion means what landmarks say, too
-        return TalkingHead(profile, networks, statistics, digest.hexdigest(), device, engine, threads)
+        trained = load_trained(path)
+        return TalkingHead(
+            trained.profile, trained.networks, trained.statistics, trained.weights_hash, device, engine, threads
+        )
 
     @staticmethod
     def random(

@@ -235,7 +235,7 @@ class Socket:
             raise ConflictError("this connection has joined already")
         parts, conference = self._parts, self._parts.conference
         participant, resumed = conference.join(
-            self._claims, request.room, request.name, request.client, request.resume, self
+            self._claims, request.room, request.name, request.client, request.resume, self, preview=request.preview
         )
         self._participant = participant.id
         return {
@@ -244,7 +244,7 @@ class Socket:
             "resume": participant.resume,
             "resumed": resumed,
             "ice_servers": parts.ice_servers.for_client(self._claims.sub),
-            "roster": [p.entry() for p in conference.rooms.roster(request.room)],
+            "roster": [p.entry() for p in conference.rooms.roster(request.room) if not p.preview],
             "speaking": conference.active_speaker(request.room),
             "overloaded": conference.overloaded,
             "limits": parts.limits(),

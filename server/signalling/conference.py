@@ -137,15 +137,25 @@ class Conference:
     # Participants
 
     def join(
-        self, claims: Claims, room: str, name: str, client: Client, resume: str | None, listener: Listener | None
+        self,
+        claims: Claims,
+        room: str,
+        name: str,
+        client: Client,
+        resume: str | None,
+        listener: Listener | None,
+        *,
+        preview: bool = False,
     ) -> tuple[Participant, bool]:
         """Let a client in; also returns whether it was resumed.
 
         Raises CapacityError, ForbiddenError, DrainingError, StartingError.
+
+        preview   it is in no roster, and means to watch itself alone
         """
         claims.may_join(room)
         self._check_open()
-        participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume)
+        participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume, preview=preview)
         self._seats.take(participant.id, listener)
         resumed = any(isinstance(event, Resumed) for event in events) or participant.publication > 0
         self._metrics.joined(client, resumed)
@@ -245,7 +255,7 @@ class Conference:
         result: dict[str, dict[str, Any]] = {}
         for participant in self.rooms.roster(room):
             publication = self.publishers.of(participant.id)
-            if publication is not None:
+            if publication is not None and not participant.preview:
                 subscriptions = self.subscriptions.of_target(participant.id)
                 result[participant.id] = publication.statistics() | {
                     "viewers": len(subscriptions),
@@ -341,7 +351,7 @@ class Conference:
         levels: dict[str, float] = {}
         for participant in roster:
             publication = self.publishers.of(participant.id)
-            if publication is not None and not participant.muted:
+            if publication is not None and not participant.muted and not participant.preview:
                 levels[participant.id] = publication.audio_level
         if self._speakers.update(room, self._clock(), levels):
             self._seats.send(roster, protocol.speaking(self._speakers.active(room)))

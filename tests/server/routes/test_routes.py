@@ -54,7 +54,10 @@ async def test_page(tmp_path: Path) -> None:
         page = await call.client.get("/")
         assert page.status == 200
         assert "script-src 'self'" in page.headers["Content-Security-Policy"]
-        assert "unsafe" not in page.headers["Content-Security-Policy"]
+        policy = page.headers["Content-Security-Policy"].replace("'wasm-unsafe-eval'", "")
+        assert "unsafe" not in policy
+        assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert page.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
         script = await call.client.get("/client/a.js")
         assert script.content_type.endswith("/javascript")
@@ -64,6 +67,29 @@ async def test_page(tmp_path: Path) -> None:
             answer = await call.client.get(path)
             assert answer.status == 404
             assert (await answer.json())["code"] == "not_found"
+
+
+@pytest.mark.asyncio
+async def test_files_named_by_their_content_are_kept_for_ever(tmp_path: Path) -> None:
+    built = tmp_path / "built"
+    (built / "onnxruntime-1.30.0").mkdir(parents=True)
+    (tmp_path / "node_modules").mkdir()
+    named = ("built/motion-0123456789abcdef.onnx", "built/onnxruntime-1.30.0/ort.mjs")
+    others = ("built/manifest.json", "built/runtime.json", "main.js")
+    hidden = ("node_modules/a.js", "package.json", "package-lock.json", ".npmrc", "vendor.mjs")
+    for path in (*named, *others, *hidden):
+        (tmp_path / path).write_text("{}")
+    async with running_call(client_folder=tmp_path) as call:
+        for path in named:
+            answer = await call.client.get(f"/client/{path}")
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable", path
+        for path in others:
+            assert (await call.client.get(f"/client/{path}")).headers["Cache-Control"] == "no-cache", path
+        for path in hidden:
+            assert (await call.client.get(f"/client/{path}")).status == 404, path
+        assert (await (await call.client.get("/api/config")).json())["motion"] is True
+        (built / "runtime.json").unlink()
+        assert (await (await call.client.get("/api/config")).json())["motion"] is False
 
 
 @pytest.mark.asyncio
