@@ -30,6 +30,7 @@ import { watchPlan } from "./state.js";
  * @property {(participant: string, stream: MediaStream | null) => void} onStream a picture and sound to show, or none any more
  * @property {(participant: string) => void} onSubscribed a subscription has just been answered
  * @property {(problem: string) => void} onProblem something that a person should know
+ * @property {() => void} onMotionRefused the server has no time to render one more face
  */
 
 const GATHERING_MS = 3000;
@@ -144,6 +145,7 @@ export class Call {
       this.publisher = null;
       const code = error instanceof RequestError ? error.code : "";
       if (code === "timeout") this.republish();
+      else if (code === "capacity" && sent.motion !== null) this.events.onMotionRefused();
       // Without a connection to the server another call takes this one's place as soon as there is one, and publishes anew.
       else if (code !== "disconnected") this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
     }

@@ -133,6 +133,7 @@ function join(name, room) {
     onStream: (participant, stream) => call.grid.tile(participant)?.show(stream),
     onSubscribed: (participant) => call.grid.tile(participant)?.pad?.repeat(),
     onProblem: toast,
+    onMotionRefused: () => sending.refused("The server has no time to render one more face."),
   });
   void session.start();
 }

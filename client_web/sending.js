@@ -84,6 +84,11 @@ export class Sending {
     this.onChange();
   }
 
+  /** @param {string} problem why the server does not take motion, in words */
+  refused(problem) {
+    this.camera.fail(problem);
+  }
+
   takeAnotherPicture() {
     this.camera.takeAnotherPicture();
   }

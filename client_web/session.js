@@ -14,6 +14,7 @@ import { signalLost } from "./state.js";
  * @property {(participant: string, stream: MediaStream | null) => void} onStream
  * @property {(participant: string) => void} onSubscribed
  * @property {(problem: string) => void} onProblem
+ * @property {() => void} onMotionRefused
  */
 
 /** Losing the connection for longer than this ends the call; the server forgets a resume token in about the same time. */
@@ -121,6 +122,7 @@ export class Session {
       onStream: this.events.onStream,
       onSubscribed: this.events.onSubscribed,
       onProblem: this.events.onProblem,
+      onMotionRefused: this.events.onMotionRefused,
     });
     this.call = call;
     this.sentState = null;

@@ -62,14 +62,14 @@ export class MotionCamera {
   start() {
     if (this.state !== "off") return;
     if (typeof OffscreenCanvas === "undefined" || typeof VideoFrame === "undefined") {
-      this.#fail("This browser cannot read the camera's frames.");
+      this.fail("This browser cannot read the camera's frames.");
       return;
     }
     this.state = "loading";
     const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.worker = worker;
     worker.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => void this.#hear(data));
-    worker.addEventListener("error", () => this.#fail("Sending motion stopped by an error of the page."));
+    worker.addEventListener("error", () => this.fail("Sending motion stopped by an error of the page."));
     // Threads need memory that they share, which a browser gives to an isolated page alone. A second one shortens a frame by a
     // fifth at best and takes as much of a core again (docs/experiments/page-as-sender.md): not where cores are few.
     const threads = self.crossOriginIsolated && navigator.hardwareConcurrency >= MANY_CORES ? 2 : 1;
@@ -133,7 +133,7 @@ export class MotionCamera {
         this.events.onChange();
         break;
       case "failed":
-        this.#fail(message.problem);
+        this.fail(message.problem);
         break;
       case "taken":
         this.#judge(message);
@@ -157,12 +157,12 @@ export class MotionCamera {
     const changed = present !== this.present || several !== this.several;
     [this.present, this.several] = [present, several];
     const problem = this.fitness.judge(present || this.sources.size > 0, steps["frame"], this.takenAt / 1000);
-    if (problem !== null) this.#fail(problem);
+    if (problem !== null) this.fail(problem);
     else if (changed) this.events.onChange();
   }
 
-  /** @param {string} problem */
-  #fail(problem) {
+  /** @param {string} problem why motion cannot be sent, in words */
+  fail(problem) {
     this.stop();
     this.state = "failed";
     this.problem = problem;

@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Literal, Self, TypeVar
 
@@ -28,6 +29,7 @@ from model.motion import View
 from model.talking_head import load_trained
 from server.app import build_app
 from server.auth import Claims, VideoGrant
+from server.errors import CapacityError
 from server.media.aiortc_private import PacketInlet
 from server.routes.parts import PARTS
 from server.settings import Settings
@@ -272,6 +274,20 @@ class Stage:
             return participant.id
 
         return self._run(enter())
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """A server that has no time to render one more face."""
+
+        def refuse(participant: str) -> None:
+            raise CapacityError("the server has no time to render one more face")
+
+        publishers = self._room().publishers
+        admit, publishers._admit = publishers._admit, refuse
+        try:
+            yield
+        finally:
+            publishers._admit = admit
 
     def change(self, participant: str, **changes: Any) -> None:
         """Change what the roster tells of somebody (`media="lost"`, `muted=True`, `name=...`)."""

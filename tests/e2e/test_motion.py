@@ -162,6 +162,17 @@ def test_what_does_not_run_is_told_and_the_picture_sent(visit: Visit, stage: Sta
     visitor.check_quiet()
 
 
+def test_a_server_without_time_for_a_face_gets_the_cameras_picture(visit: Visit, stage: Stage) -> None:
+    visitor = visit(stage.url)
+    previewed(visitor)
+    with stage.full():
+        visitor.join("Ada")
+        publication = publication_of(stage, visitor, "Ada")
+        visitor.until(lambda: publication.cameras == 1)
+    words = "The server has no time to render one more face. Others get your camera's picture."
+    visitor.page.get_by_text(words).first.wait_for(state="attached")
+
+
 def test_one_changes_between_motion_and_picture_in_a_call(visit: Visit, stage: Stage) -> None:
     visitor = visit(stage.url)
     page = visitor.page
