@@ -2,6 +2,12 @@
 #   docker run -p 8080:8080 -p 8443:8443/udp -e VISAVIS_UDP_PORT=8443 --env-file deploy/visavis.env visavis
 # With a GPU: docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t visavis:cuda .
 #   docker run --gpus all -p 8080:8080 ... visavis:cuda
+FROM node:22-slim AS packages
+
+WORKDIR /packages
+COPY client_web/package.json client_web/package-lock.json client_web/.npmrc client_web/vendor.mjs ./
+RUN npm ci --ignore-scripts && mkdir built && node vendor.mjs
+
 FROM python:3.11-slim
 
 # Wheels of torch for CPU by default; those for CUDA bring their own CUDA libraries and need only the host's driver.
@@ -14,13 +20,20 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /visavis
 
-COPY requirements.txt .
-RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)" \
- && pip install -r requirements.txt
+# All but torch with the hashes of the lock; torch from an index of its own builds (docs/requirements.md).
+COPY requirements.txt requirements-dev.txt requirements.lock ./
+RUN pip install --require-hashes --no-deps -r requirements.lock \
+ && pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"
 
 COPY model model
 COPY server server
 COPY client_web client_web
+COPY --from=packages /packages/built client_web/built
+# What the page needs to send motion; the package that writes it is not kept.
+RUN python -m venv --system-site-packages /tmp/export \
+ && /tmp/export/bin/pip install "$(grep '^onnx==' requirements-dev.txt)" \
+ && /tmp/export/bin/python -m model export --web client_web/built \
+ && rm -rf /tmp/export
 RUN python -m compileall -q model server \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin visavis
 

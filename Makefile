@@ -6,34 +6,49 @@ BIN := $(VENV)/bin
 ROOM ?= demo
 SOURCE ?= portrait
 PORT ?= 8080
+SECONDS_OF_SOAK ?= 600
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser call test lint types unit web bench teacher portrait clean
+.PHONY: help setup web browser call test lint types unit test-web bench soak lock teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready  ## make .venv with everything that a call and the tests need, and the command .venv/bin/visavis
 
-# The editable install makes the command visavis. setuptools is there already (requirements-dev.txt): nothing more to fetch.
-$(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
+# Every package but torch comes with the hashes of requirements-dev.lock (docs/requirements.md says why not torch). The
+# editable install makes the command visavis; setuptools is there already: nothing more to fetch.
+$(VENV)/.ready: requirements.txt requirements-dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-browser:  # Debian's Chromium and Node for the browser tests, where they are missing and can be installed
-	@if command -v chromium >/dev/null && command -v node >/dev/null; then :; \
+# What the page needs to send motion: networks and constants out of the weights, and a runtime for them from npm, as
+# locked in client_web/package-lock.json. Without npm the page offers the camera alone, and says why.
+web: client_web/built/manifest.json client_web/built/runtime.json  ## make client_web/built: what the page needs to send motion
+
+client_web/built/manifest.json: $(VENV)/.ready $(wildcard model/weights/*.safetensors) model/web_export.py
+	$(BIN)/python -m model export --web client_web/built
+
+client_web/built/runtime.json: client_web/package-lock.json client_web/vendor.mjs
+	@if ! command -v npm >/dev/null; then echo "npm is missing: the page will send the camera's picture, not motion" >&2; \
+	elif ! (cd client_web && npm ci --ignore-scripts --no-progress --loglevel=error --fetch-retries=1 --fetch-timeout=20000 && node vendor.mjs); then \
+	  echo "npm could not fetch what the page needs to send motion: it will send the camera's picture" >&2; fi
+
+browser:  # Debian's Chromium, Node and npm for the browser tests, where they are missing and can be installed
+	@if command -v chromium >/dev/null && command -v node >/dev/null && command -v npm >/dev/null; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
-	    $$(command -v node >/dev/null || echo nodejs) >/dev/null; \
-	else echo "make test drives Chromium and Node; please install the packages chromium and nodejs" >&2; exit 1; fi
+	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm) >/dev/null; \
+	else echo "make test drives Chromium and Node; please install the packages chromium, nodejs and npm" >&2; exit 1; fi
 
-call: setup  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
+call: setup web  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
 	$(BIN)/visavis call --source "$(SOURCE)" --room "$(ROOM)" --port "$(PORT)"
 
-test: setup browser lint types web unit  ## lint, types, and all tests, the browser ones included
+test: setup browser web lint types test-web unit  ## lint, types, and all tests, the browser ones included
 
 lint: setup
 	$(BIN)/ruff check .
@@ -42,12 +57,15 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-web: setup
+test-web: web
 	node --test tests/client_web/*.test.mjs
 
 # One thread a process: the tests' small batches gain nothing from more, and lose much when cores are shared.
 unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+soak: setup  ## ten minutes of two senders, four viewers and floods: memory, tasks, descriptors, /healthz
+	$(BIN)/python -m server.benchmark.soak --seconds "$(SECONDS_OF_SOAK)"
 
 bench: setup  ## performance of this machine, as JSON
 	$(BIN)/visavis bench --json
@@ -55,11 +73,26 @@ bench: setup  ## performance of this machine, as JSON
 
 teacher:  ## the training teacher's own environment, .venv-teacher
 	test -x .venv-teacher/bin/python || $(PYTHON) -m venv .venv-teacher
-	.venv-teacher/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-teacher.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-train.txt
+	.venv-teacher/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-teacher.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-train.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
+
+# Each *.lock anew from its requirements file: versions that still fit stay; UPGRADE="--upgrade" takes the newest.
+# torch and its CUDA libraries are left out (docs/requirements.md).
+UPGRADE ?=
+LOCK = .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+  --quiet --custom-compile-command "make lock" $(UPGRADE)
+
+lock:  ## write the lock files anew, after a change of requirements*.txt
+	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv==0.13.9; }
+	left_out="$$($(LOCK) requirements-train.txt | grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)' | sort -u | sed 's/^/--no-emit-package /')"; \
+	for name in requirements requirements-dev requirements-train; do \
+	  $(LOCK) $$left_out $$name.txt -o $$name.lock || exit 1; done
+	$(LOCK) --no-deps requirements-teacher.txt -o requirements-teacher.lock
 
 portrait: setup  ## record the built-in talker anew from CLIP, a film of somebody talking; after each change of weights
 	$(BIN)/python -m server.benchmark.record_portrait "$(CLIP)"
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .venv-teacher out visavis.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-teacher .venv-lock client_web/built client_web/node_modules out visavis.egg-info .pytest_cache \
+	  .mypy_cache .ruff_cache .hypothesis

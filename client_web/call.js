@@ -3,6 +3,7 @@
  * Peer connections of one call: one that publishes camera and microphone, one per participant that is watched. None is ever
  * renegotiated; a change is a new connection. All candidates travel inside the offer and the answer.
  */
+import { MotionLink, motionTools } from "./motion/motion_link.js";
 import { backoffMs, RequestError } from "./signalling.js";
 import { watchPlan } from "./state.js";
 
@@ -10,6 +11,13 @@ import { watchPlan } from "./state.js";
  * @typedef {import("./state.js").Participant} Participant
  * @typedef {{yaw: number, pitch: number}} View
  * @typedef {(type: string, fields?: object) => Promise<any>} Request
+ * @typedef {import("./motion/motion_camera.js").MotionCamera} MotionCamera
+ * @typedef {import("./motion/motion_link.js").Place} Place
+ *
+ * @typedef {object} Sent what one publishes
+ * @property {MediaStreamTrack | null} audio
+ * @property {MediaStreamTrack | null} video the camera's picture
+ * @property {MotionCamera | null} motion the camera as motion; then no picture is sent, and `video` is null
  *
  * @typedef {object} Subscription
  * @property {string} participant
@@ -22,10 +30,13 @@ import { watchPlan } from "./state.js";
  * @property {(participant: string, stream: MediaStream | null) => void} onStream a picture and sound to show, or none any more
  * @property {(participant: string) => void} onSubscribed a subscription has just been answered
  * @property {(problem: string) => void} onProblem something that a person should know
+ * @property {() => void} onMotionRefused the server has no time to render one more face
  */
 
 const GATHERING_MS = 3000;
 const CAMERA_BITS_PER_SECOND = 700_000;
+/** Beside motion, the daemon's: a browser's own choice would be twice as much. */
+const VOICE_BITS_PER_SECOND = 24_000;
 
 /**
  * Waits until all candidates are known, at most `limitMs`: what was found by then is offered.
@@ -67,17 +78,23 @@ export class Call {
   /**
    * @param {Request} request
    * @param {RTCIceServer[]} iceServers
+   * @param {Place} place where source images are put
    * @param {CallEvents} events
    */
-  constructor(request, iceServers, events) {
+  constructor(request, iceServers, place, events) {
     this.request = request;
     this.iceServers = iceServers;
+    this.place = place;
     this.events = events;
     this.closed = false;
     /** @type {RTCPeerConnection | null} */
     this.publisher = null;
-    /** @type {{audio: RTCRtpSender, video: RTCRtpSender} | null} */
+    /** @type {{audio: RTCRtpSender, video: RTCRtpSender | null} | null} */
     this.senders = null;
+    /** What was published last. @type {Sent} */
+    this.sent = { audio: null, video: null, motion: null };
+    /** @type {MotionLink | null} */
+    this.link = null;
     this.republishing = false;
     /** @type {Map<string, Subscription>} by participant */
     this.subscriptions = new Map();
@@ -88,21 +105,34 @@ export class Call {
   }
 
   /**
-   * Publishes; both kinds are always offered, so that a camera which comes later needs no new connection.
-   * @param {MediaStreamTrack | null} audio
-   * @param {MediaStreamTrack | null} video
+   * Publishes. Sound and the camera's picture are always offered, so that a device which comes later needs no new connection;
+   * with motion there is no video section at all: no picture of the camera can leave by this connection.
+   * @param {Sent} sent
    */
-  async publish(audio, video) {
-    this.publisher?.close();
+  async publish(sent) {
+    this.sent = sent;
+    this.#closePublisher();
     const connection = this.#connect();
     this.publisher = connection;
-    this.senders = {
-      audio: connection.addTransceiver(audio ?? "audio", { direction: "sendonly" }).sender,
-      video: connection.addTransceiver(video ?? "video", {
-        direction: "sendonly",
-        sendEncodings: [{ maxBitrate: CAMERA_BITS_PER_SECOND }],
-      }).sender,
-    };
+    try {
+      const tools = sent.motion === null ? null : await motionTools();
+      if (this.closed || this.publisher !== connection) return;
+      this.senders = {
+        audio: connection.addTransceiver(sent.audio ?? "audio", {
+          direction: "sendonly",
+          ...(tools === null ? {} : { sendEncodings: [{ maxBitrate: VOICE_BITS_PER_SECOND }] }),
+        }).sender,
+        video:
+          tools === null
+            ? connection.addTransceiver(sent.video ?? "video", { direction: "sendonly", sendEncodings: [{ maxBitrate: CAMERA_BITS_PER_SECOND }] }).sender
+            : null,
+      };
+      if (tools !== null && sent.motion !== null) this.link = new MotionLink(connection, sent.motion, this.place, tools, this.events.onProblem);
+    } catch (error) {
+      if (this.closed || this.publisher !== connection) return;
+      this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
+      return;
+    }
     this.#whenFailed(connection, () => {
       if (this.publisher === connection) this.republish();
     });
@@ -115,6 +145,7 @@ export class Call {
       this.publisher = null;
       const code = error instanceof RequestError ? error.code : "";
       if (code === "timeout") this.republish();
+      else if (code === "capacity" && sent.motion !== null) this.events.onMotionRefused();
       // Without a connection to the server another call takes this one's place as soon as there is one, and publishes anew.
       else if (code !== "disconnected") this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
     }
@@ -127,23 +158,29 @@ export class Call {
     this.republishing = true;
     this.#again("", async () => {
       this.republishing = false;
-      await this.publish(senders.audio.track, senders.video.track);
+      await this.publish({ ...this.sent, audio: senders.audio.track, video: senders.video?.track ?? null });
     });
   }
 
   /**
-   * Exchanges the tracks that are sent, without a new connection; publishes first where nothing is published yet.
-   * @param {MediaStreamTrack | null} audio
-   * @param {MediaStreamTrack | null} video
+   * Exchanges the tracks that are sent, without a new connection; publishes where nothing is published yet, and where motion takes
+   * the place of the picture or the other way round.
+   * @param {Sent} sent
    */
-  async send(audio, video) {
+  async send(sent) {
     if (this.closed) return;
+    const { audio, video, motion } = sent;
     if (this.senders === null || this.publisher === null) {
-      if (audio !== null || video !== null) await this.publish(audio, video);
+      if (audio !== null || video !== null || motion !== null) await this.publish(sent);
       return;
     }
+    if (motion !== this.sent.motion) {
+      await this.publish(sent);
+      return;
+    }
+    this.link?.updatePresence();
     if (this.senders.audio.track !== audio) await this.senders.audio.replaceTrack(audio);
-    if (this.senders.video.track !== video) await this.senders.video.replaceTrack(video);
+    if (this.senders.video !== null && this.senders.video.track !== video) await this.senders.video.replaceTrack(video);
   }
 
   /**
@@ -191,11 +228,17 @@ export class Call {
   /** Closes every connection; nothing is called back afterwards. */
   close() {
     this.closed = true;
+    this.#closePublisher();
+    for (const { connection } of this.subscriptions.values()) connection.close();
+    this.subscriptions.clear();
+  }
+
+  #closePublisher() {
+    this.link?.close();
+    this.link = null;
     this.publisher?.close();
     this.publisher = null;
     this.senders = null;
-    for (const { connection } of this.subscriptions.values()) connection.close();
-    this.subscriptions.clear();
   }
 
   /**

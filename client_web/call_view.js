@@ -5,6 +5,7 @@ import { element, setAttribute, setText } from "./element.js";
 import { createGrid } from "./grid.js";
 import { icon, mark } from "./icons.js";
 import { createNumbersPanel } from "./numbers_panel.js";
+import { createSendingView } from "./sending_view.js";
 import { SHORTCUTS } from "./shortcuts.js";
 
 /**
@@ -21,6 +22,8 @@ import { SHORTCUTS } from "./shortcuts.js";
  * @property {(on: boolean) => void} useShortcuts
  * @property {(device: "camera" | "microphone" | "speaker", id: string) => void} choose
  * @property {(participant: string, view: {yaw: number, pitch: number}) => void} onView
+ * @property {(way: import("./sending.js").Way) => void} chooseSending
+ * @property {() => void} takeAnotherPicture
  */
 
 /**
@@ -69,10 +72,12 @@ export function createCallView(devices, actions) {
     "aria-describedby": "shortcut-words",
     on: { change: () => actions.useShortcuts(shortcuts.checked) },
   });
+  const sending = createSendingView({ choose: actions.chooseSending, another: actions.takeAnotherPicture });
   const dialog = element(
     "dialog",
     { class: "dialog", "aria-labelledby": "dialog-title" },
     element("h2", { id: "dialog-title" }, "Settings"),
+    sending.element,
     pickers.element,
     element(
       "div",
@@ -125,8 +130,11 @@ export function createCallView(devices, actions) {
     /** Puts the focus where a person goes on. */
     begin: () => heading.focus(),
     focusNumbersControl: () => controls.numbers.button.focus(),
-    /** @param {State} state */
-    update(state) {
+    /**
+     * @param {State} state
+     * @param {import("./sending.js").SendingView} sent
+     */
+    update(state, sent) {
       setText(room, state.room);
       setText(people, `${state.roster.length} ${state.roster.length === 1 ? "person" : "people"}`);
       banner.hidden = state.phase !== "reconnecting";
@@ -141,6 +149,7 @@ export function createCallView(devices, actions) {
       numbers.element.hidden = !state.numbers;
       grid.update(state);
       if (dialog.open) pickers.update();
+      sending.update(sent, devices.camera !== null);
     },
   };
 }

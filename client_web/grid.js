@@ -38,7 +38,7 @@ export function createGrid({ onView, onBlocked, invitation }) {
     const height = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
     if (count === 0 || width <= 0 || height <= 0) return;
     const gap = small ? 8 : 12;
-    // The head stands in the middle of its crop, so a single face may fill a phone held upright.
+    // A phone held upright gives tiles its height; a face is shown whole in them (call.css).
     const narrow = small ? (count === 1 ? 0.5 : 3 / 4) : 1;
     const tile = arrange(count, width, height, { gap, narrow });
     corner.style.setProperty("--from-side", `${Math.max(0, (width - tile.width) / 2)}px`);

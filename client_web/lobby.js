@@ -4,6 +4,7 @@ import { createDevicePickers, createLevelMeter } from "./device_pickers.js";
 import { deviceNotices } from "./devices.js";
 import { element, setAttribute, setText } from "./element.js";
 import { icon, mark } from "./icons.js";
+import { createSendingView } from "./sending_view.js";
 import { initials, roomName } from "./state.js";
 
 /**
@@ -16,6 +17,8 @@ import { initials, roomName } from "./state.js";
  * @property {() => void} toggleMicrophone
  * @property {() => void} retry
  * @property {(text: string) => {room: string | null} | null} invited takes a pasted invitation; null when it is none
+ * @property {(way: import("./sending.js").Way) => void} chooseSending
+ * @property {() => void} takeAnotherPicture
  * @property {(device: "camera" | "microphone" | "speaker", id: string) => void} choose
  */
 
@@ -32,12 +35,14 @@ export function createLobby(devices, actions, given) {
   const off = element("p", { class: "preview-off" });
   const microphone = element("button", { type: "button", class: "round", on: { click: actions.toggleMicrophone } });
   const camera = element("button", { type: "button", class: "round", on: { click: actions.toggleCamera } });
+  const sending = createSendingView({ choose: actions.chooseSending, another: actions.takeAnotherPicture });
   const preview = element(
     "div",
     { class: "preview" },
     video,
     letters,
     off,
+    sending.face,
     element("div", { class: "preview-controls" }, microphone, camera),
   );
   const meter = createLevelMeter();
@@ -128,7 +133,7 @@ export function createLobby(devices, actions, given) {
     element(
       "div",
       { class: "lobby-body" },
-      element("section", { class: "lobby-preview", "aria-label": "Preview" }, preview, meter.element, notices),
+      element("section", { class: "lobby-preview", "aria-label": "Preview" }, preview, meter.element, sending.element, notices),
       element(
         "section",
         { class: "lobby-words" },
@@ -141,10 +146,15 @@ export function createLobby(devices, actions, given) {
 
   return {
     element: lobby,
+    /** The room that is typed. */
+    room: () => roomName(room.value),
     /** Puts the focus where a person goes on. */
     begin: () => (name.value ? joinButton : name).focus(),
-    /** @param {State} state */
-    update(state) {
+    /**
+     * @param {State} state
+     * @param {import("./sending.js").SendingView} sent
+     */
+    update(state, sent) {
       const cameraOn = devices.wanted.camera && devices.camera !== null;
       const microphoneOn = devices.wanted.microphone && devices.microphone !== null;
       const stream = devices.camera ? video.srcObject : null;
@@ -157,6 +167,8 @@ export function createLobby(devices, actions, given) {
       setText(off, cameraOn ? "" : devices.wanted.camera && !devices.problems.camera ? "Starting the camera" : "You join without a picture");
       toggle(microphone, microphoneOn, "microphone", "microphoneOff", "Microphone");
       toggle(camera, cameraOn, "camera", "cameraOff", "Camera");
+      sending.update(sent, cameraOn);
+      preview.classList.toggle("has-face", !sending.face.hidden);
       pickers.update();
       drawNotices(notices, devices, actions.retry);
       const joining = state.phase === "joining";

@@ -7,6 +7,7 @@ import { createLeftView } from "./left_view.js";
 import { createLobby } from "./lobby.js";
 import { Measurement } from "./measurement.js";
 import { remember, remembered } from "./remembered.js";
+import { Sending } from "./sending.js";
 import { Session } from "./session.js";
 import { shortcutOf } from "./shortcuts.js";
 import { RequestError } from "./signalling.js";
@@ -16,8 +17,8 @@ import { keepAwake } from "./wake_lock.js";
 
 /** @typedef {import("./state.js").Action} Action */
 
-/** @type {{room?: string, token?: string, development?: boolean}} */
-const config = await fetch("/api/config").then(
+/** @type {{room?: string, token?: string, motion?: boolean, development?: boolean}} */
+const config = await fetch("api/config").then(
   (response) => (response.ok ? response.json() : {}),
   () => ({}), // joining reports that the server cannot be reached
 );
@@ -34,10 +35,20 @@ let state = initialState({
 let session = null;
 
 const devices = new OwnDevices(onDevices);
+const sending = new Sending(config.motion === true, token, () => session?.call ?? null, onSending);
 const page = /** @type {HTMLElement} */ (document.getElementById("page"));
 const lobby = createLobby(
   devices,
-  { join, toggleCamera, toggleMicrophone, choose, retry: () => void devices.open(), invited },
+  {
+    join,
+    toggleCamera,
+    toggleMicrophone,
+    choose,
+    retry: () => void devices.open(),
+    invited,
+    chooseSending: (way) => sending.choose(way),
+    takeAnotherPicture: () => sending.takeAnotherPicture(),
+  },
   {
     name: state.name,
     room: state.room,
@@ -53,6 +64,8 @@ const call = createCallView(devices, {
   pictureInPicture: () => void pictureInPicture(),
   leave: () => session?.leave(),
   useShortcuts,
+  chooseSending: (way) => sending.choose(way),
+  takeAnotherPicture: () => sending.takeAnotherPicture(),
   onView: (participant, view) => void session?.call?.turn(participant, view).catch(() => undefined),
 });
 const left = createLeftView({ again: () => join(state.name, state.room), lobby: () => dispatch({ type: "lobby" }) });
@@ -93,9 +106,18 @@ function render() {
     page.replaceChildren(shown.element);
     shown.begin();
   }
-  shown.update(state);
+  if (shown === lobby) {
+    sending.lobby(state.phase === "lobby" ? lobby.room() : null);
+    lobby.update(state, sending.view());
+  } else {
+    sending.lobby(null);
+    shown.update(state, sending.view());
+  }
   if (inCall) call.grid.own.show(ownStream());
 }
+
+/** Told last, of sending motion. @type {string | null} */
+let sendingProblem = null;
 
 /** @type {MediaStream | null} */
 let ownPicture = null;
@@ -113,12 +135,13 @@ function ownStream() {
 function join(name, room) {
   remember("name", name);
   dispatch({ type: "join", name, room });
-  session = new Session({ name, room }, token, devices, {
+  session = new Session({ name, room }, token, devices, () => sending.motion(), {
     dispatch,
     onStream: (participant, stream) => call.grid.tile(participant)?.show(stream),
     onSubscribed: (participant) => call.grid.tile(participant)?.pad?.repeat(),
     onProblem: toast,
     onMuted,
+    onMotionRefused: () => sending.refused("The server has no time to render one more face."),
   });
   void session.start();
 }
@@ -130,7 +153,7 @@ function join(name, room) {
  * @returns {Promise<string | null>}
  */
 async function token(room) {
-  const response = await fetch(`/api/config?room=${encodeURIComponent(room)}`).catch(() => {
+  const response = await fetch(`api/config?room=${encodeURIComponent(room)}`).catch(() => {
     throw new RequestError("unreachable", "The server cannot be reached. Are you online?");
   });
   const fresh = response.ok ? (await response.json()).token : null;
@@ -159,7 +182,17 @@ function onMuted(muted) {
 
 /** A track came or went, a device was muted, or one did not open: the picture of oneself, the others and the lobby follow. */
 function onDevices() {
+  sending.setTrack(devices.camera);
   dispatch({ type: "own", muted: !devices.microphone?.enabled, cameraOff: devices.camera === null });
+  render();
+  void session?.updateMedia();
+}
+
+/** Motion can be sent now, or cannot any more, or a face was found or lost. */
+function onSending() {
+  const { problem } = sending.view();
+  if (problem !== null && problem !== sendingProblem && state.phase === "call") toast(`${problem} Others get your camera's picture.`);
+  sendingProblem = problem;
   render();
   void session?.updateMedia();
 }
@@ -254,6 +287,11 @@ document.addEventListener("keydown", (event) => {
   else if (meant === "pictureInPicture") void pictureInPicture();
 });
 window.addEventListener("pagehide", () => session?.leave());
+
+setInterval(() => {
+  if (state.phase === "lobby") lobby.update(state, sending.view());
+  else if (state.phase === "call") call.update(state, sending.view());
+}, 1000);
 
 function meter() {
   if (state.phase === "lobby" || state.phase === "joining") lobby.level(devices.level());

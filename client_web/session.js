@@ -7,6 +7,7 @@ import { signalLost } from "./state.js";
 /**
  * @typedef {import("./state.js").Action} Action
  * @typedef {import("./devices.js").OwnDevices} OwnDevices
+ * @typedef {import("./motion/motion_camera.js").MotionCamera} MotionCamera
  *
  * @typedef {object} SessionEvents
  * @property {(action: Action) => void} dispatch
@@ -14,13 +15,15 @@ import { signalLost } from "./state.js";
  * @property {(participant: string) => void} onSubscribed
  * @property {(problem: string) => void} onProblem
  * @property {(muted: boolean) => void} onMuted somebody who may do so muted us, or lets us be heard again
+ * @property {() => void} onMotionRefused
  */
 
 /** Losing the connection for longer than this ends the call; the server forgets a resume token in about the same time. */
 const GIVE_UP_AFTER_MS = 120_000;
 const REPUBLISH_AFTER_MS = 4000;
+const OVERLOADED = "The server is overloaded. Pictures come slower.";
 /** Errors that another attempt may cure. */
-const PASSING = ["unreachable", "disconnected", "timeout", "draining"];
+const PASSING = ["unreachable", "disconnected", "timeout", "draining", "starting"];
 /** Reasons of the server's for closing after which the page does not come back, and what it says. */
 const FINAL = new Map([
   ["replaced", "You joined from another window."],
@@ -36,14 +39,16 @@ export class Session {
    * @param {(room: string) => Promise<string | null>} token gives a token that opens the room, or none; throws while the
    *   server cannot be reached
    * @param {OwnDevices} devices
+   * @param {() => MotionCamera | null} motion the camera as motion, where that is what is sent
    * @param {SessionEvents} events
    */
-  constructor(who, token, devices, events) {
+  constructor(who, token, devices, motion, events) {
     this.who = who;
     this.askToken = token;
     /** One identity for the whole stay: a resume token serves nobody else. @type {string | null} */
     this.token = null;
     this.devices = devices;
+    this.motion = motion;
     this.events = events;
     this.ended = false;
     /** @type {string | null} */
@@ -79,8 +84,14 @@ export class Session {
 
   /** Sends the tracks, and the state that others are shown of them. */
   async updateMedia() {
+    await Promise.all([this.call?.send(this.#sent()), this.#sendState()]);
+  }
+
+  /** @returns {import("./call.js").Sent} */
+  #sent() {
     const { microphone, camera } = this.devices;
-    await Promise.all([this.call?.send(microphone, camera), this.#sendState()]);
+    const motion = this.motion();
+    return { audio: microphone, video: motion === null ? camera : null, motion };
   }
 
   /** @param {string | null} [problem] why, when it was not one's own wish */
@@ -108,20 +119,23 @@ export class Session {
     this.self = answer.participant;
     this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
     if (answer.speaking !== undefined) this.events.dispatch({ type: "speaking", participant: answer.speaking });
+    if (answer.overloaded) this.events.onProblem(OVERLOADED);
     // The server keeps what a resumed participant watched; all of it is asked for anew.
     const outlived = answer.resumed ? (this.call?.subscriptionIds() ?? []) : [];
     this.#closeCall();
     for (const subscription of outlived) void this.signalling.request("unsubscribe", { subscription }).catch(() => undefined);
-    const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], {
+    const place = { room: this.who.room, participant: answer.participant, token: this.token };
+    const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], place, {
       onStream: this.events.onStream,
       onSubscribed: this.events.onSubscribed,
       onProblem: this.events.onProblem,
+      onMotionRefused: this.events.onMotionRefused,
     });
     this.call = call;
     this.sentState = null;
     void this.#sendState();
     const { microphone, camera } = this.devices;
-    if (microphone || camera) void call.publish(microphone, camera);
+    if (microphone || camera) void call.publish(this.#sent());
     this.#follow(answer.roster);
   }
 
@@ -134,6 +148,9 @@ export class Session {
         break;
       case "speaking":
         this.events.dispatch({ type: "speaking", participant: message.participant });
+        break;
+      case "load":
+        this.events.onProblem(message.overloaded ? OVERLOADED : "The server has caught up.");
         break;
       case "ended":
         this.call?.ended(message.subscription);

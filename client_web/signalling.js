@@ -92,13 +92,14 @@ export function backoffMs(attempt, random) {
 }
 
 /**
- * Address of the WebSocket that belongs to a page.
- * @param {{protocol: string, host: string}} location
+ * Address of the WebSocket that belongs to a page: in the page's own folder, which a proxy may put below a prefix.
+ * @param {{protocol: string, host: string, pathname?: string}} location
  * @param {string} token
  */
 export function socketAddress(location, token) {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  return `${scheme}//${location.host}/ws?token=${encodeURIComponent(token)}`;
+  const folder = (location.pathname ?? "/").replace(/[^/]*$/, "");
+  return `${scheme}//${location.host}${folder}ws?token=${encodeURIComponent(token)}`;
 }
 
 /** Round trip and clock offset to the server, from the pings with the shortest way (as NTP's clock filter picks them). */

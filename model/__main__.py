@@ -8,7 +8,7 @@ from model.command_line import run_command
 
 COMMANDS = {
     name: f"model.commands.{name}"
-    for name in ("encode", "decode", "info", "prepare", "train", "evaluate", "rd", "bench", "weights")
+    for name in ("encode", "decode", "info", "prepare", "train", "evaluate", "rd", "bench", "weights", "export")
 }
 """Names of the commands and their modules."""
 

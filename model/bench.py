@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.bench_codec import codec_times
 from model.face.crop import Crop
+from model.frame_cost import frame_cost
 from model.frame_extractor import FrameExtractor
 from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
@@ -28,8 +29,8 @@ from model.talking_head import TalkingHead
 def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
     """`measure` of `head`, what its first calls took, and torch's times of the same weights under `torch`.
 
-    Keys beside those of `measure`: engine; codec, as of `codec_times`; with graphs also start_s, the seconds of
-    compiling, and `torch`.
+    Keys beside those of `measure`: engine; codec, as of `codec_times`; on a CPU those of `frame_cost`; with graphs also
+    start_s, the seconds of compiling them or of reading those that an earlier process has kept, and `torch`.
     """
     blank = torch.zeros(1, 3, head.profile.size, head.profile.size, dtype=torch.uint8)
     began = time.perf_counter()
@@ -37,6 +38,9 @@ def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> di
     head.render([state], state.motion)
     start = time.perf_counter() - began
     figures = measure(torch_head, repeats) | {"codec": codec_times(head.statistics, repeats)}
+    if head.device.type == "cpu":
+        calls = _calls(head)
+        figures |= frame_cost(calls["frame"], calls["render"], calls.get("align"), repeats)
     if head.engine == "torch":
         return figures | {"engine": head.engine}
     times = {name: figures[name] for name in figures if name.endswith(("_ms", "_fps"))}
@@ -44,12 +48,13 @@ def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> di
 
 
 def measure(head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
-    """Keys: device, threads, frame_ms, extract_ms, align_ms, enrol_ms, render_ms, render_fps (batch 1), *_gmac; on a
-    GPU also `batches`.
+    """Keys: device, threads, frame_ms, extract_ms, align_ms, enrol_ms, render_ms, render_sharp_ms, render_fps (of one
+    frame at a time), *_gmac; on a GPU also `batches`.
 
     frame is what a sender does with each frame of its camera: cut the crop, extract, measure the landmarks; extract is
-    the motion extractor in it. align is what a sender does with the frames that it aligns to the source image; `paper`
-    aligns none. Operations are counted in torch: of a head whose engine is torch alone.
+    the motion extractor in it. render_sharp is a picture at the profile's sharp size. align is what a sender does with
+    the frames that it aligns to the source image; `paper` aligns none. Operations are counted in torch: of a head whose
+    engine is torch alone.
     """
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name(head.device) if head.device.type == "cuda" else "cpu",
@@ -80,8 +85,8 @@ def _camera() -> NDArray[np.uint8]:
     return np.asarray(astronaut(), np.uint8)
 
 
-def _picture(head: TalkingHead) -> torch.Tensor:
-    crop = _CROP.cut(_camera(), head.profile.size)
+def _picture(head: TalkingHead, size: int | None = None) -> torch.Tensor:
+    crop = _CROP.cut(_camera(), size or head.profile.size)
     return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None]
 
 
@@ -96,6 +101,9 @@ def _calls(head: TalkingHead) -> dict[str, Callable[[], object]]:
         "enrol": lambda: head.enrol(picture),
         "render": lambda: head.render([state], state.motion),
     }
+    if (sharp := head.profile.sharp_size) is not None:
+        large = head.enrol(_picture(head, sharp))
+        calls["render_sharp"] = lambda: head.render([large], large.motion, size=sharp)
     small = GreyPyramid(thumbnail(picture[0].permute(1, 2, 0).numpy()))
     aligner = head.aligner(state, small)
     if aligner is not None:

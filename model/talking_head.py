@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -39,13 +39,19 @@ from model.networks.small.blocks import fold_batch_norm
 from model.networks.small.config import SMALL, VIEW_GAIN
 from model.networks.small.eyes import SourceEyes, draw_eyes
 from model.networks.small.guided import face_points, with_canonical, with_face
+from model.networks.small.sharp import FACTOR, SharpSource, moved_detail, reduced, with_detail
 from model.registration.keypoint_tracker import Aligner, SmallAligner
 from model.registration.similarity import GreyPyramid
+from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
 from model.temporal_filter import FrameTime, turn, uncertainty
 from model.weights.manifest import read_weights
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
 """The embedded default."""
+
+
+WORTH_SHARP = 0.75
+"""Share of a source image's pixels that a crop must have of its own: a webcam's 480 rows are worth 512, 320 are not."""
 
 
 class Surface(Protocol):
@@ -91,11 +97,21 @@ class Profile:
     layout: KeypointLayout
     size: int  # picture side, pixels
     view_gain: float = 1.0  # by how much further a free view turns the head than is asked
+    sharp_size: int | None = None  # side of sharp pictures and of the source images for them; None: there are none
 
     @property
     def keypoints(self) -> int:
         """K."""
         return self.layout.count
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the pictures that can be rendered, and of source images, pixels, ascending."""
+        return (self.size,) if self.sharp_size is None else (self.size, self.sharp_size)
+
+    def source_size(self, available: float) -> int:
+        """Side of the source image to make of a crop that has `available` pixels a side."""
+        return max((size for size in self.sizes if available >= WORTH_SHARP * size), default=self.size)
 
     @property
     def motion_size(self) -> int:
@@ -105,26 +121,47 @@ class Profile:
 
 def small_profile() -> Profile:
     """The `small` profile."""
-    return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN)
+    return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN, FACTOR * SMALL.size)
 
 
 @dataclass(frozen=True)
-class SourceState:
-    """What a receiver caches of a source image; tensors of batch size 1 on the model's device."""
+class Trained:
+    """A profile's networks with their weights as the file has them, on the CPU."""
 
-    canonical: CanonicalKeypoints
-    motion: Motion
-    features: dict[str, Tensor]
-    eyes: SourceEyes | None = None  # None for a profile without landmarks
+    profile: Profile
+    networks: SmallNetworks | PaperNetworks
+    statistics: MotionStatistics
+    weights_hash: str
 
-    def keypoints(self) -> CanonicalKeypoints:
-        """Canonical keypoints (K, 3) in NumPy."""
-        return _first(self.canonical)
 
-    @property
-    def nbytes(self) -> int:
-        """Memory the cached features take."""
-        return sum(t.numel() * t.element_size() for t in self.features.values())
+def load_trained(path: Path | None = None) -> Trained:
+    """Read weights from a safetensors file; the embedded small ones by default. Raises WeightsError."""
+    path = WEIGHTS if path is None else path
+    try:
+        data = read_weights(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_tensors(data)
+    except FileNotFoundError:
+        raise WeightsError(f"no weights at {path}") from None
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+    try:
+        networks, profile = _untrained(metadata.get("profile", ""))
+    except InputError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    codec = {k.removeprefix("codec."): v.numpy() for k, v in tensors.items() if k.startswith("codec.")}
+    state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items() if not k.startswith("codec.")}
+    try:
+        networks.load_state_dict(state)
+        statistics = MotionStatistics.from_arrays(codec)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}") from None
+    digest = hashlib.sha256(data)
+    if profile.layout.face_count:
+        networks.landmarks = load_landmark_network()
+        digest.update(LANDMARKS.read_bytes())  # motion means what landmarks say, too
+    return Trained(profile, networks, statistics, digest.hexdigest())
 
 
 class TalkingHead:
@@ -175,34 +212,10 @@ class TalkingHead:
         Raises WeightsError when the file is missing, damaged or of an unknown profile, InputError when graphs are
         asked for and cannot run here.
         """
-        path = WEIGHTS if path is None else path
-        try:
-            data = read_weights(path)
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-            tensors = load_tensors(data)
-        except FileNotFoundError:
-            raise WeightsError(f"no weights at {path}") from None
-        except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
-        try:
-            networks, profile = _untrained(metadata.get("profile", ""))
-        except InputError as error:
-            raise WeightsError(f"{path}: {error}") from None
-        codec = {k.removeprefix("codec."): v.numpy() for k, v in tensors.items() if k.startswith("codec.")}
-        state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items() if not k.startswith("codec.")}
-        try:
-            networks.load_state_dict(state)
-            statistics = MotionStatistics.from_arrays(codec)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise WeightsError(
-                f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}"
-            ) from None
-        digest = hashlib.sha256(data)
-        if profile.layout.face_count:
-            networks.landmarks = load_landmark_network()
-            digest.update(LANDMARKS.read_bytes())  # motion means what landmarks say, too
-        return TalkingHead(profile, networks, statistics, digest.hexdigest(), device, engine, threads)
+        trained = load_trained(path)
+        return TalkingHead(
+            trained.profile, trained.networks, trained.statistics, trained.weights_hash, device, engine, threads
+        )
 
     @staticmethod
     def random(
@@ -222,23 +235,30 @@ class TalkingHead:
 
     @torch.inference_mode()
     def enrol(self, image: Tensor) -> SourceState:
-        """Features, canonical keypoints and motion of a source image, uint8 (3, S, S) or (1, 3, S, S) RGB."""
-        x = self._picture(image if image.ndim == 4 else image[None])
+        """Features, canonical keypoints and motion of a source image, uint8 (3, S, S) or (1, 3, S, S) RGB.
+
+        S: one of the profile's sizes; the networks see the smaller one. Raises InputError for another.
+        """
+        image = image if image.ndim == 4 else image[None]
+        sharp = None
+        if image.shape[-1] == self.profile.sharp_size and image.dtype == torch.uint8:
+            sharp = SharpSource.of(image.to(self.device).float() / 255)
+        x = self._picture(image if sharp is None else reduced(image))
         with self._precision():
             canonical, motion = self._networks.canonical(x), self._networks.motion(x)
         eyes = None
         if self.has_landmarks:
-            motion, eyes = self._with_face(image if image.ndim == 3 else image[0], canonical, motion)
+            motion, eyes = self._with_face(image[0], canonical, motion)
         with self._precision():
             features = self._networks.appearance(x, canonical, motion)
-        return SourceState(canonical, motion, features, eyes)
+        return SourceState(canonical, motion, features, eyes, sharp)
 
     def _with_face(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> tuple[Motion, SourceEyes]:
         """Motion of a source image uint8 (3, S, S) with the face where landmarks have it, and its eyes.
 
         Where no face can be measured (a drawing, a mask) the motion stays, and the eyes are left to the generator.
         """
-        picture, crop = image.permute(1, 2, 0).cpu().numpy(), whole(self.profile.size)
+        picture, crop = image.permute(1, 2, 0).cpu().numpy(), whole(image.shape[-1])
         extracted = motion.to_numpy()[0]
         points = self.landmarks(picture, face_region(crop, extracted))
         if points is not None:  # once more, as exactly placed as in a frame that follows others
@@ -246,7 +266,7 @@ class TalkingHead:
         if points is None:
             return motion, SourceEyes.none(self.device)
         landmarks = in_crop_units(points, crop)
-        placed = with_face(extracted, _first(canonical), face_points(landmarks))
+        placed = with_face(extracted, first_of(canonical), face_points(landmarks))
         eyes = SourceEyes.of(torch.from_numpy(landmarks)[None].to(self.device))
         return Motion.stack([placed]).to_torch(self.device), eyes
 
@@ -259,7 +279,7 @@ class TalkingHead:
     def canonical(self, image: Tensor) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3), NumPy, of the person in a picture uint8 (1, 3, S, S) RGB."""
         with self._precision():
-            return _first(self._networks.canonical(self._picture(image)))
+            return first_of(self._networks.canonical(self._picture(image)))
 
     def relative_to(self, then: CanonicalKeypoints, motion: Motion, now: CanonicalKeypoints) -> Motion:
         """Motion (...) that is relative to canonical keypoints `now`, (K, 3), relative to `then`; NumPy arrays.
@@ -316,12 +336,16 @@ class TalkingHead:
         motions: Motion,
         views: Sequence[View] | None = None,
         frame_times: Sequence[FrameTime] | None = None,
+        size: int | None = None,
     ) -> Tensor:
         """Frames uint8 (B, 3, S, S) RGB on the model's device: source b in motion b, seen from view b.
 
         frame_times: when each frame is shown, and in which view; without them each stands for itself
-        Raises InputError when these differ in length or the keypoints in number.
+        size: S, one of the profile's sizes; None: the networks' own. Source images of that size lend it their detail
+        Raises InputError when these differ in length, the keypoints in number, or for a size that there is not.
         """
+        if size is not None and size not in self.profile.sizes:
+            raise InputError(f"pictures of {' or '.join(map(str, self.profile.sizes))} pixels can be rendered")
         lengths = {len(given) for given in (states, motions, views, frame_times) if given is not None}
         if len(lengths) > 1:
             raise InputError("one source state, one motion, one view and one frame time per frame are needed")
@@ -331,15 +355,25 @@ class TalkingHead:
         if views is not None and not all(view.is_identity for view in views):
             further = [view.turned_further(self.profile.view_gain) for view in views]
             driving = Motion.concatenate([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
-        features, canonical, source = _batch(states)
+        features, canonical, source = side_by_side(states)
         with self._precision():
-            frame = self._networks.synthesise(features, canonical, source, driving).frame.float()
-        if (eyes := _eyes(states)) is not None:
-            face = compose(canonical, driving)[:, self.profile.layout.face]
-            frame = draw_eyes(frame, features["image"].float(), eyes, face.float())
+            rendered = self._networks.synthesise(features, canonical, source, driving)
+        frame, image = rendered.frame.float(), features.get("image")
         if frame_times is not None and self.profile.layout.face_count:
             frame = self._filtered(frame, states, canonical, source, driving, frame_times)
-        return (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+        picture = (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+        if size == self.profile.sharp_size and rendered.detail is not None:
+            sharp = joined_sharp(states)
+            detail, image = moved_detail(rendered.detail, sharp), sharp.image
+            if frame_times is not None:
+                shown = zip(detail, states, frame_times, strict=True)
+                detail = torch.stack([time.filter.follow_detail(one, state, time.at) for one, state, time in shown])
+            picture = with_detail(picture, detail)
+        if (eyes := joined_eyes(states)) is not None:
+            face = compose(canonical, driving)[:, self.profile.layout.face]
+            assert image is not None, "who knows of eyes has the picture"
+            picture = draw_eyes(picture, image.float(), eyes, face.float())
+        return picture
 
     def _filtered(
         self,
@@ -371,11 +405,6 @@ class TalkingHead:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
 
 
-def _first(canonical: CanonicalKeypoints) -> CanonicalKeypoints:
-    """The first of a batch, (K, 3) in NumPy."""
-    return CanonicalKeypoints(canonical.points[0].float().cpu().numpy())
-
-
 def face_region(crop: Crop, motion: Motion) -> Region:
     """Where in a frame, pixels, the face is whose motion (NumPy, no batch shape) was extracted from its crop."""
     pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
@@ -389,12 +418,6 @@ def in_crop_units(points: NDArray[np.float32], crop: Crop) -> NDArray[np.float32
     return np.concatenate([flat, points[:, 2:] * (2 / crop.side)], 1).astype(np.float32)
 
 
-def _eyes(states: Sequence[SourceState]) -> SourceEyes | None:
-    """Eyes of several source images side by side; None for a profile without landmarks."""
-    eyes = [state.eyes for state in states]
-    return None if None in eyes else SourceEyes.joined([one for one in eyes if one is not None])
-
-
 def _untrained(name: str) -> tuple[SmallNetworks | PaperNetworks, Profile]:
     """Networks of a profile as they are before training. Raises InputError for an unknown name."""
     if name == "small":
@@ -403,20 +426,3 @@ def _untrained(name: str) -> tuple[SmallNetworks | PaperNetworks, Profile]:
         config = PAPER_PROFILES[name]
         return PaperNetworks(config), Profile(name, KeypointLayout(config.keypoints), config.size)
     raise InputError(f"unknown profile {name!r}; there are small, {', '.join(PAPER_PROFILES)}")
-
-
-def _batch(states: Sequence[SourceState]) -> tuple[dict[str, Tensor], CanonicalKeypoints, Motion]:
-    """Source states side by side; a single one, or the same one throughout, is expanded without a copy."""
-    count, first = len(states), states[0]
-    join: Callable[[list[Tensor]], Tensor] = torch.cat
-    if all(state is first for state in states):
-        states = [first]
-
-        def join(parts: list[Tensor]) -> Tensor:
-            return parts[0].expand(count, *parts[0].shape[1:])
-
-    features = {name: join([s.features[name] for s in states]) for name in first.features}
-    jacobians = [s.canonical.jacobians for s in states if s.canonical.jacobians is not None]
-    canonical = CanonicalKeypoints(join([s.canonical.points for s in states]), join(jacobians) if jacobians else None)
-    motion = Motion(*(join([getattr(s.motion, field.name) for s in states]) for field in fields(Motion)))
-    return features, canonical, motion

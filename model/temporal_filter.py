@@ -4,6 +4,9 @@ Strands of hair and folds of clothes go where the source image says, but the fur
 less it knows of where each of them is by now, and what changes wrongly shows more than what changes a little late. So
 there, and outside the face, a frame keeps a share of the one before it. The face is never touched, nor is anything
 while the head is turned as in the source image.
+
+Detail finer than the networks' pixels (`model.networks.small.sharp`) is filtered everywhere: a camera's exposure blurs
+what moves, and without that detail that moves by fractions of a pixel flickers.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from model.motion import Motion, rotation_matrix
 from model.networks.grid import away_from_oval
 
 _KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where there is no confidence
+_DETAIL_KEPT = 0.08  # the same of detail
 _KNOWN, _UNKNOWN = 4.0, 14.0  # degrees of turn up to which confidence is full, and from which on there is none
 _RIM = 0.15  # of the face's half axes, over which uncertainty begins
 _SIDE = 64  # pixels of the uncertainty before it is enlarged
@@ -29,6 +33,7 @@ class TemporalFilter:
 
     def __init__(self) -> None:
         self._last: tuple[object, float, Tensor] | None = None
+        self._detail: tuple[object, float, Tensor] | None = None
 
     def follow(self, frame: Tensor, uncertainty: Tensor, source: object, at: float) -> Tensor:
         """The frame (3, S, S) as it is to be shown.
@@ -43,6 +48,15 @@ class TemporalFilter:
                 frame = torch.lerp(frame, last, uncertainty * math.exp((then - at) / _KEPT))
         self._last = source, at, frame
         return frame
+
+    def follow_detail(self, detail: Tensor, source: object, at: float) -> Tensor:
+        """The detail (1, 2S, 2S) as it is to be shown; begins anew as `follow` does."""
+        if self._detail is not None:
+            before, then, last = self._detail
+            if before is source and at >= then:
+                detail = torch.lerp(detail, last, math.exp((then - at) / _DETAIL_KEPT))
+        self._detail = source, at, detail
+        return detail
 
 
 @dataclass(frozen=True)

@@ -11,37 +11,45 @@ from aiohttp import web
 
 from server.auth import Authority
 from server.invitations import Invitations
+from server.listener import LISTENER, watch_requests
 from server.metrics import Metrics
 from server.routes import add_routes, api
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
+from server.routes.pools import POOLS, Pools
 from server.settings import Settings
 from server.signalling.conference import Conference
 from server.signalling.connection import SharePort
-from server.signalling.ports import PublicationFactory
+from server.signalling.ports import CapacityPort, PublicationFactory
 from server.turn import IceServers
 from server.webhooks import Webhooks, http_post
 
 
 def build_app(
     settings: Settings,
-    make_publication: PublicationFactory,
+    make_publication: PublicationFactory | None,
     metrics: Metrics | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
     new_secret: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+    capacity: CapacityPort | None = None,
     share_port: SharePort | None = None,
 ) -> web.Application:
     """An application that is ready to run; its conference starts and closes with it.
 
+    Without `make_publication` it answers 503 to calls until its conference is opened with one.
     `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials). With `share_port` all connections use
     one UDP port, without it each has ports of its own.
     """
     metrics = metrics or Metrics()
     authority = Authority.from_settings(settings, wall_clock)
-    conference = Conference(settings, make_publication, metrics, clock, new_secret, share_port)
-    application = web.Application(middlewares=[errors_middleware], client_max_size=settings.source_max_bytes)
+    conference = Conference(settings, make_publication, metrics, clock, new_secret, capacity, share_port)
+    application = web.Application(
+        middlewares=[watch_requests, errors_middleware], client_max_size=settings.source_max_bytes
+    )
+    application[LISTENER] = []
+    application[POOLS] = Pools.from_settings(settings)
     application[PARTS] = Parts(
         settings=settings,
         authority=authority,

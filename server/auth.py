@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,11 @@ LEEWAY_SECONDS = 10.0
 """Tolerated difference between the clocks of the minting and the verifying machine."""
 
 MAX_TOKEN_BYTES = 4096
+
+MINTED_EARLIER_SECONDS = 60.0
+"""A minted token is good from that long ago on: the clock of whoever verifies it may be behind."""
+
+UnixSeconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class VideoGrant(BaseModel):
@@ -43,8 +49,8 @@ class Claims(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     sub: str = Field(min_length=1, max_length=128)
-    exp: float
-    nbf: float = 0.0
+    exp: UnixSeconds
+    nbf: UnixSeconds = 0.0
     iss: str
     name: str = Field(default="", max_length=64)
     video: VideoGrant = VideoGrant()
@@ -113,7 +119,7 @@ class Authority:
         claims: dict[str, object] = {
             "iss": self.key,
             "sub": identity or f"guest-{secrets.token_hex(6)}",
-            "nbf": int(now),
+            "nbf": int(now - MINTED_EARLIER_SECONDS),
             "exp": int(now + hours * 3600.0),
             "video": {"room": room, "roomJoin": bool(room), "canPublish": publish, "canSubscribe": subscribe}
             | {grant: True for grant, given in granted.items() if given},
@@ -121,6 +127,10 @@ class Authority:
         if name:
             claims["name"] = name
         return jwt.encode(claims, self.secret, algorithm="HS256")
+
+    def expired(self, claims: Claims) -> bool:
+        """Whether a token that was good once is so no longer."""
+        return self.clock() > claims.exp + LEEWAY_SECONDS
 
     def verify(self, token: str) -> Claims:
         """The claims of a good token; raises UnauthorizedError for any other."""
@@ -144,9 +154,8 @@ class Authority:
             raise UnauthorizedError("the token is malformed") from None
         if claims.iss != self.key:
             raise UnauthorizedError("the token is of another key")
-        now = self.clock()
-        if now > claims.exp + LEEWAY_SECONDS:
+        if self.expired(claims):
             raise UnauthorizedError("the token has expired")
-        if now < claims.nbf - LEEWAY_SECONDS:
+        if self.clock() < claims.nbf - LEEWAY_SECONDS:
             raise UnauthorizedError("the token is not valid yet")
         return claims

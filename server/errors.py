@@ -46,6 +46,15 @@ class ConflictError(VisavisError):
     http_status = 409
 
 
+class RequestTimeoutError(VisavisError, TimeoutError):
+    """The request's body did not come in time.
+
+    A TimeoutError as well: aiohttp meets it once more when it reads on after the answer, and takes that in its stride.
+    """
+
+    http_status = 408
+
+
 class TooLargeError(VisavisError):
     """A body or a message exceeds its bound."""
 
@@ -89,13 +98,19 @@ class TooManyRequestsError(VisavisError):
 
 
 class CapacityError(VisavisError):
-    """A bound on rooms, participants or subscriptions is reached."""
+    """A bound on rooms, participants, subscriptions or connections is reached, or the machine has no time left."""
 
     http_status = 503
 
 
 class DrainingError(VisavisError):
     """The server is shutting down and takes no new work."""
+
+    http_status = 503
+
+
+class StartingError(VisavisError):
+    """The server is still loading its model and takes no calls yet."""
 
     http_status = 503
 

@@ -13,12 +13,14 @@ from model.codec.source_image import SourceLimits
 from model.device import choose_device
 from model.errors import InputError
 from model.talking_head import TalkingHead
+from server.awake_clock import AwakeClock
 from server.errors import SettingsError
 from server.media.broadcast import BroadcastSettings
 from server.media.rtp_feedback import BitrateSettings
 from server.metrics import Metrics
 from server.receiver.playout import PlayoutSettings
 from server.receiver.publication import Publication, PublicationSettings
+from server.receiver.render_capacity import RenderCapacity
 from server.receiver.render_engine import EngineSettings, RenderEngine
 from server.receiver.source_cache import CacheSettings, SourceCache
 from server.settings import Settings
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def live_receiver(
-    settings: Settings, metrics: Metrics, clock: Callable[[], float]
+    settings: Settings, metrics: Metrics, clock: Callable[[], float], capacity: RenderCapacity | None = None
 ) -> AsyncIterator[PublicationFactory]:
     """Load the model and run the engine as long as the context is open. Raises WeightsError, SettingsError."""
     model = await asyncio.to_thread(load_model, settings)
@@ -43,6 +45,7 @@ async def live_receiver(
         EngineSettings(max_batch=settings.render_batch, threads=settings.torch_threads),
         clock,
         metrics,
+        capacity or make_capacity(settings),
     )
     await engine.start()
     sources = SourceCache(
@@ -52,6 +55,7 @@ async def live_receiver(
             limits=SourceLimits(max_bytes=settings.source_max_bytes, max_pixels=settings.source_max_pixels),
         ),
     )
+    awake = AwakeClock(clock)
     publication_settings = PublicationSettings(
         fps=settings.render_fps,
         max_sources=settings.max_sources,
@@ -63,7 +67,7 @@ async def live_receiver(
     )
 
     def make(participant: str) -> Publication:
-        return Publication(participant, engine, sources, publication_settings, clock, metrics)
+        return Publication(participant, engine, sources, publication_settings, clock, metrics, awake)
 
     try:
         yield make
@@ -72,12 +76,17 @@ async def live_receiver(
         await engine.close()
 
 
+def make_capacity(settings: Settings) -> RenderCapacity:
+    """What is promised and what it costs, as the settings bound it."""
+    return RenderCapacity(settings.render_fps, settings.admit_share)
+
+
 def warm_up(model: TalkingHead) -> None:
     """Run the model once, so that the first caller does not wait for a compiler."""
-    size = model.profile.size
+    size, sharp = model.profile.size, model.profile.sizes[-1]
     blank = torch.zeros(3, size, size, dtype=torch.uint8)
-    state = model.enrol(blank)
-    model.render([state], model.extract(blank[None]))
+    state = model.enrol(torch.zeros(3, sharp, sharp, dtype=torch.uint8))
+    model.render([state], model.extract(blank[None]), size=sharp)
 
 
 def load_model(settings: Settings) -> TalkingHead:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Literal
+
+_TOKENS = re.compile(
+    r"((?:token|access_token)=)[^&\s\\\"'<>]+"  # in an address
+    r"|(Bearer\s+)[^\s\\\"'<>,]+"  # in a header
+    r"|()\beyJ[\w-]+\.[\w-]+\.[\w-]+",  # a JWT anywhere
+    re.IGNORECASE,
+)
+
+
+def without_tokens(text: str) -> str:
+    """`text` with everything that looks like a token taken out: libraries log the requests they cannot read."""
+    return _TOKENS.sub(lambda match: next((g for g in match.groups() if g), "") + "[token]", text)
+
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -29,7 +43,7 @@ class JsonFormatter(logging.Formatter):
         } | _fields(record)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return without_tokens(json.dumps(entry, default=str))
 
 
 class HumanFormatter(logging.Formatter):
@@ -40,7 +54,9 @@ class HumanFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         fields = "".join(f"  {name}={value}" for name, value in _fields(record).items())
         line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return without_tokens(line)
 
 
 def set_up_logging(form: Literal["human", "json"], level: str) -> None:

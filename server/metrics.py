@@ -47,6 +47,7 @@ class Metrics:
         self._participants = Gauge("visavis_participants", "Participants in all rooms", registry=registry)
         self._publications = Gauge("visavis_publications", "Participants that publish", registry=registry)
         self._subscriptions = Gauge("visavis_subscriptions", "Viewer connections", registry=registry)
+        self._tasks = Gauge("visavis_tasks", "Tasks of the event loop", registry=registry)
         self._joins = Counter("visavis_joins_total", "Joins", ["client", "resumed"], registry=registry)
         self._leaves = Counter("visavis_leaves_total", "Participants that went", ["reason"], registry=registry)
         self._errors = Counter("visavis_errors_total", "Requests refused, by code", ["code"], registry=registry)
@@ -72,10 +73,22 @@ class Metrics:
         self._render_seconds = Counter(
             "visavis_render_seconds_total", "Busy time of the render engine", registry=registry
         )
+        self._promised = Gauge("visavis_promised_views", "Views that are promised to be rendered", registry=registry)
+        self._picture_cost = Gauge(
+            "visavis_picture_cost_seconds", "What a picture takes of the render engine now", registry=registry
+        )
+        self._rate_share = Gauge(
+            "visavis_rate_share", "Share of the full rate that each promised view gets", registry=registry
+        )
+        self._overloaded = Gauge("visavis_overloaded", "1 while pictures come slower than promised", registry=registry)
         self._sources = Counter("visavis_sources_total", "Source images", ["outcome"], registry=registry)
         self._enrol = Histogram(
             "visavis_enrol_seconds", "Time to enrol a source image", buckets=_SLOW_BUCKETS, registry=registry
         )
+
+    def tasks(self, count: int) -> None:
+        """Tasks of the event loop at present."""
+        self._tasks.set(count)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -89,6 +102,13 @@ class Metrics:
         self._participants.set(participants)
         self._publications.set(publications)
         self._subscriptions.set(subscriptions)
+
+    def load(self, promised: int, cost: float | None, rate_share: float, overloaded: bool) -> None:
+        """How much there is to render: views, seconds a picture (None: not known), share of the rate for each view."""
+        self._promised.set(promised)
+        self._picture_cost.set(cost or 0.0)
+        self._rate_share.set(rate_share)
+        self._overloaded.set(overloaded)
 
     def joined(self, client: str, resumed: bool) -> None:
         """A participant joined, or came back with a resume token."""

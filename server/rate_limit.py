@@ -14,9 +14,9 @@ class RateLimit:
     _level: float | None = None
     _last: float = 0.0
 
-    def admit(self, now: float) -> bool:
-        """Whether a request at `now` (seconds) is within the limit; counts it if so."""
+    def admit(self, now: float, cost: float = 1.0) -> bool:
+        """Whether a request at `now` (seconds) is within the limit; counts it if so, as `cost` of them."""
         level = self.burst if self._level is None else min(self.burst, self._level + (now - self._last) * self.rate)
         self._last = now
-        self._level = level - 1.0 if level >= 1.0 else level
-        return level >= 1.0
+        self._level = level - cost if level >= cost else level
+        return level >= cost

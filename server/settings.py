@@ -7,10 +7,11 @@ overrides a few. deploy/visavis.env.example lists them all with their defaults, 
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.codec.source_image import MAX_SOURCE_BYTES, MAX_SOURCE_PIXELS
@@ -58,13 +59,32 @@ class Settings(BaseSettings):
     # Bounds
     max_rooms: int = Field(default=100, ge=1, description="Rooms at a time.")
     max_participants: int = Field(default=16, ge=1, description="Participants of one room.")
+    max_connections: int = Field(default=2000, ge=8, description="HTTP and WebSocket connections at a time.")
+    max_connections_per_address: int = Field(
+        default=200, ge=4, description="The same from one address; a proxy's is exempt."
+    )
+    proxies: Urls = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses of reverse proxies, comma-separated: many clients come from each.",
+    )
+    max_sockets_per_identity: int = Field(
+        default=16, ge=1, description="WebSockets that the token's `sub` may hold open at a time."
+    )
     max_subscriptions: int = Field(default=32, ge=1, description="Subscriptions of one participant.")
     max_whep_viewers: int = Field(default=200, ge=0, description="Viewers that came by WHEP, in the whole process.")
+    max_whep_viewers_per_room: int = Field(default=100, ge=0, description="The same of one room.")
+    max_whep_viewers_per_identity: int = Field(default=16, ge=0, description="The same of one token's `sub`.")
     max_message_bytes: int = Field(default=65_536, ge=4096, description="One WebSocket message or session description.")
     max_messages_per_second: float = Field(
         default=50.0, gt=0, description="WebSocket messages of one client, sustained."
     )
     max_sources: int = Field(default=4, ge=1, le=256, description="Source images that one participant may hold.")
+    max_sources_per_room: int = Field(default=64, ge=1, description="Source images held by one room.")
+    max_sources_per_identity: int = Field(default=16, ge=1, description="Source images held by one token's `sub`.")
+    max_uploads: int = Field(default=16, ge=1, description="Uploads that are received or decoded at a time.")
+    uploads_per_minute: float = Field(
+        default=30.0, gt=0, description="Uploads of one token's `sub` a minute, sustained; 10 at once."
+    )
     source_max_bytes: int = Field(default=MAX_SOURCE_BYTES, ge=1024, description="Body of a source image upload.")
     source_max_pixels: int = Field(
         default=MAX_SOURCE_PIXELS, ge=65_536, description="Width times height of a source image."
@@ -76,6 +96,10 @@ class Settings(BaseSettings):
         default=5.0, gt=0, description="Silence after which a participant is gone from the roster."
     )
     resume_seconds: float = Field(default=120.0, ge=0, description="How long a resume token is good after that.")
+    header_seconds: float = Field(
+        default=10.0, gt=0, description="Time for a request's first line and headers, and of a connection's idleness."
+    )
+    body_seconds: float = Field(default=20.0, gt=0, description="Time for a request's body.")
     connect_seconds: float = Field(default=15.0, gt=0, description="Time that ICE and DTLS may take.")
     join_seconds: float = Field(default=10.0, gt=0, description="Time between opening the WebSocket and joining.")
     drain_seconds: float = Field(default=5.0, ge=0, description="Notice given to clients at shutdown.")
@@ -89,6 +113,11 @@ class Settings(BaseSettings):
     turn_hours: float = Field(default=12.0, gt=0, description="Validity of TURN credentials, hours.")
     udp_port: int = Field(
         default=0, ge=0, le=65535, description="UDP port that all connections share; 0 takes one for each connection."
+    )
+    private_candidates: bool | None = Field(
+        default=None,
+        description="Whether candidates in private and loopback ranges count; none: only without a key. Set it on a "
+        "local network.",
     )
     public_address: str = Field(
         default="",
@@ -110,6 +139,12 @@ class Settings(BaseSettings):
         description="torch's threads of the render engine on a CPU; 0: one beside graphs, else torch's choice.",
     )
     render_fps: float = Field(default=25.0, gt=0, le=60, description="Frames a second of rendered faces.")
+    admit_share: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="Share of render_fps that must be left for everybody when one more face is admitted; 0: no bound.",
+    )
     render_batch: int = Field(
         default=0,
         ge=0,
@@ -121,7 +156,7 @@ class Settings(BaseSettings):
     video_codecs: Urls = Field(default=("VP8", "H264"), description="Video codecs in the order of preference.")
     video_kbps: int = Field(default=900, ge=100, le=20_000, description="Greatest bit rate of one encoded face.")
 
-    @field_validator("stun_urls", "turn_urls", "video_codecs", mode="before")
+    @field_validator("stun_urls", "turn_urls", "video_codecs", "proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -134,6 +169,16 @@ class Settings(BaseSettings):
         unknown = set(value) - {"VP8", "H264"}
         if unknown or not value:
             raise ValueError("video codecs are VP8 and H264")
+        return value
+
+    @field_validator("stun_urls", "turn_urls")
+    @classmethod
+    def _ice_addresses(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        schemes = ("stun", "stuns") if info.field_name == "stun_urls" else ("turn", "turns")
+        for url in value:
+            # RFC 7064 and 7065; a browser throws at anything else, and then nobody connects.
+            if not re.fullmatch(rf"(?:{'|'.join(schemes)}):[^/?#\s]+(?:\?transport=(?:udp|tcp))?", url):
+                raise ValueError(f"{url!r} is no address like {schemes[0]}:host:3478")
         return value
 
     @field_validator("public_address")
@@ -169,6 +214,11 @@ class Settings(BaseSettings):
         if self.playout_min_ms > self.playout_max_ms:
             raise ValueError("playout_min_ms is above playout_max_ms")
         return self
+
+    @property
+    def takes_private_candidates(self) -> bool:
+        """Whether ICE candidates of clients on private networks and on this machine count."""
+        return self.development if self.private_candidates is None else self.private_candidates
 
     @property
     def development(self) -> bool:

@@ -20,7 +20,8 @@ from model.media.atomic_file import check_place, complete_file
 from model.media.picture import read_picture
 from model.media.video import VideoWriter, check_video_name
 from model.motion import Motion, View, transfer
-from model.talking_head import SourceState, TalkingHead
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
 
 BATCH = 16
@@ -45,8 +46,11 @@ def decode_clip(
     view: View,
     source: Path | None = None,
     progress: ProgressCount | None = None,
+    size: int | None = None,
 ) -> Decoded:
     """Render a `.vav` file to a video file, seen from `view`; `source` puts another face in place of the recorded one.
+
+    size: side of the pictures, one of the profile's; None: the networks' own.
 
     Raises InputError, FaceError (`source`), BitstreamError, or WeightsError when the file needs other weights.
     """
@@ -55,10 +59,12 @@ def decode_clip(
     frames = _decode_motion(head.statistics, vav, path)
     if not frames:
         raise BitstreamError(f"{path}: cut before the end of its first second of motion")
-    states = {index: head.enrol(_picture(data, head.profile.size, path)) for index, data in vav.sources.items()}
+    states = {index: head.enrol(_picture(data, head.profile.sizes, path)) for index, data in vav.sources.items()}
     avatar = None if source is None else _enrol_still(head, source)
     times = _times(vav, frames)
-    size = head.profile.size
+    size = head.profile.size if size is None else size
+    if size not in head.profile.sizes:
+        raise InputError(f"the profile {head.profile.name} renders {_or(head.profile.sizes)} pixels, not {size}")
     channels = vav.header.audio_channels if vav.audio else 0
     with (
         complete_file(out) as part,
@@ -75,7 +81,7 @@ def decode_clip(
                 motion = transfer(motion, first, avatar.motion.to_numpy())
             driven = [states[f.source] if avatar is None else avatar for f in batch]
             shown_at = [FrameTime(view_filter, float(at)) for at in times[start : start + len(batch)]]
-            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at)
+            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at, size)
             for index, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy(), start):
                 while waiting is not None and waiting.start <= times[index] * AUDIO_RATE:
                     writer.sound(waiting.start, waiting.duration, waiting.data)
@@ -148,18 +154,24 @@ def _motion(frames: list[DecodedFrame]) -> Motion:
     return Motion.from_vector(np.stack([frame.vector for frame in frames]))
 
 
-def _picture(data: bytes, size: int, path: Path) -> torch.Tensor:
+def _or(sizes: tuple[int, ...]) -> str:
+    return " or ".join(map(str, sizes))
+
+
+def _picture(data: bytes, sizes: tuple[int, ...], path: Path) -> torch.Tensor:
     try:
         picture = decode_source(data)
     except BitstreamError as error:
         raise BitstreamError(f"{path}: {error}") from None
-    if picture.shape != (size, size, 3):
-        raise BitstreamError(f"{path}: source image of {picture.shape[1]} x {picture.shape[0]} pixels, not {size}")
+    height, width, _ = picture.shape
+    if height != width or width not in sizes:
+        raise BitstreamError(f"{path}: source image of {width} x {height} pixels, not {_or(sizes)}")
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)
 
 
 def _enrol_still(head: TalkingHead, path: Path) -> SourceState:
     """Source state of the one face in an image file."""
     picture = read_picture(path)
-    crop = still_crop(picture).cut(picture, head.profile.size)
-    return head.enrol(torch.from_numpy(crop.copy()).permute(2, 0, 1))
+    crop = still_crop(picture)
+    cut = crop.cut(picture, head.profile.source_size(crop.side))
+    return head.enrol(torch.from_numpy(cut.copy()).permute(2, 0, 1))

@@ -19,7 +19,7 @@ from model.clip.scenes import Scene, find_scenes
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
-from model.codec.source_image import DEFAULT_QUALITY, encode_source
+from model.codec.source_image import encode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, read_vav
 from model.errors import InputError, NoFaceError
@@ -69,7 +69,7 @@ class EncodeOptions:
     kbps: float | None = None  # motion payload; the finest step that keeps it is taken, none finer than step_index
     audio: bool = True
     source_frame: int | None = None  # frame that becomes the source image; None: as `SourceSearch` chooses
-    source_quality: int = DEFAULT_QUALITY
+    source_quality: int | None = None  # None: as `model.codec.source_image.file_quality` says
     reference: Path | None = None  # where to write the coded crops losslessly
 
 
@@ -80,7 +80,7 @@ class _Extracted:
     motions: Motion  # (T,)
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
-    sources: list[NDArray[np.uint8]]  # (S, S, 3) each
+    sources: list[NDArray[np.uint8]]  # (S, S, 3) each, S one of the profile's sizes
     driven: list[int]  # (T,) which source each frame drives
 
 
@@ -214,7 +214,7 @@ def _extract_scene(
     What has moved since the source image is measured once that is known, on small pictures kept in a file. Frames
     without a face are left out of that, and hold the motion of the one before.
     """
-    size, count = head.profile.size, scene.end - scene.begin
+    count = scene.end - scene.begin
     wanted = options.source_frame if options.source_frame in range(scene.begin, scene.end) else None
     search, extractor, finder = SourceSearch(count), FrameExtractor(head), HeadFinder()
     extracted: list[Motion] = []
@@ -241,7 +241,9 @@ def _extract_scene(
         small.flush()
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
         # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
-        source = scene.crop.cut(next(islice(read_frames(path), scene.begin + chosen, None)).rgb(), size)
+        source = scene.crop.cut(
+            next(islice(read_frames(path), scene.begin + chosen, None)).rgb(), head.profile.source_size(scene.crop.side)
+        )
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         ticks = iter(progress(repeat(None), "register", registration_steps(head, len(faces))))
         motions = clip_motion(

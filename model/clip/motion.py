@@ -54,7 +54,7 @@ def clip_motion(
     """Motions (T,) of a clip, as extracted, corrected.
 
     thumbnails  (T, 128, 128) of `similarity.thumbnail`
-    image       (S, S, 3) the frame `source`, which becomes the source image
+    image       (S, S, 3) the frame `source`, which becomes the source image, at one of the profile's sizes
     frame_rate  frames a second
     canonical   (K, 3) to which the motions are relative; they come back relative to the source image's
     step        called `registration_steps` times, at each alignment of a frame

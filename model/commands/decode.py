@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what in (("yaw", "right of the image"), ("pitch", "up"), ("roll", "clockwise")):
         parser.add_argument(f"--{name}", type=_angle, default=0.0, metavar="DEG", help=f"turn the head further {what}")
     parser.add_argument("--source", type=Path, metavar="IMAGE", help="put the face of this image in its place")
+    parser.add_argument("--size", type=int, metavar="PX", help="side of the pictures: 256, or 512 for sharp ones (256)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights to use (default: the embedded ones)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -38,11 +39,11 @@ def run(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done)
 
-        decoded = decode_clip(head, options.input, options.output, view, options.source, progress)
+        decoded = decode_clip(head, options.input, options.output, view, options.source, progress, options.size)
     if not decoded.complete:
         print(f"{options.input} was cut: decoded up to the cut", file=sys.stderr)
     if options.json:
-        size = head.profile.size
+        size = head.profile.size if options.size is None else options.size
         figures = {"frames": decoded.frames, "seconds": decoded.seconds, "size": size, "complete": decoded.complete}
         print(json.dumps(figures))
     else:

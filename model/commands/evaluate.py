@@ -6,6 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.talking_head import TalkingHead
 
 HELP = "measure the model on a folder of clips against baselines: one frame as source, the rest drives"
 
@@ -31,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=["auto", "graphs", "torch"], default="auto",
                         help="what runs the networks (default: compiled graphs where they run)")  # fmt: skip
     parser.add_argument("--call", action="store_true", help="also as a call sends it, without and with 5 % loss")
+    parser.add_argument("--size", type=int, choices=[256, 512], default=256,
+                        help="512: sharp pictures against enlarged ones, on clips that have the pixels")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="reconstruction only: no sheets, no free view")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -54,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
         head = head_of_checkpoint(options.weights, device)
     else:
         head = TalkingHead.load(options.weights, device, options.engine)
+    if options.size != head.profile.size:
+        return _sharpness(head, paths, options)
     with Teacher() as teacher, torch.inference_mode():
         networks = load_networks(teacher, _note)
         progress = tqdm(paths, unit="clip", file=sys.stderr, disable=None)
@@ -76,6 +84,27 @@ def run(options: argparse.Namespace) -> int:
     rest = {"lpips_share": figures["lpips_share"], "flicker_share": figures["flicker_share"], **view}
     rest |= {f"cross_{name}": value for name, value in figures.get("cross", {}).items()}
     print("  ".join(f"{name} {value:.3f}" for name, value in rest.items() if value is not None))
+    return 0
+
+
+def _sharpness(head: TalkingHead, paths: list[Path], options: argparse.Namespace) -> int:
+    import torch
+
+    from model.evaluate.sharpness import sharpness
+    from model.perceptual.networks import Lpips
+
+    sheets = None if options.quick else options.sheets
+    with torch.inference_mode():
+        figures = sharpness(
+            head, paths, Lpips(), every=options.every, max_frames=options.max_frames, sheets=sheets, say=_note
+        )
+    if options.json:
+        print(json.dumps(figures, indent=2))
+        return 0
+    rows = figures["clips"] | {"mean": {name: figures[name] for name in next(iter(figures["clips"].values()))}}
+    for clip, scores in rows.items():
+        print(f"{clip:24}" + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    print(f"LPIPS {figures['lpips_share']:.3f} of the enlarged picture's")
     return 0
 
 

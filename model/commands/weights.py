@@ -110,21 +110,19 @@ def _landmarks(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from model.perceptual.networks import Lpips
     from model.train.export import export
     from model.train.prepare import list_sources
 
     sources = list_sources(options.clips, options.licence)
-    return _written(options, export(options.checkpoint, sources, options.out, Lpips(), options.last))
+    return _written(options, export(options.checkpoint, sources, options.out, options.last))
 
 
 def _statistics(options: argparse.Namespace) -> int:
-    from model.perceptual.networks import Lpips
     from model.train.export import export_statistics
     from model.train.prepare import list_sources
 
     sources = list_sources(options.clips, options.licence)
-    return _written(options, export_statistics(options.weights, sources, options.out, Lpips()))
+    return _written(options, export_statistics(options.weights, sources, options.out))
 
 
 def _written(options: argparse.Namespace, entry: dict[str, Any]) -> int:

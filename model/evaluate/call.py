@@ -19,7 +19,8 @@ from model.evaluate.scoring import Frames
 from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, away_from
-from model.talking_head import SourceState, TalkingHead
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
 
 ALIGN_EVERY = 4
 """Frames between two that are aligned: what two cores that also send and render have the time for."""

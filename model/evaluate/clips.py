@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
 from model.frame_extractor import FrameExtractor
 from model.media.video import constant_rate, read_frames
@@ -36,6 +37,8 @@ class Clip:
     canonical: CanonicalKeypoints  # (K, 3) to which they are relative
     measured: NDArray[np.bool_]  # (T,) whether the face could be measured
     source: int = 0  # the frame that becomes the source image
+    crop: Crop | None = None  # of the film's frames; None where frames come from elsewhere
+    skipped: int = 0  # frames of the film before the first of these
 
     @property
     def source_frame(self) -> NDArray[np.uint8]:
@@ -78,6 +81,7 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
     motions: list[Motion] = []
     measured: list[bool] = []
     times: list[Fraction] = []
+    skipped = 0
     for timed in islice(read_frames(path), max_frames):
         camera = timed.rgb()
         if frames or finder.find(crop.cut(camera, head.profile.size)):
@@ -86,11 +90,22 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
             motions.append(motion)
             measured.append(extractor.measured)
             times.append(timed.time)
+        else:
+            skipped += 1
     if len(frames) < 2:
         raise InputError(f"{path}: needs at least two frames from the first with a face on, has {len(frames)}")
     mean = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else Fraction(25)
     rate = float(constant_rate(times) or mean)
-    return Clip(path.stem, np.stack(frames), rate, Motion.stack(motions), extractor.canonical, np.array(measured))
+    return Clip(
+        path.stem,
+        np.stack(frames),
+        rate,
+        Motion.stack(motions),
+        extractor.canonical,
+        np.array(measured),
+        crop=crop,
+        skipped=skipped,
+    )
 
 
 def with_source(clip: Clip) -> Clip:

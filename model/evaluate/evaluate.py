@@ -27,7 +27,8 @@ from model.evaluate.rendering import BATCH, align_clip, enrol, render
 from model.evaluate.scoring import Frames, Networks, Scores, Truth, as_frames, as_tensor, flicker_of_pairs, mean_scores
 from model.evaluate.sheets import contact_sheet
 from model.motion import Motion, compose
-from model.talking_head import SourceState, TalkingHead
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
 
 X264_CRF = 36
 CALLS = {"call": 0.0, "call_loss": 0.05}

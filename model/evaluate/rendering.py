@@ -12,7 +12,8 @@ from model.evaluate.clips import Clip
 from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
 from model.registration.similarity import thumbnail
-from model.talking_head import SourceState, TalkingHead
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
 
 # Frames are copied into tensors: decoders and broadcasting hand out arrays that cannot be written to.

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from model.errors import InputError
+from model.graphs.cache import GraphCache, default_folder, weights_digest
 from model.graphs.networks import GraphNetworks
 from model.graphs.runtime import GraphError, openvino
 from model.networks.small import SmallNetworks
@@ -32,7 +33,10 @@ def graph_networks(
         return None
     required = engine == "graphs"
     try:
-        return GraphNetworks(_supported(networks, device, required), size, threads, required)
+        small = _supported(networks, device, required)
+        versions = (openvino().__version__, torch.__version__)
+        identity = (weights_digest(small), repr(small.config), str(size), str(threads), *versions)
+        return GraphNetworks(small, size, threads, required, GraphCache(default_folder(), *identity))
     except (InputError, GraphError) as error:
         if required:
             raise InputError(str(error)) from None

@@ -9,10 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from model.graphs.runtime import Graph, GraphError
+from model.graphs.cache import GraphCache
+from model.graphs.runtime import Graph, GraphError, compile_graph, restore_graph
 from model.graphs.tracing import ExtractionStage, RenderingStage, SurfaceStage, trace
 from model.motion import CanonicalKeypoints, Motion
-from model.networks.rendered import Rendered
+from model.networks.rendered import DetailGuide, Rendered
 from model.networks.small import SmallNetworks
 
 logger = logging.getLogger(__name__)
@@ -33,15 +34,24 @@ class GraphNetworks:
     middle of a call.
     """
 
-    def __init__(self, networks: SmallNetworks, size: int, threads: int = 0, required: bool = False) -> None:
+    def __init__(
+        self,
+        networks: SmallNetworks,
+        size: int,
+        threads: int = 0,
+        required: bool = False,
+        cache: GraphCache | None = None,
+    ) -> None:
         """The loaded networks in evaluation mode, for pictures of `size` pixels; threads: 0 takes every core.
 
         required: raise GraphError when a graph cannot be made; otherwise torch goes on in its place, with a warning.
+        cache: where graphs of these networks are kept; None keeps none.
         """
         self._networks = networks
         self._size = size
         self._threads = threads
         self._required = required
+        self._cache = cache or GraphCache(None)
         self._graphs: dict[str, Graph] = {}  # those made so far
         self._failed = False
 
@@ -94,13 +104,18 @@ class GraphNetworks:
         if graph is None:
             return self._networks.synthesise(features, canonical, source, driving)
         inputs = (canonical.points, source.flat(), driving.flat(), *features.values())
-        return Rendered(_one_by_one(graph, *inputs))
+        frame, layers, flow = _each_one(graph, *inputs)
+        return Rendered(frame, detail=DetailGuide(layers[:, :1], layers[:, 1:], flow))
 
     def _graph(self, name: str, make: Callable[[], Graph]) -> Graph | None:
         """The graph of that name, made when it is first asked for; None where torch goes on in its place."""
         if name in self._graphs or self._failed:
             return self._graphs.get(name)
         began = time.perf_counter()
+        if (graph := self._restored(name)) is not None:
+            self._graphs[name] = graph
+            logger.info("%s read in %.1f s", name, time.perf_counter() - began)
+            return graph
         try:
             graph = self._graphs[name] = make()
         except GraphError as error:
@@ -110,7 +125,19 @@ class GraphNetworks:
             logger.warning("%s runs in torch: %s", name, error)
             return None
         logger.info("%s compiled in %.1f s", name, time.perf_counter() - began)
+        self._cache.write(name, graph.exported())
         return graph
+
+    def _restored(self, name: str) -> Graph | None:
+        """The graph of that name as an earlier process compiled it and compared it with torch; None without one."""
+        exported = self._cache.read(name)
+        if exported is None:
+            return None
+        try:
+            return restore_graph(exported, self._threads)
+        except GraphError as error:
+            logger.info("%s is compiled again: %s", name, error)
+            return None
 
     def _make_extraction(self) -> Graph:
         return self._checked(ExtractionStage(self._networks), (self._picture(),), MOTION_TOLERANCE)
@@ -140,10 +167,13 @@ class GraphNetworks:
 
     def _checked(self, module: nn.Module, examples: tuple[Tensor, ...], tolerance: float) -> Graph:
         """Compile, and compare with torch once: a wrong picture is worse than a slow one."""
-        graph = Graph(trace(module, examples), examples, self._threads)
+        graph = compile_graph(trace(module, examples), examples, self._threads)
         with torch.inference_mode():
-            difference = float((module(*examples) - graph(*examples)).abs().max())
-        if not difference <= tolerance:  # also when it is not a number
+            expected = module(*examples)
+            expected = (expected,) if isinstance(expected, Tensor) else expected
+            differences = [(e - f).abs().max() for e, f in zip(expected, graph.outputs(*examples), strict=True)]
+            difference = float(torch.stack(differences).max())  # not a number where one of them is none
+        if not difference <= tolerance:
             raise GraphError(f"the compiled network differs from torch by {difference:.2g}")
         return graph
 
@@ -155,6 +185,14 @@ class GraphNetworks:
 
 
 def _one_by_one(graph: Graph, *inputs: Tensor) -> Tensor:
-    """What a graph, whose batch is one, makes of each of a batch."""
-    found = [graph(*(tensor[i : i + 1] for tensor in inputs)).clone() for i in range(len(inputs[0]))]
-    return torch.cat(found) if len(found) > 1 else found[0]
+    """What a graph with one result, whose batch is one, makes of each of a batch."""
+    return _each_one(graph, *inputs)[0]
+
+
+def _each_one(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """All results of a graph, whose batch is one, for each of a batch."""
+    runs = [
+        [result.clone() for result in graph.outputs(*(tensor[i : i + 1] for tensor in inputs))]
+        for i in range(len(inputs[0]))
+    ]
+    return tuple(torch.cat(found) if len(found) > 1 else found[0] for found in zip(*runs, strict=True))

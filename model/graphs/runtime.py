@@ -1,10 +1,11 @@
 """The one module that knows OpenVINO: imports it without its telemetry, converts a traced network, compiles, runs.
 
-Conversion and compilation happen in memory. No model cache is kept on the disk.
+Conversion and compilation happen in memory; what is kept on disk, `model.graphs.cache` keeps.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Sequence
@@ -38,28 +39,55 @@ def openvino() -> Any:
 
 
 class Graph:
-    """A traced network, compiled for the CPU, for calls with one shape of arguments.
+    """A network compiled for the CPU, for calls with one shape of arguments.
 
     Not for two threads at a time.
     """
 
-    def __init__(self, traced: Any, examples: Sequence[Tensor], threads: int = 0) -> None:
-        """`traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
-
-        Raises GraphError when an operation is not known to the engine, or the machine is not.
-        """
-        try:
-            model = _converted(traced, examples)
-            compiled = _core().compile_model(model, "CPU", _configuration(threads))
-            self._request = compiled.create_infer_request()
-        except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
-            raise GraphError(f"the network cannot be compiled: {str(error).strip().splitlines()[-1]}") from error
+    def __init__(self, compiled: Any) -> None:
+        """`compiled` as the engine has it: made by `compile_graph` and `restore_graph`."""
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+        self._outputs = len(compiled.outputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """One inference; float32 in and out. The result lies in memory of the graph and holds until the next call."""
+        """One inference, the first of its results; float32 in and out.
+
+        It lies in memory of the graph and holds until the next call.
+        """
+        return self.outputs(*inputs)[0]
+
+    def outputs(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """One inference, all its results, which hold until the next call."""
         arrays = [tensor.contiguous().numpy() for tensor in inputs]
         self._request.infer(arrays, share_inputs=True)
-        return torch.from_numpy(self._request.get_output_tensor(0).data)
+        return tuple(torch.from_numpy(self._request.get_output_tensor(i).data) for i in range(self._outputs))
+
+    def exported(self) -> bytes:
+        """The graph as bytes that `restore_graph` takes, on this machine and with this version of the engine."""
+        stream = io.BytesIO()
+        self._compiled.export_model(stream)
+        return stream.getvalue()
+
+
+def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0) -> Graph:
+    """A network `traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
+
+    Raises GraphError when an operation is not known to the engine, or the machine is not.
+    """
+    try:
+        model = _converted(traced, examples)
+        return Graph(_core().compile_model(model, "CPU", _configuration(threads)))
+    except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
+        raise GraphError(f"the network cannot be compiled: {str(error).strip().splitlines()[-1]}") from error
+
+
+def restore_graph(exported: bytes, threads: int = 0) -> Graph:
+    """What `Graph.exported` gave, with the same number of threads. Raises GraphError."""
+    try:
+        return Graph(_core().import_model(io.BytesIO(exported), "CPU", _configuration(threads)))
+    except RuntimeError as error:
+        raise GraphError(f"the graph cannot be restored: {str(error).strip().splitlines()[-1]}") from error
 
 
 @cache

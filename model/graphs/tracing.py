@@ -45,10 +45,15 @@ class _OfSource(nn.Module):
 
 
 class RenderingStage(_OfSource):
-    """M and G: -> (B, 3, S, S)."""
+    """M and G: -> frame (B, 3, S, S), and of its detail weight and person (B, 2, S, S) and flow (B, 4, 2G, 2G)."""
 
-    def forward(self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor) -> Tensor:
-        return self.networks.synthesise(*self.named(points, source, driving, features)).frame
+    def forward(
+        self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        rendered = self.networks.synthesise(*self.named(points, source, driving, features))
+        detail = rendered.detail
+        assert detail is not None
+        return rendered.frame, torch.cat([detail.weight, detail.person], 1), detail.flow
 
 
 class SurfaceStage(_OfSource):

@@ -18,7 +18,6 @@ from model.graphs.engine import Engine
 from model.landmarks.weights import load_landmark_network
 from model.media.atomic_file import complete_file
 from model.networks.small import SmallNetworks
-from model.perceptual.networks import Lpips
 from model.talking_head import TalkingHead, small_profile
 from model.train.prepare import Source
 from model.train.statistics import fit_statistics
@@ -56,7 +55,7 @@ def _head(networks: SmallNetworks, path: Path, device: torch.device | str, engin
     return TalkingHead(profile, networks, MotionStatistics.default(profile.keypoints), digest, device, engine)
 
 
-def export(checkpoint: Path, sources: Sequence[Source], out: Path, lpips: Lpips, last: bool = False) -> dict[str, Any]:
+def export(checkpoint: Path, sources: Sequence[Source], out: Path, last: bool = False) -> dict[str, Any]:
     """Write `out`, the moving average or the `last` weights of a training run; returns its manifest entry.
 
     sources  films from which the codec's statistics are fitted
@@ -69,20 +68,20 @@ def export(checkpoint: Path, sources: Sequence[Source], out: Path, lpips: Lpips,
     }
     networks.landmarks = load_landmark_network()
     # Last, for a `TalkingHead` folds the normalisation into the networks that it is given.
-    statistics = fit_statistics(_head(networks, checkpoint, "cpu", "auto"), sources, lpips)
+    statistics = fit_statistics(_head(networks, checkpoint, "cpu", "auto"), sources)
     return _write(out, tensors, statistics, {"profile": "small", "steps": str(about["step"])})
 
 
-def export_statistics(weights: Path, sources: Sequence[Source], out: Path, lpips: Lpips) -> dict[str, Any]:
+def export_statistics(weights: Path, sources: Sequence[Source], out: Path) -> dict[str, Any]:
     """Write `out`, a weights file whose codec statistics are fitted anew; returns its manifest entry.
 
     Raises WeightsError as `TalkingHead.load` does.
     """
-    head = TalkingHead.load(weights, engine="auto")
+    head = TalkingHead.load(weights, engine="auto", threads=1)
     with safe_open(weights, "pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("codec.")}  # noqa: SIM118
-    return _write(out, tensors, fit_statistics(head, sources, lpips), metadata)
+    return _write(out, tensors, fit_statistics(head, sources), metadata)
 
 
 def _write(

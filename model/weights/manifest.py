@@ -42,6 +42,6 @@ def read_weights(path: Path, manifest: Path = MANIFEST) -> bytes:
 
 def write_manifest(entry: dict[str, Any], path: Path = MANIFEST) -> None:
     """Put `entry` in place of the one with its name."""
-    entries = [e for e in read_manifest(path) if e["name"] != entry["name"]]
+    entries = {e["name"]: e for e in read_manifest(path)} | {entry["name"]: entry}
     with complete_file(path) as partial:
-        partial.write_text(json.dumps([*entries, entry], indent=1) + "\n")
+        partial.write_text(json.dumps(list(entries.values()), indent=1) + "\n")

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from model.errors import VisavisError
+from server.errors import SettingsError
 from server.logs import set_up_logging
 from server.settings import load_settings
 
@@ -60,6 +62,7 @@ async def _call(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
             loop.add_signal_handler(number, stop.set)
+    _check_port(options.port)
     address = f"http://localhost:{options.port}"
     talker = options.name or {"portrait": "Built-in talker", "camera": "Camera"}.get(options.source, "Talker")
     # Each with the signal that ends it. SIGTERM ends a process that is still loading without a traceback; a receiver
@@ -68,12 +71,15 @@ async def _call(options: argparse.Namespace) -> None:
     try:
         receiver = await _start("serve", "--host", "127.0.0.1", "--port", str(options.port))
         processes.append((receiver, signal.SIGTERM))
-        await _ready(address, receiver, stop)
-        processes[0] = (receiver, signal.SIGTERM if stop.is_set() else signal.SIGINT)
+        # Once the port is bound the sender loads beside the receiver; it joins when it has something to send.
+        await _answers(f"{address}/healthz", receiver, stop)
         if not stop.is_set():
             arguments = ("--room", options.room, "--source", options.source, "--name", talker, "--loop")
             sender = await _start("send", "--server", address, *arguments)
             processes.append((sender, signal.SIGTERM))
+            await _answers(f"{address}/readyz", receiver, stop, sender)
+        processes[0] = (receiver, signal.SIGTERM if stop.is_set() else signal.SIGINT)
+        if not stop.is_set():
             print(f"\n  Open {address}/?{urlencode({'room': options.room})}   (Ctrl-C ends the call)\n", flush=True)
             await _first(stop, receiver, sender)
         if not stop.is_set():
@@ -92,17 +98,29 @@ async def _start(*arguments: str) -> Process:
     )
 
 
-async def _ready(address: str, receiver: Process, stop: asyncio.Event) -> None:
-    """Wait until the receiver takes calls. Raises CallError when it ends first or takes too long."""
+def _check_port(port: int) -> None:
+    """Raise SettingsError when something listens there already: the sender must not join somebody else's call."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingsError(f"cannot listen on 127.0.0.1 port {port}: {error.strerror or error}") from None
+
+
+async def _answers(address: str, receiver: Process, stop: asyncio.Event, sender: Process | None = None) -> None:
+    """Wait until the receiver answers there with 200. Raises CallError when it ends first or takes too long."""
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as http:
         while not stop.is_set():
             if receiver.returncode is not None:
                 raise CallError("the receiver did not start", receiver.returncode or 1)
+            if sender is not None and sender.returncode is not None:
+                raise CallError("the sender did not start", sender.returncode or 1)
             if asyncio.get_running_loop().time() > deadline:
                 raise CallError(f"the receiver is not ready after {READY_SECONDS:.0f} s")
             with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                async with http.get(f"{address}/readyz") as response:
+                async with http.get(address) as response:
                     if response.status == 200:
                         return
             with suppress(TimeoutError):

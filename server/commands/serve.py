@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import time
@@ -17,10 +18,13 @@ from server.app import build_app
 from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
 from server.ice.aioice_private import IcePort
+from server.listener import KEEP_ALIVE_SECONDS, Listener
 from server.logs import set_up_logging
 from server.metrics import Metrics
+from server.receiver.render_capacity import RenderCapacity
 from server.routes.parts import PARTS
 from server.settings import Settings, load_settings
+from server.signalling.connection import SharePort
 
 HELP = "Run the receiver: rooms, rendering and the browser page."
 
@@ -57,46 +61,61 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
-    """Run the receiver with these settings until a signal comes; `ready` is set when it listens.
+    """Run the receiver with these settings until a signal comes; `ready` is set when it takes calls.
+
+    The port is bound and files are checked before anything is loaded; until the model is there /readyz answers 503.
 
     SIGTERM: /readyz turns 503 and calls go on for `drain_seconds`, or until the last client went; SIGINT, or a second
-    signal: clients are informed and closed at once. Raises SettingsError when the port is taken.
+    signal: clients are informed and closed at once. Raises SettingsError when the port is taken, WeightsError.
     """
-    # Not at the top: it loads torch, which --help and a wrong setting need not wait for.
-    from server.live import live_receiver
-
-    stop, now = asyncio.Event(), asyncio.Event()
-    _on_signals(stop, now)
+    check_files(settings)
     metrics = Metrics()
-    async with contextlib.AsyncExitStack() as parts:
-        # First the port, which fails at once where it is taken; the model takes seconds to load.
-        port = parts.enter_context(_ice_port(settings.udp_port, metrics)) if settings.udp_port else None
-        make_publication = await parts.enter_async_context(live_receiver(settings, metrics, time.monotonic))
-        application = build_app(settings, make_publication, metrics, share_port=None if port is None else port.share)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=10.0)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, settings.host, settings.port)
-            try:
-                await site.start()
-            except OSError as error:
-                reason = error.strerror or error
-                raise SettingsError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from None
-            port = runner.addresses[0][1]
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            logger.info("listening on http://%s:%d", "localhost" if settings.development else host, port)
-            if ready is not None:
-                ready.set()
-            await stop.wait()
-            await _drain(application, settings.drain_seconds, now)
-        finally:
-            await runner.cleanup()
+    with _ice_port(settings.udp_port, metrics) as share_port:
+        await _serve(settings, ready, metrics, share_port)
     logger.info("stopped")
 
 
+async def _serve(
+    settings: Settings, ready: asyncio.Event | None, metrics: Metrics, share_port: SharePort | None
+) -> None:
+    stop, now = asyncio.Event(), asyncio.Event()
+    _on_signals(stop, now)
+    capacity = RenderCapacity(settings.render_fps, settings.admit_share)
+    application = build_app(settings, None, metrics, capacity=capacity, share_port=share_port)
+    runner = web.AppRunner(
+        application, access_log=None, shutdown_timeout=10.0, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0
+    )
+    await runner.setup()
+    listener = Listener(runner, settings)
+    try:
+        await listener.start()
+        logger.info("loading the model", extra={"port": listener.port})
+        # Not at the top, and on a thread: it loads torch, for which neither --help nor /healthz need wait.
+        live = await asyncio.to_thread(importlib.import_module, "server.live")
+        async with live.live_receiver(settings, metrics, time.monotonic, capacity) as make_publication:
+            try:
+                application[PARTS].conference.open(make_publication)
+                host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                logger.info("listening on http://%s:%d", "localhost" if settings.development else host, listener.port)
+                if ready is not None:
+                    ready.set()
+                await stop.wait()
+                await _drain(application, settings.drain_seconds, now)
+            finally:
+                # Calls end before the engine that renders them.
+                await listener.close()
+                await runner.cleanup()
+    finally:
+        await listener.close()
+        await runner.cleanup()
+
+
 @contextlib.contextmanager
-def _ice_port(number: int, metrics: Metrics) -> Iterator[IcePort]:
-    """The UDP port that all connections share. Raises SettingsError when it is taken."""
+def _ice_port(number: int, metrics: Metrics) -> Iterator[SharePort | None]:
+    """The UDP port that all connections share; none for 0. Raises SettingsError when it is taken."""
+    if not number:
+        yield None
+        return
     try:
         port = IcePort(number)
     except OSError as error:
@@ -104,9 +123,17 @@ def _ice_port(number: int, metrics: Metrics) -> Iterator[IcePort]:
     metrics.watch_udp_port(lambda: port.connections, lambda: vars(port.dropped()))
     logger.info("all media on one UDP port", extra={"port": port.number})
     try:
-        yield port
+        yield port.share
     finally:
         port.close()
+
+
+def check_files(settings: Settings) -> None:
+    """Raise SettingsError for files that the settings name and that are not there: before anything is loaded."""
+    if settings.weights is not None and not settings.weights.is_file():
+        raise SettingsError(f"VISAVIS_WEIGHTS: no weights at {settings.weights}")
+    if not (settings.client_folder / "index.html").is_file():
+        raise SettingsError(f"VISAVIS_CLIENT_FOLDER: no page in {settings.client_folder}")
 
 
 def _on_signals(stop: asyncio.Event, now: asyncio.Event) -> None:

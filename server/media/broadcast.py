@@ -110,6 +110,14 @@ class Broadcast:
         """The different views that need a picture now, in a stable order."""
         return list(dict.fromkeys(stream.view for stream in self._table.streams))
 
+    def wanted_views(self) -> set[Hashable]:
+        """The different views that viewers have asked for, those who do not read their track yet included."""
+        return set(self._views.values())
+
+    def shares(self, viewer: Hashable) -> bool:
+        """Whether somebody else has asked for the viewer's present view."""
+        return viewer in self._views and list(self._views.values()).count(self._views[viewer]) > 1
+
     def add(self, viewer: Hashable, codec: Codec, view: Hashable, on_stop: Callable[[], None]) -> PacketTrack:
         """A viewer's track, beginning with a keyframe; encoding for it begins when the track is first read.
 

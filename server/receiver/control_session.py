@@ -35,14 +35,16 @@ class ControlSession:
         announced: Callable[[int, str], bool],
         gone: Callable[[], None],
         gone_after: float,
+        awake: Callable[[], float],
     ) -> None:
         self._clock = clock
+        self._awake = awake  # stands still while this process does
         self._announced = announced  # (index, SHA-256) -> False when the image must be uploaded
         self._gone = gone
         self._gone_after = gone_after
         self._channel: RTCDataChannel | None = None
         self._limit = RateLimit(50.0, 100.0)
-        self._heard: float | None = None  # when the peer sent something last, seconds
+        self._heard: float | None = None  # when the peer sent something last, by `awake`
         self._is_gone = False
         self._pings = 0
         self.sync = ClockSync()
@@ -54,7 +56,7 @@ class ControlSession:
         """Talk on this channel from now on."""
         self.detach()
         self._channel = channel
-        self._heard, self._is_gone, self.paused = self._clock(), False, False
+        self._heard, self._is_gone, self.paused = self._awake(), False, False
         self.sync = ClockSync()
         channel.on("message", self._on_message)
 
@@ -64,14 +66,17 @@ class ControlSession:
         if channel is not None and self._on_message in channel.listeners("message"):
             channel.remove_listener("message", self._on_message)
 
-    def tick(self, now: float, last_motion: float | None) -> None:
-        """Once a second: ping, and notice a peer from which nothing has come, motion included."""
+    def heard(self) -> None:
+        """Something came from the peer on another channel."""
+        self._heard = self._awake()
+
+    def tick(self, now: float) -> None:
+        """Once a second: ping, and notice a peer from which nothing has come."""
         if self._channel is None or self._heard is None:
             return
         self._pings += 1
         send_control(self._channel, Ping(self._pings, 1000 * now))
-        heard = self._heard if last_motion is None else max(self._heard, last_motion)
-        if now - heard >= self._gone_after and not self._is_gone:
+        if self._awake() - self._heard >= self._gone_after and not self._is_gone:
             self._is_gone = True
             self._gone()
 
@@ -98,7 +103,7 @@ class ControlSession:
             self.malformed += 1
             _log.debug("control message refused: %s", error)
             return
-        self._heard = now
+        self._heard = self._awake()
         match message:
             case Ping(n, sent_ms):
                 send_control(self._channel, Pong(n, sent_ms, 1000 * self._clock()))

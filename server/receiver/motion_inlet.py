@@ -10,7 +10,7 @@ import numpy as np
 from aiortc import RTCDataChannel
 
 from model.codec.decoder import DecodedFrame
-from model.codec.packet import MAX_MESSAGE_BYTES
+from model.codec.packet import MAX_MESSAGE_BYTES, MotionMessage
 from model.codec.rate import HEADER_BYTES
 from model.errors import BitstreamError
 from model.motion import Motion
@@ -25,6 +25,15 @@ _log = logging.getLogger(__name__)
 
 RATE_SECONDS = 3.0
 """Window of all rates that are shown, seconds."""
+
+MESSAGES_PER_SECOND = 120.0
+"""Twice the highest frame rate a camera has, one frame a message. Twice as many may come at once."""
+
+DECODED_PER_SECOND = 120.0
+"""Frames in messages, repeated ones included: decoding each takes time whether it is new or not."""
+
+FRAMES_PER_SECOND = 60.0
+"""New frames; a sender has no use for more."""
 
 _MAX_BUFFERED = 4096
 """Bytes of acknowledgements that may wait; beyond it a newer one follows soon anyway."""
@@ -57,14 +66,14 @@ class MotionInlet:
         self._acknowledged = float("-inf")  # when, seconds
         self._channel: RTCDataChannel | None = None
         self._decoder: Decoder | None = None
-        # Twice the highest frame rate a camera has, one frame a message.
-        self._limit = RateLimit(120.0, 240.0)
+        self._limit = RateLimit(MESSAGES_PER_SECOND, 2 * MESSAGES_PER_SECOND)
+        self._decode_limit = RateLimit(DECODED_PER_SECOND, 2 * DECODED_PER_SECOND)
+        self._frame_limit = RateLimit(FRAMES_PER_SECOND, 2 * FRAMES_PER_SECOND)
         self._bytes = RateWindow(RATE_SECONDS, 1.0)
         self._messages = RateWindow(RATE_SECONDS, 1.0)
         self._frames = RateWindow(RATE_SECONDS, 1.0)
         self._loss = LossMeter()
         self.arrival_age = Percentiles()  # seconds from capture to arrival of frames
-        self.last_message: float | None = None
         self.malformed = 0
 
     @property
@@ -106,16 +115,22 @@ class MotionInlet:
             self._refuse("too long, too frequent or no bytes")
             return
         try:
+            if not self._decode_limit.admit(now, MotionMessage.parse(data).frames):
+                self._refuse("too many frames a second")
+                return
             frames = decoder.decode(data)
         except BitstreamError as error:
             self._refuse(str(error))
             return
-        self.last_message = now
+        self._control.heard()
         self._bytes.add(len(data), now)
         self._messages.add(1, now)
         for frame in frames:
             if not np.isfinite(frame.vector).all():
                 self._refuse("motion that is not finite")
+                continue
+            if not self._frame_limit.admit(now):
+                self._refuse("too many new frames a second")
                 continue
             self._frames.add(1, now)
             self._loss.add(frame.sequence)

@@ -56,6 +56,8 @@ class MotionVideo:
         self._interval = 1.0 / fps
         self._origin = clock()
         self._views: dict[Hashable, RenderedView] = {}  # those watched, and those with a picture at the engine
+        self.size = engine.sizes[0]
+        """Side of the pictures that are asked for, pixels."""
         self.last: PlayoutFrame | None = None
 
     async def run(self) -> None:
@@ -111,7 +113,7 @@ class MotionVideo:
                 continue
             times = PictureTimes(now, self._control.captured_at(played.capture_ms, now))
             # A picture that has not begun two intervals after its time is overtaken by later ones.
-            if not view.ask(state, played, mark, times, deadline=now + 2 * self._interval):
+            if not view.ask(state, played, mark, times, now + 2 * self._interval, self.size):
                 self._metrics.frame_dropped("busy")
 
     def _answered(self, view: RenderedView, picture: ShownPicture | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from aiortc import RTCDataChannel
 
 from model.codec.decoder import MotionDecoder
 from model.motion import View
+from server.errors import CapacityError
 from server.media.audio_relay import AudioRelay
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec
@@ -26,6 +28,7 @@ from server.receiver.lip_sync import LipSync
 from server.receiver.motion_inlet import MotionInlet
 from server.receiver.motion_video import MotionVideo
 from server.receiver.observer import Observer, SilentObserver
+from server.receiver.picture_size import PATIENCE, PictureSize, SpareTime
 from server.receiver.playout import PlayoutBuffer, PlayoutSettings, State
 from server.receiver.render_engine import RenderEngine
 from server.receiver.rendered_view import FRONT, ViewKey, quantise_view
@@ -56,6 +59,7 @@ class PublicationSettings:
 class Publication:
     """Everything that one publishing participant's media is. All methods belong to one event loop.
 
+    `awake` is a clock that stands still while the process does: the peer's silence is measured with it.
     `on_gone()` is called once when the peer has been silent for `gone_after_s`; `on_state(state)` when the state
     changes ("waiting" | "live" | "lost").
     """
@@ -68,6 +72,7 @@ class Publication:
         settings: PublicationSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         metrics: Observer | None = None,
+        awake: Callable[[], float] | None = None,
     ) -> None:
         self.participant = participant
         self.on_gone: Callable[[], None] | None = None
@@ -78,7 +83,9 @@ class Publication:
         metrics = metrics or SilentObserver()
         self._playout = PlayoutBuffer(self._settings.playout, 1 / self._settings.fps)
         self._sources = SourceSlots(sources, self._settings.max_sources)
-        self._control = ControlSession(clock, self._sources.announce, self._peer_gone, self._settings.gone_after_s)
+        self._control = ControlSession(
+            clock, self._sources.announce, self._peer_gone, self._settings.gone_after_s, awake or clock
+        )
         self._inlet = MotionInlet(self._playout, self._control, clock, metrics, self._settings.acknowledge_every)
         self.latency = LatencyMeter(self._control, self._inlet.arrival_age, metrics)
         self._broadcast = Broadcast(
@@ -96,6 +103,9 @@ class Publication:
         )
         self._forwarding = Forwarding(lambda: self._broadcast.tracks, clock, self._settings.broadcast.bitrate)
         self._camera = CameraVideo(self._broadcast, self._forwarding, clock, self._settings.fps)
+        # Each publication has its own patience, or all would become sharp at once and find that it is too much.
+        self._size = PictureSize(engine.sizes, engine.on_gpu, PATIENCE * random.uniform(1.0, 2.0))
+        self._spare = SpareTime()
         self.audio = AudioRelay(clock)
         self._lip_sync = LipSync(self.latency, self._control, self._playout.delay, self.audio)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -129,6 +139,7 @@ class Publication:
     def attach_motion_channel(self, channel: RTCDataChannel) -> None:
         """Take motion messages from `channel`, and acknowledge them there."""
         self._camera.detach()  # motion wins
+        self._promise()
         self._inlet.attach(channel, MotionDecoder(self._engine.model.statistics))
         self._start("video", self._video.run)
         self._start("watch", self._watch)
@@ -173,16 +184,18 @@ class Publication:
     def subscribe(self, viewer: str, codec: Codec, view: View | None = None) -> Subscription:
         """One viewer's tracks; rendering for it starts when its track is first read.
 
-        `viewer` must be unique among the present ones. Raises ViewLimitError.
+        `viewer` must be unique among the present ones. Raises ViewLimitError, CapacityError.
         """
         key: ViewKey = FRONT if view is None else quantise_view(view)
+        self._check_capacity(key)
         audio = self.audio.add()
         try:
             video = self._broadcast.add(viewer, codec, key, lambda: None)
         except Exception:
             audio.stop()
             raise
-        return Subscription(self._broadcast, self._forwarding, viewer, video, audio, self._clock)
+        self._promise()
+        return Subscription(self._broadcast, self._forwarding, viewer, video, audio, self._clock, self._check_capacity)
 
     def statistics(self) -> dict[str, Any]:
         """JSON-ready numbers of the last seconds: what the page's numbers panel shows."""
@@ -214,6 +227,7 @@ class Publication:
         if self.kind == "motion":
             statistics |= self._inlet.statistics(now)
             statistics["playout_depth_ms"] = round(1000 * self._playout.depth, 1)
+            statistics["picture_px"] = self._video.size
             statistics["freezes"] = self._playout.counters.freezes
             statistics["late"] = self._playout.counters.late
         return statistics
@@ -223,6 +237,7 @@ class Publication:
         if self._closed:
             return
         self._closed = True
+        self._engine.capacity.promise(self.participant, 0)
         self._control.detach()
         self._inlet.detach()
         tasks = list(self._tasks.values())
@@ -236,6 +251,18 @@ class Publication:
         self._sources.close()
 
     # Inside
+
+    def _check_capacity(self, view: ViewKey) -> None:
+        """Raise CapacityError when the machine has no time for one more view; one that is rendered already is free."""
+        if self.kind != "motion" or not (views := self._broadcast.wanted_views()) or view in views:
+            return  # the first view was promised when the publisher came
+        if not self._engine.capacity.admits(self._clock()):
+            raise CapacityError("the server has no time to render one more view")
+
+    def _promise(self) -> None:
+        """Let the engine's capacity know how many views it owes here: one even before somebody watches."""
+        if self.kind == "motion" and not self._closed:
+            self._engine.capacity.promise(self.participant, max(1, len(self._broadcast.wanted_views())))
 
     def _start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task under a name, unless it runs already."""
@@ -260,10 +287,15 @@ class Publication:
 
     def tick(self, now: float) -> None:
         """What is due every second: ping, liveness, lip sync, state, and figures for the sender."""
-        self._control.tick(now, self._inlet.last_message)
+        self._control.tick(now)
         self._lip_sync.update()
+        self._promise()
         self._update_state()
         if self.kind == "motion":
+            spare = self._spare.update(now, self._engine.statistics.busy)
+            last = self._video.last
+            source = None if last is None else self._sources.state(last.source)
+            self._video.size = self._size.update(now, spare, source is not None and source.sharp is not None)
             figures = self.statistics()
             names = ("fps", "state", "loss_percent", "viewers")
             self._control.report(ReceiverStatistics(**{name: figures[name] for name in names}))

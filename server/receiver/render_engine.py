@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import heapq
 import itertools
 import logging
@@ -30,10 +31,12 @@ from model.motion import Motion, View
 from model.temporal_filter import FrameTime
 from server.media.picture import Planes
 from server.receiver.observer import Observer, SilentObserver
+from server.receiver.render_capacity import RenderCapacity
 
 if TYPE_CHECKING:
     from model.codec.statistics import MotionStatistics
-    from model.talking_head import Profile, SourceState
+    from model.source_state import SourceState
+    from model.talking_head import Profile
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -68,6 +71,7 @@ class Model(Protocol):
         motions: Motion,
         views: list[View] | None = None,
         frame_times: list[FrameTime] | None = None,
+        size: int | None = None,
     ) -> Tensor: ...
 
 
@@ -112,6 +116,7 @@ class _Request:
     motion: Motion = field(compare=False)  # of one frame, NumPy arrays
     view: View = field(compare=False)
     frame_time: FrameTime = field(compare=False)
+    size: int | None = field(compare=False)
     asked: float = field(compare=False)
     done: Callable[[RenderedPicture | None], None] = field(compare=False)
 
@@ -128,8 +133,10 @@ class RenderEngine:
         settings: EngineSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         metrics: Observer | None = None,
+        capacity: RenderCapacity | None = None,
     ) -> None:
         self.model = model
+        self.capacity = capacity or RenderCapacity(fps=25.0, share=0.0)
         self.statistics = EngineStatistics()
         self._settings = settings or EngineSettings()
         self._clock = clock
@@ -144,9 +151,14 @@ class RenderEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
-    def size(self) -> int:
-        """Side of the pictures, pixels."""
-        return self.model.profile.size
+    def sizes(self) -> tuple[int, ...]:
+        """Sides that pictures can have, pixels, ascending."""
+        return self.model.profile.sizes
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU runs the model."""
+        return getattr(self.model, "device", torch.device("cpu")).type == "cuda"
 
     @property
     def load(self) -> int:
@@ -192,12 +204,14 @@ class RenderEngine:
         frame_time: FrameTime,
         deadline: float,
         done: Callable[[RenderedPicture | None], None],
+        size: int | None = None,
     ) -> bool:
         """Ask for one picture; returns at once.
 
         motion: of one frame, NumPy arrays
         frame_time: when the picture is shown, and after which others; no other thread may touch its filter
         deadline: seconds of the engine's clock; a request that has not begun by then is given up.
+        size: side of the picture, one of `sizes`; None: the smallest
         `done` is called once on the event loop, with None when the picture was given up or failed.
         False when the engine is closed or its queue is full; `done` is not called then.
         Raises InputError for a motion of another number of keypoints or with values that are not finite: in a batch
@@ -215,14 +229,17 @@ class RenderEngine:
             urgency = round(min(deadline, 1e9) / _SAME_TIME)
             tie_break, order = self._random.random(), next(self._order)
             request = _Request(
-                urgency, tie_break, order, deadline, state, motion, view, frame_time, self._clock(), done
+                urgency, tie_break, order, deadline, state, motion, view, frame_time, size, self._clock(), done
             )
             heapq.heappush(self._requests, request)
             self._wake.notify()
         return True
 
     async def enrol(self, image: NDArray[np.uint8]) -> SourceState:
-        """Enrol a source image uint8 (S, S, 3) RGB on the engine's thread. Raises EngineError when it is closed."""
+        """Enrol a source image uint8 (S, S, 3) RGB, S one of `sizes`, on the engine's thread.
+
+        Raises EngineError when it is closed.
+        """
         picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return await self._call(lambda: self.model.enrol(picture))
 
@@ -260,7 +277,7 @@ class RenderEngine:
             return self._settings.max_batch
         if self._graphs:
             return 1
-        return 32 if getattr(self.model, "device", torch.device("cpu")).type == "cuda" else 4
+        return 32 if self.on_gpu else 4
 
     @property
     def _graphs(self) -> bool:
@@ -290,8 +307,8 @@ class RenderEngine:
                 self._answer(request, None)
             for job in jobs:
                 job()
-            if batch:
-                self._render(batch)
+            for size in dict.fromkeys(request.size for request in batch):
+                self._render([request for request in batch if request.size == size])
         for request in waiting:
             self._answer(request, None)
         for job in jobs:
@@ -308,12 +325,13 @@ class RenderEngine:
         return batch, stale
 
     def _render(self, batch: list[_Request]) -> None:
+        """Render requests of one size in one call."""
         begin = self._clock()
         try:
             motions = Motion.stack([request.motion for request in batch]).to_torch()
             with torch.inference_mode():
                 states, views = [r.state for r in batch], [r.view for r in batch]
-                frames = self.model.render(states, motions, views, [r.frame_time for r in batch])
+                frames = self.model.render(states, motions, views, [r.frame_time for r in batch], batch[0].size)
                 # One download for the whole batch; planes are half the bytes of RGB.
                 planes = rgb_to_yuv420p(frames).cpu().numpy()
         except Exception:
@@ -328,9 +346,17 @@ class RenderEngine:
         self.statistics.batches += 1
         self.statistics.rendered += len(batch)
         self.statistics.busy += taken
+        assert self._loop is not None
+        # As the answers below: the loop may be closed under the engine, and then nobody counts.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._measured, taken / len(batch), len(batch), begin + taken)
         for request, picture in zip(batch, planes, strict=True):
             self._metrics.frame_rendered(taken / len(batch))
             self._answer(request, RenderedPicture(picture, begin - request.asked, taken))
+
+    def _measured(self, seconds: float, pictures: int, now: float) -> None:
+        for _ in range(pictures):
+            self.capacity.rendered(seconds, now)
 
     def _answer(self, request: _Request, rendered: RenderedPicture | None) -> None:
         assert self._loop is not None

@@ -16,7 +16,7 @@ from server.receiver.playout import PlayoutFrame
 from server.receiver.render_engine import RenderedPicture, RenderEngine
 
 if TYPE_CHECKING:
-    from model.talking_head import SourceState
+    from model.source_state import SourceState
 
 ViewKey = tuple[int, int, int]
 """A free view in whole degrees: yaw, pitch, roll."""
@@ -82,13 +82,15 @@ class RenderedView:
         self.overdue = False
         self._filter = TemporalFilter()
 
-    def ask(self, state: SourceState, played: PlayoutFrame, mark: Mark, times: PictureTimes, deadline: float) -> bool:
-        """Ask for the picture of a frame; False when the engine refuses.
+    def ask(
+        self, state: SourceState, played: PlayoutFrame, mark: Mark, times: PictureTimes, deadline: float, size: int
+    ) -> bool:
+        """Ask for the picture of a frame, `size` pixels a side; False when the engine refuses.
 
         deadline: seconds of the engine's clock; a picture that has not begun by then is given up.
         """
         frame_time = FrameTime(self._filter, times.played)
-        if not self._engine.submit(state, played.motion, View(*self.key), frame_time, deadline, self._done):
+        if not self._engine.submit(state, played.motion, View(*self.key), frame_time, deadline, self._done, size):
             return False
         self._asked = _Asked(played, mark, times)
         return True

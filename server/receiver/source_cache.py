@@ -23,7 +23,7 @@ from server.receiver.render_engine import RenderEngine
 from server.receiver.source_image import Crop, FindCrop, crop_source
 
 if TYPE_CHECKING:
-    from model.talking_head import SourceState
+    from model.source_state import SourceState
 
 
 class SourceCacheFullError(VisavisError):
@@ -142,7 +142,7 @@ class SourceCache:
         loop = asyncio.get_running_loop()
         settings = self._settings
         picture = await loop.run_in_executor(
-            self._pool, crop_source, image, self._engine.size, settings.limits, self._find_crop
+            self._pool, crop_source, image, self._engine.model.profile.source_size, settings.limits, self._find_crop
         )
         return await self._engine.enrol(picture)
 

@@ -37,8 +37,12 @@ FindCrop = Callable[[NDArray[np.uint8]], Crop]
 """The crop around the one face of a picture uint8 (H, W, 3); raises FaceError."""
 
 
-def crop_source(data: bytes, size: int, limits: SourceLimits, find_crop: FindCrop) -> NDArray[np.uint8]:
-    """The picture to enrol, uint8 (size, size, 3) RGB. Blocking: call it in a worker.
+SourceSize = Callable[[float], int]
+"""Side of the picture to enrol for a crop of so many pixels a side (`model.talking_head.Profile.source_size`)."""
+
+
+def crop_source(data: bytes, source_size: SourceSize, limits: SourceLimits, find_crop: FindCrop) -> NDArray[np.uint8]:
+    """The picture to enrol, uint8 (S, S, 3) RGB, S as `source_size` says. Blocking: call it in a worker.
 
     Raises SourceTooLargeError, SourceFormatError, InputError (too small) and FaceError (not exactly one face).
     """
@@ -48,6 +52,6 @@ def crop_source(data: bytes, size: int, limits: SourceLimits, find_crop: FindCro
         raise InputError(f"a source image is at least {MIN_SIDE} pixels wide and high")
     crop = find_crop(picture)
     if width == height and _HEAD_CROP[0] <= crop.side / width <= _HEAD_CROP[1]:
-        image = Image.fromarray(picture)
+        image, size = Image.fromarray(picture), source_size(width)
         return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), np.uint8)
-    return np.ascontiguousarray(crop.cut(picture, size))
+    return np.ascontiguousarray(crop.cut(picture, source_size(crop.side)))

@@ -9,7 +9,7 @@ from server.errors import ConflictError
 from server.receiver.source_cache import SourceCache
 
 if TYPE_CHECKING:
-    from model.talking_head import SourceState
+    from model.source_state import SourceState
 
 
 class SourceSlots:

@@ -13,7 +13,7 @@ from server.media.broadcast import Broadcast
 from server.media.fanout import PacketTrack
 from server.media.forwarding import Forwarding
 from server.media.sent_frames import SentFrames
-from server.receiver.rendered_view import quantise_view
+from server.receiver.rendered_view import ViewKey, quantise_view
 
 
 class Subscription:
@@ -27,6 +27,7 @@ class Subscription:
         video: PacketTrack,
         audio: AudioTrack,
         clock: Callable[[], float],
+        check_capacity: Callable[[ViewKey], None],
     ) -> None:
         self.video: PacketTrack = video  # yields av.Packet, or MediaPacket of a camera
         self.audio: AudioTrack = audio  # yields MediaPacket (Opus); nothing while the publisher sends no sound
@@ -34,14 +35,20 @@ class Subscription:
         self._forwarding = forwarding
         self._viewer = viewer
         self._clock = clock
+        self._check_capacity = check_capacity
         self._sent = SentFrames()
 
     def set_view(self, view: View) -> None:
         """Show another free view; clamped to |yaw| <= 45, |pitch| <= 30, |roll| <= 30 and whole degrees.
 
-        Raises ViewLimitError when too many different views are watched; the view stays as it was.
+        Raises ViewLimitError when too many different views are watched, CapacityError when the machine has no time for
+        one more; the view stays as it was.
         """
-        self._broadcast.turn(self._viewer, quantise_view(view))
+        key = quantise_view(view)
+        if self._broadcast.shares(self._viewer):
+            # Alone on its stream a viewer takes it along: no view more than before.
+            self._check_capacity(key)
+        self._broadcast.turn(self._viewer, key)
 
     def bind(self, video: RTCRtpSender | None, audio: RTCRtpSender | None) -> None:
         """Send the tracks' packets as they are; call it before the connection is established.

@@ -8,6 +8,7 @@ from aiohttp import web
 
 import server
 from server.errors import ForbiddenError
+from server.routes.page import sends_motion
 from server.routes.parts import parts_of
 from server.settings import is_loopback
 from server.signalling.protocol import parse_room
@@ -23,6 +24,7 @@ async def config(request: web.Request) -> web.Response:
         "development": settings.development,
         "room": room,
         "limits": parts.limits(),
+        "motion": sends_motion(parts),
     }
     if settings.development:
         # The name in Host must be this machine's own: otherwise a foreign page whose name was pointed at 127.0.0.1

@@ -11,6 +11,9 @@ from model.errors import VisavisError
 from server.errors import UnauthorizedError, code_of
 from server.routes.parts import CORS, parts_of
 
+RETRY_AFTER_SECONDS = 5
+"""What is full or starting is worth another look after that long."""
+
 logger = logging.getLogger(__name__)
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -38,9 +41,14 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         code = code_of(error)
         parts_of(request).metrics.refused(code)
         response = error_response(error.http_status, code, str(error))
+        if error.http_status == 503:
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         if isinstance(error, UnauthorizedError):
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
+    except ConnectionError:
+        # The client has gone, which is its right: nobody is left to read this, and nothing is wrong here.
+        return error_response(400, "protocol", "the request broke off")
     except web.HTTPException as error:
         if error.status < 400:
             raise

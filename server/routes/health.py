@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
+from server.routes.errors import RETRY_AFTER_SECONDS
 from server.routes.parts import parts_of
 
 
@@ -13,18 +16,18 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """New calls are taken; 503 while the server drains."""
-    draining = parts_of(request).conference.draining
-    return web.json_response(
-        {"status": "draining" if draining else "ready"},
-        status=503 if draining else 200,
-        headers={"Cache-Control": "no-store"},
-    )
+    """New calls are taken; 503 while the server starts, drains or has no time for one more face."""
+    readiness = parts_of(request).conference.readiness
+    headers = {"Cache-Control": "no-store"}
+    if readiness != "ready":
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return web.json_response({"status": readiness}, status=200 if readiness == "ready" else 503, headers=headers)
 
 
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus exposition."""
     parts = parts_of(request)
+    parts.metrics.tasks(len(asyncio.all_tasks()))
     return web.Response(
         body=parts.metrics.exposition(),
         headers={"Content-Type": parts.metrics.content_type, "Cache-Control": "no-store"},

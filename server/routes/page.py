@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
-from server.routes.parts import parts_of
+from server.routes.parts import Parts, parts_of
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        "script-src 'self' 'wasm-unsafe-eval'",  # networks that turn the camera into motion run as WebAssembly
         "style-src 'self'",
         "img-src 'self' blob: data:",
         "media-src 'self' blob:",
@@ -25,6 +27,19 @@ CONTENT_SECURITY_POLICY = "; ".join(
 PERMISSIONS_POLICY = "camera=(self), microphone=(self), picture-in-picture=(self), display-capture=(), geolocation=()"
 
 
+BUILT = "built/"
+"""Where `make web` puts what the page needs to send motion."""
+
+RUNS_MOTION = ("manifest.json", "runtime.json")
+"""Files of it that name all others."""
+
+HIDDEN = ("node_modules", ".", "package", "vendor.mjs")
+"""What lies in the folder for `make web` alone."""
+
+_NAMED_BY_CONTENT = re.compile(r"built/([a-z]+-[0-9a-f]{16}\.(onnx|bin)|[a-z]+-[0-9]+\.[0-9]+\.[0-9]+/.+)")
+"""Files whose name changes with what they hold: a hash or a version is in it."""
+
+
 async def index(request: web.Request) -> web.StreamResponse:
     """The page itself."""
     return await _file(request, "index.html")
@@ -37,14 +52,22 @@ async def asset(request: web.Request) -> web.StreamResponse:
 
 async def _file(request: web.Request, path: str) -> web.StreamResponse:
     folder = parts_of(request).settings.client_folder.resolve()
-    target = (folder / path).resolve()
-    if not target.is_relative_to(folder) or not target.is_file():
+    try:
+        target = (folder / path).resolve()
+        found = target.is_relative_to(folder) and target.is_file() and not path.startswith(HIDDEN)
+    except (OSError, ValueError, RuntimeError):
+        found = False  # a name that no file can have: too long, a zero byte, links in a circle
+    if not found:
         raise web.HTTPNotFound(reason="no such page")
     # Asked for anew each time and answered with 304 by its ETag: a page and its modules are always of one version.
+    caching = "public, max-age=31536000, immutable" if _NAMED_BY_CONTENT.fullmatch(path) else "no-cache"
     return web.FileResponse(
         target,
         headers={
-            "Cache-Control": "no-cache",
+            "Cache-Control": caching,
+            # The page has no foreign parts and shares nothing with other windows: then it may use threads.
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Embedder-Policy": "require-corp",
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
             "Permissions-Policy": PERMISSIONS_POLICY,
         },
@@ -56,6 +79,11 @@ async def security_headers(_request: web.BaseRequest, response: web.StreamRespon
     response.headers["Server"] = "visavis"
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "no-referrer")
+
+
+def sends_motion(parts: Parts) -> bool:
+    """Whether the page has what it needs to send motion; without npm at set-up it has not."""
+    return all((parts.settings.client_folder / BUILT / name).is_file() for name in RUNS_MOTION)
 
 
 def add_routes(application: web.Application) -> None:

@@ -36,7 +36,10 @@ async def _read(request: web.Request, content_type: str, limit: int) -> str:
 
 
 def created(request: web.Request, location: str, sdp: str, identity: str) -> web.Response:
-    """201 with the answer (RFC 9725, section 4.2) and the ICE servers (section 4.6)."""
+    """201 with the answer (RFC 9725, section 4.2) and the ICE servers (section 4.6).
+
+    `location` is relative to the request's own address (RFC 3986, section 5), so that it holds behind a path prefix.
+    """
     response = web.Response(status=201, text=sdp, content_type="application/sdp")
     response.headers.update(CORS)
     response.headers["Location"] = location
@@ -77,7 +80,8 @@ async def trickle(request: web.Request, connection: Connection, offer: Offer) ->
     entity tags: none was given out, so an If-Match that names one cannot hold.
     Raises UnsupportedMediaError, TooLargeError, ProtocolError, SdpError, UnprocessableError, PreconditionError.
     """
-    fragment = parse_fragment(await _read(request, FRAGMENT, MAX_FRAGMENT_CHARACTERS))
+    private = parts_of(request).settings.takes_private_candidates
+    fragment = parse_fragment(await _read(request, FRAGMENT, MAX_FRAGMENT_CHARACTERS), private)
     wanted = request.headers.get("If-Match")
     if wanted is not None and wanted.strip() != "*":
         raise PreconditionError("sessions have no entity tags here")

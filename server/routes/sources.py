@@ -16,6 +16,7 @@ from server.errors import (
     UnusableImageError,
 )
 from server.routes.parts import bearer_claims, parts_of
+from server.routes.pools import pools_of
 from server.signalling.protocol import parse_room
 
 
@@ -38,17 +39,21 @@ async def put_source(request: web.Request) -> web.Response:
         await conference.attach_source(participant.id, index, sha256)
         parts.metrics.source_cached()
     else:
-        image = await _body(request, parts.settings.source_max_bytes)
-        begin = parts.clock()
-        try:
-            sha256 = await conference.add_source(participant.id, index, image)
-        except (FaceError, SourceImageError):
-            parts.metrics.source_refused()
-            raise
-        except InputError as error:
-            parts.metrics.source_refused()
-            raise UnusableImageError(str(error)) from None
-        parts.metrics.source_enrolled(parts.clock() - begin)
+        pools = pools_of(request)
+        pools.upload_rate.admit(claims.sub, parts.clock())
+        # Before the body is read: what is held of a body counts as much as what is decoded.
+        with pools.uploads.held(identity=claims.sub, room=room):
+            image = await _body(request, parts.settings.source_max_bytes)
+            begin = parts.clock()
+            try:
+                sha256 = await conference.add_source(participant.id, index, image)
+            except (FaceError, SourceImageError):
+                parts.metrics.source_refused()
+                raise
+            except InputError as error:
+                parts.metrics.source_refused()
+                raise UnusableImageError(str(error)) from None
+            parts.metrics.source_enrolled(parts.clock() - begin)
     return web.json_response({"sha256": sha256, "index": index}, status=201, headers={"Cache-Control": "no-store"})
 
 

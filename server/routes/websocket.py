@@ -13,9 +13,11 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from model.errors import VisavisError
 from server.auth import Claims
+from server.awake_clock import AwakeClock
 from server.errors import ConflictError, ProtocolError, TooManyRequestsError, code_of
 from server.rate_limit import RateLimit
 from server.routes.parts import Parts, parts_of
+from server.routes.pools import pools_of
 from server.signalling import protocol
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,11 @@ PING_SECONDS = 1.0
 MAX_QUEUED = 64
 """Messages that wait for a slow client before its socket is given up."""
 SEND_SECONDS = 10.0
-REPLACEABLE = ("roster", "speaking")
+ANSWERS_QUEUED = MAX_QUEUED // 2
+"""Messages that wait for a client before its next request is read: what it asks at once never makes it slow."""
+FRAMES_PER_MESSAGE = 4
+"""Frames of any kind, pings and pongs too, for each message that a client may send; more are a flood."""
+REPLACEABLE = ("roster", "speaking", "load")
 """Of these only the newest is worth sending."""
 LEAVING = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
 """A client that closes in an orderly way leaves; one that breaks off may come back."""
@@ -34,16 +40,27 @@ LEAVING = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
 class Socket:
     """One client's WebSocket: a bounded queue out, one request at a time in. Implements the conference's Listener."""
 
-    def __init__(self, parts: Parts, claims: Claims, socket: web.WebSocketResponse) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        claims: Claims,
+        socket: web.WebSocketResponse,
+        transport: asyncio.BaseTransport | None = None,
+    ) -> None:
         self._parts = parts
+        self._transport = transport
         self._claims = claims
         self._socket = socket
         self._outgoing: deque[dict[str, Any]] = deque()
         self._queued = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._writing = True
         self._closing: str | None = None
         self._participant: str | None = None
         self._left = False
-        self._limit = RateLimit(parts.settings.max_messages_per_second, 2 * parts.settings.max_messages_per_second)
+        rate = parts.settings.max_messages_per_second
+        self._limit = RateLimit(rate, 2 * rate)
+        self._frames = RateLimit(FRAMES_PER_MESSAGE * rate, 2 * FRAMES_PER_MESSAGE * rate)
 
     # Listener
 
@@ -88,9 +105,11 @@ class Socket:
             await self._socket.close()
 
     async def _write(self) -> None:
-        """Send what is queued, and a ping whenever a second went by."""
+        """Send what is queued; whenever a second went by a ping, and a look at the token and at the time to join."""
         loop = asyncio.get_running_loop()
         next_ping = loop.time() + PING_SECONDS
+        awake = AwakeClock(loop.time)
+        opened = awake()
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -99,6 +118,7 @@ class Socket:
                 async with asyncio.timeout(SEND_SECONDS):
                     while self._outgoing:
                         await self._socket.send_str(json.dumps(self._outgoing.popleft(), separators=(",", ":")))
+                        self._sent.set()
                     if self._closing is not None:
                         code = WSCloseCode.OK if self._closing == "left" else WSCloseCode.POLICY_VIOLATION
                         if self._closing == "shutdown":
@@ -108,22 +128,25 @@ class Socket:
                     if loop.time() >= next_ping:
                         next_ping = loop.time() + PING_SECONDS
                         await self._socket.ping()
+                        if self._parts.authority.expired(self._claims):
+                            self.close("expired")
+                        elif self._participant is None and awake() - opened >= self._parts.settings.join_seconds:
+                            self.close("join")
         except (ConnectionError, TimeoutError):
             # The client is gone or reads nothing; ending the socket lets `_read` return.
             await self._socket.close(code=WSCloseCode.ABNORMAL_CLOSURE)
+        finally:
+            self._writing = False
+            self._sent.set()
 
     async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
-        joining = loop.time() + self._parts.settings.join_seconds
         while True:
-            timeout = None if self._participant is not None else max(0.0, joining - loop.time())
-            try:
-                message = await self._socket.receive(timeout)
-            except TimeoutError:
-                self.close("join")
-                await asyncio.sleep(PING_SECONDS)
-                return
+            await self._room_for_an_answer()
+            message = await self._socket.receive()
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                return
+            if not self._frames.admit(self._parts.clock()):
+                await self._break_off("flood")
                 return
             if self._participant is not None:
                 self._parts.conference.heard(self._participant, self)
@@ -131,6 +154,22 @@ class Socket:
                 await self._socket.pong(message.data)
             elif message.type is not WSMsgType.PONG:
                 await self._request(message)
+
+    async def _room_for_an_answer(self) -> None:
+        """Wait until the client has taken enough of what it was sent."""
+        while self._writing and self._closing is None and len(self._outgoing) >= ANSWERS_QUEUED:
+            self._sent.clear()
+            await self._sent.wait()
+
+    async def _break_off(self, reason: str) -> None:
+        """Say why and stop reading at once: whoever floods is not waited for in a closing handshake."""
+        self._closing = reason
+        self._parts.metrics.refused(reason)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(PING_SECONDS):
+                await self._socket.send_str(json.dumps(protocol.closed(reason)))
+        if self._transport is not None:
+            self._transport.close()
 
     async def _request(self, message: WSMessage) -> None:
         """Carry out one request and queue its answer; an error is answered and leaves everything as it was."""
@@ -196,7 +235,7 @@ class Socket:
             raise ConflictError("this connection has joined already")
         parts, conference = self._parts, self._parts.conference
         participant, resumed = conference.join(
-            self._claims, request.room, request.name, request.client, request.resume, self
+            self._claims, request.room, request.name, request.client, request.resume, self, preview=request.preview
         )
         self._participant = participant.id
         return {
@@ -205,8 +244,9 @@ class Socket:
             "resume": participant.resume,
             "resumed": resumed,
             "ice_servers": parts.ice_servers.for_client(self._claims.sub),
-            "roster": [p.entry() for p in conference.rooms.roster(request.room)],
+            "roster": [p.entry() for p in conference.rooms.roster(request.room) if not p.preview],
             "speaking": conference.active_speaker(request.room),
+            "overloaded": conference.overloaded,
             "limits": parts.limits(),
         }
 
@@ -220,8 +260,9 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         max_msg_size=4 * parts.settings.max_message_bytes, autoping=False, compress=False, timeout=2.0
     )
-    await socket.prepare(request)
-    await Socket(parts, claims, socket).run()
+    with pools_of(request).sockets.held(identity=claims.sub):
+        await socket.prepare(request)
+        await Socket(parts, claims, socket, request.transport).run()
     return socket
 
 

@@ -19,8 +19,8 @@ async def post(request: web.Request) -> web.Response:
     claims.may_subscribe()
     participant = request.match_info["participant"]
     offer = await sdp.read_offer(request)
-    session, answer = await parts.conference.subscribe(None, room, participant, offer)
-    return sdp.created(request, f"/whep/{room}/{participant}/{session}", answer, claims.sub)
+    session, answer = await parts.conference.subscribe(None, room, participant, offer, identity=claims.sub)
+    return sdp.created(request, f"{participant}/{session}", answer, claims.sub)
 
 
 async def patch(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from aiohttp import web
 from server.errors import ForbiddenError, NotFoundError
 from server.routes import sdp
 from server.routes.parts import bearer_claims, parts_of
+from server.signalling.names import visible_name
 from server.signalling.offer import parse_offer, publishing
 from server.signalling.protocol import parse_room
 
@@ -24,14 +25,14 @@ async def post(request: web.Request) -> web.Response:
         if other.client == "whip" and other.identity == claims.sub:
             # A camera that came back without having said goodbye.
             parts.conference.leave(other.id, reason="replaced")
-    name = (claims.name or claims.sub)[:64]
+    name = visible_name(claims.name) or visible_name(claims.sub) or "guest"
     participant, _ = parts.conference.join(claims, room, name, "whip", None, None)
     try:
         answer = await parts.conference.publish(participant.id, offer)
     except BaseException:
         parts.conference.leave(participant.id, reason="closed")
         raise
-    return sdp.created(request, f"/whip/{room}/{participant.id}", answer, claims.sub)
+    return sdp.created(request, f"{room}/{participant.id}", answer, claims.sub)
 
 
 async def patch(request: web.Request) -> web.Response:

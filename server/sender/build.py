@@ -129,7 +129,8 @@ def _feed_factory(
     finder = HeadFinder()
     avatar = None
     if picture is not None:
-        avatar = Avatar(still_crop(picture, finder).cut(picture, extractor.size), extractor)
+        crop = still_crop(picture, finder)
+        avatar = Avatar(crop.cut(picture, extractor.source_size(crop.side)), extractor)
     return lambda listener: LiveFeed(
         source,
         listener,

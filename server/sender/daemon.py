@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 1.0
 
+FEED_SECONDS = 20.0
+"""A feed that has nothing to send after that long is joined without: others should see that somebody is there."""
+
 FeedFactory = Callable[[FeedListener], Feed]
 
 
@@ -70,11 +73,13 @@ class Daemon:
         self._error: BaseException | None = None
         self._stop = asyncio.Event()
         self._live = asyncio.Event()
+        self._fed = asyncio.Event()
 
     # What the feed reports
 
     def on_source(self, source: SourceImage) -> None:
         """Keep the source for this and every later connection."""
+        self._fed.set()
         self.identity.sources[source.index] = source
         if self.session is not None:
             self.session.offer_source(source)
@@ -88,6 +93,8 @@ class Daemon:
 
     def on_presence(self, problem: str | None) -> None:
         """The face is gone, or back."""
+        if problem is not None:
+            self._fed.set()  # nobody to show, which is worth knowing
         self._problem = problem
         if self.session is not None:
             self.session.pause(problem is not None)
@@ -118,6 +125,7 @@ class Daemon:
         try:
             async with aiohttp.ClientSession() as http:
                 feed.start()
+                await self._wait_for_feed()
                 while not self._stop.is_set():
                     await self._attempt(http, feed)
         finally:
@@ -131,9 +139,20 @@ class Daemon:
         if self._error is not None:
             raise self._error
 
+    async def _wait_for_feed(self) -> None:
+        """Until there is something to send: what compiles before would keep this process from answering."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._fed, self._stop)]
+        try:
+            await asyncio.wait(waits, timeout=FEED_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
     async def _attempt(self, http: aiohttp.ClientSession, feed: Feed) -> None:
         """One connection from its first word to its end, then the pause before the next one."""
         self.reconnect.start()
+        before, starting = self._why, False
         try:
             token = await self._access.token(http)
             session = self.session = Session(
@@ -157,13 +176,14 @@ class Daemon:
         except RefusedError as error:
             if not self._may_try_again(error):
                 raise
-            self._why = str(error)
+            self._why, starting = str(error), error.code == "starting"
         except ConnectionLostError as error:
             self._why = str(error)
         if self._stop.is_set():
             return
-        delay = self.reconnect.lost(self._clock())
-        logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
+        delay = self.reconnect.lost(self._clock(), starting)
+        if not (starting and self._why == before):
+            logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
         await self._pause(delay)
 
     async def _live_through(self, session: Session) -> None:
@@ -246,6 +266,7 @@ class Daemon:
             dropped=dropped + publisher.dropped,
             sources=sources,
             reconnects=reconnects,
+            overloaded=session.overloaded,
         )
 
     async def _show(self) -> None:

@@ -28,6 +28,7 @@ class Status:
     dropped: int = 0  # frames captured but not sent, since the start
     sources: int = 0  # source images that the receiver has
     reconnects: int = 0
+    overloaded: bool = False  # the server says that it renders slower than it promised
 
 
 class Screen(Protocol):
@@ -46,6 +47,8 @@ def status_text(status: Status) -> str:
             f"{status.fps:4.1f} fps   motion {status.motion_kbps:4.1f} kbit/s   wire {status.wire_kbps:4.1f} kbit/s   "
             f"round trip {trip}   dropped {status.dropped}"
         )
+        if status.overloaded:
+            numbers += "   the server is overloaded"
         return f"paused: {status.problem}   {numbers}" if status.state == "paused" else numbers
     return f"{status.state}: {status.problem}" if status.problem else status.state
 

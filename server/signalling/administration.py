@@ -38,7 +38,7 @@ class Administration:
 
     def roster(self, room: str) -> list[Participant]:
         """Who is in the room. Raises NotFoundError when nobody is."""
-        roster = self._rooms.roster(room)
+        roster = [participant for participant in self._rooms.roster(room) if not participant.preview]
         if not roster:
             raise NotFoundError("no such room")
         return roster
@@ -60,6 +60,7 @@ class Administration:
     def close(self, room: str) -> None:
         """Make everybody leave. Raises NotFoundError when nobody is there."""
         events: list[Event] = []
-        for participant in self.roster(room):
+        self.roster(room)
+        for participant in self._rooms.roster(room):  # previews, too
             events += self._rooms.leave(self._clock(), participant.id, "room_closed")
         self._act(events)

@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 from server.auth import Claims
-from server.errors import DrainingError
+from server.awake_clock import AwakeClock
+from server.errors import CapacityError, DrainingError, StartingError
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling import protocol
 from server.signalling.administration import Administration
 from server.signalling.connection import Connection, Outcome, SharePort
 from server.signalling.participant import Client, Participant
-from server.signalling.ports import PublicationFactory
+from server.signalling.ports import CapacityPort, PublicationFactory, PublicationPort
 from server.signalling.publishers import Publishers
 from server.signalling.room_events import RoomEvent, RoomEvents
 from server.signalling.rooms import Event, Gone, Reason, Resumed, RoomLimits, Rooms
@@ -36,18 +37,25 @@ SHUTDOWN_SECONDS = 30.0
 
 
 class Conference:
-    """All calls of one process. `start` before use, `close` at the end."""
+    """All calls of one process. `start` before use, `close` at the end.
+
+    Without `make_publication` it takes no calls until `open`: models load while the port is bound already.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        make_publication: PublicationFactory,
+        make_publication: PublicationFactory | None,
         metrics: Metrics,
         clock: Callable[[], float],
         new_secret: Callable[[], str],
+        capacity: CapacityPort | None = None,
         share_port: SharePort | None = None,
     ) -> None:
         self.settings = settings
+        self._make_publication = make_publication
+        self._capacity = capacity
+        self._media_clock = clock
         self.rooms = Rooms(
             RoomLimits(
                 rooms=settings.max_rooms,
@@ -59,19 +67,22 @@ class Conference:
         )
         self.draining = False
         self._metrics = metrics
-        self._clock = clock
+        # Participants are silent only while this process could have heard them.
+        self._clock = AwakeClock(clock)
         self._share_port = share_port
         self._seats = Seats()
         self._room_events = RoomEvents()
         self.on_room_event: Callable[[RoomEvent], None] | None = None  # told what happens in rooms; must not block
-        self.administration = Administration(self.rooms, self._seats, self.act, clock)
+        self.administration = Administration(self.rooms, self._seats, self.act, self._clock)
         self.subscriptions = Subscriptions(settings, new_secret, self._connect, self._subscription_ended)
         self.publishers = Publishers(
             self.rooms,
-            make_publication,
-            clock,
+            self._new_publication,
+            self._clock,
             settings.gone_seconds,
             settings.video_codecs,
+            settings.takes_private_candidates,
+            admit=self._admit_face,
             connect=self._connect,
             act=self.act,
             ended=self.subscriptions.end_target,
@@ -86,6 +97,26 @@ class Conference:
     async def start(self) -> None:
         """Begin to let time pass."""
         self._ticker = asyncio.create_task(self._tick_forever(), name="conference ticker")
+
+    def open(self, make_publication: PublicationFactory) -> None:
+        """Take calls from now on."""
+        self._make_publication = make_publication
+
+    @property
+    def readiness(self) -> Literal["ready", "starting", "full", "draining"]:
+        """Whether new calls are taken, or why not."""
+        if self.draining:
+            return "draining"
+        if self._make_publication is None:
+            return "starting"
+        if self._capacity is not None and not self._capacity.admits(self._media_clock()):
+            return "full"
+        return "ready"
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether pictures come slower than promised."""
+        return self._capacity is not None and self._capacity.overloaded
 
     async def close(self) -> None:
         """Inform everybody, close everything and wait for it; idempotent."""
@@ -113,13 +144,26 @@ class Conference:
     # Participants
 
     def join(
-        self, claims: Claims, room: str, name: str, client: Client, resume: str | None, listener: Listener | None
+        self,
+        claims: Claims,
+        room: str,
+        name: str,
+        client: Client,
+        resume: str | None,
+        listener: Listener | None,
+        *,
+        preview: bool = False,
     ) -> tuple[Participant, bool]:
-        """Let a client in; also returns whether it was resumed. Raises CapacityError, ForbiddenError, DrainingError."""
+        """Let a client in; also returns whether it was resumed.
+
+        Raises CapacityError, ForbiddenError, DrainingError, StartingError.
+
+        preview   it is in no roster, and means to watch itself alone
+        """
         claims.may_join(room)
         self.administration.check(room, claims.sub)
         self._check_open()
-        participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume)
+        participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume, preview=preview)
         self._seats.take(participant.id, listener)
         resumed = any(isinstance(event, Resumed) for event in events) or participant.publication > 0
         self._metrics.joined(client, resumed)
@@ -166,34 +210,60 @@ class Conference:
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
         self._seats.check(participant)
+        self._check_sources(participant, index)
         return await self.publishers.add_source(participant, index, image)
 
     async def attach_source(self, participant: str, index: int, sha256: str) -> None:
         """Use a source image that is still cached; NotFoundError when it must be uploaded."""
         self._seats.check(participant)
+        self._check_sources(participant, index)
         await self.publishers.attach_source(participant, index, sha256)
+
+    def _check_sources(self, participant: str, index: int) -> None:
+        """Raise CapacityError when one more image would be more than its owner's, or its room's, share of the cache."""
+        me = self.rooms.get(participant)
+        if index in me.sources:
+            return  # it takes the place of another
+        room = self.rooms.roster(me.room)
+        everybody = [other for name in self.rooms.names() for other in self.rooms.roster(name)]
+        for owner, bound, holders in (
+            ("room", self.settings.max_sources_per_room, room),
+            ("identity", self.settings.max_sources_per_identity, [p for p in everybody if p.identity == me.identity]),
+        ):
+            if sum(len(holder.sources) for holder in holders) >= bound:
+                raise CapacityError(f"one {owner} holds at most {bound} source images")
 
     # Subscriptions
 
     async def subscribe(
-        self, viewer: str | None, room: str, target: str, sdp: str, codec: str | None = None
+        self,
+        viewer: str | None,
+        room: str,
+        target: str,
+        sdp: str,
+        codec: str | None = None,
+        identity: str | None = None,
     ) -> tuple[str, str]:
         """Answer the offer of a connection on which to watch `target`; returns (subscription, answer).
 
+        viewer: a participant, or None for one that came by WHEP with a token of `identity`
         Raises NotFoundError while the target does not publish, SdpError, UnsupportedMediaError, CapacityError.
         """
         self._check_open()
         self.rooms.find(room, target)
         if viewer is not None:
             self._seats.check(viewer)
-        return await self.subscriptions.subscribe(viewer, target, self.publishers.visible(target), sdp, codec)
+        publication = self.publishers.visible(target)
+        if viewer is None:
+            return await self.subscriptions.subscribe_outside(room, identity, target, publication, sdp)
+        return await self.subscriptions.subscribe(viewer, target, publication, sdp, codec)
 
     def statistics(self, room: str) -> dict[str, dict[str, Any]]:
         """Numbers of everybody who publishes in the room."""
         result: dict[str, dict[str, Any]] = {}
         for participant in self.rooms.roster(room):
             publication = self.publishers.of(participant.id)
-            if publication is not None:
+            if publication is not None and not participant.preview:
                 subscriptions = self.subscriptions.of_target(participant.id)
                 result[participant.id] = publication.statistics() | {
                     "viewers": len(subscriptions),
@@ -226,7 +296,7 @@ class Conference:
             if not roster:
                 self._speakers.forget(room)
                 self.administration.emptied(room)
-            for happened in self._room_events.update(room, roster):
+            for happened in self._room_events.update(room, [p for p in roster if not p.preview]):
                 if self.on_room_event is not None:
                     self.on_room_event(happened)
 
@@ -260,6 +330,7 @@ class Conference:
         self.publishers.tick()
         for room in self.rooms.names():
             self._detect_speaker(room)
+        self._look_at_load()
         self._metrics.occupancy(
             rooms=len(self.rooms.names()),
             participants=len(self.rooms),
@@ -267,12 +338,36 @@ class Conference:
             subscriptions=len(self.subscriptions),
         )
 
+    def _look_at_load(self) -> None:
+        """Measure how much there is to render, and tell everybody when it becomes too much, or is no longer."""
+        capacity, now = self._capacity, self._media_clock()
+        if capacity is None:
+            return
+        before = capacity.overloaded
+        capacity.tick(now)
+        share = capacity.rate_share(capacity.promised, now)
+        self._metrics.load(capacity.promised, capacity.cost(now), share, capacity.overloaded)
+        if capacity.overloaded != before:
+            log = logger.warning if capacity.overloaded else logger.info
+            log("overloaded" if capacity.overloaded else "no longer overloaded", extra={"rate_share": round(share, 2)})
+            for participant in self._seats.participants():
+                self._seats.send_to(participant, protocol.load(capacity.overloaded))
+
+    def _admit_face(self, participant: str) -> None:
+        if self._capacity is not None and not self._capacity.admit(participant, self._media_clock()):
+            raise CapacityError("the server has no time to render one more face")
+
+    def _new_publication(self, participant: str) -> PublicationPort:
+        if self._make_publication is None:
+            raise StartingError("the server is starting; try again in a moment")
+        return self._make_publication(participant)
+
     def _detect_speaker(self, room: str) -> None:
         roster = self.rooms.roster(room)
         levels: dict[str, float] = {}
         for participant in roster:
             publication = self.publishers.of(participant.id)
-            if publication is not None and not participant.muted:
+            if publication is not None and not participant.muted and not participant.preview:
                 levels[participant.id] = publication.audio_level
         if self._speakers.update(room, self._clock(), levels):
             self._seats.send(roster, protocol.speaking(self._speakers.active(room)))
@@ -282,6 +377,8 @@ class Conference:
     def _check_open(self) -> None:
         if self.draining:
             raise DrainingError("the server is shutting down")
+        if self._make_publication is None:
+            raise StartingError("the server is starting; try again in a moment")
 
     def _connect(self, on_end: Callable[[Outcome], None]) -> Connection:
         def ended(outcome: Outcome) -> None:

@@ -24,11 +24,14 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
+from server.awake_clock import AwakeClock
 from server.errors import SdpError
 from server.media.aiortc_private import PacketInlet, accept_rsa, bound_transports, close_peer, inlet_of
 from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
 
 CLOSE_SECONDS = 5.0
 """Closing that takes longer is logged."""
@@ -124,7 +127,8 @@ class Connection:
 
     async def answer(self, offer: Offer) -> str:
         """The SDP answer, with candidates. Raises SdpError, and the connection is closed then."""
-        self._deadline = asyncio.get_running_loop().call_later(self._connect_seconds, self._too_late)
+        awake = AwakeClock(asyncio.get_running_loop().time)
+        self._await_connection(awake, awake() + self._connect_seconds)
         try:
             # Closing waits for this: sockets opened after a close would never be closed.
             async with self._negotiation:
@@ -200,6 +204,13 @@ class Connection:
         elif state in ("failed", "closed"):
             self._close_once("failed" if state == "failed" else "closed")
 
-    def _too_late(self) -> None:
-        if self.peer.connectionState != "connected":
+    def _await_connection(self, awake: AwakeClock, until: float) -> None:
+        """Close when it does not stand by then. Looks often: time in which this process stood still does not count."""
+        left = until - awake()
+        if self.peer.connectionState == "connected":
+            return
+        if left <= 0:
             self._close_once("timeout")
+            return
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(min(left, LOOK_SECONDS), self._await_connection, awake, until)

@@ -1,7 +1,7 @@
 """Checks an SDP offer before anything is made for it (RFC 8866), and picks the video codec of the answer.
 
 Pure: text in, `Offer` out. What an offer may hold goes by what its request may do: `publishing` and `watching`.
-Candidates that a browser hides behind mDNS names are dropped; ICE learns these by itself.
+Candidates that are not to be tried are dropped (`candidates.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 from aiortc.sdp import SessionDescription
 
 from server.errors import SdpError, TooLargeError, UnsupportedMediaError
+from server.signalling.candidates import with_usable_candidates
 from server.signalling.protocol import MAX_SDP_CHARACTERS
 
 MAX_MEDIA_SECTIONS = 8
@@ -38,11 +39,16 @@ class Offer:
     password: str
 
 
-def parse_offer(sdp: str) -> Offer:
-    """Check an SDP offer (RFC 8866). Raises SdpError, TooLargeError."""
+def parse_offer(sdp: str, private_candidates: bool = True) -> Offer:
+    """Check an SDP offer (RFC 8866). Raises SdpError, TooLargeError.
+
+    private_candidates: whether candidates in private and loopback ranges are tried
+    """
     if len(sdp) > MAX_SDP_CHARACTERS:
         raise TooLargeError(f"a session description is at most {MAX_SDP_CHARACTERS} characters")
-    sdp = _with_packetization(_without_mdns(sdp))
+    if len(re.findall(r"(?m)^a=candidate:", sdp)) > MAX_CANDIDATES:
+        raise SdpError(f"the session description has more than {MAX_CANDIDATES} candidates")
+    sdp = _with_packetization(with_usable_candidates(sdp, private_candidates))
     try:
         description = SessionDescription.parse(sdp)
     except Exception as error:
@@ -53,8 +59,6 @@ def parse_offer(sdp: str) -> Offer:
         raise SdpError("the session description has no media section")
     if len(media) > MAX_MEDIA_SECTIONS:
         raise SdpError(f"the session description has more than {MAX_MEDIA_SECTIONS} media sections")
-    if sum(len(section.ice_candidates) for section in media) > MAX_CANDIDATES:
-        raise SdpError(f"the session description has more than {MAX_CANDIDATES} candidates")
     for section in media:
         if section.kind not in ("audio", "video", "application"):
             raise SdpError(f"media sections are audio, video or application, not {section.kind[:16]!r}")
@@ -154,19 +158,6 @@ def _in_mode_1(line: str) -> str:
     parameters = [part.strip() for part in rest.split(";")]
     kept = [part for part in parameters if part and not part.startswith("packetization-mode")]
     return f"{head} {';'.join([*kept, 'packetization-mode=1'])}"
-
-
-def _without_mdns(sdp: str) -> str:
-    """Drop candidates with .local names, and with them the statement that the list is complete.
-
-    Resolving them would take a second each and multicast that containers do not have; the client's own checks
-    reach this server's candidates, and its address is learnt from them (RFC 8445, section 7.3.1.3).
-    """
-    lines = sdp.splitlines()
-    kept = [line for line in lines if not re.match(r"a=candidate:(?:\S+ ){4}\S+\.local ", line)]
-    if len(kept) < len(lines):
-        kept = [line for line in kept if line != "a=end-of-candidates"]
-    return "\r\n".join(kept) + "\r\n"
 
 
 def choose_codec(offer: Offer, preference: Sequence[str], wanted: str | None = None) -> VideoCodec:

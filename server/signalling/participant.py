@@ -20,6 +20,7 @@ class Participant:
     name: str  # unique in the room
     client: Client
     resume: str  # secret that proves a returning client to be this participant
+    preview: bool = False  # in no roster: it publishes to watch itself, before it joins
     muted: bool = False
     camera_off: bool = False
     avatar: bool = False

@@ -84,5 +84,32 @@ class PublicationPort(Protocol):
         """End everything; idempotent."""
 
 
+class CapacityPort(Protocol):
+    """How much more this machine can render. Times are seconds of the clock that the renderer uses."""
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether for some seconds everybody has been getting less than promised."""
+
+    @property
+    def promised(self) -> int:
+        """Views promised at present."""
+
+    def admits(self, now: float) -> bool:
+        """Whether one more view leaves enough for everybody."""
+
+    def admit(self, owner: str, now: float) -> bool:
+        """Promise that publisher its first view where there is time for one."""
+
+    def cost(self, now: float) -> float | None:
+        """Seconds that a picture takes; None while it is not known."""
+
+    def rate_share(self, views: int, now: float) -> float:
+        """Share of the full rate that each of so many views gets."""
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
+
+
 PublicationFactory = Callable[[str], PublicationPort]
 """Makes the publication of the participant with that id."""

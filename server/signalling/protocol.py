@@ -11,18 +11,25 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from model.errors import VisavisError
 from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
 from server.errors import ProtocolError, TooLargeError, code_of
+from server.signalling.names import MAX_CHARACTERS, visible_name
 from server.signalling.participant import Participant
 
 MAX_SDP_CHARACTERS = 60_000
 """The longest session description that is read."""
 
 RoomName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-DisplayName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+DisplayName = Annotated[
+    str,
+    # Both before and after: what is left out must not make room for more, and something must be left.
+    Field(min_length=1, max_length=MAX_CHARACTERS),
+    AfterValidator(visible_name),
+    Field(min_length=1),
+]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Sdp = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SDP_CHARACTERS)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -46,6 +53,7 @@ class Join(_Request):
     room: RoomName
     name: DisplayName
     client: Literal["page", "daemon"] = "page"
+    preview: bool = False
     resume: Annotated[str, StringConstraints(max_length=128)] | None = None
 
 
@@ -195,12 +203,17 @@ def internal_failure(request: int | None) -> dict[str, Any]:
 
 def roster(version: int, participants: Iterable[Participant]) -> dict[str, Any]:
     """Everybody in the room, in the order of joining; a higher version replaces a lower one."""
-    return {"type": "roster", "version": version, "participants": [p.entry() for p in participants]}
+    return {"type": "roster", "version": version, "participants": [p.entry() for p in participants if not p.preview]}
 
 
 def speaking(participant: str | None) -> dict[str, Any]:
     """The active speaker is another, or nobody."""
     return {"type": "speaking", "participant": participant}
+
+
+def load(overloaded: bool) -> dict[str, Any]:
+    """The server renders slower than it promised, or again as fast."""
+    return {"type": "load", "overloaded": overloaded}
 
 
 def ended(subscription: str, reason: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Publisher:
 class Publishers:
     """All publishers of one process; one event loop.
 
+    `admit(participant)` raises CapacityError when the machine cannot render one more face.
     `act(events)` is called with what changes in the rooms, `ended(participant, reason)` before a publication closes,
     and `spawn(work)` with what takes time.
     """
@@ -48,7 +49,9 @@ class Publishers:
         clock: Callable[[], float],
         gone_seconds: float,
         video_codecs: Sequence[str],
+        private_candidates: bool,
         *,
+        admit: Callable[[str], None],
         connect: Callable[[Callable[[Outcome], None]], Connection],
         act: Callable[[list[Event]], None],
         ended: Callable[[str, EndReason], None],
@@ -59,6 +62,8 @@ class Publishers:
         self._clock = clock
         self._gone_seconds = gone_seconds
         self._video_codecs = video_codecs  # that cameras may send, in the order of preference
+        self._private_candidates = private_candidates
+        self._admit = admit
         self._connect = connect
         self._act = act
         self._ended = ended
@@ -83,8 +88,11 @@ class Publishers:
         return publisher.publication
 
     async def publish(self, participant: str, sdp: str) -> str:
-        """Answer the offer of the connection on which a present participant sends. Raises SdpError, ConflictError."""
-        offer = parse_offer(sdp)
+        """Answer the offer of the connection on which a present participant sends.
+
+        Raises SdpError, ConflictError, and CapacityError when the machine cannot render one more face.
+        """
+        offer = parse_offer(sdp, self._private_candidates)
         publishing(offer)
         kind = _expected_kind(offer)
         publisher = self._of(participant)
@@ -95,6 +103,8 @@ class Publishers:
             await self._end(publisher, "unpublished")
         # Of the same kind it goes on, and its viewers with it: they see a pause and need not subscribe anew.
         publication = self._publication(publisher)
+        if kind == "motion":
+            self._admit(participant)
         connection = self._connect(lambda _outcome: self._connection_ended(publisher, connection))
         publisher.connection, publisher.offer, publisher.lost_at = connection, offer, None
         connection.on_channel(lambda channel: _attach_channel(publication, channel))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from server.errors import CapacityError, ForbiddenError, NotFoundError
+from server.signalling.names import sameness
 from server.signalling.participant import Client, Kind, MediaState, Participant
 from server.signalling.resumption import Resumption
 
@@ -116,12 +117,21 @@ class Rooms:
     # Changes
 
     def join(
-        self, now: float, room: str, identity: str, name: str, client: Client, resume: str | None = None
+        self,
+        now: float,
+        room: str,
+        identity: str,
+        name: str,
+        client: Client,
+        resume: str | None = None,
+        *,
+        preview: bool = False,
     ) -> tuple[Participant, list[Event]]:
         """Let a client in; with a good `resume` token as the participant that it was.
 
         An unknown or outlived token is not an error: the client joins anew. A token of another identity
-        raises ForbiddenError; a full room or server raises CapacityError.
+        raises ForbiddenError; a full room or server raises CapacityError. A preview takes no name and no place of those
+        who are in the roster; a room has as many places for previews.
         """
         self._resumption.tick(now)
         if resume:
@@ -136,14 +146,15 @@ class Rooms:
                 self._check_capacity(room)
                 back = self._resumption.take(resume, self._free_name(room, gone.name), now)
                 return back, self._add(back)
-        self._check_capacity(room)
+        self._check_capacity(room, preview)
         joined = Participant(
             id=self._new_secret()[:12],
             room=room,
             identity=identity,
-            name=self._free_name(room, name),
+            name=name if preview else self._free_name(room, name),
             client=client,
             resume=self._new_secret(),
+            preview=preview,
             heard=now,
         )
         return joined, self._add(joined)
@@ -230,11 +241,11 @@ class Rooms:
         self._rooms[room].version += 1
         return RosterChanged(room, self._rooms[room].version)
 
-    def _check_capacity(self, room: str) -> None:
+    def _check_capacity(self, room: str, preview: bool = False) -> None:
         if room not in self._rooms:
             if len(self._rooms) >= self._limits.rooms:
                 raise CapacityError("the server has no room left")
-        elif len(self._rooms[room].participants) >= self._limits.participants:
+        elif sum(p.preview == preview for p in self.roster(room)) >= self._limits.participants:
             raise CapacityError("the room is full")
 
     @staticmethod
@@ -244,9 +255,9 @@ class Rooms:
 
     def _free_name(self, room: str, name: str, besides: str = "") -> str:
         """`name`, or with the first free number behind it: two people called Ada can be distinguished."""
-        taken = {p.name for p in self.roster(room) if p.id != besides}
+        taken = {sameness(p.name) for p in self.roster(room) if p.id != besides and not p.preview}
         number, candidate = 2, name
-        while candidate in taken:
+        while sameness(candidate) in taken:
             candidate = f"{name} ({number})"
             number += 1
         return candidate

@@ -15,6 +15,14 @@ from server.signalling.offer import Offer, choose_codec, parse_offer, watching
 from server.signalling.ports import PublicationPort, SubscriptionPort
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Where a viewer comes from who is no participant."""
+
+    room: str
+    identity: str | None
+
+
 @dataclass
 class Subscription:
     """One viewer's connection to one participant."""
@@ -25,6 +33,7 @@ class Subscription:
     port: SubscriptionPort
     connection: Connection
     offer: Offer
+    outside: Outside | None = None
     report: dict[str, Any] = field(default_factory=dict)  # what the viewer measured last
 
 
@@ -63,16 +72,42 @@ class Subscriptions:
         return subscription
 
     async def subscribe(
-        self, viewer: str | None, target: str, publication: PublicationPort, sdp: str, codec: str | None
+        self, viewer: str, target: str, publication: PublicationPort, sdp: str, codec: str | None
     ) -> tuple[str, str]:
         """Answer a viewer's offer; returns (subscription, answer).
 
         Raises SdpError, UnsupportedMediaError, CapacityError, and ConflictError when the publication ended meanwhile.
         """
-        bound = self._settings.max_whep_viewers if viewer is None else self._settings.max_subscriptions
+        bound = self._settings.max_subscriptions
         if sum(subscription.viewer == viewer for subscription in self._all.values()) >= bound:
             raise CapacityError(f"at most {bound} subscriptions")
-        offer = parse_offer(sdp)
+        return await self._subscribe(viewer, target, publication, sdp, codec, None)
+
+    async def subscribe_outside(
+        self, room: str, identity: str | None, target: str, publication: PublicationPort, sdp: str
+    ) -> tuple[str, str]:
+        """The same for a viewer who is no participant (WHEP): bounded in all, for each room and for each identity."""
+        settings = self._settings
+        outside = [subscription.outside for subscription in self._all.values() if subscription.outside is not None]
+        for owner, held, bound in (
+            ("server", len(outside), settings.max_whep_viewers),
+            ("room", sum(o.room == room for o in outside), settings.max_whep_viewers_per_room),
+            ("identity", sum(o.identity == identity for o in outside), settings.max_whep_viewers_per_identity),
+        ):
+            if held >= bound:
+                raise CapacityError(f"one {owner} has at most {bound} WHEP viewers")
+        return await self._subscribe(None, target, publication, sdp, None, Outside(room, identity))
+
+    async def _subscribe(
+        self,
+        viewer: str | None,
+        target: str,
+        publication: PublicationPort,
+        sdp: str,
+        codec: str | None,
+        outside: Outside | None,
+    ) -> tuple[str, str]:
+        offer = parse_offer(sdp, self._settings.takes_private_candidates)
         watching(offer)
         preference: tuple[str, ...] = tuple(self._settings.video_codecs)
         if publication.video_codec is not None:
@@ -82,7 +117,8 @@ class Subscriptions:
         identifier = self._new_secret()[:16]
         port = publication.subscribe(identifier, chosen or "VP8")  # without pictures the codec is never used
         connection = self._connect(lambda _outcome: self._connection_ended(identifier))
-        subscription = self._all[identifier] = Subscription(identifier, viewer, target, port, connection, offer)
+        subscription = Subscription(identifier, viewer, target, port, connection, offer, outside)
+        self._all[identifier] = subscription
         try:
             video = None if chosen is None else connection.send_track(port.video, chosen)
             audio = connection.send_track(port.audio) if offer.has_audio and port.audio is not None else None

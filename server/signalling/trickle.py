@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from server.errors import SdpError, UnprocessableError
+from server.signalling.candidates import is_usable
 from server.signalling.offer import MAX_CANDIDATES, Offer
 
 MAX_FRAGMENT_CHARACTERS = 16_384
@@ -20,11 +21,14 @@ class Fragment:
 
     ufrag: str | None
     password: str | None
-    candidates: tuple[str, ...]  # as after `a=candidate:`; those with mDNS names are left out
+    candidates: tuple[str, ...]  # that are tried, as after `a=candidate:`
 
 
-def parse_fragment(text: str) -> Fragment:
-    """Check a fragment. Raises SdpError."""
+def parse_fragment(text: str, private_candidates: bool = True) -> Fragment:
+    """Check a fragment. Raises SdpError.
+
+    private_candidates: whether candidates in private and loopback ranges are tried
+    """
     ufrag = password = None
     candidates: list[str] = []
     for line in text.splitlines():
@@ -35,14 +39,15 @@ def parse_fragment(text: str) -> Fragment:
             case "a=ice-pwd":
                 password = password or value.strip()
             case "a=candidate":
-                if not re.match(r"(?:\S+ ){4}\S+\.local ", value):
-                    candidates.append(value.strip())
+                if not re.match(r"(?:\S+ ){5}\d+ ", value):
+                    raise SdpError("a candidate cannot be read")
+                candidates.append(value.strip())
             case _:
                 if not re.match(r"[a-z]=", line):
                     raise SdpError("the body is no fragment of a session description")
     if len(candidates) > MAX_CANDIDATES:
         raise SdpError(f"the fragment has more than {MAX_CANDIDATES} candidates")
-    return Fragment(ufrag, password, tuple(candidates))
+    return Fragment(ufrag, password, tuple(c for c in candidates if is_usable(c, private_candidates)))
 
 
 def belonging(fragment: Fragment, offer: Offer) -> tuple[str, ...]:

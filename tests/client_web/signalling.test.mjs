@@ -55,6 +55,9 @@ test("back-off doubles up to eight seconds and takes at most a half off", () => 
 test("the socket's address follows the page's scheme and hides nothing of the token", () => {
   assert.equal(socketAddress({ protocol: "http:", host: "localhost:8080" }, "a+b"), "ws://localhost:8080/ws?token=a%2Bb");
   assert.equal(socketAddress({ protocol: "https:", host: "call.example" }, "t"), "wss://call.example/ws?token=t");
+  const behind = { protocol: "https:", host: "call.example", pathname: "/visavis/" };
+  assert.equal(socketAddress(behind, "t"), "wss://call.example/visavis/ws?token=t");
+  assert.equal(socketAddress({ ...behind, pathname: "/visavis/index.html" }, "t"), "wss://call.example/visavis/ws?token=t");
 });
 
 test("the clock believes the ping with the shortest way", () => {

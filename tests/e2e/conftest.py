@@ -31,6 +31,9 @@ ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
+OF_THE_BROWSER = {"No available adapters."}
+"""What Chromium says by itself of a machine without a GPU."""
+
 RECORDER = """
 window.recorded = { connections: [], violations: [], errors: [] };
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -99,7 +102,13 @@ def chromium_path() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def arguments() -> list[str]:
+    """Chromium's; a module may have its own."""
+    return ARGUMENTS
+
+
+@pytest.fixture(scope="module")
+def browser(arguments: list[str]) -> Iterator[Browser]:
     """One Chromium a module. Not a session's: Playwright's loop must not run while asynchronous tests do."""
     path = chromium_path()
     if path is None:
@@ -107,7 +116,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail("Chromium is missing: .ci/run installs Debian's")
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, headless=True, args=ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=path, headless=True, args=arguments)
         yield chromium
         chromium.close()
 
@@ -140,7 +149,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
         visitor = Visitor(page)
 
         def on_console(message: ConsoleMessage) -> None:
-            if message.type in ("error", "warning"):
+            if message.type in ("error", "warning") and message.text not in OF_THE_BROWSER:
                 visitor.complaints.append(f"{message.type}: {message.text}")
 
         page.on("console", on_console)

@@ -7,10 +7,12 @@ states (signal lost, an avatar, sixteen people) can be looked at without sixteen
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Literal, Self, TypeVar
 
@@ -22,14 +24,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+from model.codec.decoder import MotionDecoder
 from model.motion import View
+from model.talking_head import load_trained
 from server.app import build_app
 from server.auth import Claims, VideoGrant
+from server.errors import CapacityError
 from server.media.aiortc_private import PacketInlet
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.signalling.conference import Conference
 from server.signalling.ports import PublicationPort, SubscriptionPort
+from server.wire.control import ControlMessage, parse_control
 
 T = TypeVar("T")
 SIZE = 256
@@ -128,8 +134,10 @@ class StagedSubscription:
 class StagedPublication:
     """A publication whose kind, loudness and numbers are set by the test."""
 
-    def __init__(self, participant: str) -> None:
+    def __init__(self, participant: str, pictures: dict[str, bytes]) -> None:
+        """`pictures`: source images by their SHA-256, which all publications share."""
         self.participant = participant
+        self._pictures = pictures
         self.kind: Literal["motion", "camera", "none"] = "none"
         self.on_gone: Callable[[], None] | None = None
         self.on_state: Callable[[str], None] | None = None
@@ -137,13 +145,36 @@ class StagedPublication:
         self.video_codec: Literal["VP8", "H264"] | None = None
         self.numbers: dict[str, Any] = {}
         self.views: list[View] = []
+        self.sources: dict[int, bytes] = {}
+        self.messages: list[bytes] = []
+        """Of the channel `motion`, the first thousand."""
+        self.control: list[ControlMessage] = []
+        """Of the channel `control`, the first thousand."""
+        self.cameras = 0
+        """Camera tracks that came."""
 
     def attach_motion_channel(self, channel: RTCDataChannel) -> None:
-        """A sender of motion."""
+        """A sender of motion: what it sends is kept, and acknowledged as a receiver would."""
         self.kind = "motion"
+        decoder = MotionDecoder(load_trained().statistics)
+
+        @channel.on("message")
+        def take(message: bytes) -> None:
+            if len(self.messages) < 1000:
+                self.messages.append(message)
+            decoder.decode(message)
+            answer = decoder.acknowledgement()
+            if answer is not None and len(self.messages) % 10 == 0:
+                channel.send(answer)
 
     def attach_control_channel(self, channel: RTCDataChannel) -> None:
-        """Nothing to control."""
+        """Keep what the sender says."""
+
+        @channel.on("message")
+        def take(message: bytes) -> None:
+            said = parse_control(message)
+            if said is not None and len(self.control) < 1000:
+                self.control.append(said)
 
     def silence(self, silent: bool) -> None:
         """Nothing is heard here anyway."""
@@ -154,14 +185,20 @@ class StagedPublication:
     def attach_video(self, source: PacketInlet) -> None:
         """A page's camera; the staged picture stands for it."""
         self.kind = "camera"
+        self.cameras += 1
 
     async def add_source(self, index: int, image: bytes) -> str:
-        """No source images here."""
-        raise NotImplementedError
+        """Keep a page's picture."""
+        sha256 = hashlib.sha256(image).hexdigest()
+        self._pictures[sha256] = self.sources[index] = image
+        return sha256
 
     async def attach_cached_source(self, index: int, sha256: str) -> bool:
-        """No source images here."""
-        return False
+        """Use a picture that was kept."""
+        if sha256 not in self._pictures:
+            return False
+        self.sources[index] = self._pictures[sha256]
+        return True
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """A painted picture and a hum."""
@@ -182,11 +219,15 @@ class Stage:
         self._settings = settings
         self._parts: Parts | None = None
         self.publications: dict[str, StagedPublication] = {}
+        self.pictures: dict[str, bytes] = {}
+        """All source images that were uploaded, by their SHA-256."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage")
         self._runner: web.AppRunner | None = None
         self._conference: Conference | None = None
         self._sockets = 0
+        self.offers: list[str] = []
+        """Session descriptions by which somebody published."""
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -247,7 +288,7 @@ class Stage:
             # A WHIP client needs no signalling connection to stay.
             participant, _ = conference.join(claims, room, name, "whip", None, None)
             if kind != "none":
-                publication = StagedPublication(participant.id)
+                publication = StagedPublication(participant.id, self.pictures)
                 publication.kind, publication.audio_level, publication.numbers = kind, loudness, numbers or {}
                 self.publications[participant.id] = publication
                 publisher = conference.publishers._of(participant.id)
@@ -259,6 +300,20 @@ class Stage:
             return participant.id
 
         return self._run(enter())
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """A server that has no time to render one more face."""
+
+        def refuse(participant: str) -> None:
+            raise CapacityError("the server has no time to render one more face")
+
+        publishers = self._room().publishers
+        admit, publishers._admit = publishers._admit, refuse
+        try:
+            yield
+        finally:
+            publishers._admit = admit
 
     def change(self, participant: str, **changes: Any) -> None:
         """Change what the roster tells of somebody (`media="lost"`, `muted=True`, `name=...`)."""
@@ -289,12 +344,21 @@ class Stage:
         """Who is in the room."""
 
         async def names() -> list[str]:
-            return [participant.name for participant in self._room().rooms.roster(room)]
+            return [entry.name for entry in self._room().rooms.roster(room) if not entry.preview]
 
         return self._run(names())
 
+    def name_of(self, participant: str) -> str | None:
+        """The name of somebody in the roster."""
+
+        async def name() -> str | None:
+            everybody = [entry for room in self._room().rooms.names() for entry in self._room().rooms.roster(room)]
+            return next((entry.name for entry in everybody if entry.id == participant and not entry.preview), None)
+
+        return self._run(name())
+
     def _publication(self, participant: str) -> PublicationPort:
-        return self.publications.setdefault(participant, StagedPublication(participant))
+        return self.publications.setdefault(participant, StagedPublication(participant, self.pictures))
 
     def _room(self) -> Conference:
         assert self._conference is not None
@@ -304,6 +368,13 @@ class Stage:
         application = build_app(Settings(host="127.0.0.1", port=port, **self._settings), self._publication)
         self._parts = application[PARTS]
         self._conference = self._parts.conference
+        publish = self._conference.publish
+
+        async def publish_and_keep(participant: str, sdp: str) -> str:
+            self.offers.append(sdp)
+            return await publish(participant, sdp)
+
+        self._conference.publish = publish_and_keep  # type: ignore[method-assign]
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()

@@ -72,6 +72,7 @@ def address() -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = os.environ | {
         "VISAVIS_GONE_SECONDS": "60",  # a slow machine is no vanished peer
+        "VISAVIS_ADMIT_SHARE": "0",  # nor is a second view one too many
         "VISAVIS_RENDER_FPS": "10",  # two browser pages share two cores with everything else
         "PYTHONUNBUFFERED": "1",
     }

@@ -16,7 +16,7 @@ import numpy as np
 from model.codec.decoder import MotionDecoder
 from model.codec.encoder import MotionEncoder
 from model.codec.entropy import LAPLACE_TABLES, RangeEncoder, encode_laplace
-from model.codec.packet import VERSION
+from model.codec.packet import VERSION, RefreshRequest
 from model.codec.quantise import rescale
 from model.codec.rate import Rate
 from model.codec.statistics import RESIDUAL_FLOW_SCALARS, MotionStatistics
@@ -42,6 +42,7 @@ def build() -> dict[str, Any]:
             "widths": statistics.widths.tolist(),
         },
         "messages": _messages(statistics),
+        "encoder": _encoder_steps(statistics),
     }
 
 
@@ -135,6 +136,68 @@ def _messages(statistics: MotionStatistics) -> list[dict[str, Any]]:
     capture_ms += 5000
     deliver("five seconds later", send(12))
     return vectors
+
+
+def _encoder_steps(statistics: MotionStatistics) -> list[dict[str, Any]]:
+    """What an encoder is given, one thing after the other, and the message that comes out of each frame."""
+    encoder = MotionEncoder(statistics, Rate(), epoch=0xBEEF)
+    decoder = MotionDecoder(statistics)
+    steps: list[dict[str, Any]] = []
+    capture_ms = 0xFFFFFE00  # wraps within the stream
+
+    def change(rate: Rate) -> None:
+        encoder.rate = rate
+        steps.append(
+            {
+                "rate": {
+                    "stepIndex": rate.step_index,
+                    "framesPerMessage": rate.frames_per_message,
+                    "repeat": rate.repeat,
+                }
+            }
+        )
+
+    def answer(data: bytes) -> None:
+        encoder.on_acknowledgement(data)
+        steps.append({"answer": data.hex()})
+
+    def send(index: int, factor: float = 1.0, source: int = 0) -> None:
+        nonlocal capture_ms
+        capture_ms += 33 + index % 5
+        vector = _vector(index) * np.float32(factor)
+        message = encoder.encode(vector, capture_ms, source)
+        if message is not None:
+            decoder.decode(message)
+        steps.append(
+            {
+                "vector": vector.tolist(),
+                "capture_ms": capture_ms,
+                "source": source,
+                "bytes": None if message is None else message.hex(),
+            }
+        )
+
+    for index in range(4):
+        send(index)
+    for rate in (
+        Rate(),
+        Rate(repeat=2),
+        Rate(frames_per_message=3),
+        Rate(step_index=6),
+        Rate(step_index=-12, repeat=1),
+    ):
+        held = decoder.acknowledgement()
+        assert held is not None
+        answer(held)
+        change(rate)
+        for index in range(4, 10):
+            send(index, source=index // 8)
+    send(3, factor=64.0)  # escapes
+    answer(RefreshRequest(0xBEEF, 0).serialize())
+    send(3)
+    message = encoder.flush()
+    steps.append({"flush": None if message is None else message.hex()})
+    return steps
 
 
 def main() -> None:

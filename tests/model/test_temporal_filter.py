@@ -47,6 +47,16 @@ def test_another_source_image_or_an_earlier_time_begins_anew(source: object, at:
     assert chain.follow(WHITE, FULL, source, at).equal(WHITE)
 
 
+def test_detail_is_filtered_everywhere_and_apart_from_the_frame() -> None:
+    chain = TemporalFilter()
+    line = BLACK[:1]
+    assert chain.follow_detail(line, SOURCE, 10.0).equal(line)
+    chain.follow(WHITE, FULL, SOURCE, 10.04)
+    kept = chain.follow_detail(line + 1, SOURCE, 10.04)
+    torch.testing.assert_close(kept, line + 1 - math.exp(-0.5))
+    assert chain.follow_detail(line, object(), 10.08).equal(line)
+
+
 def heads(yaw: list[float], roll: float = 0.0) -> Motion:
     angle, none = torch.tensor(yaw), torch.zeros(len(yaw))
     return Motion(angle, none, none + roll, torch.zeros(len(yaw), 3), none + 1, torch.zeros(len(yaw), 1, 3))

@@ -37,6 +37,7 @@ class FakeState:
     canonical: CanonicalKeypoints | None = None
     motion: Motion | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
+    sharp: object | None = None
 
 
 @dataclass
@@ -48,12 +49,13 @@ class PaintingModel:
     batches: list[int] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     frame_times: list[FrameTime] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # of the batches
     gate: threading.Event | None = None  # rendering waits for it when set
     fail: bool = False
     entered: int = 0  # batches begun
 
     def enrol(self, image: Tensor) -> Any:
-        return FakeState(image)
+        return FakeState(image, sharp=image if image.shape[-1] == self.profile.sharp_size else None)
 
     def render(
         self,
@@ -61,6 +63,7 @@ class PaintingModel:
         motions: Motion,
         views: Sequence[View] | None = None,
         frame_times: Sequence[FrameTime] | None = None,
+        size: int | None = None,
     ) -> Tensor:
         gate = self.gate
         self.entered += 1
@@ -71,7 +74,10 @@ class PaintingModel:
         self.batches.append(len(states))
         self.views.extend(views or [])
         self.frame_times.extend(frame_times or [])
+        self.sizes.append(self.profile.size if size is None else size)
         pictures = torch.stack([state.image for state in states]).float()
+        if size is not None:
+            pictures = torch.nn.functional.interpolate(pictures, size=(size, size))
         return (pictures + torch.as_tensor(motions.yaw).float()[:, None, None, None]).clamp(0, 255).to(torch.uint8)
 
 

@@ -28,7 +28,7 @@ async def main(ending):
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    state = await engine.enrol(np.zeros((engine.size, engine.size, 3), np.uint8))
+    state = await engine.enrol(np.zeros((engine.sizes[0], engine.sizes[0], 3), np.uint8))
     motion = Motion.from_vector(state.motion.to_vector()[0])
     waiting = asyncio.Semaphore(3)
     frame_time = FrameTime(TemporalFilter(), 0.0)

@@ -33,7 +33,7 @@ def jpeg(width: int = SIZE, height: int = SIZE, grey: int = 100) -> bytes:
 async def live_call(**settings: Any) -> AsyncIterator[tuple[Call, SourceCache]]:
     engine = RenderEngine(PaintingModel())
     await engine.start()
-    cache = SourceCache(engine, find_crop=lambda _: WholeCrop())
+    cache = SourceCache(engine, find_crop=lambda _: WholeCrop(float(SIZE)))
     try:
         async with running_call(90.0, lambda participant: Publication(participant, engine, cache), **settings) as call:
             yield call, cache

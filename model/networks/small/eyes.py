@@ -126,8 +126,8 @@ def _rise(value: Tensor, between: tuple[float, float]) -> Tensor:
 def draw_eyes(frame: Tensor, image: Tensor, source: SourceEyes, keypoints: Tensor) -> Tensor:
     """Frames with the eyes of their source images between the lids.
 
-    frame      (B, 3, S, S) in [0, 1], as the generator painted it
-    image      (B, 3, S, S) in [0, 1], source images
+    frame      (B, 3, S, S) in [0, 1] or uint8, as the generator painted it
+    image      (B, 3, R, R) in [0, 1], source images, which may be larger
     keypoints  (B, J, 2 or more) guided keypoints of the driving frames, crop units
     """
     size = frame.shape[-1]
@@ -165,7 +165,11 @@ def draw_eyes(frame: Tensor, image: Tensor, source: SourceEyes, keypoints: Tenso
     for eye in (0, 1):  # one after the other: windows of faces seen from the side may overlap
         r, c, weight = row[:, eye], column[:, eye], alpha[:, eye, :, None]
         drawn = colours[:, :, eye].mT.clamp(0, 1)  # (B, N, 3)
-        out[batch, :, r, c] = torch.lerp(out[batch, :, r, c], drawn.to(out.dtype), weight.to(out.dtype))
+        if out.dtype == torch.uint8:
+            blended = torch.lerp(out[batch, :, r, c].to(drawn.dtype), drawn * 255, weight.to(drawn.dtype)) + 0.5
+        else:
+            blended = torch.lerp(out[batch, :, r, c], drawn.to(out.dtype), weight.to(out.dtype))
+        out[batch, :, r, c] = blended.to(out.dtype)
     return out
 
 

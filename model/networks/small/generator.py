@@ -15,6 +15,7 @@ from model.networks.rendered import Rendered
 from model.networks.small.blocks import ConvBlock, ResidualBlock, resize_flow, sample_volume, upsample, warp
 from model.networks.small.config import SmallConfig
 from model.networks.small.dense_motion import DenseMotion
+from model.networks.small.sharp import detail_guide
 
 
 class SmallGenerator(nn.Module):
@@ -58,4 +59,8 @@ class SmallGenerator(nn.Module):
         # The painting is a correction of the warped pixels until training makes it more.
         colour = pixels + painted[:, :3] * 0.5
         frame = (matte * pixels + (1 - matte) * colour).clamp(0.0, 1.0)
-        return Rendered(frame=frame, flow=full, occlusion=trust, matte=matte)
+        with torch.no_grad():
+            flows = torch.cat([motion.flow, motion.behind], -1).permute(0, 3, 1, 2)  # (B, 4, S/4, S/4)
+            hidden = warp(features["person"], motion.behind)
+            detail = detail_guide(frame, pixels, cover, hidden, motion.occlusion[:, 1:], flows)
+        return Rendered(frame=frame, flow=full, occlusion=trust, matte=matte, detail=detail)

@@ -15,18 +15,18 @@ from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, angles, compose, rotation_matrix
 from model.networks.small.config import GUIDED
 
-# Landmarks that expression leaves in place: midline of forehead and nose, pairs of eye corners, temples and cheeks.
-_STILL = (
+STILL = (
     *(10, 151, 9, 8, 168, 6, 197, 195),
     *(33, 263, 133, 362, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356),
     *(234, 454, 116, 345, 123, 352, 122, 351),
 )
+"""Landmarks that expression leaves in place: midline of forehead and nose, pairs of eye corners, temples and cheeks."""
 
 
 def face_points(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     """Face keypoints (..., 36, 3) of landmarks (..., 478, 3) in crop units; z from the middle of the still ones."""
     points = landmarks[..., list(GUIDED), :].copy()
-    points[..., 2] -= landmarks[..., list(_STILL), 2].mean(-1, keepdims=True)
+    points[..., 2] -= landmarks[..., list(STILL), 2].mean(-1, keepdims=True)
     return points
 
 
@@ -78,7 +78,7 @@ def following(
 
 def _still(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     """Those that expression leaves in place, (N, 3); z from their middle, as depth of landmarks has no origin."""
-    points = landmarks[list(_STILL)]
+    points = landmarks[list(STILL)]
     points[:, 2] -= points[:, 2].mean()
     return points
 

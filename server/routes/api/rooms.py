@@ -72,7 +72,7 @@ class Muting(Model):
 
 
 def _summary(parts: Parts, room: str) -> RoomSummary:
-    roster = parts.conference.rooms.roster(room)
+    roster = [participant for participant in parts.conference.rooms.roster(room) if not participant.preview]
     publishing = sum(participant.kind != "none" for participant in roster)
     return RoomSummary(name=room, participants=len(roster), publishing=publishing)
 

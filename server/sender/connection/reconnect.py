@@ -49,12 +49,17 @@ class Reconnect:
         self.reconnects += self._was_live
         self._was_live = True
 
-    def lost(self, now: float) -> float:
-        """The attempt failed or the connection broke; returns the seconds until the next attempt."""
+    def lost(self, now: float, starting: bool = False) -> float:
+        """The attempt failed or the connection broke; returns the seconds until the next attempt.
+
+        starting: the server is there and says that it takes calls in a moment, which is no failure
+        """
         if self.state not in ("connecting", "live"):
             raise ValueError(f"nothing to lose while {self.state}")
         delay = 0.0
-        if self.state == "live" and now - self._live_since >= STABLE_AFTER:
+        if starting:
+            delay = FIRST_DELAY
+        elif self.state == "live" and now - self._live_since >= STABLE_AFTER:
             self._failures = 0
         else:
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 16)) * (1.0 - JITTER * self._chance())

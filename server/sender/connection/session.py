@@ -117,6 +117,8 @@ class Session:
         """Result: why the connection is over."""
         self.refused: RefusedError | None = None
         """Set when the server refused us: not a picture, but the sender."""
+        self.overloaded = False
+        """Whether the server says that it renders slower than it promised."""
         self.statistics: ReceiverStatistics | None = None
         """The receiver's latest, of this stream."""
 
@@ -136,6 +138,7 @@ class Session:
         self._signalling.closed.add_done_callback(lambda future: self._lose(future.result()))
         self._signalling.on_message = self._on_message
         answer = await self._join()
+        self._set_overloaded(answer.get("overloaded") is True)
         await self._connect(answer.get("ice_servers") or [])
         self._heartbeat.heard(self._clock())
         self._pinger = asyncio.create_task(self._ping(), name="visavis-ping")
@@ -317,7 +320,14 @@ class Session:
             ):
                 self.offer_source(source)
 
+    def _set_overloaded(self, overloaded: bool) -> None:
+        if overloaded != self.overloaded:
+            logger.warning("the server is overloaded" if overloaded else "the server has caught up")
+        self.overloaded = overloaded
+
     def _on_message(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "load":
+            self._set_overloaded(message.get("overloaded") is True)
         if message.get("type") == "closed":
             reason = message.get("reason")
             if reason in FOR_GOOD:

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec.source_image import LIVE_QUALITY, LIVE_SPEED, encode_source
+from model.codec.source_image import LIVE_SPEED, encode_source, live_quality
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
@@ -85,6 +85,7 @@ class Tracker(Protocol):
 class _ExtractedFrame:
     """A frame with a face in it."""
 
+    camera: NDArray[np.uint8]  # (H, W, 3) RGB
     crop: Crop
     picture: NDArray[np.uint8]  # (S, S, 3) RGB, what the crop shows
     motion: Motion  # as extracted, no batch shape
@@ -193,7 +194,7 @@ class Extraction(threading.Thread):
         else:
             pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
             self._tracker.hint(Box.from_pose(crop, *pose, motion.translation))
-        return _ExtractedFrame(crop, picture, motion)
+        return _ExtractedFrame(captured.image, crop, picture, motion)
 
     def _take_answers(self) -> None:
         """What the receiver has said of source images meanwhile."""
@@ -207,15 +208,19 @@ class Extraction(threading.Thread):
     def _select_source(self, frame: _ExtractedFrame, now: float) -> None:
         """Offer this frame, or one of those before, as source image where one is wanted."""
         if self._selection.choosing:
-            candidate = Candidate(frame.picture, frame.motion, self._judge(frame), self._reference(frame))
-            chosen = self._selection.choose(candidate, now)
+            chosen = self._selection.choose(self._candidate(frame, self._judge(frame)), now)
             if chosen is not None:
                 logger.info("source image chosen, score %.2f", chosen.quality.score)
                 self._offer(chosen)
         elif self._selection.growing:
             judged = self._judge(frame)
             if self._selection.wants(frame.motion, judged.clarity, now):
-                self._offer(Candidate(frame.picture, frame.motion, judged, self._reference(frame)))
+                self._offer(self._candidate(frame, judged))
+
+    def _candidate(self, frame: _ExtractedFrame, judged: Quality) -> Candidate:
+        size = self._extractor.source_size(frame.crop.side)
+        picture = frame.picture if size == self._extractor.size else frame.crop.cut(frame.camera, size)
+        return Candidate(picture, frame.motion, judged, self._reference(frame))
 
     def _judge(self, frame: _ExtractedFrame) -> Quality:
         # A face behind a hand counts as one with closed eyes: the last choice for a source image.
@@ -231,7 +236,7 @@ class Extraction(threading.Thread):
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
         index = self._selection.offer(source)
-        self._listener.on_source(SourceImage(index, encode_source(picture, LIVE_QUALITY, LIVE_SPEED)))
+        self._listener.on_source(SourceImage(index, encode_source(picture, live_quality(len(picture)), LIVE_SPEED)))
 
     def _driving_motion(self, frame: _ExtractedFrame) -> Motion | None:
         """What drives the current source as this frame moves; None before the receiver has a source."""

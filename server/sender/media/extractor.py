@@ -25,6 +25,9 @@ class Extractor(Protocol):
     size: int  # S, side of a crop in pixels
     layout: KeypointLayout
 
+    def source_size(self, available: float) -> int:
+        """Side of the source image to make of a crop that has `available` pixels a side."""
+
     @property
     def canonical(self) -> CanonicalKeypoints:
         """(K, 3) to which extracted motion is relative."""
@@ -51,6 +54,10 @@ class ModelExtractor:
         self.size = model.profile.size
         self.layout = model.profile.layout
         self._frames = FrameExtractor(model)
+
+    def source_size(self, available: float) -> int:
+        """Side of the source image to make of a crop that has `available` pixels a side."""
+        return self._model.profile.source_size(available)
 
     def restart(self) -> None:
         """Begin with another person."""
@@ -80,7 +87,7 @@ class ModelExtractor:
         return self._model.relative_to(source.canonical, motion, self.canonical)
 
     def enrol(self, picture: NDArray[np.uint8], reference: SourceReference | None = None) -> EnrolledSource:
-        """What the model finds in a source image uint8 (S, S, 3).
+        """What the model finds in a source image uint8 (S, S, 3), S as `source_size` gives it.
 
         reference  the picture as it is registered; what comes back has it with an aligner to this source image
         """

@@ -46,7 +46,7 @@ MAX_SOURCES = 4
 class Candidate:
     """A frame that may become a source image."""
 
-    picture: NDArray[np.uint8]  # (S, S, 3) RGB
+    picture: NDArray[np.uint8]  # (S, S, 3) RGB, as large as the camera has it and the model takes it
     motion: Motion  # NumPy, no batch shape, as extracted
     quality: Quality
     reference: SourceReference | None = (

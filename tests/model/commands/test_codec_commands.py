@@ -72,6 +72,16 @@ def test_decode_gives_the_clip_back(files: Path, capsys: pytest.CaptureFixture[s
     assert beep_start(out) == pytest.approx(beep_start(files / "in.mp4"), abs=0.01)
 
 
+@pytest.mark.slow
+def test_decode_gives_sharp_pictures(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of any file: the film's crop has no 512 pixels, so its pictures are enlarged."""
+    figures = run_json(capsys, "decode", files / "clip.vav", files / "sharp.mp4", "--size", 512)
+    assert figures["size"] == 512
+    assert next(iter(read_frames(files / "sharp.mp4"))).rgb().shape == (512, 512, 3)
+    line = fails(capsys, files, "decode", files / "clip.vav", files / "none.mp4", "--size", 300)
+    assert "256 or 512 pixels, not 300" in line
+
+
 def test_info_counts_every_byte(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = run_json(capsys, "info", files / "clip.vav")
     assert figures["frames"] == FRAMES

@@ -9,7 +9,8 @@ import torch
 from model.evaluate.call import call, call_motion
 from model.evaluate.clips import Clip
 from model.evaluate.rendering import enrol
-from model.talking_head import SourceState, TalkingHead
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
 from tests.model.clips import portrait
 
 SOURCE = 2

@@ -475,7 +475,7 @@ def test_bad_files_are_one_clear_error(tmp_path: Path) -> None:
 
 COMPILED = """
 import json
-from model.graphs.runtime import Graph
+from model.graphs.runtime import compile_graph
 from model.graphs.tracing import trace
 from model.landmarks.network import SIDE, split
 from model.landmarks.roi import Region
@@ -485,7 +485,7 @@ from tests.model.clips import portrait
 
 networks, found = (load_landmark_network(), load_face_detector()), {}
 pictures = (Region(161, 125, 161).sample(portrait(), 192), Region.whole(320, 320).sample(portrait(), 128))
-graphs = [Graph(trace(n, (p,)), (p,), 1) for n, p in zip(networks, pictures)]
+graphs = [compile_graph(trace(n, (p,)), (p,), 1) for n, p in zip(networks, pictures)]
 for name, network, graph, picture in zip(("landmarks", "detector"), networks, graphs, pictures):
     found[name] = float((network(picture) - graph(picture)).abs().max())
 ours, theirs = (LandmarkTracker(*pair).update(portrait(), 0.0) for pair in (networks, graphs))

@@ -25,7 +25,7 @@ async def run(audio_stage: float, way: float, render: float, fps: float = 25.0) 
     audio_stage: age of a packet's first sample at sending; way: one way of the network; render: after playout.
     """
     clock = FakeClock(1000.0)
-    control = ControlSession(clock, lambda *_: True, lambda: None, 5.0)
+    control = ControlSession(clock, lambda *_: True, lambda: None, 5.0, clock)
     control.sender_stages = {"audio": audio_stage}
     playout = PlayoutBuffer(PlayoutSettings(), 1 / 30)
     latency = LatencyMeter(control, Percentiles(), SilentObserver())

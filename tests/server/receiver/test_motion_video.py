@@ -20,6 +20,8 @@ PLANES = np.zeros((6, 4), np.uint8)
 class Stage:
     """A video whose playout, engine and viewers are told what to do; every instant has a motion of its own."""
 
+    sizes = (256,)
+
     def __init__(self) -> None:
         self.now = 10.0
         self.asked: list[tuple[float, Callable[[RenderedPicture | None], None]]] = []  # instant and answer
@@ -48,7 +50,14 @@ class Stage:
         return self.watched
 
     def submit(
-        self, state: object, motion: float, view: object, frame_time: FrameTime, deadline: float, done: Any
+        self,
+        state: object,
+        motion: float,
+        view: object,
+        frame_time: FrameTime,
+        deadline: float,
+        done: Any,
+        size: int | None = None,
     ) -> bool:
         self.asked.append((motion, done))
         self.frame_times.append(frame_time)

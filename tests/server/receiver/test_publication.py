@@ -7,6 +7,7 @@ import gc
 import io
 import weakref
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -14,21 +15,25 @@ import msgpack
 import numpy as np
 import pytest
 import pytest_asyncio
+import torch
 from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
 from model.codec.encoder import MotionEncoder
 from model.errors import InputError, NoFaceError
+from model.keypoint_layout import KeypointLayout
 from model.motion import View
+from model.talking_head import Profile
 from server.media.streams import ViewLimitError
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
-from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeSource, PaintingModel, motion, until
+from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeSource, K, PaintingModel, motion, until
 
 
+@dataclass(frozen=True)
 class WholeCrop:
-    side = float(SIZE)
+    side: float
 
     def cut(self, frame: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
         return frame[:size, :size]
@@ -43,10 +48,10 @@ def png(level: int = 100, side: int = SIZE) -> bytes:
 class Bench:
     """A publication with everything around it, and the sender's end of its channels."""
 
-    def __init__(self, settings: PublicationSettings | None = None) -> None:
-        self.model = PaintingModel()
+    def __init__(self, settings: PublicationSettings | None = None, model: PaintingModel | None = None) -> None:
+        self.model = model or PaintingModel()
         self.engine = RenderEngine(self.model)
-        self.cache = SourceCache(self.engine, find_crop=lambda _: WholeCrop())
+        self.cache = SourceCache(self.engine, find_crop=lambda picture: WholeCrop(float(len(picture))))
         self.clock = asyncio.get_running_loop().time
         self.publication = Publication("p1", self.engine, self.cache, settings, self.clock)
         self.motion = FakeChannel()
@@ -72,9 +77,14 @@ class Bench:
             await asyncio.sleep(0.03)
 
 
+class PaintingGpu(PaintingModel):
+    device = torch.device("cuda")
+
+
 @pytest_asyncio.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """Parameter: its model."""
+    bench = Bench(model=getattr(request, "param", None))
     await bench.engine.start()
     yield bench
     await bench.publication.close()
@@ -122,6 +132,33 @@ async def test_motion_becomes_packets(bench: Bench) -> None:
     subscription.close()
     with pytest.raises(MediaStreamError):
         await subscription.video.recv()
+
+
+SHARP = Profile("fake", KeypointLayout(K), SIZE, sharp_size=2 * SIZE)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("bench", [PaintingGpu(SHARP)], indirect=True)
+async def test_pictures_become_sharp_without_a_break(bench: Bench) -> None:
+    """A GPU renders sharp pictures where the source image has the detail: one stream goes on with a keyframe."""
+    publication = bench.publication
+    publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png(side=2 * SIZE))
+    subscription = publication.subscribe("v1", "VP8")
+    talking = asyncio.create_task(bench.talk(20))
+    packets = [await next_packet(subscription.video) for _ in range(3)]
+    publication.tick(bench.clock())
+    packets += [await next_packet(subscription.video) for _ in range(12)]
+    talking.cancel()
+    decoder = av.CodecContext.create("libvpx", "r")
+    sides = [frame.width for packet in packets for frame in decoder.decode(packet)]
+    assert sides == sorted(sides)
+    assert {SIZE, 2 * SIZE} == set(sides)
+    assert packets[sides.index(2 * SIZE)].is_keyframe
+    assert sum(packet.is_keyframe for packet in packets) == 2
+    assert publication.statistics()["picture_px"] == 2 * SIZE
+    assert publication.statistics()["encoders"] == 1
 
 
 @pytest.mark.asyncio

@@ -47,7 +47,7 @@ async def test_motion_and_sound_reach_a_viewer_and_nothing_is_left() -> None:
     async with nothing_leaks(90):
         engine = RenderEngine(PaintingModel())
         await engine.start()
-        cache = SourceCache(engine, find_crop=lambda _: WholeCrop())
+        cache = SourceCache(engine, find_crop=lambda _: WholeCrop(float(SIZE)))
         clock = asyncio.get_running_loop().time
         publication = Publication("p", engine, cache, clock=clock)
         await publication.add_source(0, png(100))

@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
+from model.keypoint_layout import KeypointLayout
 from model.motion import View
+from model.talking_head import Profile
 from server.receiver.render_engine import EngineError, EngineSettings, RenderedPicture, RenderEngine
-from tests.server.fakes import SIZE, FakeClock, PaintingModel, frame_time, motion, until
+from tests.server.fakes import SIZE, FakeClock, K, PaintingModel, frame_time, motion, until
 
 GREY = np.full((SIZE, SIZE, 3), 100, np.uint8)
 
 
-async def ask(engine: RenderEngine, state: Any, yaw: float, deadline: float) -> RenderedPicture | None:
+async def ask(
+    engine: RenderEngine, state: Any, yaw: float, deadline: float, size: int | None = None
+) -> RenderedPicture | None:
     future: asyncio.Future[RenderedPicture | None] = asyncio.get_running_loop().create_future()
-    assert engine.submit(state, motion(yaw), View(), frame_time(), deadline, future.set_result)
+    assert engine.submit(state, motion(yaw), View(), frame_time(), deadline, future.set_result, size)
     return await asyncio.wait_for(future, 10)
 
 
@@ -34,6 +38,27 @@ async def test_renders_to_yuv_planes() -> None:
     assert rendered.planes.shape == (SIZE * 3 // 2, SIZE)
     assert rendered.planes.dtype == np.uint8
     assert abs(int(rendered.planes[0, 0]) - (16 + 110 * 219 / 255)) <= 1
+
+
+@pytest.mark.asyncio
+async def test_each_picture_has_the_size_that_it_was_asked_for_with() -> None:
+    """In one batch: pictures of one size are rendered in one call."""
+    model = PaintingModel(Profile("fake", KeypointLayout(K), SIZE, sharp_size=2 * SIZE), gate=threading.Event())
+    engine = RenderEngine(model)
+    assert engine.sizes == (SIZE, 2 * SIZE)
+    await engine.start()
+    state = await engine.enrol(GREY)
+    waiting = [asyncio.create_task(ask(engine, state, 0.0, float("inf")))]
+    await until(lambda: model.entered == 1)
+    sizes = [None, 2 * SIZE, SIZE, 2 * SIZE]
+    waiting += [asyncio.create_task(ask(engine, state, 0.0, float("inf"), size)) for size in sizes]
+    await until(lambda: engine.load == 4)
+    assert model.gate is not None
+    model.gate.set()
+    rendered = await asyncio.gather(*waiting)
+    await engine.close()
+    assert [None if one is None else one.planes.shape[1] for one in rendered] == [SIZE, SIZE, 2 * SIZE, SIZE, 2 * SIZE]
+    assert sorted(model.batches) == [1, 1, 1, 2]
 
 
 class PaintingGraphs(PaintingModel):

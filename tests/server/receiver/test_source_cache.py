@@ -38,11 +38,15 @@ def encoded(level: int = 100, size: tuple[int, int] = (80, 80), file_format: str
     return buffer.getvalue()
 
 
+def one_size(available: float) -> int:
+    return SIZE
+
+
 @pytest.mark.parametrize("file_format", ["AVIF", "WEBP", "JPEG", "PNG"])
 def test_formats(file_format: str) -> None:
     data = encoded(200, file_format=file_format)
     assert content_type(data) == CONTENT_TYPES[file_format]
-    picture = crop_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(80))
+    picture = crop_source(data, one_size, SourceLimits(), lambda _: FixedCrop(80))
     assert picture.shape == (SIZE, SIZE, 3)
     assert abs(int(picture[10, 10, 0]) - 200) < 8
 
@@ -50,11 +54,31 @@ def test_formats(file_format: str) -> None:
 def test_a_head_crop_is_used_whole_and_other_pictures_are_cropped() -> None:
     def level(size: tuple[int, int], side: float) -> int:
         data = encoded(200, size)
-        return int(crop_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(side))[0, 0, 0])
+        return int(crop_source(data, one_size, SourceLimits(), lambda _: FixedCrop(side))[0, 0, 0])
 
     assert level((80, 80), 75.0) == 200  # what the sender uploads
     assert level((80, 80), 30.0) == 7  # a square photo of a whole person
     assert level((120, 80), 75.0) == 7  # no square
+
+
+def test_a_picture_is_enrolled_as_large_as_it_is() -> None:
+    """A head crop by its own side, another picture by the side of the crop in it."""
+    asked: list[float] = []
+
+    def by_pixels(available: float) -> int:
+        asked.append(available)
+        return 128 if available >= 100 else 64
+
+    def side(size: tuple[int, int], crop: float) -> int:
+        return len(crop_source(encoded(1, size), by_pixels, SourceLimits(), lambda _: FixedCrop(crop)))
+
+    assert [side((120, 120), 110.0), side((90, 90), 80.0), side((300, 200), 110.0), side((300, 200), 90.0)] == [
+        128,
+        64,
+        128,
+        64,
+    ]
+    assert asked == [120, 90, 110.0, 90.0]
 
 
 def test_a_turned_phone_photo_is_set_upright() -> None:
@@ -66,7 +90,7 @@ def test_a_turned_phone_photo_is_set_upright() -> None:
 
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees
-    crop_source(encoded(1, (120, 80), "JPEG", exif=exif), SIZE, SourceLimits(), whole)
+    crop_source(encoded(1, (120, 80), "JPEG", exif=exif), one_size, SourceLimits(), whole)
     assert seen == [(120, 80, 3)]
 
 
@@ -100,7 +124,7 @@ def bomb(width: int, height: int) -> bytes:
 )
 def test_bad_images_get_one_error(data: bytes, error: type[InputError]) -> None:
     with pytest.raises(error):
-        crop_source(data, SIZE, SourceLimits(), lambda _: FixedCrop(80))
+        crop_source(data, one_size, SourceLimits(), lambda _: FixedCrop(80))
 
 
 @pytest_asyncio.fixture

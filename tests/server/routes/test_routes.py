@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -53,7 +54,10 @@ async def test_page(tmp_path: Path) -> None:
         page = await call.client.get("/")
         assert page.status == 200
         assert "script-src 'self'" in page.headers["Content-Security-Policy"]
-        assert "unsafe" not in page.headers["Content-Security-Policy"]
+        policy = page.headers["Content-Security-Policy"].replace("'wasm-unsafe-eval'", "")
+        assert "unsafe" not in policy
+        assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert page.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
         script = await call.client.get("/client/a.js")
         assert script.content_type.endswith("/javascript")
@@ -63,6 +67,29 @@ async def test_page(tmp_path: Path) -> None:
             answer = await call.client.get(path)
             assert answer.status == 404
             assert (await answer.json())["code"] == "not_found"
+
+
+@pytest.mark.asyncio
+async def test_files_named_by_their_content_are_kept_for_ever(tmp_path: Path) -> None:
+    built = tmp_path / "built"
+    (built / "onnxruntime-1.30.0").mkdir(parents=True)
+    (tmp_path / "node_modules").mkdir()
+    named = ("built/motion-0123456789abcdef.onnx", "built/onnxruntime-1.30.0/ort.mjs")
+    others = ("built/manifest.json", "built/runtime.json", "main.js")
+    hidden = ("node_modules/a.js", "package.json", "package-lock.json", ".npmrc", "vendor.mjs")
+    for path in (*named, *others, *hidden):
+        (tmp_path / path).write_text("{}")
+    async with running_call(client_folder=tmp_path) as call:
+        for path in named:
+            answer = await call.client.get(f"/client/{path}")
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable", path
+        for path in others:
+            assert (await call.client.get(f"/client/{path}")).headers["Cache-Control"] == "no-cache", path
+        for path in hidden:
+            assert (await call.client.get(f"/client/{path}")).status == 404, path
+        assert (await (await call.client.get("/api/config")).json())["motion"] is True
+        (built / "runtime.json").unlink()
+        assert (await (await call.client.get("/api/config")).json())["motion"] is False
 
 
 @pytest.mark.asyncio
@@ -139,7 +166,7 @@ async def test_whip_and_whep() -> None:
         assert created.content_type == "application/sdp"
         assert (await created.text()).startswith("v=0")
         assert created.headers["Link"] == '<stun:stun.example:3478>; rel="ice-server"'
-        session = created.headers["Location"]
+        session = urljoin("/whip/lobby", created.headers["Location"])
         participant = session.rsplit("/", 1)[1]
         (entry,) = [p.entry() for p in call.parts.conference.rooms.roster("lobby")]
         assert (entry["name"], entry["kind"]) == ("OBS", "camera")
@@ -151,11 +178,12 @@ async def test_whip_and_whep() -> None:
         path = f"/whep/lobby/{participant}"
         watching = await call.client.post(path, data=await offer(player), headers=viewer | sdp_type)
         assert watching.status == 201
+        location = urljoin(path, watching.headers["Location"])
 
         assert (await call.client.delete(session, headers=viewer)).status == 403
         assert (await call.client.delete(session)).status == 401
-        assert (await call.client.delete(watching.headers["Location"], headers=viewer)).status == 200
-        assert (await call.client.delete(watching.headers["Location"], headers=viewer)).status == 404
+        assert (await call.client.delete(location, headers=viewer)).status == 200
+        assert (await call.client.delete(location, headers=viewer)).status == 404
         assert (await call.client.delete(session, headers=obs)).status == 200
         assert (await call.client.delete(session, headers=obs)).status == 404
         assert call.parts.conference.rooms.roster("lobby") == []

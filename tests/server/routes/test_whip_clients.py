@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import av
 import pytest
@@ -129,6 +130,11 @@ async def whip(call: Call, sdp: str, identity: str = "obs") -> Any:
     return await call.client.post("/whip/lobby", data=sdp, headers=call.bearer(identity=identity) | SDP)
 
 
+def place(answer: Any) -> str:
+    """Path of the session that was made."""
+    return urljoin("/whip/lobby", str(answer.headers["Location"]))
+
+
 async def camera_offer(audio: bool = True) -> str:
     peer = peer_connection()
     peer.addTransceiver("video", direction="sendonly").setCodecPreferences(of_codec("H264"))
@@ -173,7 +179,7 @@ async def test_cameras_offer_h264_in_many_shapes(shape: str) -> None:
         assert "a=rtpmap:96 H264/90000" in text
         assert "packetization-mode=1" in text
         assert "useinbandfec=1" in text, "whoever sends sound protects it"
-        assert (await call.client.delete(answer.headers["Location"], headers=call.bearer(identity="obs"))).status == 200
+        assert (await call.client.delete(place(answer), headers=call.bearer(identity="obs"))).status == 200
 
 
 @pytest.mark.asyncio
@@ -207,7 +213,7 @@ async def test_candidates_may_trickle_and_a_restart_is_refused() -> None:
         obs = call.bearer(identity="obs")
         sdp = await camera_offer()
         bare = "".join(line for line in sdp.splitlines(True) if "candidate" not in line)
-        session = (await whip(call, bare)).headers["Location"]
+        session = place(await whip(call, bare))
         ufrag = re.search(r"a=ice-ufrag:(\S+)", sdp)
         password = re.search(r"a=ice-pwd:(\S+)", sdp)
         assert ufrag is not None
@@ -255,7 +261,7 @@ async def test_a_candidate_that_trickles_connects() -> None:
         sdp = await offer(camera)
         lines = sdp.splitlines(True)
         answer = await whip(call, "".join(line for line in lines if "candidate" not in line))
-        session = answer.headers["Location"]
+        session = place(answer)
         candidates = "".join(line for line in lines if line.startswith("a=candidate"))
         obs = call.bearer(identity="obs")
         assert (await call.client.patch(session, data=candidates, headers=obs | FRAGMENT)).status == 204
@@ -268,7 +274,7 @@ async def test_a_candidate_that_trickles_connects() -> None:
 @pytest.mark.parametrize("kind", ["audio", "video"])
 async def test_a_player_may_want_sound_or_pictures_alone(kind: str) -> None:
     async with running_call() as call:
-        session = (await whip(call, await camera_offer())).headers["Location"]
+        session = place(await whip(call, await camera_offer()))
         player = peer_connection()
         player.addTransceiver(kind, direction="recvonly")
         path = f"/whep/lobby/{session.rsplit('/', 1)[1]}"
@@ -308,7 +314,7 @@ def test_the_server_takes_every_profile_that_viewers_might_be_sent() -> None:
 async def test_a_viewer_that_comes_before_the_first_packet_is_offered_the_cameras_codec() -> None:
     """H.264 comes after VP8 in the server's own order; the camera would have to be encoded again."""
     async with live_call() as (call, publications):
-        session = (await whip(call, await camera_offer())).headers["Location"]
+        session = place(await whip(call, await camera_offer()))
         (publication,) = publications.values()
         assert publication.video_codec == "H264"
         player = peer_connection()

@@ -355,3 +355,12 @@ def test_json_gets_an_object_a_line() -> None:
     line.show(LIVE, 0.0)
     line.show(LIVE, 0.001)
     assert [json.loads(text)["state"] for text in screen.getvalue().splitlines()] == ["live", "live"]
+
+
+def test_a_server_that_is_starting_is_asked_again_soon_however_often() -> None:
+    machine = Reconnect(chance=lambda: 0.0)
+    for _ in range(20):
+        machine.start()
+        assert machine.lost(0.0, starting=True) == 0.5
+    machine.start()
+    assert machine.lost(0.0) == 0.5, "the first failure still"

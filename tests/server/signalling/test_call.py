@@ -98,6 +98,23 @@ async def test_motion_arrives_and_pictures_come_back() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_preview_watches_itself_and_is_in_no_roster() -> None:
+    async with running_call() as call:
+        ada, _ = await call.join("Ada")
+        previewing, me = await call.join("Bob", preview=True)
+        assert [entry["name"] for entry in me["roster"]] == ["Ada"]
+        sending = await publish_motion(previewing)
+        watching, _ = await subscribe(previewing, me["participant"])
+        await pictures(watching)
+        assert (await ada.request("statistics"))["participants"] == {}
+        _, later = await call.join("Carol")
+        assert [entry["name"] for entry in later["roster"]] == ["Ada", "Carol"]
+        await ada.roster(lambda r: [entry["name"] for entry in r] == ["Ada", "Carol"])
+        await close_peer(watching)
+        await close_peer(sending)
+
+
+@pytest.mark.asyncio
 async def test_camera_publisher_is_relayed() -> None:
     async with running_call() as call:
         ada, me = await call.join("Ada")

@@ -39,6 +39,18 @@ def test_equal_names_are_told_apart() -> None:
     assert names == ["Ada", "Ada (2)", "Ada (3)"]
 
 
+def test_a_preview_takes_no_name_and_no_place() -> None:
+    rooms = make()
+    for name in ("Ada", "Ada", "Ada"):
+        preview, _ = rooms.join(0.0, "a", "me", name, "page", preview=True)
+        assert (preview.name, preview.preview) == ("Ada", True)
+    assert [join(rooms, name="Ada").name for _ in range(LIMITS.participants)] == ["Ada", "Ada (2)", "Ada (3)"]
+    with pytest.raises(CapacityError):
+        join(rooms)
+    with pytest.raises(CapacityError):
+        rooms.join(0.0, "a", "me", "Ada", "page", preview=True)
+
+
 def test_renaming_to_ones_own_name_changes_nothing() -> None:
     rooms = make()
     ada = join(rooms)

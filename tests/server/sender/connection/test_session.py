@@ -57,6 +57,8 @@ class FakeFeed:
 
     def start(self) -> None:
         self.started = True
+        self.listener.on_presence("nobody yet")
+        self.listener.on_presence(None)
 
     def source_taken(self, index: int) -> None:
         self.taken.append(index)

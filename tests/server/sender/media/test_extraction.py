@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.codec.source_image import decode_source
 from model.errors import NoFaceError, VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
@@ -59,6 +60,9 @@ class FakeModel:
         self.enrolled = 0
         self.aligned = 0
         self.scale = 1.0
+
+    def source_size(self, available: float) -> int:
+        return 2 * SIZE if available >= 1.5 * SIZE else SIZE
 
     @property
     def canonical(self) -> CanonicalKeypoints:
@@ -110,7 +114,8 @@ class FakeTracker:
 
     def update(self, frame: NDArray[np.uint8], elapsed: float) -> Crop | None:
         self.elapsed.append(elapsed)
-        return Crop(SIZE / 2, SIZE / 2, float(SIZE)) if frame.any() else None
+        side = len(frame)
+        return Crop(side / 2, side / 2, float(side)) if frame.any() else None
 
     def hint(self, face: Box, measured: bool = False) -> None:
         self.hints.append(face)
@@ -171,6 +176,17 @@ def picture(yaw: int) -> NDArray[np.uint8]:
     image = np.random.default_rng(0).integers(1, 256, (SIZE, SIZE, 3), np.uint8)
     image[:2, :2] = 128 + yaw
     return image
+
+
+@pytest.mark.parametrize(("side", "sent"), [(SIZE, SIZE), (int(1.25 * SIZE), SIZE), (3 * SIZE, 2 * SIZE)])
+def test_a_source_image_is_as_large_as_the_camera_has_it(side: int, sent: int) -> None:
+    bench = Bench()
+    image = np.full((side, side, 3), 128, np.uint8)
+    for _ in range(round(FIRST_WINDOW / 0.04) + 1):
+        bench.extraction.step(CapturedFrame(image, bench.now, 0.003))
+        bench.now += 0.04
+    (source,) = bench.heard.sources
+    assert decode_source(source.data).shape == (sent, sent, 3)
 
 
 def test_nothing_is_sent_before_the_receiver_has_a_source() -> None:

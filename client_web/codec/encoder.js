@@ -1,0 +1,231 @@
+// @ts-check
+/**
+ * Motion vectors to messages, as `model/codec/encoder.py` has it: the first frame of a message is predicted from the newest
+ * frame that the decoder acknowledged, or from nothing; so a lost message never breaks a later one.
+ */
+import { RangeEncoder } from "./entropy.js";
+import { encodeInterval, FrameCoder, MAX_INTERVAL_MS } from "./frame_coding.js";
+import { History } from "./history.js";
+import {
+  MAX_FRAMES,
+  MAX_MESSAGE_BYTES,
+  MAX_REFERENCE_DISTANCE,
+  MOTION_HEADER_BYTES,
+  parseAnswer,
+  sequenceDistance,
+  serializeMotion,
+} from "./packet.js";
+import { MAX_STEP_INDEX, quantise, rescale } from "./quantise.js";
+
+/** @typedef {import("./frame_coding.js").FrameState} FrameState */
+/** @typedef {import("./packet.js").Acknowledgement} Acknowledgement */
+/** @typedef {import("./statistics.js").MotionStatistics} MotionStatistics */
+
+/**
+ * @typedef {object} Rate how an encoder spends bytes
+ * @property {number} stepIndex -24 ... 24, quarter octaves: 4 is twice as coarse
+ * @property {number} framesPerMessage 1 ... 32
+ * @property {number} repeat earlier frames that each message repeats, in case theirs was lost
+ */
+
+/** @type {Rate} One message a frame. */
+export const CALL_RATE = { stepIndex: 0, framesPerMessage: 1, repeat: 0 };
+
+/** Estimated; `#assemble` makes sure. */
+const BUNDLE_BITS = 8 * (MAX_MESSAGE_BYTES - MOTION_HEADER_BYTES) * 0.9;
+
+export class MotionEncoder {
+  /**
+   * @param {MotionStatistics} statistics
+   * @param {number} epoch 0 ... 65535, names this encoder to decoders: to be drawn at random
+   * @param {Rate} [rate]
+   */
+  constructor(statistics, epoch, rate = CALL_RATE) {
+    if (rate.framesPerMessage + rate.repeat > MAX_FRAMES) throw new RangeError(`a message holds at most ${MAX_FRAMES} frames`);
+    this.statistics = statistics;
+    this.epoch = epoch;
+    /** A new one takes effect with the next message. */
+    this.rate = rate;
+    this.coder = new FrameCoder(statistics);
+    this.history = new History();
+    /** @type {FrameState[]} */
+    this.pending = [];
+    this.pendingBits = 0;
+    this.nextSequence = 0;
+    /** @type {FrameState | null} */
+    this.last = null;
+    /** @type {FrameState | null} */
+    this.acknowledged = null;
+    /** @type {Acknowledgement | null} */
+    this.acknowledgement = null;
+  }
+
+  /**
+   * Takes one frame. Throws RangeError on a vector of another size or with values that are not finite.
+   * @param {ArrayLike<number>} vector (N)
+   * @param {number} captureMs wraps at 2^32
+   * @param {number} source 0 ... 255
+   * @returns {Uint8Array<ArrayBuffer> | null} a message when one is due
+   */
+  encode(vector, captureMs, source) {
+    if (vector.length !== this.statistics.size || !Array.prototype.every.call(vector, Number.isFinite)) {
+      throw new RangeError(`a motion vector of this model has ${this.statistics.size} finite scalars`);
+    }
+    if (!(source >= 0 && source <= 255)) throw new RangeError(`source index ${source} is not within 0 ... 255`);
+    captureMs = wrapped32(captureMs);
+    let message = null;
+    if (this.pending.length > 0 && !this.#fits(captureMs, source)) message = this.#emit();
+    const frame = this.#quantise(vector, captureMs, source);
+    let bits = 0;
+    if (this.rate.framesPerMessage > 1) bits = this.coder.bits(frame, this.pending.at(-1) ?? this.#reference(frame.sequence));
+    if (this.pending.length > 0 && this.pendingBits + bits > BUNDLE_BITS) message = this.#emit();
+    this.pending.push(frame);
+    this.pendingBits += bits;
+    this.last = frame;
+    this.nextSequence = (this.nextSequence + 1) & 0xffff;
+    if (message === null && this.pending.length >= this.rate.framesPerMessage) message = this.#emit();
+    return message;
+  }
+
+  /** @returns {Uint8Array<ArrayBuffer> | null} the message of the frames that wait for their bundle to fill */
+  flush() {
+    return this.pending.length > 0 ? this.#emit() : null;
+  }
+
+  /**
+   * Takes what the decoder sent back; what is for another encoder, or older than one seen, is ignored. Throws BitstreamError.
+   * @param {Uint8Array} data
+   */
+  onAcknowledgement(data) {
+    const answer = parseAnswer(data);
+    if (answer.epoch !== this.epoch) return;
+    if (answer.kind === "refresh") {
+      this.acknowledged = null;
+      return;
+    }
+    const frame = this.history.get(answer.sequence);
+    if (frame === null) return;
+    if (this.acknowledgement === null || sequenceDistance(answer.sequence, this.acknowledgement.sequence) >= 0) {
+      this.acknowledgement = answer;
+      this.acknowledged = frame;
+    }
+  }
+
+  /**
+   * Whether a frame may join those that wait.
+   * @param {number} captureMs
+   * @param {number} source
+   */
+  #fits(captureMs, source) {
+    const last = /** @type {FrameState} */ (this.pending.at(-1));
+    return last.source === source && (captureMs - last.captureMs) >>> 0 <= MAX_INTERVAL_MS;
+  }
+
+  /**
+   * @param {ArrayLike<number>} vector
+   * @param {number} captureMs
+   * @param {number} source
+   * @returns {FrameState}
+   */
+  #quantise(vector, captureMs, source) {
+    const sequence = this.nextSequence;
+    const stepIndex = this.pending.at(-1)?.stepIndex ?? this.rate.stepIndex;
+    const wanted = [this.last, this.pending.length > 0 ? null : this.#reference(sequence)];
+    const anchors = wanted.filter((frame) => frame !== null).map((frame) => rescale(frame.levels, frame.stepIndex, stepIndex));
+    return { sequence, captureMs, source, stepIndex, levels: quantise(this.statistics.toCoefficients(vector), stepIndex, anchors) };
+  }
+
+  /**
+   * What a message that starts at this sequence number is predicted from.
+   * @param {number} first
+   */
+  #reference(first) {
+    if (this.acknowledged === null) return null;
+    const distance = sequenceDistance(first, this.acknowledged.sequence);
+    return distance >= 1 && distance <= MAX_REFERENCE_DISTANCE ? this.acknowledged : null;
+  }
+
+  #emit() {
+    const frames = this.pending;
+    this.pending = [];
+    this.pendingBits = 0;
+    const { data, sent } = this.#assemble(frames);
+    for (const frame of sent) this.history.add(frame);
+    const newest = /** @type {FrameState} */ (sent.at(-1));
+    if (this.last?.sequence === newest.sequence) this.last = newest;
+    return data;
+  }
+
+  /**
+   * The message of new frames, and these as they were sent: coarser where they would not fit otherwise.
+   * @param {FrameState[]} frames
+   */
+  #assemble(frames) {
+    let sent = frames;
+    let repeated = this.#repeated(sent[0]);
+    for (;;) {
+      const data = this.#serialize([...repeated, ...sent]);
+      if (data.length <= MAX_MESSAGE_BYTES) return { data, sent };
+      if (repeated.length > 0) {
+        repeated = repeated.slice(1);
+        continue;
+      }
+      const coarser = sent[0].stepIndex + 2;
+      if (coarser > MAX_STEP_INDEX) throw new RangeError("the motion of one message does not fit even at the coarsest step");
+      sent = sent.map((frame) => ({ ...frame, stepIndex: coarser, levels: rescale(frame.levels, frame.stepIndex, coarser) }));
+    }
+  }
+
+  /**
+   * Earlier frames to send again, oldest first; none that the decoder has already.
+   * @param {FrameState} first
+   */
+  #repeated(first) {
+    /** @type {FrameState[]} */
+    const frames = [];
+    let later = first;
+    while (frames.length < this.rate.repeat) {
+      const frame = this.history.get(later.sequence - 1);
+      if (frame === null || frame.source !== first.source || frame.stepIndex !== first.stepIndex) break;
+      if ((later.captureMs - frame.captureMs) >>> 0 > MAX_INTERVAL_MS) break;
+      if (this.acknowledged !== null && sequenceDistance(frame.sequence, this.acknowledged.sequence) <= 0) break;
+      frames.unshift(frame);
+      later = frame;
+    }
+    return frames;
+  }
+
+  /** @param {FrameState[]} frames */
+  #serialize(frames) {
+    const first = frames[0];
+    const reference = this.#reference(first.sequence);
+    const coder = new RangeEncoder();
+    let previous = reference;
+    /** @type {number | null} */
+    let interval = null;
+    frames.forEach((frame, i) => {
+      if (i > 0 && previous !== null) {
+        const gap = (frame.captureMs - previous.captureMs) >>> 0;
+        encodeInterval(coder, gap, interval);
+        interval = gap;
+      }
+      this.coder.encode(coder, frame, previous);
+      previous = frame;
+    });
+    return serializeMotion({
+      source: first.source,
+      epoch: this.epoch,
+      sequence: first.sequence,
+      reference: reference === null ? 0 : sequenceDistance(first.sequence, reference.sequence),
+      stepIndex: first.stepIndex,
+      frames: frames.length,
+      captureMs: first.captureMs,
+      payload: coder.finish(),
+    });
+  }
+}
+
+/** @param {number} value */
+function wrapped32(value) {
+  return Math.floor(value) - Math.floor(value / 2 ** 32) * 2 ** 32;
+}

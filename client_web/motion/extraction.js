@@ -1,0 +1,177 @@
+// @ts-check
+/**
+ * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images (`model/frame_extractor.py`,
+ * `server/sender/media/extraction.py`). Frames are not aligned to the source image: the background is known from the crop alone,
+ * as of a camera that stands still, and there is no residual flow.
+ */
+import { cropMotion, cut, planes } from "./crop.js";
+import { SURE } from "./detector.js";
+import { CropFollower, faceOfLandmarks } from "./head_crop.js";
+import { LandmarkTracker, measure } from "./landmark_tracker.js";
+import { BACKGROUND, EXPRESSION, facePoints, withCanonical, withFace } from "./motion.js";
+import { regionOfLandmarks } from "./region.js";
+import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
+
+/** @typedef {import("./region.js").Frame} Frame */
+/** @typedef {import("./crop.js").Crop} Crop */
+/** @typedef {import("./detector.js").Network} Network */
+/** @typedef {import("./source_choice.js").Source} Source */
+/** @typedef {import("./source_choice.js").Candidate} Candidate */
+
+/**
+ * @typedef {object} Model networks and what their numbers mean
+ * @property {{detector: Network, landmarks: Network, motion: Network, canonical: Network}} networks
+ * @property {number} size side of a crop, pixels
+ * @property {number} keypoints
+ * @property {number} body how many of them follow the body; they come last
+ * @property {number[]} guided the landmarks that are the face's keypoints, which come first
+ * @property {number[]} still
+ *
+ * @typedef {object} Extracted what a frame gave
+ * @property {boolean} present whether there is a face, or was one a moment ago
+ * @property {boolean} several whether somebody else is seen as well
+ * @property {{vector: Float32Array, source: number} | null} motion for a source that the receiver has
+ * @property {{index: number, picture: Frame} | null} offer a source image that the receiver should get
+ */
+
+/** Without a face for that long, the sender pauses. */
+const PATIENCE_SECONDS = 1;
+/** Seconds that are taken for the time before the first frame, and at most between two. */
+const FIRST_STEP = 1 / 30;
+const LONGEST_STEP = 0.5;
+/** Somebody as tall as this share of the face that is sent counts. */
+const SEVERAL_HEIGHT = 0.6;
+
+export class Extraction {
+  /** @param {Model} model */
+  constructor(model) {
+    this.model = model;
+    const { networks, keypoints, body } = model;
+    this.tracker = new LandmarkTracker(networks.landmarks, networks.detector);
+    this.follower = new CropFollower();
+    this.selection = new SourceSelection(keypoints - body);
+    /** Of the first frame: what extracted motion is relative to. @type {Float32Array | null} */
+    this.canonical = null;
+    /** Expression of the last face that was measured. @type {Float32Array | null} */
+    this.expression = null;
+    /** @type {number | null} */
+    this.captured = null;
+    this.unseen = Infinity;
+  }
+
+  /** Chooses the source images anew; the face stays. */
+  forgetSources() {
+    this.selection = new SourceSelection(this.model.keypoints - this.model.body);
+  }
+
+  /**
+   * Everything for one frame; frames in order, one at a time.
+   * @param {Frame} frame
+   * @param {number} captured seconds
+   * @returns {Promise<Extracted>}
+   */
+  async step(frame, captured) {
+    const elapsed = this.captured === null ? FIRST_STEP : Math.min(Math.max(captured - this.captured, 0), LONGEST_STEP);
+    this.captured = captured;
+    const landmarks = await this.tracker.update(frame, captured);
+    const crop = this.#crop(frame, landmarks, elapsed);
+    const several = this.#several();
+    if (crop === null) return { present: false, several, motion: null, offer: null };
+    const picture = cut(crop, frame, this.model.size);
+    const motion = await this.#extract(picture, crop, landmarks);
+    const offer = await this.#select(picture, crop, motion, landmarks !== null, captured);
+    return { present: true, several, motion: this.#driving(motion, crop), offer };
+  }
+
+  /**
+   * The head's crop, or null while there is no face to send.
+   * @param {Frame} frame
+   * @param {Float32Array | null} landmarks
+   * @param {number} elapsed
+   */
+  #crop({ width, height }, landmarks, elapsed) {
+    const lost = this.unseen > PATIENCE_SECONDS;
+    this.unseen = landmarks === null ? this.unseen + elapsed : 0;
+    if (landmarks === null && this.unseen > PATIENCE_SECONDS) return null;
+    const face = landmarks === null ? null : faceOfLandmarks(landmarks);
+    if (face !== null && lost) this.follower.jump(face);
+    return this.follower.follow(face, elapsed, width, height);
+  }
+
+  #several() {
+    const sure = this.tracker.faces.filter(({ score }) => score >= SURE).map(({ height }) => height);
+    const tallest = Math.max(...sure);
+    return sure.filter((height) => height >= SEVERAL_HEIGHT * tallest).length > 1;
+  }
+
+  /**
+   * Motion of a crop; where no face can be measured, as behind a hand, its last expression is held.
+   * @param {Frame} picture
+   * @param {Crop} crop
+   * @param {Float32Array | null} landmarks
+   * @returns {Promise<Float32Array>}
+   */
+  async #extract(picture, crop, landmarks) {
+    const { networks, guided } = this.model;
+    const pixels = planes(picture);
+    this.canonical ??= await networks.canonical(pixels);
+    let motion = await networks.motion(pixels);
+    const end = EXPRESSION + 3 * guided.length;
+    if (landmarks !== null) {
+      motion = withFace(motion, this.canonical, facePoints(landmarks, crop, this.model));
+      this.expression = motion.slice(EXPRESSION, end);
+    } else if (this.expression !== null) motion.set(this.expression, EXPRESSION);
+    return motion;
+  }
+
+  /**
+   * This frame, or one of those before, as source image where one is wanted.
+   * @param {Frame} picture
+   * @param {Crop} crop
+   * @param {Float32Array} motion
+   * @param {boolean} measured
+   * @param {number} now
+   */
+  async #select(picture, crop, motion, measured, now) {
+    if (!this.selection.choosing && this.selection.current === null) return null; // offered, and not yet answered
+    const canonical = /** @type {Float32Array} */ (this.canonical);
+    // A face behind a hand counts as one with closed eyes: the last choice for a source image.
+    const openness = measured ? eyeOpenness(canonical, motion, this.model.guided) : 0;
+    const chosen = this.selection.choose({ picture, motion, quality: quality(picture, motion, openness), crop }, now);
+    if (chosen === null) return null;
+    const index = this.selection.offer(await this.#enrol(chosen));
+    return { index, picture: chosen.picture };
+  }
+
+  /**
+   * What the model finds in a source image, as the receiver will find it.
+   * @param {Candidate} chosen
+   * @returns {Promise<Source>}
+   */
+  async #enrol({ picture, crop }) {
+    const { networks, size } = this.model;
+    const pixels = planes(picture);
+    const canonical = await networks.canonical(pixels);
+    let motion = await networks.motion(pixels);
+    const whole = { x: size / 2, y: size / 2, side: size };
+    const tracker = new LandmarkTracker(networks.landmarks, networks.detector);
+    const first = await tracker.update(picture, 0);
+    // Once more, as exactly placed as in a frame that follows others.
+    const landmarks = first && (await measure(networks.landmarks, picture, regionOfLandmarks(first)));
+    if (landmarks) motion = withFace(motion, canonical, facePoints(landmarks, whole, this.model));
+    return { canonical, motion, crop };
+  }
+
+  /**
+   * What drives the current source as this frame moves; null before the receiver has a source.
+   * @param {Float32Array} motion
+   * @param {Crop} crop
+   */
+  #driving(motion, crop) {
+    const source = this.selection.current;
+    if (source === null || this.canonical === null) return null;
+    const vector = withCanonical(motion, this.canonical, source.canonical, this.model.guided.length);
+    vector.set(cropMotion(source.crop, crop), BACKGROUND);
+    return { vector, source: this.selection.index };
+  }
+}

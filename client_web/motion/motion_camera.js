@@ -1,0 +1,223 @@
+// @ts-check
+/**
+ * The camera as motion: owns the worker, feeds it the camera's track, holds the source images, and says what is wrong. One for
+ * the whole visit, lobby and call.
+ */
+
+import { Fitness } from "./fitness.js";
+
+/**
+ * @typedef {import("./worker.js").FromWorker} FromWorker
+ * @typedef {import("./worker.js").ToWorker} ToWorker
+ * @typedef {import("./model.js").Engine} Engine
+ *
+ * @typedef {{vector: Float32Array, source: number, capturedMs: number}} MotionSample
+ * @typedef {{index: number, image: Blob, sha256: string}} SourceImage
+ *
+ * @typedef {object} MotionEvents
+ * @property {() => void} onChange state, presence or a source image changed
+ * @property {(sample: MotionSample) => void} onMotion
+ * @property {(source: SourceImage) => void} onSource a source image was chosen; `answer` is to be called
+ */
+
+/** Of which a second thread may be taken. */
+const MANY_CORES = 4;
+/** Without a frame for that long nothing flows. */
+const SILENT_MS = 3000;
+
+export class MotionCamera {
+  /** @param {MotionEvents} events */
+  constructor(events) {
+    this.events = events;
+    /** @type {Worker | null} */
+    this.worker = null;
+    /** @type {"off" | "loading" | "ready" | "failed"} */
+    this.state = "off";
+    /** Why motion cannot be sent, in words. @type {string | null} */
+    this.problem = null;
+    /** @type {Engine | null} */
+    this.engine = null;
+    /** Whether a face is seen now. */
+    this.present = false;
+    this.several = false;
+    /** Median milliseconds of each step of a frame; `frame` is all of it. @type {{[name: string]: number}} */
+    this.steps = {};
+    this.fitness = new Fitness();
+    this.takenAt = -Infinity;
+    /** Chosen source images by index. @type {Map<number, SourceImage>} */
+    this.sources = new Map();
+    /** Whether the receiver has one of them. */
+    this.shown = false;
+    /** @type {MediaStreamTrack | null} */
+    this.track = null;
+    this.stopFrames = () => {};
+  }
+
+  /** Whether motion comes now: a face is there, and so are frames, which some browsers withhold from a hidden tab. */
+  get flowing() {
+    return this.present && this.track !== null && performance.now() - this.takenAt < SILENT_MS;
+  }
+
+  /** Loads the networks; once. */
+  start() {
+    if (this.state !== "off") return;
+    if (typeof OffscreenCanvas === "undefined" || typeof VideoFrame === "undefined") {
+      this.fail("This browser cannot read the camera's frames.");
+      return;
+    }
+    this.state = "loading";
+    const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    this.worker = worker;
+    worker.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => void this.#hear(data));
+    worker.addEventListener("error", () => this.fail("Sending motion stopped by an error of the page."));
+    // Threads need memory that they share, which a browser gives to an isolated page alone. A second one shortens a frame by a
+    // fifth at best and takes as much of a core again (docs/experiments/page-as-sender.md): not where cores are few.
+    const threads = self.crossOriginIsolated && navigator.hardwareConcurrency >= MANY_CORES ? 2 : 1;
+    void preferredEngines().then((engines) => this.#tell({ type: "start", engines, threads }));
+    if (this.track !== null) this.#feed(this.track);
+    this.events.onChange();
+  }
+
+  /** Ends the worker; `start` begins anew. */
+  stop() {
+    this.stopFrames();
+    this.stopFrames = () => {};
+    this.worker?.terminate();
+    this.worker = null;
+    this.state = "off";
+    this.problem = null;
+    this.present = this.several = this.shown = false;
+    this.fitness.restart();
+    this.sources.clear();
+    this.events.onChange();
+  }
+
+  /** @param {MediaStreamTrack | null} track of the camera */
+  setTrack(track) {
+    if (track === this.track) return;
+    this.track = track;
+    this.stopFrames();
+    this.stopFrames = () => {};
+    this.fitness.restart();
+    if (this.worker === null) return;
+    if (track === null) this.#tell({ type: "frames", stream: null });
+    else this.#feed(track);
+  }
+
+  /** Chooses the source images anew. */
+  takeAnotherPicture() {
+    this.sources.clear();
+    this.shown = false;
+    this.#tell({ type: "sources" });
+    this.events.onChange();
+  }
+
+  /**
+   * The receiver has a source image, or cannot use it.
+   * @param {number} index
+   * @param {boolean} taken
+   */
+  answer(index, taken) {
+    if (taken) this.shown = true;
+    else this.sources.delete(index);
+    this.#tell({ type: "answer", index, taken });
+    this.events.onChange();
+  }
+
+  /** @param {FromWorker} message */
+  async #hear(message) {
+    switch (message.type) {
+      case "ready":
+        this.state = "ready";
+        this.engine = message.engine;
+        this.events.onChange();
+        break;
+      case "failed":
+        this.fail(message.problem);
+        break;
+      case "taken":
+        this.#judge(message);
+        break;
+      case "motion":
+        this.events.onMotion(message);
+        break;
+      case "offer": {
+        const source = { index: message.index, image: message.image, sha256: await sha256(message.image) };
+        this.sources.set(source.index, source);
+        this.events.onSource(source);
+        break;
+      }
+    }
+  }
+
+  /** @param {{steps: {[name: string]: number}, present: boolean, several: boolean}} taken */
+  #judge({ steps, present, several }) {
+    this.steps = steps;
+    this.takenAt = performance.now();
+    const changed = present !== this.present || several !== this.several;
+    [this.present, this.several] = [present, several];
+    const problem = this.fitness.judge(present || this.sources.size > 0, steps["frame"], this.takenAt / 1000);
+    if (problem !== null) this.fail(problem);
+    else if (changed) this.events.onChange();
+  }
+
+  /** @param {string} problem why motion cannot be sent, in words */
+  fail(problem) {
+    this.stop();
+    this.state = "failed";
+    this.problem = problem;
+    this.events.onChange();
+  }
+
+  /** @param {MediaStreamTrack} track */
+  #feed(track) {
+    const Processor = /** @type {any} */ (globalThis).MediaStreamTrackProcessor;
+    if (Processor) {
+      const { readable } = new Processor({ track, maxBufferSize: 1 });
+      this.#tell({ type: "frames", stream: readable }, [readable]);
+      return;
+    }
+    this.#tell({ type: "frames", stream: null });
+    const video = document.createElement("video");
+    video.muted = true;
+    video.playsInline = true;
+    video.srcObject = new MediaStream([track]);
+    let ended = false;
+    const take = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ metadata) => {
+      if (ended) return;
+      const frame = new VideoFrame(video, { timestamp: Math.round(1e6 * metadata.mediaTime) });
+      this.#tell({ type: "frame", frame }, [frame]);
+      video.requestVideoFrameCallback(take);
+    };
+    video.requestVideoFrameCallback(take);
+    void video.play().catch(() => undefined);
+    this.stopFrames = () => {
+      ended = true;
+      video.srcObject = null;
+    };
+  }
+
+  /**
+   * @param {ToWorker} message
+   * @param {Transferable[]} [transferred]
+   */
+  #tell(message, transferred = []) {
+    this.worker?.postMessage(message, transferred);
+  }
+}
+
+/** WebGPU where the browser has a real one, and WASM after it. */
+async function preferredEngines() {
+  /** @type {Engine[]} */
+  const engines = ["wasm"];
+  const gpu = /** @type {any} */ (navigator).gpu;
+  const adapter = await gpu?.requestAdapter().catch(() => null);
+  if (adapter && !adapter.isFallbackAdapter && !adapter.info?.isFallbackAdapter) engines.unshift("webgpu");
+  return engines;
+}
+
+/** @param {Blob} image */
+async function sha256(image) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await image.arrayBuffer()));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

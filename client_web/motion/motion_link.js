@@ -1,0 +1,173 @@
+// @ts-check
+/**
+ * What a connection needs to publish motion: the data channels `motion` and `control`, and the source images beside them, which
+ * go by HTTP (docs/protocol.md).
+ */
+import { MotionEncoder } from "../codec/encoder.js";
+import { MotionStatistics } from "../codec/statistics.js";
+import { ControlChannel } from "./control.js";
+import { builtAddress, builtJson, loadArrays } from "./model.js";
+import { MotionPublisher } from "./publisher.js";
+
+/**
+ * @typedef {import("./motion_camera.js").MotionCamera} MotionCamera
+ * @typedef {import("./motion_camera.js").MotionSample} MotionSample
+ * @typedef {import("./motion_camera.js").SourceImage} SourceImage
+ * @typedef {import("./control.js").Msgpack} Msgpack
+ *
+ * @typedef {{room: string, participant: string, token: string | null}} Place where source images are put
+ * @typedef {{statistics: MotionStatistics, msgpack: Msgpack}} Tools
+ */
+
+const PING_EVERY_MS = 1000;
+
+/** @type {Promise<Tools> | null} */
+let tools = null;
+
+/**
+ * Loaded once, before the first link.
+ * @returns {Promise<Tools>}
+ */
+export function motionTools() {
+  tools ??= load();
+  return tools;
+}
+
+/** @returns {Promise<Tools>} */
+async function load() {
+  const [runtime, manifest] = await Promise.all([builtJson("runtime.json"), builtJson("manifest.json")]);
+  const [msgpack, arrays] = await Promise.all([import(builtAddress(`${runtime.msgpack}/index.mjs`)), loadArrays(manifest)]);
+  const { mean, importance, units, widths, basis } = arrays;
+  const statistics = new MotionStatistics({ mean, importance, units, widths, basis });
+  return { statistics, msgpack: { encode: (value) => msgpack.encode(value), decode: (data) => msgpack.decode(data) } };
+}
+
+/** The sender's clock: the worker's frames are timed by the same one. */
+function clockMs() {
+  return performance.timeOrigin + performance.now();
+}
+
+/** The sources that a receiver is known to have, by hash: they outlive a connection. @type {Set<string>} */
+const uploaded = new Set();
+
+export class MotionLink {
+  /**
+   * @param {RTCPeerConnection} connection not yet offered
+   * @param {MotionCamera} camera
+   * @param {Place} place
+   * @param {Tools} tools
+   * @param {(problem: string) => void} onProblem
+   */
+  constructor(connection, camera, place, { statistics, msgpack }, onProblem) {
+    this.camera = camera;
+    this.place = place;
+    this.onProblem = onProblem;
+    this.closed = false;
+    this.count = 0;
+    this.encodeMs = 0;
+    /** @type {boolean | null} */
+    this.paused = null;
+    /** Indices that the receiver has over this connection. @type {Set<number>} */
+    this.placed = new Set();
+    const motion = connection.createDataChannel("motion", { ordered: false, maxRetransmits: 0 });
+    const control = connection.createDataChannel("control");
+    motion.binaryType = control.binaryType = "arraybuffer";
+    const epoch = crypto.getRandomValues(new Uint16Array(1))[0];
+    this.publisher = new MotionPublisher(new MotionEncoder(statistics, epoch), motion);
+    this.control = new ControlChannel(control, msgpack);
+    motion.addEventListener("message", ({ data }) => this.publisher.receive(data));
+    motion.addEventListener("bufferedamountlow", () => this.publisher.drained(performance.now()));
+    control.addEventListener("message", ({ data }) => this.#hear(data));
+    control.addEventListener("open", () => {
+      this.timer = setInterval(() => this.#beat(), PING_EVERY_MS);
+      this.#beat();
+      // The PUTs of those that came before could not be announced.
+      for (const source of this.camera.sources.values()) void this.offer(source);
+    });
+  }
+
+  /** @param {MotionSample} sample */
+  publish(sample) {
+    if (!this.placed.has(sample.source)) return; // the receiver could not show it
+    const began = performance.now();
+    this.publisher.publish(sample, began);
+    this.encodeMs = performance.now() - began;
+  }
+
+  /** Lets the receiver know that no frames come for a while, or that they do again. */
+  updatePresence() {
+    const paused = !this.camera.flowing;
+    if (paused === this.paused || this.control.channel.readyState !== "open") return;
+    this.paused = paused;
+    this.control.send({ t: "state", paused });
+  }
+
+  /**
+   * Brings a source image to the receiver: by its name where the receiver should have it, else by upload.
+   * @param {SourceImage} source
+   */
+  async offer(source) {
+    if (this.control.channel.readyState !== "open") return; // offered once it is
+    let refusal = null;
+    if (!(uploaded.has(source.sha256) && (await this.#put(source, true)) === null)) refusal = await this.#put(source, false);
+    if (this.closed || this.camera.sources.get(source.index) !== source) return;
+    if (refusal === null) {
+      uploaded.add(source.sha256);
+      this.placed.add(source.index);
+      this.control.send({ t: "source", index: source.index, sha256: source.sha256 });
+    } else this.onProblem(`Your picture was not taken: ${refusal}`);
+    this.camera.answer(source.index, refusal === null);
+  }
+
+  close() {
+    this.closed = true;
+    clearInterval(this.timer);
+  }
+
+  /** kbit/s of motion with all headers. */
+  get wireKbps() {
+    return this.publisher.wire.kbps(performance.now());
+  }
+
+  /** kbit/s of motion as payload. */
+  get payloadKbps() {
+    return this.publisher.payload.kbps(performance.now());
+  }
+
+  /**
+   * @param {SourceImage} source
+   * @param {boolean} attach only by its name
+   * @returns {Promise<string | null>} why not, in words
+   */
+  async #put(source, attach) {
+    const { room, participant, token } = this.place;
+    const query = new URLSearchParams({ index: String(source.index), ...(attach ? { sha256: source.sha256 } : {}) });
+    const address = `rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/source?${query}`;
+    const headers = { Authorization: `Bearer ${token ?? ""}`, ...(attach ? {} : { "Content-Type": source.image.type }) };
+    try {
+      const response = await fetch(address, { method: "PUT", headers, body: attach ? null : source.image });
+      if (response.status === 201) return null;
+      const body = await response.json().catch(() => ({}));
+      return String(body.message ?? `the server answered ${response.status}`);
+    } catch {
+      return "the server cannot be reached";
+    }
+  }
+
+  #beat() {
+    this.count += 1;
+    this.control.send({ t: "ping", n: this.count, ms: clockMs() });
+    if (this.camera.steps["frame"]) this.control.send({ t: "stages", extract: this.camera.steps["frame"], encode: this.encodeMs });
+    this.updatePresence();
+  }
+
+  /** @param {unknown} data */
+  #hear(data) {
+    const message = this.control.parse(data);
+    if (message?.t === "ping") this.control.send({ t: "pong", n: message.n, ms: message.ms, peer_ms: clockMs() });
+    else if (message?.t === "need_source") {
+      uploaded.delete(message.sha256);
+      for (const source of this.camera.sources.values()) if (source.sha256 === message.sha256) void this.offer(source);
+    }
+  }
+}

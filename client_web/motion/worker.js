@@ -1,0 +1,174 @@
+// @ts-check
+/**
+ * The worker that turns a camera's frames into motion, so that the page stays smooth and a hidden tab goes on. Frames come by
+ * MediaStreamTrackProcessor, or one by one from the page; of those that wait only the newest is taken.
+ */
+import { Extraction } from "./extraction.js";
+import { loadModel, UnavailableError } from "./model.js";
+import { StepTimes } from "./step_times.js";
+
+/**
+ * @typedef {import("./model.js").Engine} Engine
+ *
+ * @typedef {{type: "start", engines: Engine[], threads: number}
+ *   | {type: "frames", stream: ReadableStream<VideoFrame> | null}
+ *   | {type: "frame", frame: VideoFrame}
+ *   | {type: "sources"}
+ *   | {type: "answer", index: number, taken: boolean}} ToWorker
+ *
+ * @typedef {{type: "ready", engine: Engine, threads: number}
+ *   | {type: "failed", problem: string}
+ *   | {type: "taken", milliseconds: number, steps: {[name: string]: number}, present: boolean, several: boolean}
+ *   | {type: "motion", vector: Float32Array, source: number, capturedMs: number}
+ *   | {type: "offer", index: number, image: Blob}} FromWorker capturedMs: of the clock that performance.timeOrigin begins
+ */
+
+const worker = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (globalThis));
+
+/** @type {Extraction | null} */
+let extraction = null;
+/** With the time at which it came. @type {{frame: VideoFrame, at: number} | null} */
+let waiting = null;
+let busy = false;
+/** Of the frames that are read; another camera's take its place. */
+let generation = 0;
+/** @type {{[name: string]: number}} */
+let networkTimes = {};
+const times = new StepTimes();
+const canvas = new OffscreenCanvas(1, 1);
+const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
+
+/** @param {FromWorker} message */
+function tell(message) {
+  worker.postMessage(message);
+}
+
+worker.addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data }) => {
+  switch (data.type) {
+    case "start":
+      void start(data.engines, data.threads);
+      break;
+    case "frames":
+      generation += 1;
+      if (data.stream) void read(data.stream, generation);
+      break;
+    case "frame":
+      take(data.frame);
+      break;
+    case "sources":
+      extraction?.forgetSources();
+      break;
+    case "answer":
+      extraction?.selection.answer(data.index, data.taken);
+      break;
+  }
+});
+
+/** Milliseconds of a frame's two networks, beyond which the next engine is tried: a GPU may take long to answer. */
+const SLOW_MS = 30;
+
+/**
+ * The first engine that can run the networks, gets them right, and soon; the last one in any case.
+ * @param {Engine[]} engines
+ * @param {number} threads
+ */
+async function start(engines, threads) {
+  let problem = "";
+  for (const engine of engines) {
+    try {
+      const loaded = await loadModel(engine, threads);
+      const milliseconds = loaded.milliseconds["landmarks"] + loaded.milliseconds["motion"];
+      if (milliseconds > SLOW_MS && engine !== engines.at(-1)) {
+        console.info(`motion with ${engine}: ${milliseconds.toFixed(0)} ms a frame`);
+        continue;
+      }
+      networkTimes = loaded.milliseconds;
+      extraction = new Extraction(loaded.model);
+      tell({ type: "ready", engine, threads });
+      void next();
+      return;
+    } catch (error) {
+      problem = error instanceof UnavailableError ? error.message : "The networks do not run in this browser.";
+      console.info(`motion with ${engine}: ${error}`);
+    }
+  }
+  tell({ type: "failed", problem });
+}
+
+/**
+ * @param {ReadableStream<VideoFrame>} stream
+ * @param {number} own generation
+ */
+async function read(stream, own) {
+  const reader = stream.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    if (own !== generation) {
+      value.close();
+      await reader.cancel();
+      return;
+    }
+    take(value);
+  }
+}
+
+/** @param {VideoFrame} frame */
+function take(frame) {
+  waiting?.frame.close();
+  waiting = { frame, at: performance.now() };
+  void next();
+}
+
+async function next() {
+  if (busy || extraction === null) return;
+  busy = true;
+  try {
+    while (waiting !== null) {
+      const { frame, at } = waiting;
+      waiting = null;
+      await step(extraction, frame, at);
+    }
+  } catch (error) {
+    console.error(error);
+    tell({ type: "failed", problem: "Sending motion stopped by an error of the page." });
+    extraction = null;
+  } finally {
+    busy = false;
+  }
+}
+
+/**
+ * @param {Extraction} extraction
+ * @param {VideoFrame} frame
+ * @param {number} at when it came
+ */
+async function step(extraction, frame, at) {
+  const began = performance.now();
+  const [width, height] = [frame.displayWidth, frame.displayHeight];
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  const target = /** @type {OffscreenCanvasRenderingContext2D} */ (context);
+  target.drawImage(frame, 0, 0);
+  frame.close();
+  const { data } = target.getImageData(0, 0, width, height);
+  const drawn = performance.now();
+  for (const name of Object.keys(networkTimes)) delete networkTimes[name];
+  const extracted = await extraction.step({ width, height, data }, at / 1000);
+  const ended = performance.now();
+  times.add({ pixels: drawn - began, ...networkTimes, frame: ended - began });
+  tell({ type: "taken", milliseconds: ended - began, steps: times.medians(), present: extracted.present, several: extracted.several });
+  if (extracted.motion !== null) {
+    const { vector, source } = extracted.motion;
+    tell({ type: "motion", vector, source, capturedMs: performance.timeOrigin + at });
+  }
+  if (extracted.offer !== null) await offer(extracted.offer);
+}
+
+/** @param {{index: number, picture: import("./region.js").Frame}} offered */
+async function offer({ index, picture }) {
+  const drawing = new OffscreenCanvas(picture.width, picture.height);
+  const pixels = new ImageData(Uint8ClampedArray.from(picture.data), picture.width, picture.height);
+  drawing.getContext("2d")?.putImageData(pixels, 0, 0);
+  // A browser that cannot write WebP gives PNG.
+  tell({ type: "offer", index, image: await drawing.convertToBlob({ type: "image/webp", quality: 0.9 }) });
+}

@@ -1,0 +1,96 @@
+"""How many views this machine can render now, and whether it keeps what it promised. A state machine told the time.
+
+The engine says what each picture took; publications say how many views they hold. With N views at `fps` pictures a
+second, each taking `cost` seconds of the one engine, everybody gets `1 / (N cost fps)` of the rate, at most all of it.
+The cost is wall time: it grows with other load on the machine, and falls where batches grow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from statistics import median
+
+WINDOW_SECONDS = 5.0
+"""Pictures of this long ago count; a change of load is seen within half of it."""
+
+STALE_SECONDS = 30.0
+"""A cost that is older says nothing any more: other load has come or gone."""
+
+FEWEST = 12
+"""Pictures before there is an estimate: the first ones load, compile and fill caches."""
+
+MOST = 256
+
+ALONE_SHARE = 0.5
+"""A single view is admitted on every machine. It counts as overloaded below this share of the rate."""
+
+SETTLED_SECONDS = 3.0
+"""An overload, or its end, must last that long before it is said."""
+
+
+class RenderCapacity:
+    """`share` of the rate is what newcomers must leave to everybody; 0 admits all."""
+
+    def __init__(self, fps: float, share: float = 0.8) -> None:
+        self._fps = fps
+        self._share = share
+        self._costs: deque[tuple[float, float]] = deque(maxlen=MOST)  # (when, seconds a picture)
+        self._promised: dict[Hashable, int] = {}
+        self._changed: float | None = None  # since when it has been otherwise than `overloaded` says
+        self.overloaded = False
+        """Whether for some seconds the views have been getting less than they were promised."""
+
+    @property
+    def promised(self) -> int:
+        """Views that are promised at present."""
+        return sum(self._promised.values())
+
+    def rendered(self, seconds: float, now: float) -> None:
+        """One picture took `seconds` of the engine: of a batch its share."""
+        self._costs.append((now, seconds))
+
+    def cost(self, now: float) -> float | None:
+        """Seconds that a picture takes; None while too few were rendered lately."""
+        if len(self._costs) < FEWEST or now - self._costs[-1][0] > STALE_SECONDS:
+            return None
+        newest = self._costs[-1][0]
+        recent = [seconds for when, seconds in self._costs if newest - when <= WINDOW_SECONDS]
+        return median(recent) if len(recent) >= FEWEST else median(seconds for _, seconds in self._costs)
+
+    def rate_share(self, views: int, now: float) -> float:
+        """Share of the rate that each of so many views would get, 0 to 1."""
+        cost = self.cost(now)
+        return 1.0 if cost is None or not views else min(1.0, 1.0 / max(1e-9, views * cost * self._fps))
+
+    def admits(self, now: float, views: int = 1) -> bool:
+        """Whether so many more views leave everybody `share` of the rate. The first one is always admitted."""
+        wanted = self.promised + views
+        return wanted <= 1 or self.rate_share(wanted, now) >= self._share
+
+    def admit(self, owner: Hashable, now: float) -> bool:
+        """Promise `owner` its first view where there is time for one; what is promised already stays."""
+        if owner not in self._promised:
+            if not self.admits(now):
+                return False
+            self._promised[owner] = 1
+        return True
+
+    def promise(self, owner: Hashable, views: int) -> None:
+        """From now on `owner` holds so many views; 0 forgets it."""
+        if views:
+            self._promised[owner] = views
+        else:
+            self._promised.pop(owner, None)
+
+    def tick(self, now: float) -> None:
+        """Let time pass; to be called every second or more often."""
+        views = self.promised
+        least = self._share if views > 1 else min(ALONE_SHARE, self._share)
+        if (self.rate_share(views, now) < least) == self.overloaded:
+            self._changed = None
+            return
+        if self._changed is None:
+            self._changed = now
+        if now - self._changed >= SETTLED_SECONDS:
+            self.overloaded, self._changed = not self.overloaded, None

@@ -1,0 +1,173 @@
+/** The page's arithmetic around the networks against the daemon's golden vectors. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import test from "node:test";
+import { cropMotion, cut, faceCrop } from "../../client_web/motion/crop.js";
+import { facesOf } from "../../client_web/motion/detector.js";
+import { CropFollower, faceOfLandmarks } from "../../client_web/motion/head_crop.js";
+import { LandmarkTracker } from "../../client_web/motion/landmark_tracker.js";
+import { widened } from "../../client_web/motion/model.js";
+import { facePoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
+import { regionOfLandmarks, sample, toFrame } from "../../client_web/motion/region.js";
+import { eyeOpenness, FirstChoice, gap, quality, SourceCover, SourceSelection } from "../../client_web/motion/source_choice.js";
+
+const golden = JSON.parse(await readFile(new URL("../vectors/extraction.json", import.meta.url)));
+const { guided, still, keypoints, body } = golden.layout;
+const heads = keypoints - body;
+
+/** The made-up picture of extraction_vectors.py; `width` columns of it. */
+function frame(width = golden.frame.width) {
+  const { height } = golden.frame;
+  const data = new Uint8ClampedArray(4 * width * height).fill(255);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) for (let c = 0; c < 3; c++) data[4 * (y * width + x) + c] = (7 * x + 13 * y + 50 * c + 5 * ((x * y) % 23)) % 256;
+  }
+  return { width, height, data };
+}
+
+function landmarks(seed) {
+  return Float32Array.from(
+    Array.from({ length: 478 }, (_, i) => [12 + ((i * (7 + seed)) % 97) / 4, 8 + ((i * (5 + seed)) % 89) / 4, ((i * (3 + seed)) % 31) / 8 - 2]).flat(),
+  );
+}
+
+function vector(seed) {
+  const pose = [4 * (seed % 5) - 8, 2 - (seed % 3), 0.75 * seed, 1 + seed / 64, seed / 128, -seed / 256, 0];
+  const expression = Array.from({ length: 3 * keypoints }, (_, i) => (((seed * 7 + 3 * i) % 11) - 5) / 256);
+  return Float32Array.from([...pose, 0, 0, 0, 0, ...expression, ...new Array(128).fill(0)]);
+}
+
+const canonical = (seed) => Float32Array.from({ length: 3 * keypoints }, (_, i) => (((seed * 5 + 7 * i) % 37) - 18) / 32);
+
+function detectorOutput(faces) {
+  const output = new Float32Array(896 * 17);
+  for (let anchor = 0; anchor < 896; anchor++) output[17 * anchor] = -8;
+  for (const [anchor, logit, size] of faces) output.set([logit, 0.5, -0.25, size, size, -8, -6, 8, -5, ...new Array(8).fill(0.5)], 17 * anchor);
+  return output;
+}
+
+function near(actual, expected, bound, about = "") {
+  assert.equal(actual.length, expected.length, about);
+  Array.from(actual).forEach((value, i) => assert.ok(Math.abs(value - expected[i]) <= bound, `${about} [${i}]: ${value}, not ${expected[i]}`));
+}
+
+const numbers = ({ x, y, side }) => [x, y, side];
+
+test("a region is sampled and led back as in Python", () => {
+  for (const { region, beyond, values, to_frame: places } of golden.samples) {
+    near(sample(region, frame(), 6, beyond), values, 1e-4, JSON.stringify(region));
+    near([...toFrame(region, 0.25, 0.75), ...toFrame(region, 1.5, -0.5)], places, 1e-4);
+  }
+  const region = regionOfLandmarks(landmarks(3));
+  near([region.x, region.y, region.side, region.angle], Object.values(golden.region_of_landmarks), 1e-5);
+});
+
+test("a crop is cut to the very grey values of Pillow", () => {
+  for (const { crop, size, rgb } of golden.crops) {
+    const { data } = cut(crop, frame(), size);
+    near(data.filter((_, i) => i % 4 < 3), rgb, 0, JSON.stringify(crop));
+  }
+});
+
+test("the crop of a face lies where the daemon puts it", () => {
+  const faces = [[20, 15, 8], [2, 3, 10], [40, 30, 40]]; // prettier-ignore
+  faces.forEach((face, i) => near(numbers(faceCrop(...face, golden.frame.width, golden.frame.height)), numbers(golden.face_crops[i]), 1e-5));
+  near(cropMotion({ x: 20, y: 15, side: 24 }, { x: 26, y: 12, side: 30 }), golden.crop_motion, 1e-5);
+});
+
+test("the crop follows a head step by step", () => {
+  const follower = new CropFollower();
+  golden.follower.forEach(({ face, elapsed, crop }, i) => near(numbers(follower.follow(face, elapsed, 640, 480)), numbers(crop), 1e-4, `step ${i}`));
+  follower.jump({ x: 100, y: 100, height: 50 });
+  near(numbers(follower.follow(null, 0.04, 640, 480)), [100, 105, 110], 1e-9);
+});
+
+test("a face's middle and height are read off its landmarks", () => {
+  const points = new Float32Array(3 * 478);
+  points.set([10, 20, 0], 30);
+  points.set([10, 56, 48], 3 * 152);
+  const { x, y, height } = faceOfLandmarks(points);
+  near([x, y, height], [10, 38 + 0.018 * 60, 60], 1e-5);
+});
+
+test("the detector's answer is read as faces", () => {
+  const faces = facesOf(detectorOutput(golden.detector.seen));
+  assert.equal(faces.length, golden.detector.faces.length);
+  faces.forEach(({ box, score }, i) => near([...box, score], [...golden.detector.faces[i].box, golden.detector.faces[i].score], 1e-5));
+  assert.deepEqual(facesOf(detectorOutput([])), []);
+});
+
+test("landmarks become keypoints, and motion relative to a source", () => {
+  const { crop, points, with_face: placed, with_canonical: relative } = golden.motion;
+  const found = facePoints(landmarks(2), crop, { guided, still });
+  near(found, points, 2e-5);
+  const motion = withFace(vector(3), canonical(1), found);
+  near(motion, placed, 2e-5);
+  near(withCanonical(motion, canonical(1), canonical(4), guided.length), relative, 2e-5);
+  assert.ok(Math.abs(eyeOpenness(canonical(1), motion, guided) - golden.motion.eye_openness) < 1e-4);
+});
+
+test("frames are judged as source images as the daemon does", () => {
+  const { sharpness, frontality, eyes } = quality(frame(golden.frame.height), vector(3), 0.2);
+  near([sharpness, frontality, eyes], golden.motion.quality, 2e-5);
+  const source = { canonical: canonical(4), motion: vector(2), crop: { x: 0, y: 0, side: 1 } };
+  assert.ok(Math.abs(gap(source, vector(3), heads) - golden.motion.gap) < 1e-4);
+});
+
+test("sources are wanted and changed at the very frames", () => {
+  const crop = { x: 0, y: 0, side: 1 };
+  const cover = new SourceCover({ canonical: canonical(4), motion: vector(2), crop }, heads);
+  golden.cover.forEach(({ yaw, spoken, wanted, index }, i) => {
+    const driving = vector(2);
+    driving[0] = yaw;
+    if (spoken) for (let k = 11; k < 41; k++) driving[k] += 0.0625;
+    assert.equal(cover.update(driving, i > 12 ? 0.7 : 0.5, i / 10), wanted, `frame ${i}`);
+    if (wanted) cover.add({ canonical: canonical(4), motion: driving, crop });
+    assert.equal(cover.index, index, `frame ${i}`);
+  });
+  assert.ok(golden.cover.some(({ wanted }) => wanted) && golden.cover.at(-1).index !== undefined);
+});
+
+test("the first choice takes the best of a window, and a refused one is chosen anew", () => {
+  const candidate = (sharpness) => ({ picture: frame(), motion: vector(0), quality: { sharpness, frontality: 1, eyes: 1 }, crop: { x: 0, y: 0, side: 1 } });
+  const choice = new FirstChoice();
+  assert.equal(choice.consider(candidate(0.5), 0), null);
+  assert.equal(choice.consider(candidate(0.4), 0.7), null);
+  assert.equal(choice.consider(candidate(0.3), 0.8).quality.sharpness, 0.5);
+  assert.ok(new FirstChoice().consider(candidate(0.9), 0));
+  const selection = new SourceSelection(heads);
+  const source = { canonical: canonical(1), motion: vector(0), crop: { x: 0, y: 0, side: 1 } };
+  assert.ok(selection.choose(candidate(0.9), 0));
+  assert.equal(selection.offer(source), 0);
+  selection.answer(0, false);
+  assert.ok(selection.choosing);
+  assert.ok(selection.choose(candidate(0.9), 1));
+  selection.offer(source);
+  selection.answer(7, true); // an answer to something else
+  assert.equal(selection.current, null);
+  selection.answer(0, true);
+  assert.equal(selection.current, source);
+});
+
+test("the tracker asks its networks as the daemon's does", async () => {
+  let [confidences, logits] = [[], []];
+  const points = landmarks(1).map((value) => 4 * value);
+  const tracker = new LandmarkTracker(
+    async () => Float32Array.from([confidences.shift(), ...points]),
+    async () => detectorOutput([[150, logits.shift(), 40]]),
+  );
+  for (const step of golden.tracker) {
+    [confidences, logits] = [[...step.confidences], [...step.logits]];
+    const found = await tracker.update(frame(), step.time);
+    assert.deepEqual([confidences.length, logits.length], step.left, `at ${step.time} s`);
+    if (step.points === null) assert.equal(found, null);
+    else near([0, 100, 477].flatMap((i) => [...found.subarray(3 * i, 3 * i + 3)]), step.points, 1e-3, `at ${step.time} s`);
+  }
+});
+
+test("half precision is widened exactly", () => {
+  const halves = [0x0000, 0x8000, 0x3c00, 0xc000, 0x0001, 0x83ff, 0x0400, 0x7bff, 0x3555];
+  const floats = [0, -0, 1, -2, 2 ** -24, -1023 * 2 ** -24, 2 ** -14, 65504, 0.333251953125];
+  assert.deepEqual([...widened(Uint16Array.from(halves))], floats);
+  assert.ok(Number.isNaN(widened(Uint16Array.of(0x7e00))[0]));
+});

@@ -1,0 +1,246 @@
+"""Builds tests/vectors/extraction.json: what the page's own arithmetic must reproduce of the daemon's.
+
+    python -m tests.server.sender.media.extraction_vectors
+
+writes the file anew; do that when the daemon's arithmetic changes on purpose, and change client_web/motion/ with it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.face.box import Box
+from model.face.crop import Crop, face_crop
+from model.face.tracker import CropFollower
+from model.landmarks.detector import ANCHORS, faces_of
+from model.landmarks.roi import Region
+from model.landmarks.tracker import LandmarkTracker
+from model.motion import CanonicalKeypoints, Motion
+from model.networks.small.config import GUIDED, SMALL
+from model.networks.small.guided import STILL, face_points, with_canonical, with_face
+from model.source.expression import eye_openness
+from model.source.quality import quality
+from model.talking_head import in_crop_units
+from server.sender.media.source_choice import EnrolledSource, SourceCover
+
+PATH = Path(__file__).parents[3] / "vectors" / "extraction.json"
+WIDTH, HEIGHT = 48, 36
+KEYPOINTS = SMALL.keypoints
+
+
+def build() -> dict[str, Any]:
+    """The vectors as JSON values."""
+    return {
+        "frame": {"width": WIDTH, "height": HEIGHT},
+        "layout": {
+            "keypoints": KEYPOINTS,
+            "body": SMALL.layout.body_count,
+            "guided": list(GUIDED),
+            "still": list(STILL),
+        },
+        "samples": _samples(),
+        "region_of_landmarks": _fields(Region.of_landmarks(landmarks(3))),
+        "crops": _crops(),
+        "face_crops": [_fields(face_crop(*face, WIDTH, HEIGHT)) for face in ((20, 15, 8), (2, 3, 10), (40, 30, 40))],
+        "crop_motion": _rounded(Crop(20, 15, 24).motion_to(Crop(26, 12, 30))),
+        "follower": _follower(),
+        "detector": _detector(),
+        "motion": _motion(),
+        "cover": _cover(),
+        "tracker": _tracker(),
+    }
+
+
+def frame() -> NDArray[np.uint8]:
+    """A made-up picture (H, W, 3) that a second implementation draws alike."""
+    y, x, channel = np.meshgrid(np.arange(HEIGHT), np.arange(WIDTH), np.arange(3), indexing="ij")
+    return ((7 * x + 13 * y + 50 * channel + 5 * ((x * y) % 23)) % 256).astype(np.uint8)
+
+
+def landmarks(seed: int) -> NDArray[np.float32]:
+    """Made-up landmarks (478, 3), pixels: exact in binary."""
+    index = np.arange(478)
+    x = 12 + (index * (7 + seed)) % 97 / 4
+    y = 8 + (index * (5 + seed)) % 89 / 4
+    z = (index * (3 + seed)) % 31 / 8 - 2
+    return np.stack([x, y, z], -1).astype(np.float32)
+
+
+def vector(seed: int) -> NDArray[np.float32]:
+    """A made-up motion vector: exact in binary."""
+    pose = [4.0 * (seed % 5) - 8, 2.0 - seed % 3, 0.75 * seed, 1 + seed / 64, seed / 128, -seed / 256, 0]
+    expression = [((seed * 7 + 3 * i) % 11 - 5) / 256 for i in range(3 * KEYPOINTS)]
+    return np.array([*pose, *[0] * 4, *expression, *[0] * 128], np.float32)
+
+
+def canonical(seed: int) -> CanonicalKeypoints:
+    """Made-up canonical keypoints (K, 3)."""
+    values = [((seed * 5 + 7 * i) % 37 - 18) / 32 for i in range(3 * KEYPOINTS)]
+    return CanonicalKeypoints(np.array(values, np.float32).reshape(-1, 3))
+
+
+def _samples() -> list[dict[str, Any]]:
+    picture = frame()
+    found = []
+    for region, beyond in (
+        (Region(20, 16, 12, 0.3), "border"),
+        (Region(3, 34, 20, -0.8), "border"),
+        (Region.whole(WIDTH, HEIGHT), "zeros"),
+        (Region(46, 2, 15, 2.5), "zeros"),
+    ):
+        values = region.sample(picture, 6, beyond)  # type: ignore[arg-type]
+        points = region.to_frame(np.array([[0.25, 0.75], [1.5, -0.5]]))
+        found.append(
+            {"region": _fields(region), "beyond": beyond, "values": _rounded(values), "to_frame": _rounded(points)}
+        )
+    return found
+
+
+def _crops() -> list[dict[str, Any]]:
+    picture = frame()
+    crops = (Crop(24, 18, 16), Crop(20.3, 15.7, 11.4), Crop(4, 30, 21.5), Crop(24.25, 17.5, 33.1))
+    return [{"crop": _fields(crop), "size": 8, "rgb": crop.cut(picture, 8).ravel().tolist()} for crop in crops]
+
+
+def _follower() -> list[dict[str, Any]]:
+    follower = CropFollower()
+    steps = []
+    for index in range(40):
+        face = (
+            None if index % 7 == 3 else Box(300 + (60 if index > 12 else 0) + index % 3, 200 - index, 120 + 2 * index)
+        )
+        elapsed = 0.03 + 0.01 * (index % 3)
+        crop = follower.follow(face, elapsed, 640, 480)
+        assert crop is not None
+        seen = None if face is None else {"x": face.x, "y": face.y, "height": face.height}
+        steps.append({"face": seen, "elapsed": elapsed, "crop": _fields(crop)})
+    return steps
+
+
+def detector_output(faces: list[tuple[int, float, float]]) -> NDArray[np.float32]:
+    """Output (896, 17) of a detector that sees something at these anchors, each with its logit and its size."""
+    output = np.zeros((ANCHORS, 17), np.float32)
+    output[:, 0] = -8
+    for anchor, logit, size in faces:
+        output[anchor] = [logit, 0.5, -0.25, size, size, -8, -6, 8, -5, *[0.5] * 8]
+    return output
+
+
+_SEEN = [(150, 2.0, 40.0), (151, 1.0, 44.0), (152, 0.5, 40.0), (700, -0.25, 30.0), (20, -3.0, 50.0)]
+
+
+def _detector() -> dict[str, Any]:
+    faces = [{"box": _rounded(box), "score": round(score, 6)} for box, score in faces_of(detector_output(_SEEN))]
+    return {"seen": _SEEN, "faces": faces}
+
+
+def _motion() -> dict[str, Any]:
+    crop = Crop(24, 18, 30)
+    motion = Motion.from_vector(vector(3))
+    points = face_points(in_crop_units(landmarks(2), crop))
+    placed = with_face(motion, canonical(1), points)
+    relative = with_canonical(placed, canonical(1), canonical(4), len(GUIDED))
+    source = EnrolledSource(canonical(4), Motion.from_vector(vector(2)), SMALL.layout.head_count)
+    judged = quality(frame()[:, :HEIGHT], motion, 0.2)
+    return {
+        "crop": _fields(crop),
+        "points": _rounded(points),
+        "with_face": _rounded(placed.to_vector()),
+        "with_canonical": _rounded(relative.to_vector()),
+        "gap": round(source.gap(motion), 5),
+        "eye_openness": round(float(eye_openness(canonical(1), placed)), 5),
+        "quality": _rounded([judged.sharpness, judged.frontality, judged.eyes]),
+    }
+
+
+def _cover() -> list[dict[str, Any]]:
+    """Frames whose pose and expression leave the first source, and come back."""
+    heads = SMALL.layout.head_count
+    cover = SourceCover(EnrolledSource(canonical(4), Motion.from_vector(vector(2)), heads))
+    steps = []
+    for index in range(60):
+        driving = vector(2)
+        driving[0] += 40 * math.sin(index / 8)
+        driving[11:41] += 0.0625 * (index % 20 == 7)
+        wanted = cover.update(Motion.from_vector(driving), 0.7 if index > 12 else 0.5, index / 10)
+        if wanted:
+            cover.add(EnrolledSource(canonical(4), Motion.from_vector(driving), heads))
+        steps.append({"yaw": float(driving[0]), "spoken": index % 20 == 7, "wanted": wanted, "index": cover.index})
+    return steps
+
+
+_TRACKED = [
+    # seconds, then in the order of asking: confidences of the landmark network, logits of a face
+    (0.0, [0.9], [2.0]),
+    (0.04, [0.8], []),
+    (0.08, [0.2, 0.7], [2.0]),
+    (0.5, [0.9], []),
+    (1.2, [0.9], [2.0]),
+    (1.3, [0.1, 0.1], [2.0]),
+    (1.4, [], [-8.0]),
+    (2.4, [0.6], [-8.0, -8.0, 3.0]),
+    (2.5, [0.9], []),
+    (3.5, [0.9], []),
+]
+
+
+def _tracker() -> list[dict[str, Any]]:
+    """What a tracker asks of its networks, frame by frame, and whether it has a face."""
+    confidences: list[float] = []
+    logits: list[float] = []
+
+    def scripted(script: list[float], answer: Callable[[float], NDArray[np.float32]]) -> Callable[[Tensor], Tensor]:
+        return lambda _picture: torch.from_numpy(answer(script.pop(0)))[None]
+
+    tracker = LandmarkTracker(
+        scripted(confidences, landmark_output),
+        scripted(logits, lambda logit: detector_output([(150, logit, 40.0)])),
+    )
+    steps = []
+    for time, said, seen in _TRACKED:
+        said, seen = said + [0.3] * 12, seen + [-8.0] * 48  # more than any frame asks for
+        confidences[:], logits[:] = said, seen
+        found = tracker.update(frame(), time)
+        steps.append(
+            {
+                "time": time,
+                "confidences": said,
+                "logits": seen,
+                "left": [len(confidences), len(logits)],
+                "points": None if found is None else _rounded(found.points[[0, 100, 477]]),
+            }
+        )
+    return steps
+
+
+def landmark_output(confidence: float) -> NDArray[np.float32]:
+    """Output (1435,) of a landmark network that sees a made-up face."""
+    points = landmarks(1) * np.float32(4)
+    return np.concatenate([[confidence], points.ravel()]).astype(np.float32)
+
+
+def _fields(value: Region | Crop) -> dict[str, float]:
+    return {name: round(float(number), 6) for name, number in vars(value).items()}
+
+
+def _rounded(values: Any) -> list[float]:
+    flat = np.asarray(values, np.float64).ravel()
+    return [round(float(value), 5) for value in flat]
+
+
+def main() -> None:
+    """Write the file."""
+    PATH.write_text(json.dumps(build()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
