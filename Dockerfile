@@ -1,7 +1,7 @@
-# The receiver: `docker build -t visavis .`, then
-#   docker run --network host --env-file deploy/visavis.env visavis
+# The receiver: `docker build -t visavis .`, then, with VISAVIS_PUBLIC_ADDRESS in visavis.env,
+#   docker run -p 8080:8080 -p 8443:8443/udp -e VISAVIS_UDP_PORT=8443 --env-file deploy/visavis.env visavis
 # With a GPU: docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t visavis:cuda .
-#   docker run --gpus all --network host --env-file deploy/visavis.env visavis:cuda
+#   docker run --gpus all -p 8080:8080 ... visavis:cuda
 FROM node:22-slim AS packages
 
 WORKDIR /packages
@@ -43,7 +43,7 @@ USER 10001
 ENV VISAVIS_HOST=0.0.0.0 \
     VISAVIS_PORT=8080 \
     VISAVIS_LOG_FORMAT=json
-EXPOSE 8080
+EXPOSE 8080 8443/udp
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['VISAVIS_PORT'] + '/healthz', timeout=2)"]

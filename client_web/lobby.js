@@ -16,6 +16,7 @@ import { initials, roomName } from "./state.js";
  * @property {() => void} toggleCamera
  * @property {() => void} toggleMicrophone
  * @property {() => void} retry
+ * @property {(text: string) => {room: string | null} | null} invited takes a pasted invitation; null when it is none
  * @property {(way: import("./sending.js").Way) => void} chooseSending
  * @property {() => void} takeAnotherPicture
  * @property {(device: "camera" | "microphone" | "speaker", id: string) => void} choose
@@ -24,7 +25,7 @@ import { initials, roomName } from "./state.js";
 /**
  * @param {OwnDevices} devices
  * @param {LobbyActions} actions
- * @param {{name: string, room: string}} given
+ * @param {{name: string, room: string, needsInvitation: boolean}} given
  */
 export function createLobby(devices, actions, given) {
   const video = element("video", { class: "preview-video", playsinline: true, autoplay: true, tabindex: -1, "aria-label": "Your camera" });
@@ -69,6 +70,27 @@ export function createLobby(devices, actions, given) {
     value: given.room,
     "aria-describedby": "room-hint",
   });
+  let uninvited = given.needsInvitation;
+  const invitation = element("input", {
+    id: "invitation",
+    name: "invitation",
+    type: "text",
+    autocomplete: "off",
+    autocapitalize: "none",
+    spellcheck: "false",
+    placeholder: "Paste the link that you were sent",
+    "aria-describedby": "invitation-hint",
+  });
+  const INVITATION_HINT = "This server lets in whoever was invited.";
+  const invitationHint = element("p", { class: "hint", id: "invitation-hint", role: "status" }, INVITATION_HINT);
+  const invitationField = element("div", { class: "field" }, element("label", { for: "invitation" }, "Invitation"), invitation, invitationHint);
+  invitationField.hidden = !uninvited;
+  invitation.addEventListener("input", () => {
+    const opened = actions.invited(invitation.value);
+    uninvited = opened === null;
+    if (opened?.room) room.value = opened.room;
+    setText(invitationHint, opened ? "The invitation is taken." : invitation.value.trim() ? "This is not an invitation." : INVITATION_HINT);
+  });
   const problem = element("p", { class: "problem", role: "alert" });
   const joinText = element("span", {}, "Join the call");
   const joinButton = element("button", { type: "submit", class: "primary" }, joinText);
@@ -82,11 +104,13 @@ export function createLobby(devices, actions, given) {
           event.preventDefault();
           const wanted = roomName(room.value);
           room.value = wanted;
-          if (name.value.trim() && wanted) actions.join(name.value.trim(), wanted);
+          if (uninvited) invitation.focus();
+          else if (name.value.trim() && wanted) actions.join(name.value.trim(), wanted);
           else (name.value.trim() ? room : name).focus();
         },
       },
     },
+    invitationField,
     element("div", { class: "field" }, element("label", { for: "own-name" }, "Your name"), name),
     element(
       "div",

@@ -2,6 +2,7 @@
 /** Puts the page together: state and views on one side, devices and the session on the other. */
 import { createCallView } from "./call_view.js";
 import { OwnDevices } from "./devices.js";
+import { exchangeInvitation, inviteLink, makeInvitation, readAccess } from "./invitation.js";
 import { createLeftView } from "./left_view.js";
 import { createLobby } from "./lobby.js";
 import { Measurement } from "./measurement.js";
@@ -16,13 +17,14 @@ import { keepAwake } from "./wake_lock.js";
 
 /** @typedef {import("./state.js").Action} Action */
 
-/** @type {{room?: string, token?: string, motion?: boolean}} */
+/** @type {{room?: string, token?: string, motion?: boolean, development?: boolean}} */
 const config = await fetch("api/config").then(
   (response) => (response.ok ? response.json() : {}),
   () => ({}), // joining reports that the server cannot be reached
 );
 const address = new URL(window.location.href);
-const fragment = new URLSearchParams(address.hash.slice(1));
+/** What opens rooms: from the page's address, or pasted in the lobby. */
+let access = readAccess(address.href);
 
 let state = initialState({
   room: roomName(address.searchParams.get("room") ?? config.room ?? ""),
@@ -43,10 +45,15 @@ const lobby = createLobby(
     toggleMicrophone,
     choose,
     retry: () => void devices.open(),
+    invited,
     chooseSending: (way) => sending.choose(way),
     takeAnotherPicture: () => sending.takeAnotherPicture(),
   },
-  { name: state.name, room: state.room },
+  {
+    name: state.name,
+    room: state.room,
+    needsInvitation: config.development === false && access.token === null && access.invitation === null,
+  },
 );
 const call = createCallView(devices, {
   toggleCamera,
@@ -133,6 +140,7 @@ function join(name, room) {
     onStream: (participant, stream) => call.grid.tile(participant)?.show(stream),
     onSubscribed: (participant) => call.grid.tile(participant)?.pad?.repeat(),
     onProblem: toast,
+    onMuted,
     onMotionRefused: () => sending.refused("The server has no time to render one more face."),
   });
   void session.start();
@@ -149,7 +157,27 @@ async function token(room) {
     throw new RequestError("unreachable", "The server cannot be reached. Are you online?");
   });
   const fresh = response.ok ? (await response.json()).token : null;
-  return fragment.get("token") ?? address.searchParams.get("token") ?? fresh ?? null;
+  if (access.invitation !== null) return exchangeInvitation(access.invitation);
+  return access.token ?? fresh ?? null;
+}
+
+/**
+ * Takes what somebody pasted in the lobby. It stays in the address, so that the page can be loaded again.
+ * @param {string} text
+ */
+function invited(text) {
+  const given = readAccess(text);
+  if (given.invitation === null && given.token === null) return null;
+  access = given;
+  address.hash = given.invitation === null ? `token=${given.token}` : `invitation=${given.invitation}`;
+  return { room: given.room };
+}
+
+/** @param {boolean} muted */
+function onMuted(muted) {
+  if (!muted) return;
+  toast("You were muted. Nobody hears you until you unmute yourself.");
+  if (devices.on("microphone")) void devices.setMicrophone(false);
 }
 
 /** A track came or went, a device was muted, or one did not open: the picture of oneself, the others and the lobby follow. */
@@ -205,17 +233,28 @@ function toggleNumbers() {
 }
 
 async function share() {
-  const link = new URL(window.location.pathname, window.location.origin);
-  link.searchParams.set("room", state.room);
+  let invitation = access.invitation;
+  let copied = "Link copied";
+  const token = session?.token ?? null;
+  if (config.development === false && invitation === null && token !== null) {
+    try {
+      invitation = await makeInvitation(state.room, token);
+    } catch (error) {
+      const forbidden = error instanceof RequestError && error.code === "forbidden";
+      if (!forbidden) return toast(error instanceof Error ? error.message : String(error));
+      copied = "Link copied. You may not invite others: they need an invitation of their own.";
+    }
+  }
+  const href = inviteLink(window.location, state.room, invitation);
   try {
-    if (navigator.share && matchMedia("(pointer: coarse)").matches) await navigator.share({ title: "visavis", url: link.href });
+    if (navigator.share && matchMedia("(pointer: coarse)").matches) await navigator.share({ title: "visavis", url: href });
     else {
-      await navigator.clipboard.writeText(link.href);
-      toast("Link copied");
+      await navigator.clipboard.writeText(href);
+      toast(copied);
     }
   } catch (error) {
     // AbortError: the person closed the share sheet
-    if (!(error instanceof Error && error.name === "AbortError")) toast(`Copy this link: ${link.href}`);
+    if (!(error instanceof Error && error.name === "AbortError")) toast(`Copy this link: ${href}`);
   }
 }
 

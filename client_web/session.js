@@ -14,6 +14,7 @@ import { signalLost } from "./state.js";
  * @property {(participant: string, stream: MediaStream | null) => void} onStream
  * @property {(participant: string) => void} onSubscribed
  * @property {(problem: string) => void} onProblem
+ * @property {(muted: boolean) => void} onMuted somebody who may do so muted us, or lets us be heard again
  * @property {() => void} onMotionRefused
  */
 
@@ -23,6 +24,12 @@ const REPUBLISH_AFTER_MS = 4000;
 const OVERLOADED = "The server is overloaded. Pictures come slower.";
 /** Errors that another attempt may cure. */
 const PASSING = ["unreachable", "disconnected", "timeout", "draining", "starting"];
+/** Reasons of the server's for closing after which the page does not come back, and what it says. */
+const FINAL = new Map([
+  ["replaced", "You joined from another window."],
+  ["removed", "You were removed from the call."],
+  ["room_closed", "The call was closed."],
+]);
 /** So often the server must answer and yet refuse before a new token is taken: it may have been starting up. */
 const REFUSALS = 2;
 
@@ -148,6 +155,9 @@ export class Session {
       case "ended":
         this.call?.ended(message.subscription);
         break;
+      case "mute":
+        this.events.onMuted(message.muted === true);
+        break;
       case "closed":
         this.#onClosed(message.reason);
         break;
@@ -156,11 +166,12 @@ export class Session {
 
   /**
    * The server is about to close the socket. A shutdown may be a restart, and silence may have been our network's: from all
-   * but one reason the page comes back by itself.
+   * but a few reasons the page comes back by itself.
    * @param {string} reason
    */
   #onClosed(reason) {
-    if (reason === "replaced") this.leave("You joined from another window.");
+    const words = FINAL.get(reason);
+    if (words !== undefined) this.leave(words);
   }
 
   /** @param {import("./state.js").Participant[]} roster */

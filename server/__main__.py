@@ -6,7 +6,9 @@ import sys
 
 from model.command_line import run_command
 
-COMMANDS = {name: f"server.commands.{name}" for name in ("call", "serve", "send", "token", "doctor", "bench")}
+COMMANDS = {
+    name: f"server.commands.{name}" for name in ("call", "serve", "send", "token", "invite", "rooms", "doctor", "bench")
+}
 """Names of the commands and their modules."""
 
 

@@ -6,19 +6,23 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 from aiohttp import web
 
 from server.auth import Authority
+from server.invitations import Invitations
 from server.listener import LISTENER, watch_requests
 from server.metrics import Metrics
-from server.routes import add_routes
+from server.routes import add_routes, api
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
 from server.routes.pools import POOLS, Pools
 from server.settings import Settings
 from server.signalling.conference import Conference
+from server.signalling.connection import SharePort
 from server.signalling.ports import CapacityPort, PublicationFactory
 from server.turn import IceServers
+from server.webhooks import Webhooks, http_post
 
 
 def build_app(
@@ -30,14 +34,17 @@ def build_app(
     wall_clock: Callable[[], float] = time.time,
     new_secret: Callable[[], str] = lambda: secrets.token_urlsafe(24),
     capacity: CapacityPort | None = None,
+    share_port: SharePort | None = None,
 ) -> web.Application:
     """An application that is ready to run; its conference starts and closes with it.
 
     Without `make_publication` it answers 503 to calls until its conference is opened with one.
-    `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials).
+    `clock` is monotonic, `wall_clock` Unix seconds (tokens and TURN credentials). With `share_port` all connections use
+    one UDP port, without it each has ports of its own.
     """
     metrics = metrics or Metrics()
-    conference = Conference(settings, make_publication, metrics, clock, new_secret, capacity)
+    authority = Authority.from_settings(settings, wall_clock)
+    conference = Conference(settings, make_publication, metrics, clock, new_secret, capacity, share_port)
     application = web.Application(
         middlewares=[watch_requests, errors_middleware], client_max_size=settings.source_max_bytes
     )
@@ -45,13 +52,23 @@ def build_app(
     application[POOLS] = Pools.from_settings(settings)
     application[PARTS] = Parts(
         settings=settings,
-        authority=Authority.from_settings(settings, wall_clock),
+        authority=authority,
+        invitations=Invitations(authority),
         ice_servers=IceServers.from_settings(settings, wall_clock),
         conference=conference,
         metrics=metrics,
         clock=clock,
     )
     add_routes(application)
+    application.add_routes(api.ROUTES)
+
+    async def run_webhooks(_application: web.Application) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession() as http:
+            webhooks = Webhooks(http_post(http, settings.webhook_url), authority, metrics, new_secret)
+            webhooks.start()
+            conference.on_room_event = webhooks.add
+            yield
+            await webhooks.close()
 
     async def run_conference(_application: web.Application) -> AsyncIterator[None]:
         await conference.start()
@@ -62,6 +79,8 @@ def build_app(
         # Sockets first: aiohttp waits for their handlers before it cleans up.
         await conference.close()
 
+    if settings.webhook_url:
+        application.cleanup_ctx.append(run_webhooks)
     application.cleanup_ctx.append(run_conference)
     application.on_shutdown.append(shut_down)
     return application

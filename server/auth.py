@@ -1,8 +1,8 @@
 """Tokens: HS256 JWT (RFC 7519) in the shape that LiveKit made common, minted and verified.
 
 Claims: `iss` the key's name, `sub` the identity, `exp` and `nbf` in Unix seconds, `name` (optional) and
-`video: {room, roomJoin, canPublish, canSubscribe}`. A missing permission is granted, as LiveKit does,
-but never `roomJoin`.
+`video: {room, roomJoin, canPublish, canSubscribe, canInvite, roomAdmin, admin}`. A missing `canPublish` or
+`canSubscribe` is granted, as LiveKit does; what else is missing is not.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class VideoGrant(BaseModel):
     roomJoin: bool = False  # noqa: N815
     canPublish: bool = True  # noqa: N815
     canSubscribe: bool = True  # noqa: N815
+    canInvite: bool = False  # noqa: N815
+    roomAdmin: bool = False  # noqa: N815
+    admin: bool = False  # of all rooms
 
 
 class Claims(BaseModel):
@@ -67,6 +70,20 @@ class Claims(BaseModel):
         if not self.video.canSubscribe:
             raise ForbiddenError("the token does not permit watching")
 
+    def may_invite(self, room: str) -> None:
+        """Raise ForbiddenError unless the token permits inviting others into `room`."""
+        if not self.administers(room) and not (self.video.canInvite and self.video.room == room):
+            raise ForbiddenError(f"the token does not permit inviting to room {room!r}")
+
+    def administers(self, room: str) -> bool:
+        """Whether the token administers `room`: the one that it names, or all."""
+        return self.video.admin or (self.video.roomAdmin and self.video.room == room)
+
+    def may_administer(self, room: str) -> None:
+        """Raise ForbiddenError unless the token administers `room`."""
+        if not self.administers(room):
+            raise ForbiddenError(f"the token does not administer room {room!r}")
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -92,15 +109,20 @@ class Authority:
         name: str = "",
         publish: bool = True,
         subscribe: bool = True,
+        invite: bool = False,
+        room_admin: bool = False,
+        admin: bool = False,
     ) -> str:
-        """A token for `room`; without `identity` a random one."""
+        """A token for `room`; without `identity` a random one. Without a room it opens none (`admin`)."""
         now = self.clock()
+        granted = {"canInvite": invite, "roomAdmin": room_admin, "admin": admin}
         claims: dict[str, object] = {
             "iss": self.key,
             "sub": identity or f"guest-{secrets.token_hex(6)}",
             "nbf": int(now - MINTED_EARLIER_SECONDS),
             "exp": int(now + hours * 3600.0),
-            "video": {"room": room, "roomJoin": True, "canPublish": publish, "canSubscribe": subscribe},
+            "video": {"room": room, "roomJoin": bool(room), "canPublish": publish, "canSubscribe": subscribe}
+            | {grant: True for grant, given in granted.items() if given},
         }
         if name:
             claims["name"] = name

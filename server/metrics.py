@@ -5,17 +5,35 @@ Names follow Prometheus practice: seconds, bytes, `_total` on counters. Served b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 STAGES = ("capture", "extract", "encode", "network", "playout", "queue", "render", "video_encode", "total")
 """The way of one frame, from capture to encoded packet (docs/architecture.md)."""
 
 _LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.25, 0.5, 1.0, 2.0)
 _SLOW_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class _DroppedDatagrams(Collector):
+    """Counters that are kept where datagrams are read: nothing is counted twice."""
+
+    def __init__(self, dropped: Callable[[], Mapping[str, int]]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterable[Metric]:
+        """Read them."""
+        family = CounterMetricFamily(
+            "visavis_udp_dropped", "Datagrams that the shared UDP port dropped", labels=["reason"]
+        )
+        for reason, count in self._dropped().items():
+            family.add_metric([reason], count)
+        yield family
 
 
 class Metrics:
@@ -36,6 +54,7 @@ class Metrics:
         self._connections = Counter(
             "visavis_connections_total", "Peer connections that ended, by outcome", ["outcome"], registry=registry
         )
+        self._webhooks = Counter("visavis_webhooks_total", "Events for the webhook", ["outcome"], registry=registry)
         self._requests = Histogram(
             "visavis_request_seconds",
             "Time of one HTTP or WebSocket request",
@@ -96,7 +115,7 @@ class Metrics:
         self._joins.labels(client, str(resumed).lower()).inc()
 
     def left(self, reason: str) -> None:
-        """A participant went; reason: left, silent, closed, replaced."""
+        """A participant went; reason: left, silent, closed, replaced, removed, room_closed."""
         self._leaves.labels(reason).inc()
 
     def refused(self, code: str) -> None:
@@ -106,6 +125,16 @@ class Metrics:
     def connection_ended(self, outcome: str) -> None:
         """A peer connection ended; outcome: closed, failed or timeout."""
         self._connections.labels(outcome).inc()
+
+    def webhook(self, outcome: str) -> None:
+        """What became of one event: delivered, refused, failed or dropped."""
+        self._webhooks.labels(outcome).inc()
+
+    def watch_udp_port(self, connections: Callable[[], int], dropped: Callable[[], Mapping[str, int]]) -> None:
+        """Read at each scrape: connections of the shared port, and the datagrams it dropped by reason."""
+        gauge = Gauge("visavis_udp_connections", "Connections that share the UDP port", registry=self._registry)
+        gauge.set_function(connections)
+        self._registry.register(_DroppedDatagrams(dropped))
 
     @contextmanager
     def request(self, route: str) -> Iterator[None]:

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     api_key: str = Field(default="", description="Name of the key; the `iss` of tokens.")
     api_secret: SecretStr = Field(default=SecretStr(""), description="HS256 key of tokens, at least 32 bytes.")
     token_hours: float = Field(default=6.0, gt=0, le=24 * 365, description="Validity of minted tokens, hours.")
+    invitation_hours: float = Field(
+        default=24.0, gt=0, le=24 * 365, description="Longest validity of an invitation, hours."
+    )
+    webhook_url: str = Field(default="", description="Where events of rooms are posted, signed; needs a key.")
     default_room: str = Field(default="lobby", description="Room that the page opens when its address names none.")
 
     # Logs
@@ -107,6 +111,9 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="coturn's static-auth-secret; needed with turn_urls."
     )
     turn_hours: float = Field(default=12.0, gt=0, description="Validity of TURN credentials, hours.")
+    udp_port: int = Field(
+        default=0, ge=0, le=65535, description="UDP port that all connections share; 0 takes one for each connection."
+    )
     private_candidates: bool | None = Field(
         default=None,
         description="Whether candidates in private and loopback ranges count; none: only without a key. Set it on a "
@@ -181,6 +188,13 @@ class Settings(BaseSettings):
             ipaddress.ip_address(value)
         return value
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _http_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("a webhook's address begins with http:// or https://")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         secret = self.api_secret.get_secret_value()
@@ -195,6 +209,8 @@ class Settings(BaseSettings):
             )
         if self.turn_urls and not self.turn_secret.get_secret_value():
             raise ValueError("turn_urls need turn_secret, the secret that the TURN server shares")
+        if self.webhook_url and not secret:
+            raise ValueError("webhook_url needs api_key and api_secret, which sign what is posted")
         if self.playout_min_ms > self.playout_max_ms:
             raise ValueError("playout_min_ms is above playout_max_ms")
         return self

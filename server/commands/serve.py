@@ -9,6 +9,7 @@ import importlib
 import logging
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from aiohttp import web
@@ -16,12 +17,14 @@ from aiohttp import web
 from server.app import build_app
 from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
+from server.ice.aioice_private import IcePort
 from server.listener import KEEP_ALIVE_SECONDS, Listener
 from server.logs import set_up_logging
 from server.metrics import Metrics
 from server.receiver.render_capacity import RenderCapacity
 from server.routes.parts import PARTS
 from server.settings import Settings, load_settings
+from server.signalling.connection import SharePort
 
 HELP = "Run the receiver: rooms, rendering and the browser page."
 
@@ -66,11 +69,19 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     signal: clients are informed and closed at once. Raises SettingsError when the port is taken, WeightsError.
     """
     check_files(settings)
+    metrics = Metrics()
+    with _ice_port(settings.udp_port, metrics) as share_port:
+        await _serve(settings, ready, metrics, share_port)
+    logger.info("stopped")
+
+
+async def _serve(
+    settings: Settings, ready: asyncio.Event | None, metrics: Metrics, share_port: SharePort | None
+) -> None:
     stop, now = asyncio.Event(), asyncio.Event()
     _on_signals(stop, now)
-    metrics = Metrics()
     capacity = RenderCapacity(settings.render_fps, settings.admit_share)
-    application = build_app(settings, None, metrics, capacity=capacity)
+    application = build_app(settings, None, metrics, capacity=capacity, share_port=share_port)
     runner = web.AppRunner(
         application, access_log=None, shutdown_timeout=10.0, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0
     )
@@ -97,7 +108,24 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     finally:
         await listener.close()
         await runner.cleanup()
-    logger.info("stopped")
+
+
+@contextlib.contextmanager
+def _ice_port(number: int, metrics: Metrics) -> Iterator[SharePort | None]:
+    """The UDP port that all connections share; none for 0. Raises SettingsError when it is taken."""
+    if not number:
+        yield None
+        return
+    try:
+        port = IcePort(number)
+    except OSError as error:
+        raise SettingsError(f"VISAVIS_UDP_PORT: cannot use UDP port {number}: {error.strerror or error}") from None
+    metrics.watch_udp_port(lambda: port.connections, lambda: vars(port.dropped()))
+    logger.info("all media on one UDP port", extra={"port": port.number})
+    try:
+        yield port.share
+    finally:
+        port.close()
 
 
 def check_files(settings: Settings) -> None:

@@ -42,6 +42,10 @@ class AudioTrack(QueuedTrack[MediaPacket]):
         self._packets.append(packet)
         self.wake()
 
+    def restart(self) -> None:
+        """What comes next does not go on where the packets before ended."""
+        self._source = None
+
     def take(self) -> MediaPacket | None:
         """The oldest packet."""
         self._reading = True
@@ -59,6 +63,7 @@ class AudioRelay:
         self._viewers: set[AudioTrack] = set()
         self._source: PacketSource | None = None
         self._loudness = Loudness(clock)
+        self._silent = False
         self.released: Callable[[MediaPacket], None] | None = None  # called with each packet as it leaves
 
     @property
@@ -79,6 +84,13 @@ class AudioRelay:
     def set_delay(self, seconds: float) -> None:
         """Seconds that sound should wait; approached smoothly."""
         self._delayed.line.set_delay(seconds)
+
+    def silence(self, silent: bool) -> None:
+        """Forward nothing while `silent`."""
+        if self._silent and not silent:
+            for viewer in self._viewers:
+                viewer.restart()
+        self._silent = silent
 
     def attach(self, source: PacketSource) -> None:
         """Read this source from now on, instead of an earlier one."""
@@ -105,7 +117,7 @@ class AudioRelay:
             self._source.on_packet = None
 
     def _packet(self, packet: MediaPacket, source: PacketSource) -> None:
-        if packet.codec != "opus":
+        if packet.codec != "opus" or self._silent:
             return
         self._loudness.packet(packet)
         self._delayed.push([(packet, source)], self._clock())

@@ -149,6 +149,10 @@ class Publication:
         self._control.attach(channel)
         self._start("watch", self._watch)
 
+    def silence(self, silent: bool) -> None:
+        """Forward no sound while `silent`."""
+        self.audio.silence(silent)
+
     def attach_audio(self, source: PacketSource) -> None:
         """Forward sound from `source`."""
         self.audio.attach(source)

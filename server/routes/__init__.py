@@ -11,7 +11,7 @@ from server.routes import config, health, page, sources, websocket, whep, whip
 
 
 def add_routes(application: web.Application) -> None:
-    """Register every route."""
+    """Register every route but those of `api/`."""
     application.add_routes([*health.ROUTES, *config.ROUTES, *websocket.ROUTES, *sources.ROUTES])
     application.add_routes([*whip.ROUTES, *whep.ROUTES])
     page.add_routes(application)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from server.auth import Authority, Claims
+from server.invitations import Invitations
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling.conference import Conference
@@ -20,6 +21,7 @@ class Parts:
 
     settings: Settings
     authority: Authority
+    invitations: Invitations
     ice_servers: IceServers
     conference: Conference
     metrics: Metrics

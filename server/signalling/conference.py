@@ -18,10 +18,12 @@ from server.errors import CapacityError, DrainingError, StartingError
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling import protocol
-from server.signalling.connection import Connection, Outcome
+from server.signalling.administration import Administration
+from server.signalling.connection import Connection, Outcome, SharePort
 from server.signalling.participant import Client, Participant
 from server.signalling.ports import CapacityPort, PublicationFactory, PublicationPort
 from server.signalling.publishers import Publishers
+from server.signalling.room_events import RoomEvent, RoomEvents
 from server.signalling.rooms import Event, Gone, Reason, Resumed, RoomLimits, Rooms
 from server.signalling.seats import Listener, Seats
 from server.signalling.speaker import Speakers
@@ -48,6 +50,7 @@ class Conference:
         clock: Callable[[], float],
         new_secret: Callable[[], str],
         capacity: CapacityPort | None = None,
+        share_port: SharePort | None = None,
     ) -> None:
         self.settings = settings
         self._make_publication = make_publication
@@ -66,7 +69,11 @@ class Conference:
         self._metrics = metrics
         # Participants are silent only while this process could have heard them.
         self._clock = AwakeClock(clock)
+        self._share_port = share_port
         self._seats = Seats()
+        self._room_events = RoomEvents()
+        self.on_room_event: Callable[[RoomEvent], None] | None = None  # told what happens in rooms; must not block
+        self.administration = Administration(self.rooms, self._seats, self.act, self._clock)
         self.subscriptions = Subscriptions(settings, new_secret, self._connect, self._subscription_ended)
         self.publishers = Publishers(
             self.rooms,
@@ -154,6 +161,7 @@ class Conference:
         preview   it is in no roster, and means to watch itself alone
         """
         claims.may_join(room)
+        self.administration.check(room, claims.sub)
         self._check_open()
         participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume, preview=preview)
         self._seats.take(participant.id, listener)
@@ -281,8 +289,16 @@ class Conference:
         for room in changed:
             roster = self.rooms.roster(room)
             self._seats.send(roster, protocol.roster(self.rooms.version(room), roster))
+            for participant in roster:
+                publication = self.publishers.of(participant.id)
+                if publication is not None:
+                    publication.silence(participant.muted)  # whom the roster shows as muted nobody hears
             if not roster:
                 self._speakers.forget(room)
+                self.administration.emptied(room)
+            for happened in self._room_events.update(room, [p for p in roster if not p.preview]):
+                if self.on_room_event is not None:
+                    self.on_room_event(happened)
 
     def _vacate(self, participant: str, reason: Reason) -> None:
         if reason != "left":
@@ -372,6 +388,7 @@ class Conference:
         return Connection(
             connect_seconds=self.settings.connect_seconds,
             public_address=self.settings.public_address,
+            share_port=self._share_port,
             on_end=ended,
         )
 

@@ -38,6 +38,9 @@ CLOSE_SECONDS = 5.0
 
 Outcome = Literal["closed", "failed", "timeout"]
 
+SharePort = Callable[[RTCPeerConnection], None]
+"""Makes a peer connection use a UDP port that it shares with others; called between its two descriptions."""
+
 
 def _with_address(sdp: str, address: str) -> str:
     """Put `address` in place of this host's own of the same family in host candidates (1:1 NAT)."""
@@ -47,7 +50,24 @@ def _with_address(sdp: str, address: str) -> str:
         own = ipaddress.ip_address(match.group(2))
         return match.group(1) + (address if own.version == public.version else match.group(2)) + match.group(3)
 
-    return re.sub(r"(?m)^(a=candidate:(?:\S+ ){4})(\S+)( \d+ typ host)", replaced, sdp)
+    replaced_all = re.sub(r"(?m)^(a=candidate:(?:\S+ ){4})(\S+)( \d+ typ host)", replaced, sdp)
+    return _without_doubles(replaced_all)
+
+
+def _without_doubles(sdp: str) -> str:
+    """Of candidates with the same address and port in one section the first alone (RFC 8445, section 5.1.3)."""
+    kept: list[str] = []
+    seen: set[tuple[str, ...]] = set()
+    for line in sdp.splitlines(keepends=True):
+        if line.startswith("m="):
+            seen.clear()
+        if line.startswith("a=candidate:"):
+            _, component, transport, _, address, port, *_ = line.split(" ")
+            if (component, transport, address, port) in seen:
+                continue
+            seen.add((component, transport, address, port))
+        kept.append(line)
+    return "".join(kept)
 
 
 class Connection:
@@ -63,6 +83,7 @@ class Connection:
         connect_seconds: float,
         public_address: str = "",
         ice_servers: Sequence[str] = (),
+        share_port: SharePort | None = None,
         on_end: Callable[[Outcome], None] | None = None,
     ) -> None:
         # Always an explicit list: without one aiortc asks a public STUN server of somebody else.
@@ -71,6 +92,7 @@ class Connection:
         accept_rsa(self.peer)
         self._connect_seconds = connect_seconds
         self._public_address = public_address
+        self._share_port = share_port
         self._on_end = on_end
         self._closing: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -112,6 +134,8 @@ class Connection:
             async with self._negotiation:
                 await self.peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
                 bound_transports(self.peer)
+                if self._share_port is not None:
+                    self._share_port(self.peer)
                 await self.peer.setLocalDescription(await self.peer.createAnswer())
                 sdp = str(self.peer.localDescription.sdp)
         except Exception as error:

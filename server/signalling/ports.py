@@ -65,6 +65,9 @@ class PublicationPort(Protocol):
     def attach_video(self, source: PacketInlet) -> None:
         """Take camera pictures from `source`."""
 
+    def silence(self, silent: bool) -> None:
+        """Let no viewer hear the participant while `silent`."""
+
     async def add_source(self, index: int, image: bytes) -> str:
         """Check and enrol a source image; its SHA-256 in hex. Raises InputError, FaceError."""
 

@@ -221,6 +221,11 @@ def ended(subscription: str, reason: str) -> dict[str, Any]:
     return {"type": "ended", "subscription": subscription, "reason": reason}
 
 
+def mute(muted: bool) -> dict[str, Any]:
+    """An administrator muted the participant, or lets it be heard again."""
+    return {"type": "mute", "muted": muted}
+
+
 def closed(reason: str) -> dict[str, Any]:
-    """The server closes the socket; reason: replaced, silent, shutdown, or an error's code."""
+    """The server closes the socket; reason: replaced, silent, removed, room_closed, shutdown, or an error's code."""
     return {"type": "closed", "reason": reason}

@@ -16,7 +16,10 @@ from server.signalling.names import sameness
 from server.signalling.participant import Client, Kind, MediaState, Participant
 from server.signalling.resumption import Resumption
 
-Reason = Literal["left", "silent", "closed", "replaced"]
+Reason = Literal["left", "silent", "closed", "replaced", "removed", "room_closed"]
+
+FOR_GOOD = ("removed", "room_closed")
+"""Whoever goes for one of these reasons does not come back with its resume token."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,8 @@ class Rooms:
         found = self.get(participant)
         room = self._rooms[found.room]
         del room.participants[participant], self._where[participant]
-        self._resumption.keep(found, now)
+        if reason not in FOR_GOOD:
+            self._resumption.keep(found, now)
         changed = self._changed(found.room)
         if not room.participants:
             del self._rooms[found.room]

@@ -31,7 +31,7 @@ from server.app import build_app
 from server.auth import Claims, VideoGrant
 from server.errors import CapacityError
 from server.media.aiortc_private import PacketInlet
-from server.routes.parts import PARTS
+from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.signalling.conference import Conference
 from server.signalling.ports import PublicationPort, SubscriptionPort
@@ -176,6 +176,9 @@ class StagedPublication:
             if said is not None and len(self.control) < 1000:
                 self.control.append(said)
 
+    def silence(self, silent: bool) -> None:
+        """Nothing is heard here anyway."""
+
     def attach_audio(self, source: PacketInlet) -> None:
         """Sound is not listened to."""
 
@@ -212,7 +215,9 @@ class StagedPublication:
 class Stage:
     """The server in a thread of its own, so that synchronous browser tests can drive it. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+        self._parts: Parts | None = None
         self.publications: dict[str, StagedPublication] = {}
         self.pictures: dict[str, bytes] = {}
         """All source images that were uploaded, by their SHA-256."""
@@ -240,6 +245,27 @@ class Stage:
     def url(self) -> str:
         """Address of the page."""
         return f"http://localhost:{self.port}/"
+
+    def token(self, room: str = "lobby", *, invite: bool = False) -> str:
+        """A token for the room, signed with the server's key."""
+        assert self._parts is not None
+        return self._parts.authority.mint(room, invite=invite)
+
+    def administer(self, action: Literal["remove", "mute", "close"], name: str = "", room: str = "lobby") -> None:
+        """Remove or mute the participant of that name, or close the room."""
+
+        async def act() -> None:
+            administration = self._room().administration
+            if action == "close":
+                administration.close(room)
+                return
+            (who,) = [p.id for p in self._room().rooms.roster(room) if p.name == name]
+            if action == "mute":
+                administration.mute(room, who, True)
+            else:
+                administration.remove(room, who)
+
+        self._run(act())
 
     def enter(
         self,
@@ -339,8 +365,9 @@ class Stage:
         return self._conference
 
     async def _start(self, port: int) -> int:
-        application = build_app(Settings(host="127.0.0.1", port=port), self._publication)
-        self._conference = application[PARTS].conference
+        application = build_app(Settings(host="127.0.0.1", port=port, **self._settings), self._publication)
+        self._parts = application[PARTS]
+        self._conference = self._parts.conference
         publish = self._conference.publish
 
         async def publish_and_keep(participant: str, sdp: str) -> str:

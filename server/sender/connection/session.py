@@ -56,6 +56,9 @@ SOUND_AGE = PACKET_SECONDS + 0.0065
 """Seconds: the age of the first sample of an Opus packet when it leaves, the packet's length and the encoder's
 look-ahead (6.5 ms, RFC 6716 section 2)."""
 
+FOR_GOOD = {"removed": "removed from the room", "room_closed": "the room was closed"}
+"""Reasons of the server's for closing after which the sender does not come back, and what it says."""
+
 BROKEN_OFF = 4000
 """Close code (RFC 6455, section 7.4.2: private use) of a sender that means to come back; an orderly one would leave."""
 
@@ -326,7 +329,10 @@ class Session:
         if message.get("type") == "load":
             self._set_overloaded(message.get("overloaded") is True)
         if message.get("type") == "closed":
-            self._lose(f"the server says: {message.get('reason', 'closed')}")
+            reason = message.get("reason")
+            if reason in FOR_GOOD:
+                self.refused = RefusedError(str(reason), FOR_GOOD[reason])
+            self._lose(f"the server says: {reason or 'closed'}")
 
     def _lose(self, reason: str) -> None:
         if not self.lost.done():

@@ -29,7 +29,12 @@ class ConnectionLostError(VisavisError):
 class RefusedError(VisavisError):
     """The server answered with an error. `code` is its machine-readable name (docs/protocol.md, "Errors")."""
 
-    PERMANENT = frozenset({"unauthorized", "forbidden", "protocol", "sdp", "unsupported_media", "too_large"})
+    PERMANENT = frozenset(
+        {
+            *("unauthorized", "forbidden", "protocol", "sdp", "unsupported_media", "too_large"),
+            *("removed", "room_closed"),  # what the server says as it closes the connection
+        }
+    )
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

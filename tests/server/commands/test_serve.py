@@ -17,8 +17,10 @@ import aiohttp
 import pytest
 
 from server.logs import HumanFormatter, JsonFormatter
+from server.media.aiortc_private import close_peer
 from server.metrics import STAGES, Metrics
 from tests.server.signalling import Peer
+from tests.server.signalling.test_call import publish_motion
 
 
 @asynccontextmanager
@@ -95,6 +97,40 @@ async def test_taken_port_is_one_line_and_status_2() -> None:
     assert "Traceback" not in errors.decode()
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.asyncio
+async def test_all_media_on_one_udp_port() -> None:
+    """The real process, with the event loop it really uses; and a port that is taken is one line and status 2."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("", 0))
+        number = free.getsockname()[1]
+    async with (
+        asyncio.timeout(120),
+        aiohttp.ClientSession() as http,
+        running(VISAVIS_UDP_PORT=str(number), VISAVIS_PUBLIC_ADDRESS="127.0.0.1") as (process, log, address),
+    ):
+        assert {"message": "all media on one UDP port", "port": number}.items() <= log[0].items()
+        other = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "server", "serve", "--random-weights", "--port", "0"),
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"VISAVIS_UDP_PORT": str(number)},
+        )
+        _, errors = await other.communicate()
+        assert other.returncode == 2
+        assert f"cannot use UDP port {number}" in errors.decode().splitlines()[-1]
+        async with http.get(f"{address}/api/config") as answer:
+            token = (await answer.json())["token"]
+        ada = Peer(await http.ws_connect(f"{address}/ws", params={"token": token}))
+        await ada.request("join", room="lobby", name="Ada")
+        connection = await publish_motion(ada)
+        async with http.get(f"{address}/metrics") as answer:
+            assert "visavis_udp_connections 1.0" in await answer.text()
+        await close_peer(connection)
+        await ada.socket.close()
+        await stop(process, signal.SIGINT)
+
+
 def record(message: str, **fields: object) -> logging.LogRecord:
     made = logging.makeLogRecord({"name": "server.test", "levelno": 20, "levelname": "INFO", "msg": message})
     vars(made).update(fields)
@@ -122,10 +158,13 @@ def test_metrics_are_exposed() -> None:
     metrics.source_enrolled(0.1)
     metrics.source_cached()
     metrics.source_refused()
+    metrics.watch_udp_port(lambda: 3, lambda: {"unknown": 7})
     with metrics.request("ws ping"):
         pass
     text = metrics.exposition().decode()
     assert 'visavis_stage_seconds_count{stage="total"} 1.0' in text
     assert 'visavis_frames_total{outcome="late"} 1.0' in text
     assert "visavis_participants 2.0" in text
+    assert "visavis_udp_connections 3.0" in text
+    assert 'visavis_udp_dropped_total{reason="unknown"} 7.0' in text
     assert 'visavis_joins_total{client="page",resumed="true"} 1.0' in text

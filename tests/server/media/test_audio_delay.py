@@ -130,6 +130,29 @@ async def test_another_source_follows_on_the_first() -> None:
 
 
 @pytest.mark.asyncio
+async def test_who_is_silenced_is_not_heard_and_begins_anew_afterwards() -> None:
+    relay = AudioRelay(asyncio.get_running_loop().time)
+    source = FakeSource("audio")
+    relay.attach(source)
+    track = relay.add()
+    reading = asyncio.create_task(track.recv())
+    await asyncio.sleep(0)
+    heard = []
+    for number, silent in ((1, False), (2, True), (3, False)):
+        relay.silence(silent)
+        source.deliver(MediaPacket(bytes([number]), number, 960 * number, level=20))
+        if not silent:
+            packet = await asyncio.wait_for(reading, 10)
+            heard.append((packet.payload, packet.restart))
+            reading = asyncio.create_task(track.recv())
+            await asyncio.sleep(0)
+    assert heard == [(bytes([1]), True), (bytes([3]), True)]
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await relay.close()
+
+
+@pytest.mark.asyncio
 async def test_sound_waits_as_long_as_the_picture() -> None:
     clock = FakeClock()
     relay = AudioRelay(clock)

@@ -31,6 +31,7 @@ from server.app import build_app
 from server.media.aiortc_private import PacketInlet
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
+from server.signalling.connection import SharePort
 from server.signalling.ports import PublicationFactory
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 64
@@ -112,6 +113,7 @@ class FakePublication:
         self.participant = participant
         self.kind: Literal["motion", "camera", "none"] = "none"
         self.audio_level = -127.0
+        self.silent = False
         self.video_codec: Literal["VP8", "H264"] | None = None
         self.on_gone: Callable[[], None] | None = None
         self.on_state: Callable[[str], None] | None = None
@@ -141,6 +143,9 @@ class FakePublication:
     def attach_video(self, source: PacketInlet) -> None:
         self.kind = "camera"
         self.tracks.append(source)
+
+    def silence(self, silent: bool) -> None:
+        self.silent = silent
 
     async def add_source(self, index: int, image: bytes) -> str:
         if image == NO_FACE:
@@ -233,12 +238,17 @@ class Call:
 
 @asynccontextmanager
 async def running_call(
-    limit: float = 60.0, publications: PublicationFactory = FakePublication, **settings: Any
+    limit: float = 60.0,
+    publications: PublicationFactory = FakePublication,
+    share_port: SharePort | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Call]:
     """A server on a free port, by default with fake publications; nothing may be left of it afterwards."""
     before = resources()
     # A client here answers pings only while it reads: nobody is to be thought gone because the machine is busy.
-    application = build_app(Settings(**{"port": 0, "gone_seconds": 60.0} | settings), publications)
+    application = build_app(
+        Settings(**{"port": 0, "gone_seconds": 60.0} | settings), publications, share_port=share_port
+    )
     async with asyncio.timeout(limit), TestClient(TestServer(application)) as client:
         yield Call(client, application[PARTS])
     assert not FakePublication.alive

@@ -351,6 +351,22 @@ async def test_a_bad_token_ends_the_daemon_with_one_line() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(("closing", "words"), [(False, "removed from the room"), (True, "the room was closed")])
+async def test_a_daemon_that_is_removed_does_not_come_back(closing: bool, words: str) -> None:
+    async with running_call() as call, studio(call) as sender:
+        await sender.live()
+        administration = call.parts.conference.administration
+        (me,) = administration.roster("lobby")
+        if closing:
+            administration.close("lobby")
+        else:
+            administration.remove("lobby", me.id)
+        with pytest.raises(RefusedError, match=words):
+            await asyncio.wait_for(sender.running, 20)
+        assert sender.pauses == []
+
+
+@pytest.mark.asyncio
 async def test_a_server_that_is_not_there_is_tried_again_until_the_user_stops() -> None:
     async with running_call() as call:
         sender = Studio(call, "http://127.0.0.1:9")

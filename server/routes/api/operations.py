@@ -1,0 +1,7 @@
+"""Every operation of the API."""
+
+from __future__ import annotations
+
+from server.routes.api import invitations, rooms
+
+OPERATIONS = (*invitations.OPERATIONS, *rooms.OPERATIONS)

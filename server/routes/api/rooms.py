@@ -1,0 +1,192 @@
+"""Administration: which rooms there are and who is in them; mute, remove, close."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aiohttp import web
+
+from server.errors import ForbiddenError
+from server.routes.api.operation import Model, Operation
+from server.routes.parts import Parts, bearer_claims, parts_of
+from server.signalling.participant import Participant
+from server.signalling.protocol import parse_room
+
+
+class ParticipantModel(Model):
+    """One participant, as an administrator sees it."""
+
+    id: str
+    identity: str
+    name: str
+    client: Literal["page", "daemon", "whip"]
+    kind: Literal["motion", "camera", "none"]
+    state: Literal["live", "lost", "waiting"]
+    muted: bool
+    camera_off: bool
+    avatar: bool
+    publication: int
+
+    @classmethod
+    def of(cls, participant: Participant) -> ParticipantModel:
+        """As it is now."""
+        return cls(
+            id=participant.id,
+            identity=participant.identity,
+            name=participant.name,
+            client=participant.client,
+            kind=participant.kind,
+            state=participant.state,
+            muted=participant.muted,
+            camera_off=participant.camera_off,
+            avatar=participant.avatar,
+            publication=participant.publication,
+        )
+
+
+class RoomModel(Model):
+    """A room with somebody in it."""
+
+    name: str
+    participants: list[ParticipantModel]
+
+
+class RoomSummary(Model):
+    """A room in the list of rooms."""
+
+    name: str
+    participants: int
+    publishing: int
+
+
+class RoomList(Model):
+    """The rooms that the token administers."""
+
+    rooms: list[RoomSummary]
+
+
+class Muting(Model):
+    """Whether nobody is to hear the participant."""
+
+    muted: bool = True
+
+
+def _summary(parts: Parts, room: str) -> RoomSummary:
+    roster = [participant for participant in parts.conference.rooms.roster(room) if not participant.preview]
+    publishing = sum(participant.kind != "none" for participant in roster)
+    return RoomSummary(name=room, participants=len(roster), publishing=publishing)
+
+
+def _administered(request: web.Request) -> str:
+    """The room that is named, where the token administers it. Raises ForbiddenError, UnauthorizedError."""
+    claims = bearer_claims(request)
+    room = parse_room(request.match_info["room"])
+    claims.may_administer(room)
+    return room
+
+
+async def list_rooms(request: web.Request, _body: None) -> RoomList:
+    """All of them with `admin`, else the one that the token administers."""
+    parts = parts_of(request)
+    claims = bearer_claims(request)
+    if not (claims.video.admin or claims.video.roomAdmin):
+        raise ForbiddenError("the token does not administer any room")
+    names = [name for name in parts.conference.rooms.names() if claims.administers(name)]
+    return RoomList(rooms=[_summary(parts, name) for name in names])
+
+
+async def get_room(request: web.Request, _body: None) -> RoomModel:
+    """Everybody in one room."""
+    room = _administered(request)
+    roster = parts_of(request).conference.administration.roster(room)
+    return RoomModel(name=room, participants=[ParticipantModel.of(participant) for participant in roster])
+
+
+async def close_room(request: web.Request, _body: None) -> None:
+    """Everybody leaves. Tokens and invitations stay good."""
+    room = _administered(request)
+    parts_of(request).conference.administration.close(room)
+
+
+async def get_participant(request: web.Request, _body: None) -> ParticipantModel:
+    """One of them."""
+    room = _administered(request)
+    return ParticipantModel.of(parts_of(request).conference.rooms.find(room, request.match_info["id"]))
+
+
+async def remove_participant(request: web.Request, _body: None) -> None:
+    """It leaves, and its identity stays out as long as the room lasts."""
+    room = _administered(request)
+    parts_of(request).conference.administration.remove(room, request.match_info["id"])
+
+
+async def mute_participant(request: web.Request, body: Muting) -> None:
+    """Nobody hears it until it unmutes itself, or is unmuted here."""
+    room = _administered(request)
+    parts_of(request).conference.administration.mute(room, request.match_info["id"], body.muted)
+
+
+_ROOM = "/api/rooms/{room}"
+_PARTICIPANT = _ROOM + "/participants/{id}"
+_GRANT = "administer the room (admin, or roomAdmin for it)"
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/api/rooms",
+        name="listRooms",
+        summary="The rooms that have somebody in them.",
+        handle=list_rooms,
+        grant="admin or roomAdmin",
+        gives=RoomList,
+        errors=(403,),
+    ),
+    Operation(
+        method="GET",
+        path=_ROOM,
+        name="getRoom",
+        summary="Who is in a room.",
+        handle=get_room,
+        grant=_GRANT,
+        gives=RoomModel,
+        errors=(400, 403, 404),
+    ),
+    Operation(
+        method="DELETE",
+        path=_ROOM,
+        name="closeRoom",
+        summary="Make everybody leave a room.",
+        handle=close_room,
+        grant=_GRANT,
+        errors=(400, 403, 404),
+    ),
+    Operation(
+        method="GET",
+        path=_PARTICIPANT,
+        name="getParticipant",
+        summary="One participant of a room.",
+        handle=get_participant,
+        grant=_GRANT,
+        gives=ParticipantModel,
+        errors=(400, 403, 404),
+    ),
+    Operation(
+        method="DELETE",
+        path=_PARTICIPANT,
+        name="removeParticipant",
+        summary="Make one participant leave a room.",
+        handle=remove_participant,
+        grant=_GRANT,
+        errors=(400, 403, 404),
+    ),
+    Operation(
+        method="POST",
+        path=_PARTICIPANT + "/mute",
+        name="muteParticipant",
+        summary="Mute one participant, or let it be heard again.",
+        handle=mute_participant,
+        grant=_GRANT,
+        takes=Muting,
+        errors=(400, 403, 404, 413, 415),
+    ),
+)
