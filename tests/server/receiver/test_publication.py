@@ -330,6 +330,28 @@ async def test_views_beyond_the_limit_are_refused_and_the_rest_goes_on(bench: Be
 
 
 @pytest.mark.asyncio
+async def test_motion_behind_the_voice_is_played_and_answered_there(bench: Bench) -> None:
+    publication = bench.publication
+    source = FakeSource("audio")
+    publication.attach_audio(source)
+    assert source.on_trailer is not None
+    source.on_trailer(b"before the channel")
+    assert publication.statistics()["kind"] == "none"
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    bench.motion.deliver = source.on_trailer  # type: ignore[method-assign,assignment]
+    for _ in range(20):
+        bench.send(1.0)
+        await asyncio.sleep(0.02)
+    assert 2 <= len(source.answers) <= 4, "one in 170 ms"
+    assert bench.motion.sent == []
+    bench.encoder.on_acknowledgement(source.answers[-1])
+    figures = publication.statistics()
+    assert figures["kbps_wire"] == figures["kbps_payload"] > 0
+    source.on_trailer(b"\x4f of a later version")
+    assert publication.statistics()["malformed"] == 1
+
+
+@pytest.mark.asyncio
 async def test_a_resumed_sender_goes_on_with_new_channels(bench: Bench) -> None:
     publication = bench.publication
     publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]

@@ -302,11 +302,13 @@ class Terminal(io.StringIO):
         return True
 
 
-LIVE = Status("live", None, 25.0, 3.1, 21.6, 24.0, 12.4, 3, 1, 0)
+LIVE = Status("live", None, 25.0, 3.1, 21.6, 14.0, 22.5, 12.4, 3, 1, 0)
 
 
 def test_status_text_names_the_numbers() -> None:
-    assert status_text(LIVE) == "25.0 fps   motion  3.1 kbit/s   wire 21.6 kbit/s   round trip   12 ms   dropped 3"
+    assert status_text(LIVE) == (
+        "25.0 fps   motion  3.1 kbit/s (21.6 with headers)   voice 14.0 kbit/s (22.5)   round trip   12 ms   dropped 3"
+    )
     assert status_text(Status("waiting", "cannot reach the server")) == "waiting: cannot reach the server"
     assert status_text(Status("paused", "no face in the picture")).startswith("paused: no face")
 
