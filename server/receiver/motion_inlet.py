@@ -59,6 +59,7 @@ class MotionInlet:
         self._acknowledge_channel_every = acknowledge_channel_every  # seconds, where each answer has a SACK
         self._acknowledged = float("-inf")  # when, seconds
         self._channel: RTCDataChannel | None = None
+        self._voice: PacketSource | None = None
         self._decoder: Decoder | None = None
         # Twice the highest frame rate a camera has, one frame a message.
         self._limit = RateLimit(120.0, 240.0)
@@ -83,7 +84,7 @@ class MotionInlet:
         channel.on("message", self._on_message)
 
     def detach(self) -> None:
-        """Stop listening; idempotent."""
+        """Stop listening to the channel; idempotent."""
         channel, self._channel = self._channel, None
         if channel is not None and self._on_message in channel.listeners("message"):
             channel.remove_listener("message", self._on_message)
@@ -101,7 +102,19 @@ class MotionInlet:
 
     def attach_voice(self, source: PacketSource) -> None:
         """Take the messages, too, that come behind this sound's packets, and answer them there."""
+        self._leave_voice()
+        self._voice = source
         source.on_trailer = lambda data: self._on_trailer(data, source)
+
+    def close(self) -> None:
+        """Listen to nothing any more; idempotent."""
+        self.detach()
+        self._leave_voice()
+
+    def _leave_voice(self) -> None:
+        source, self._voice = self._voice, None
+        if source is not None:
+            source.on_trailer = None
 
     def _on_message(self, data: Any) -> None:
         channel = self._channel

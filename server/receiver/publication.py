@@ -229,7 +229,7 @@ class Publication:
             return
         self._closed = True
         self._control.detach()
-        self._inlet.detach()
+        self._inlet.close()
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:

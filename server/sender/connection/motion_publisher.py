@@ -35,7 +35,7 @@ VOICE_STALLED = 0.1
 LONGEST_WAIT = 0.08
 """Seconds that the oldest frame waits for a packet of the voice when it is late; then all take the data channel."""
 
-SILENT_WAIT = 0.035
+SILENT_WAIT = 0.05
 """Seconds that the oldest frame waits before it is worth a packet of silence: two frames share it at 25 a second."""
 
 CHANNEL_BUNDLE, GENEROUS_KBPS = 2, 40.0

@@ -349,6 +349,8 @@ async def test_motion_behind_the_voice_is_played_and_answered_there(bench: Bench
     assert figures["kbps_wire"] == figures["kbps_payload"] > 0
     source.on_trailer(b"\x4f of a later version")
     assert publication.statistics()["malformed"] == 1
+    publication.attach_audio(FakeSource("audio"))
+    assert source.on_trailer is None, "another sound brings it now"
 
 
 @pytest.mark.asyncio
