@@ -8,8 +8,8 @@ from __future__ import annotations
 PING_EVERY = 1.0
 """Seconds."""
 
-EAGER_PINGS, STEADY_EVERY = 5, 5
-"""At first each tick has a ping, so that the clocks are soon related; then every fifth while anything is heard."""
+EAGER_PINGS, STEADY_EVERY = 5, 10
+"""At first each tick has a ping, so that the clocks are soon related; then every tenth while anything is heard."""
 
 QUIET_AFTER = 1.5
 """Seconds of silence after which each tick has a ping again."""

@@ -50,7 +50,7 @@ class OpusTrack(MediaStreamTrack):
         self.packet_seconds: float | None = None
         """Length of the last packet with sound in it."""
         self._first: int | None = None
-        self._sequence = 0
+        self._sequence: int | None = None
         self._silent = False  # what was sent last
         self._sent = float("-inf")  # when, seconds
         queue.clear()
@@ -82,6 +82,7 @@ class OpusTrack(MediaStreamTrack):
         # The marker begins a talkspurt (RFC 3551 section 4.1).
         marker = self._silent and not sound.silent
         self._silent, self._sent = sound.silent, now
-        self._sequence = (self._sequence + 1) % (1 << 16)
+        restart = self._sequence is None  # on the wire, numbers begin at random
+        self._sequence = 0 if self._sequence is None else (self._sequence + 1) % (1 << 16)
         timestamp = (sound.start - self._first) % (1 << 32)
-        return MediaPacket(sound.data, self._sequence, timestamp, marker, trailer=trailer)
+        return MediaPacket(sound.data, self._sequence, timestamp, marker, trailer=trailer, restart=restart)

@@ -21,10 +21,12 @@ from model.codec.encoder import MotionEncoder
 from model.errors import InputError, NoFaceError
 from model.motion import View
 from server.media.streams import ViewLimitError
+from server.receiver.control_session import ControlSession
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
-from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeSource, PaintingModel, motion, until
+from server.wire.control import ReceiverStatistics
+from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeClock, FakeSource, PaintingModel, motion, until
 
 
 class WholeCrop:
@@ -351,6 +353,23 @@ async def test_motion_behind_the_voice_is_played_and_answered_there(bench: Bench
     assert publication.statistics()["malformed"] == 1
     publication.attach_audio(FakeSource("audio"))
     assert source.on_trailer is None, "another sound brings it now"
+
+
+def test_the_receivers_pings_become_rare_while_motion_comes() -> None:
+    clock, channel, gone = FakeClock(0.0), FakeChannel(), list[float]()
+    control = ControlSession(clock, lambda *_: True, lambda: gone.append(clock.now), 5.0)
+    control.attach(channel)  # type: ignore[arg-type]
+    pinged: list[float] = []
+    for _ in range(30):
+        clock.now += 1.0
+        sent = len(channel.sent)
+        control.tick(clock.now, min(clock.now, 20.0))
+        control.report(ReceiverStatistics(25.0, "live", 0.0, 1))
+        if len(channel.sent) > sent:
+            assert len(channel.sent) == sent + 2, "figures come with the ping"
+            pinged.append(clock.now)
+    assert pinged == [1, 2, 3, 4, 5, 10, 15, 20, *range(22, 31)]
+    assert gone == [25.0]
 
 
 @pytest.mark.asyncio

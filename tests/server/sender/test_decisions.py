@@ -115,6 +115,18 @@ def test_a_laptop_that_slept_listens_before_it_gives_up() -> None:
     assert GONE_AFTER == 5.0
 
 
+def test_pings_become_rare_while_anything_is_heard() -> None:
+    heartbeat = Heartbeat(0.0)
+    pinged = []
+    for second in range(1, 31):
+        if second <= 20:
+            heartbeat.heard(float(second))
+        heartbeat.gone(float(second))
+        if heartbeat.due():
+            pinged.append(second)
+    assert pinged == [1, 2, 3, 4, 5, 10, 20, *range(22, 31)], "and each second again in silence"
+
+
 def test_heartbeat_forgets_pings_that_are_never_answered() -> None:
     heartbeat = Heartbeat(0.0)
     numbers = [heartbeat.ping(0.001 * i) for i in range(OPEN_PINGS + 5)]

@@ -353,7 +353,9 @@ async def test_of_silence_little_is_sent_unless_motion_wants_to_travel() -> None
     queue.put(SoundPacket(b"voice", 54 * PIECE_SAMPLES))
     again = await track.recv()
     assert again.marker, "a talkspurt begins"
-    assert [p.sequence for p in (spoken, *sent, packet, again)] == [1, 2, 3, 4, 5, 6]
+    everything = (spoken, *sent, packet, again)
+    assert [p.sequence for p in everything] == list(range(6))
+    assert [p.restart for p in everything] == [True] + 5 * [False]
 
 
 def test_opus_packets_are_small_and_come_one_for_one() -> None:
