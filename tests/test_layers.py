@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "model/source": {"model.source", "model.face", "model.motion", "model.networks.small.config", "model.talking_head"},
     "model/weights": {"model.weights", "model.errors", "model.media.atomic_file"},
     "server/ice": {"server.ice"},
-    "server/media": {"server.media", "model.errors"},
+    "server/media": {"server.media", "server.wire", "model.errors"},
     "server/wire": {"server.wire", "model.errors"},
     "server/receiver": {
         *("server.receiver", "server.errors", "server.media", "server.rate_limit", "server.rate_window", "server.wire"),
@@ -65,7 +65,7 @@ MAY_IMPORT = {
     },
     "server/sender": {
         *("server.sender", "server.wire", "server.auth", "server.errors", "server.settings", "server.rate_window"),
-        *("model", PRIVATE_MODULE),
+        *("model", PRIVATE_MODULE, "server.media.media_packet"),
     },
     "server/sender/media": {"server.sender.media", "model"},
 }

@@ -46,7 +46,6 @@ LOOP_SECONDS = 0.8
 ROOM = 1.15
 """Side of the portrait's crop in sides of the usual one: this portrait's hair fills that to the rim."""
 
-VOICE_BITS_PER_SECOND = 20_000
 SOURCE_QUALITY = 85
 MOTION = Rate(step_index=-4, frames_per_message=10, header_bytes=0)
 
@@ -166,7 +165,7 @@ def _opus(voice: NDArray[np.float32]) -> list[AudioPacket]:
     """Sound (N,) in [-1, 1] at 48 kHz as Opus packets; the last one is filled with silence."""
     samples = np.round(voice * 32767).astype(np.int16)
     samples = np.concatenate([samples, np.zeros(-len(samples) % PACKET_SAMPLES, np.int16)])
-    writer = OpusWriter(VOICE_BITS_PER_SECOND)
+    writer = OpusWriter()
     coded = [data for piece in samples.reshape(-1, PACKET_SAMPLES) for data in writer.write(piece)]
     return [AudioPacket(i * PACKET_SAMPLES - OPUS_PRE_SKIP, PACKET_SAMPLES, data) for i, data in enumerate(coded)]
 

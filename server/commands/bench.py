@@ -1,4 +1,6 @@
-"""`python -m server bench`: what viewers and cameras cost, how much sound arrives, how late and synchronous all is."""
+"""`python -m server bench`: what viewers and cameras cost, how much sound arrives, how late and synchronous
+all is, and what a call takes of a sender's line.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 from model.errors import InputError
 from server.settings import load_settings
 
-PARTS = ("fanout", "camera", "sound", "latency")
+PARTS = ("fanout", "camera", "sound", "uplink", "latency")
 
 HELP = "measure the cost of viewers, the latency and the lip sync of the live pipeline on this machine"
 
@@ -43,7 +45,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--loss must be at least 0 and below 100")
     if options.fps is not None and not 1.0 <= options.fps <= 60.0:
         raise InputError("--fps must lie between 1 and 60")
-    figures = asyncio.run(_measure(options))
+    figures = {} if options.only == "uplink" else asyncio.run(_measure(options))
+    if options.only in (None, "uplink"):
+        figures |= _measure_uplink(options.seconds)
     if options.json:
         print(json.dumps(figures))
     else:
@@ -52,18 +56,26 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _progress(what: str) -> None:
+    print(f"measuring: {what} ...", file=sys.stderr)
+
+
+def _measure_uplink(seconds: float) -> dict[str, Any]:
+    # On a loop of its own, which counts.
+    from server.benchmark import uplink
+
+    return uplink.measure(seconds, _progress)
+
+
 async def _measure(options: argparse.Namespace) -> dict[str, Any]:
     # Imported late: `--help` and wrong arguments answer without loading torch.
     from model.device import choose_device
     from server.benchmark import camera_cost, fanout_cost, latency, sound_loss
 
-    def progress(what: str) -> None:
-        print(f"measuring: {what} ...", file=sys.stderr)
-
     figures: dict[str, Any] = {}
     wanted = PARTS if options.only is None else (options.only,)
     if "fanout" in wanted:
-        cost = await fanout_cost.measure(options.viewers, options.seconds, options.size, progress)
+        cost = await fanout_cost.measure(options.viewers, options.seconds, options.size, _progress)
         figures |= {
             "viewers": options.viewers,
             "size": options.size,
@@ -72,17 +84,17 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
             "cpu_ratio": round(cost.encode_once / cost.encode_each, 3) if cost.encode_each > 0 else None,
         }
     if "camera" in wanted:
-        camera = await camera_cost.measure(options.viewers, options.seconds, progress)
+        camera = await camera_cost.measure(options.viewers, options.seconds, _progress)
         figures |= {
             "cpu_per_camera": round(camera.camera, 4),
             "cpu_per_camera_viewer": round(camera.viewer, 4),
             "cpu_first_viewer_of_another_codec": round(camera.other_codec, 4),
         }
     if "sound" in wanted:
-        progress("sound over a way that loses")
+        _progress("sound over a way that loses")
         figures |= {"loss_percent": options.loss} | await sound_loss.measure(options.seconds, options.loss / 100)
     if "latency" in wanted:
-        progress("latency and lip sync")
+        _progress("latency and lip sync")
         settings = load_settings(engine=options.engine)
         device = str(choose_device(options.device))
         fps = options.fps or settings.render_fps

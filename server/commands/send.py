@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="budget of the motion with all packet headers, kbit/s: below 25 frames share packets, which costs "
         "latency, below 8 frames are left out (%(default)s)",
     )
+    parser.add_argument(
+        "--voice-kbps",
+        type=float,
+        default=14.0,
+        help="rate of the voice without packet headers, kbit/s; a recording has its own (%(default)s)",
+    )
     parser.add_argument("--no-audio", action="store_true", help="send no sound")
     parser.add_argument("--token", default=os.environ.get("VISAVIS_TOKEN"), help="token for the room (VISAVIS_TOKEN)")
     parser.add_argument("--json", action="store_true", help="one JSON object a second on standard output")
@@ -60,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
         avatar=options.avatar,
         kbps=options.kbps,
         sound=not options.no_audio,
+        voice_kbps=options.voice_kbps,
         token=options.token,
         json=options.json,
     )

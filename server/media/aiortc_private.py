@@ -6,7 +6,8 @@
 - `accept_rsa`, `close_peer`: certificates of others, and an orderly end.
 
 On import, aiortc's table of codecs is extended by the profiles of H.264 that cameras of others send, and by what Opus
-is asked for (in-band FEC, RFC 7587 section 6.1).
+is asked for (in-band FEC, RFC 7587 section 6.1); its header extensions of sound by the one that marks motion behind the
+voice (`server/wire/voice_trailer.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RtcpPsfbPacket,
+    RtcpSrPacket,
     RtpPacket,
     pack_remb_fci,
     unpack_remb_fci,
@@ -42,11 +44,15 @@ from aiortc.rtp import (
 from OpenSSL import SSL
 from pylibsrtp._binding import ffi
 
+from model.errors import BitstreamError
+from server.media.codec_table import extend_codecs, payload_type_of
 from server.media.media_packet import MediaPacket
 from server.media.rtp_feedback import MissingPackets, RetransmissionBudget
-from server.media.rtp_numbers import RtpNumbers
+from server.media.rtp_numbers import RtpNumbers, random_numbers
 from server.media.rtp_payload import Vp8Numbers
 from server.media.srtp_sources import MAX_STREAMS, BoundedSession
+from server.media.trailer_extension import answer_packet, extend_header_extensions, mark_trailer, split_trailer
+from server.wire.voice_trailer import unpack_answer
 
 _CANCEL_AGAIN_SECONDS = 0.2
 """Time in which a cancelled handshake ends unless it missed that it was cancelled."""
@@ -60,26 +66,8 @@ STREAM_SILENT_SECONDS = 0.5
 HISTORY_PACKETS = 256
 """Packets of one outgoing stream that can be sent again."""
 
-_H264_PROFILES = ("4d001f", "64001f", "640c1f")
-"""Main, High and Constrained High, beside the two Baseline profiles that aiortc has."""
-
-
-def _extend_codecs() -> None:
-    video = codecs.CODECS["video"]
-    free = max(int(codec.payloadType or 0) for codec in video) + 1
-    like = next(codec for codec in video if codec.name == "H264")
-    for profile in _H264_PROFILES:
-        parameters = dict(like.parameters) | {"profile-level-id": profile}
-        video += [
-            RTCRtpCodecParameters("video/H264", 90000, None, free, list(like.rtcpFeedback), parameters),
-            RTCRtpCodecParameters("video/rtx", 90000, None, free + 1, [], {"apt": free}),
-        ]
-        free += 2
-    opus = next(codec for codec in codecs.CODECS["audio"] if codec.name == "opus")
-    opus.parameters = {"minptime": 10, "useinbandfec": 1}
-
-
-_extend_codecs()
+extend_codecs()
+extend_header_extensions()
 
 
 class _Certificate(RTCCertificate):
@@ -129,6 +117,7 @@ class PacketInlet:
     def __init__(self, receiver: RTCRtpReceiver, codec: str, now: Callable[[], float]) -> None:
         """`codec`: what was negotiated first."""
         self.on_packet: Callable[[MediaPacket], None] | None = None
+        self.on_trailer: Callable[[bytes], None] | None = None
         self._receiver = cast(Any, receiver)
         self._now = now
         self._codec = codec
@@ -164,6 +153,12 @@ class PacketInlet:
         if bits_per_second != self._limit:
             self._limit, self._limit_sent = bits_per_second, float("-inf")
 
+    def answer_trailer(self, answer: bytes) -> None:
+        """Send an acknowledgement of motion to whoever sends; nothing before the first packet."""
+        own = self._receiver._RTCRtpReceiver__rtcp_ssrc
+        if self._stream is not None and own is not None:
+            self._send(self._receiver._send_rtcp(answer_packet(own, self._stream, answer)))
+
     def _send(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -182,7 +177,7 @@ class PacketInlet:
 
     async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         codec = self._codecs.get(packet.payload_type)
-        if self.on_packet is None or codec is None:
+        if codec is None or (self.on_packet is None and self.on_trailer is None):
             return
         streams: dict[int, StreamStatistics] = self._receiver._RTCRtpReceiver__remote_streams
         if packet.ssrc not in streams:
@@ -204,12 +199,18 @@ class PacketInlet:
             lost = self._missing.add(packet.sequence_number, now)
             if lost:
                 await self._receiver._send_rtcp_nack(packet.ssrc, sorted(lost))
-        if not packet.payload:
-            return  # padding, sent to probe the line
+        try:
+            payload, trailer = split_trailer(packet)
+        except BitstreamError:
+            return
+        if trailer and self.on_trailer is not None:
+            self.on_trailer(trailer)
+        if not payload or self.on_packet is None:
+            return  # without payload it is padding, sent to probe the line
         level = packet.extensions.audio_level
         self.on_packet(
             MediaPacket(
-                packet.payload,
+                payload,
                 packet.sequence_number,
                 packet.timestamp,
                 bool(packet.marker),
@@ -253,7 +254,8 @@ class PacketOutlet:
     """Sends what the track of one sender yields: a `MediaPacket` as it is, an `av.Packet` split into packets.
 
     Sequence numbers and timestamps go on over changes between the two. Make it before the connection is established.
-    `on_keyframe()` is called on every PLI or FIR, `on_bitrate(bits_per_second)` on every REMB for this sender.
+    `on_keyframe()` is called on every PLI or FIR, `on_bitrate(bits_per_second)` on every REMB for this sender,
+    `on_answer(bytes)` on every answer to a trailer.
     """
 
     def __init__(
@@ -262,7 +264,10 @@ class PacketOutlet:
         now: Callable[[], float],
         on_keyframe: Callable[[], None] = lambda: None,
         on_bitrate: Callable[[int], None] = lambda _rate: None,
+        on_answer: Callable[[bytes], None] = lambda _answer: None,
+        reports_every: float = 0.0,
     ) -> None:
+        """`reports_every`: seconds between sender reports at least; aiortc sends one a second."""
         self._sender = cast(Any, sender)
         self._now = now
         self._codecs: list[RTCRtpCodecParameters] = []
@@ -271,23 +276,22 @@ class PacketOutlet:
         self._encoder: Any = None
         self._encoding = False  # whether what went out last was encoded here
         self._count = 0  # packets since then
-        # Below the half, so that the first wraparound is no concern of SRTP's (as aiortc does).
-        self._numbers = RtpNumbers(48_000 if sender.kind == "audio" else 90_000, *_random_numbers())
+        self._numbers = RtpNumbers(48_000 if sender.kind == "audio" else 90_000, *random_numbers())
         self._pictures = Vp8Numbers(random.randrange(1 << 15))
-        self._rtx_sequence = _random_numbers()[0]
+        self._rtx_sequence = random_numbers()[0]
         self._send: Callable[[Any], Awaitable[None]] = self._sender.send
         self._sender.send = self._start
         self._sender._run_rtp = self._run
         self._sender._retransmit = self._retransmit
         self._sender._send_keyframe = on_keyframe
-        _route_estimates(sender, on_bitrate)
+        _route_feedback(sender, on_bitrate, on_answer)
+        self._reports_every, self._reported = reports_every, float("-inf")
+        self._send_rtcp: Callable[[Any], Awaitable[None]] = self._sender._send_rtcp
+        self._sender._send_rtcp = self._report
 
     def payload_type(self, codec: str, profile: int | None = None) -> int | None:
         """The payload type under which the other side takes this codec, and this profile_idc of H.264."""
-        for offered in self._codecs:
-            if offered.name.upper() == codec.upper() and (codec != "H264" or _takes_profile(offered, profile)):
-                return offered.payloadType
-        return None
+        return payload_type_of(self._codecs, codec, profile)
 
     async def _start(self, parameters: Any) -> None:
         self._codecs = list(parameters.codecs)
@@ -324,6 +328,13 @@ class PacketOutlet:
             self._history.clear()
             sender._RTCRtpSender__rtp_exited.set()
 
+    async def _report(self, packets: list[Any]) -> None:
+        if any(isinstance(packet, RtcpSrPacket) for packet in packets):
+            if self._now() - self._reported < self._reports_every:
+                return
+            self._reported = self._now()
+        await self._send_rtcp(packets)
+
     def _as_is(self, item: MediaPacket, now: float) -> list[RtpPacket]:
         kind = self.payload_type(item.codec, item.profile)
         if kind is None:
@@ -336,7 +347,8 @@ class PacketOutlet:
         if restart:
             self._numbers.restart(item.sequence, item.timestamp, now)
         sequence, timestamp = self._numbers.outgoing(item.sequence, item.timestamp, now)
-        packet = RtpPacket(kind, int(item.marker), sequence, timestamp, payload=payload)
+        packet = RtpPacket(kind, int(item.marker), sequence, timestamp, payload=payload + item.trailer)
+        mark_trailer(packet.extensions, len(item.trailer))
         if item.level is not None:
             packet.extensions.audio_level = (False, item.level)
         return [packet]
@@ -382,27 +394,20 @@ class PacketOutlet:
         await self._sender.transport._send_rtp(packet.serialize(self._sender._RTCRtpSender__rtp_header_extensions_map))
 
 
-def _random_numbers() -> tuple[int, int]:
-    return random.randrange(1 << 15), random.randrange(1 << 32)
-
-
-def _takes_profile(offered: RTCRtpCodecParameters, profile: int | None) -> bool:
-    """Whether a decoder of the negotiated profile decodes this one: Baseline < Main < High."""
-    negotiated = int(str(offered.parameters.get("profile-level-id", "42e01f"))[:2], 16)
-    order = {66: 0, 77: 1, 100: 2}
-    return profile is None or (profile in order and order[profile] <= order.get(negotiated, 0))
-
-
-def _route_estimates(sender: Any, on_bitrate: Callable[[int], None]) -> None:
-    """Call `on_bitrate` on every REMB; NACKs and receiver reports go their ordinary way."""
+def _route_feedback(sender: Any, on_bitrate: Callable[[int], None], on_answer: Callable[[bytes], None]) -> None:
+    """Call `on_bitrate` on every REMB, `on_answer` on every answer; NACKs and reports go their ordinary way."""
     handle: Callable[[Any], Awaitable[None]] = sender._handle_rtcp_packet
     ssrc: int = sender._ssrc
 
     async def handle_rtcp_packet(packet: Any) -> None:
         if isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_APP:
             try:
+                answer = unpack_answer(packet.fci)
+                if answer is not None:
+                    on_answer(answer)
+                    return
                 bitrate, ssrcs = unpack_remb_fci(packet.fci)
-            except ValueError:
+            except (ValueError, BitstreamError):
                 return  # some other application-layer feedback
             if ssrc in ssrcs:
                 on_bitrate(bitrate)

@@ -23,6 +23,9 @@ _DECODE_EVERY = 0.06
 _STALE = 0.5
 """Seconds after which nothing that came says anything any more: silence is often not sent at all (RFC 7587, DTX)."""
 
+_DTX_BYTES = 2
+"""A packet of at most so many bytes holds no sound: DTX (RFC 6716 section 2.1.9)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +54,9 @@ class Loudness:
         now = self._clock()
         if packet.level is not None:
             self._powers.append(0.0 if packet.level >= 127 else 10 ** (-packet.level / 10))
+            self._heard = now
+        elif len(packet.payload) <= _DTX_BYTES:
+            self._powers.append(0.0)
             self._heard = now
         elif self._task is None and now - self._decoded >= _DECODE_EVERY:
             self._decoded = now

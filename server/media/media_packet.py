@@ -18,13 +18,15 @@ class MediaPacket:
     codec: str = "opus"  # opus, VP8 or H264
     profile: int | None = None  # H.264 profile_idc of the stream that it belongs to, where known
     level: int | None = None  # RFC 6464: loudness in -dBov, 0 the loudest to 127 silence, where the sender says it
+    trailer: bytes = b""  # of a packet to be sent: motion behind the voice; one that came in has it cut off
     restart: bool = False  # the first of another stream, or after packets that were left out on purpose
 
 
 class PacketSource(Protocol):
-    """Incoming RTP of one track. Packets that come while `on_packet` is None are dropped, never queued."""
+    """Incoming RTP of one track. What comes while nobody listens is dropped, never queued."""
 
     on_packet: Callable[[MediaPacket], None] | None
+    on_trailer: Callable[[bytes], None] | None  # called with each motion message that came behind the voice
 
     @property
     def kind(self) -> Literal["audio", "video"]:
@@ -39,3 +41,6 @@ class PacketSource(Protocol):
 
     def limit_bitrate(self, bits_per_second: int | None) -> None:
         """Most that whoever sends may spend (REMB); None: what its line carries."""
+
+    def answer_trailer(self, answer: bytes) -> None:
+        """Answer the motion that came behind the voice: an acknowledgement or a refresh request."""

@@ -7,12 +7,22 @@ pauses stay what they were (RFC 3550 section 5.1). Where another begins it follo
 
 from __future__ import annotations
 
+import random
+
 _16, _32 = 1 << 16, 1 << 32
 
 
 def newer(a: int, b: int) -> bool:
     """Whether sequence number a comes after b, modulo 2^16 (RFC 1982)."""
     return 0 < (a - b) % _16 < _16 // 2
+
+
+def random_numbers() -> tuple[int, int]:
+    """(sequence number, timestamp) for a stream to begin with (RFC 3550 section 5.1).
+
+    The first is below the half, so that the first wraparound is no concern of SRTP's.
+    """
+    return random.randrange(_16 // 2), random.randrange(_32)
 
 
 class RtpNumbers:

@@ -23,6 +23,12 @@ from server.wire.control import (
     send_control,
 )
 
+_EAGER, _STEADY_EVERY = 5, 5
+"""The first ticks of a channel have a ping each, so that the clocks are soon related; then every fifth."""
+
+_QUIET_AFTER = 1.5
+"""Seconds of silence after which each tick has a ping again."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +53,8 @@ class ControlSession:
         self._heard: float | None = None  # when the peer sent something last, by `awake`
         self._is_gone = False
         self._pings = 0
+        self._ticks = 0
+        self.tells = False  # whether the last tick had a ping
         self.sync = ClockSync()
         self.paused = False
         self.sender_stages: dict[str, float] = {}  # median seconds, as the sender reports them
@@ -58,6 +66,7 @@ class ControlSession:
         self._channel = channel
         self._heard, self._is_gone, self.paused = self._awake(), False, False
         self.sync = ClockSync()
+        self._ticks = 0
         channel.on("message", self._on_message)
 
     def detach(self) -> None:
@@ -71,18 +80,23 @@ class ControlSession:
         self._heard = self._awake()
 
     def tick(self, now: float) -> None:
-        """Once a second: ping, and notice a peer from which nothing has come."""
+        """Once a second: ping where one is due, and notice a peer from which nothing has come, motion included."""
         if self._channel is None or self._heard is None:
             return
-        self._pings += 1
-        send_control(self._channel, Ping(self._pings, 1000 * now))
-        if self._awake() - self._heard >= self._gone_after and not self._is_gone:
+        silence = self._awake() - self._heard
+        self._ticks += 1
+        self.tells = self._ticks <= _EAGER or self._ticks % _STEADY_EVERY == 0 or silence >= _QUIET_AFTER
+        if self.tells:
+            self._pings += 1
+            send_control(self._channel, Ping(self._pings, 1000 * now))
+        if silence >= self._gone_after and not self._is_gone:
             self._is_gone = True
             self._gone()
 
     def report(self, statistics: ReceiverStatistics) -> None:
-        """Send the receiver's figures to the sender."""
-        send_control(self._channel, statistics)
+        """Send the receiver's figures to the sender, with every ping."""
+        if self.tells:
+            send_control(self._channel, statistics)
 
     def captured_at(self, capture_ms: int, now: float) -> float | None:
         """A capture time of the sender's clock, milliseconds, in seconds of the receiver's clock.

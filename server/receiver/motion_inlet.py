@@ -1,4 +1,4 @@
-"""Where motion comes in: messages of the motion channel to frames of the playout buffer, and acknowledgements back."""
+"""Where motion comes in: messages to frames of the playout buffer, and acknowledgements back the way that they came."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from model.codec.packet import MAX_MESSAGE_BYTES, MotionMessage
 from model.codec.rate import HEADER_BYTES
 from model.errors import BitstreamError
 from model.motion import Motion
+from server.media.media_packet import PacketSource
 from server.rate_limit import RateLimit
 from server.rate_window import RateWindow
 from server.receiver.control_session import ControlSession
@@ -57,20 +58,23 @@ class MotionInlet:
         clock: Callable[[], float],
         metrics: Observer,
         acknowledge_every: float,
+        acknowledge_channel_every: float,
     ) -> None:
         self._playout = playout
         self._control = control
         self._clock = clock
         self._metrics = metrics
-        self._acknowledge_every = acknowledge_every
+        self._acknowledge_every = acknowledge_every  # seconds, over RTCP
+        self._acknowledge_channel_every = acknowledge_channel_every  # seconds, where each answer has a SACK
         self._acknowledged = float("-inf")  # when, seconds
         self._channel: RTCDataChannel | None = None
+        self._voice: PacketSource | None = None
         self._decoder: Decoder | None = None
         self._limit = RateLimit(MESSAGES_PER_SECOND, 2 * MESSAGES_PER_SECOND)
         self._decode_limit = RateLimit(DECODED_PER_SECOND, 2 * DECODED_PER_SECOND)
         self._frame_limit = RateLimit(FRAMES_PER_SECOND, 2 * FRAMES_PER_SECOND)
         self._bytes = RateWindow(RATE_SECONDS, 1.0)
-        self._messages = RateWindow(RATE_SECONDS, 1.0)
+        self._headers = RateWindow(RATE_SECONDS, 1.0)
         self._frames = RateWindow(RATE_SECONDS, 1.0)
         self._loss = LossMeter()
         self.arrival_age = Percentiles()  # seconds from capture to arrival of frames
@@ -89,42 +93,69 @@ class MotionInlet:
         channel.on("message", self._on_message)
 
     def detach(self) -> None:
-        """Stop listening; idempotent."""
+        """Stop listening to the channel; idempotent."""
         channel, self._channel = self._channel, None
         if channel is not None and self._on_message in channel.listeners("message"):
             channel.remove_listener("message", self._on_message)
 
     def statistics(self, now: float) -> dict[str, Any]:
-        """Rates of the last seconds: payload alone, and with the headers of every message."""
+        """Rates of the last seconds: payload alone, and with the headers of every message of the channel."""
         payload = self._bytes.rate(now)
-        messages = self._messages.rate(now)
         return {
             "kbps_payload": round(payload * 8 / 1000, 2),
-            "kbps_wire": round((payload + messages * HEADER_BYTES) * 8 / 1000, 2),
+            "kbps_wire": round((payload + self._headers.rate(now)) * 8 / 1000, 2),
             "fps_motion": round(self._frames.rate(now), 1),
             "loss_percent": round(self._loss.percent, 2),
             "malformed": self.malformed,
         }
 
+    def attach_voice(self, source: PacketSource) -> None:
+        """Take the messages, too, that come behind this sound's packets, and answer them there."""
+        self._leave_voice()
+        self._voice = source
+        source.on_trailer = lambda data: self._on_trailer(data, source)
+
+    def close(self) -> None:
+        """Listen to nothing any more; idempotent."""
+        self.detach()
+        self._leave_voice()
+
+    def _leave_voice(self) -> None:
+        source, self._voice = self._voice, None
+        if source is not None:
+            source.on_trailer = None
+
     def _on_message(self, data: Any) -> None:
+        channel = self._channel
+        if self._take(data, HEADER_BYTES) and channel is not None:
+            if channel.readyState != "open" or channel.bufferedAmount > _MAX_BUFFERED:
+                return
+            self._acknowledge(channel.send, self._acknowledge_channel_every)
+
+    def _on_trailer(self, data: bytes, source: PacketSource) -> None:
+        if self._take(data, 0):
+            self._acknowledge(source.answer_trailer, self._acknowledge_every)
+
+    def _take(self, data: Any, header_bytes: int) -> bool:
+        """Decode a message into frames; whether it could be read."""
         now = self._clock()
         decoder = self._decoder
         if decoder is None:
-            return
+            return False
         if not isinstance(data, bytes) or len(data) > MAX_MESSAGE_BYTES or not self._limit.admit(now):
             self._refuse("too long, too frequent or no bytes")
-            return
+            return False
         try:
             if not self._decode_limit.admit(now, MotionMessage.parse(data).frames):
                 self._refuse("too many frames a second")
-                return
+                return False
             frames = decoder.decode(data)
         except BitstreamError as error:
             self._refuse(str(error))
-            return
+            return False
         self._control.heard()
         self._bytes.add(len(data), now)
-        self._messages.add(1, now)
+        self._headers.add(header_bytes, now)
         for frame in frames:
             if not np.isfinite(frame.vector).all():
                 self._refuse("motion that is not finite")
@@ -141,18 +172,16 @@ class MotionInlet:
             self._playout.push(frame.capture_ms, Motion.from_vector(frame.vector), frame.source, now)
             if self._playout.counters.late > late:
                 self._metrics.frame_dropped("late")
-        self._acknowledge(decoder, now)
+        return True
 
-    def _acknowledge(self, decoder: Decoder, now: float) -> None:
-        channel = self._channel
-        if now - self._acknowledged < self._acknowledge_every or channel is None:
+    def _acknowledge(self, send: Callable[[bytes], None], every: float) -> None:
+        now = self._clock()
+        if self._decoder is None or now - self._acknowledged < every:
             return
-        if channel.readyState != "open" or channel.bufferedAmount > _MAX_BUFFERED:
-            return
-        answer = decoder.acknowledgement()
+        answer = self._decoder.acknowledgement()
         if answer is not None:
             self._acknowledged = now
-            channel.send(answer)
+            send(answer)
 
     def _refuse(self, reason: str) -> None:
         self.malformed += 1

@@ -51,7 +51,8 @@ class PublicationSettings:
     fps: float = 30.0  # output pictures a second
     max_sources: int = 8  # source images one participant may hold
     gone_after_s: float = 5.0  # silence of the peer after which it is gone
-    acknowledge_every: float = 0.25  # seconds between acknowledgements of motion at least
+    acknowledge_every: float = 0.17  # seconds between acknowledgements of motion behind the voice at least
+    acknowledge_channel_every: float = 0.5  # the same on the data channel, where each costs a SACK
     playout: PlayoutSettings = field(default_factory=PlayoutSettings)
     broadcast: BroadcastSettings = field(default_factory=BroadcastSettings)
 
@@ -86,7 +87,14 @@ class Publication:
         self._control = ControlSession(
             clock, self._sources.announce, self._peer_gone, self._settings.gone_after_s, awake or clock
         )
-        self._inlet = MotionInlet(self._playout, self._control, clock, metrics, self._settings.acknowledge_every)
+        self._inlet = MotionInlet(
+            self._playout,
+            self._control,
+            clock,
+            metrics,
+            self._settings.acknowledge_every,
+            self._settings.acknowledge_channel_every,
+        )
         self.latency = LatencyMeter(self._control, self._inlet.arrival_age, metrics)
         self._broadcast = Broadcast(
             replace(self._settings.broadcast, fps=self._settings.fps), clock, self.latency.picture_encoded
@@ -154,8 +162,9 @@ class Publication:
         self.audio.silence(silent)
 
     def attach_audio(self, source: PacketSource) -> None:
-        """Forward sound from `source`."""
+        """Forward sound from `source`, and take the motion that comes behind it."""
         self.audio.attach(source)
+        self._inlet.attach_voice(source)
         self._start("watch", self._watch)
 
     def attach_video(self, source: PacketSource) -> None:
@@ -239,7 +248,7 @@ class Publication:
         self._closed = True
         self._engine.capacity.promise(self.participant, 0)
         self._control.detach()
-        self._inlet.detach()
+        self._inlet.close()
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:

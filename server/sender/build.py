@@ -29,6 +29,7 @@ from server.sender.media.extractor import Avatar, ModelExtractor
 from server.sender.media.feed import Feed, FeedListener, LiveFeed
 from server.sender.media.inputs import MediaInput, check_source, parse_source
 from server.sender.media.recording import RecordingFeed, read_recording
+from server.sender.media.sound import VOICE_KBPS
 from server.sender.status_line import LineFilter, Screen, StatusLine
 from server.settings import Settings
 
@@ -47,6 +48,7 @@ class Choices:
     loop: bool = False
     avatar: Path | None = None
     sound: bool = True
+    voice_kbps: float = VOICE_KBPS
     token: str | None = None
     json: bool = False
 
@@ -61,6 +63,7 @@ def parse_choices(
     loop: bool = False,
     avatar: str | None = None,
     sound: bool = True,
+    voice_kbps: float = VOICE_KBPS,
     token: str | None = None,
     json: bool = False,
 ) -> Choices:
@@ -68,6 +71,8 @@ def parse_choices(
     parsed = parse_source(source)
     if not 2.0 <= kbps <= 200.0:
         raise InputError("--kbps must lie between 2 and 200")
+    if not 8.0 <= voice_kbps <= 64.0:
+        raise InputError("--voice-kbps must lie between 8 and 64")
     if avatar is not None and parsed.kind == "recording":
         raise InputError("--avatar needs a camera or a video file: a recording brings its own face")
     return Choices(
@@ -79,6 +84,7 @@ def parse_choices(
         loop=loop,
         avatar=Path(avatar).expanduser() if avatar is not None else None,
         sound=sound,
+        voice_kbps=voice_kbps,
         token=token,
         json=json,
     )
@@ -139,6 +145,7 @@ def _feed_factory(
         fps=fps,
         clock=time.monotonic,
         sound=choices.sound,
+        voice_kbps=choices.voice_kbps,
         loop=choices.loop,
         avatar=avatar,
     )

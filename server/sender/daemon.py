@@ -262,6 +262,7 @@ class Daemon:
             motion_kbps=8 * publisher.payload.rate(now) / 1000,
             wire_kbps=8 * publisher.wire.rate(now) / 1000,
             sound_kbps=session.sound_kbps,
+            sound_wire_kbps=session.sound_wire_kbps,
             round_trip_ms=None if session.round_trip is None else 1000 * session.round_trip,
             dropped=dropped + publisher.dropped,
             sources=sources,

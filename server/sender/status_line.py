@@ -22,8 +22,9 @@ class Status:
     problem: str | None = None  # why it is not live
     fps: float = 0.0  # motion frames sent
     motion_kbps: float = 0.0  # payload of the motion messages
-    wire_kbps: float = 0.0  # the same with IP, UDP, DTLS and SCTP headers
+    wire_kbps: float = 0.0  # the same with the headers of all packets that left for it
     sound_kbps: float = 0.0  # Opus payload
+    sound_wire_kbps: float = 0.0  # the same with IP, UDP, RTP and SRTP headers
     round_trip_ms: float | None = None
     dropped: int = 0  # frames captured but not sent, since the start
     sources: int = 0  # source images that the receiver has
@@ -44,7 +45,8 @@ def status_text(status: Status) -> str:
     if status.state in ("live", "paused"):
         trip = "  -- ms" if status.round_trip_ms is None else f"{status.round_trip_ms:4.0f} ms"
         numbers = (
-            f"{status.fps:4.1f} fps   motion {status.motion_kbps:4.1f} kbit/s   wire {status.wire_kbps:4.1f} kbit/s   "
+            f"{status.fps:4.1f} fps   motion {status.motion_kbps:4.1f} kbit/s ({status.wire_kbps:.1f} with headers)   "
+            f"voice {status.sound_kbps:4.1f} kbit/s ({status.sound_wire_kbps:.1f})   "
             f"round trip {trip}   dropped {status.dropped}"
         )
         if status.overloaded:

@@ -32,7 +32,7 @@ class CountingDecoder:
 def inlet(clock: FakeClock, decoder: object) -> tuple[MotionInlet, FakeChannel, PlayoutBuffer]:
     control = ControlSession(clock, lambda *_: True, lambda: None, 5.0, clock)
     playout = PlayoutBuffer(PlayoutSettings(), 1 / 25)
-    made = MotionInlet(playout, control, clock, SilentObserver(), 0.25)
+    made = MotionInlet(playout, control, clock, SilentObserver(), 0.25, 0.25)
     channel = FakeChannel()
     made.attach(channel, decoder)  # type: ignore[arg-type]
     return made, channel, playout

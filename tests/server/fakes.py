@@ -139,6 +139,8 @@ class FakeSource:
         self.kind = kind
         self.codec = "opus" if kind == "audio" else "VP8"
         self.on_packet: Callable[[MediaPacket], None] | None = None
+        self.on_trailer: Callable[[bytes], None] | None = None
+        self.answers: list[bytes] = []
         self.keyframes_asked = 0
         self.limits: list[int | None] = []
 
@@ -147,6 +149,9 @@ class FakeSource:
 
     def limit_bitrate(self, bits_per_second: int | None) -> None:
         self.limits.append(bits_per_second)
+
+    def answer_trailer(self, answer: bytes) -> None:
+        self.answers.append(answer)
 
     def deliver(self, *packets: MediaPacket) -> None:
         for packet in packets:

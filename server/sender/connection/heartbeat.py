@@ -8,6 +8,12 @@ from __future__ import annotations
 PING_EVERY = 1.0
 """Seconds."""
 
+EAGER_PINGS, STEADY_EVERY = 5, 10
+"""At first each tick has a ping, so that the clocks are soon related; then every tenth while anything is heard."""
+
+QUIET_AFTER = 1.5
+"""Seconds of silence after which each tick has a ping again."""
+
 GONE_AFTER = 5.0
 """Seconds of silence after which the connection counts as lost."""
 
@@ -27,8 +33,14 @@ class Heartbeat:
         self._silence = 0.0
         self._sent: dict[int, float] = {}
         self._count = 0
+        self._ticks = 0
         self.round_trip: float | None = None
         """Of the latest answered ping."""
+
+    def due(self) -> bool:
+        """Whether this tick, one each `PING_EVERY`, has a ping, and all that is told now and then. Call it once."""
+        self._ticks += 1
+        return self._ticks <= EAGER_PINGS or self._ticks % STEADY_EVERY == 0 or self._silence >= QUIET_AFTER
 
     def ping(self, now: float) -> int:
         """A ping leaves now; returns its number."""

@@ -1,18 +1,25 @@
-"""Motion frames onto the data channel: encode, gate on what the channel still holds, count what goes over the wire."""
+"""Motion frames on their way: behind the packets of the voice, or on the data channel; and what they cost there.
+
+While the voice brings a packet every 60 ms, frames wait for the next one and travel behind it (`take_trailer`): that
+costs no header. Without a voice, or when it stalls, they take the data channel as soon as it is empty.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec.rate import HEADER_BYTES
+from model.codec.packet import MAX_FRAMES
+from model.codec.rate import HEADER_BYTES, Rate
 from model.errors import BitstreamError
 from server.rate_window import RateWindow
 from server.sender.media.samples import MotionSample
 from server.wire.channel import DataChannel
+from server.wire.voice_trailer import MAX_TRAILER
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +29,30 @@ RATE_WINDOW, LEAST_WINDOW = 2.0, 0.5
 STILL_BUFFERED = 0
 """Bytes that the channel may hold when a frame is encoded. More, and the frame waits: what is encoded goes out now."""
 
+VOICE_STALLED = 0.1
+"""Seconds without a packet of the voice after which it is not waited for."""
+
+LONGEST_WAIT = 0.08
+"""Seconds that the oldest frame waits for a packet of the voice when it is late; then all take the data channel."""
+
+SILENT_WAIT = 0.05
+"""Seconds that the oldest frame waits before it is worth a packet of silence: two frames share it at 25 a second."""
+
+CHANNEL_BUNDLE, GENEROUS_KBPS = 2, 40.0
+"""Frames that share a message of the data channel at least, unless the budget is generous: its headers cost more than
+what two frames hold."""
+
+SCARCE_LOSS = 0.01
+"""Share of frames lost up to which none is repeated behind the voice."""
+
 
 class Encoder(Protocol):
     """What is used of `model.codec` MotionEncoder."""
 
+    rate: Rate
+
+    @property
+    def loss(self) -> float: ...
     def encode(self, vector: NDArray[np.float32], capture_ms: int, source: int) -> bytes | None: ...
     def flush(self) -> bytes | None: ...
     def on_acknowledgement(self, message: bytes) -> None: ...
@@ -34,13 +61,19 @@ class Encoder(Protocol):
 class MotionPublisher:
     """One connection's motion stream. The encoder is fresh: a new connection's decoder knows no references.
 
-    At most one frame waits; a newer one replaces it and counts as dropped.
+    On the data channel at most one frame waits; a newer one replaces it and counts as dropped.
     """
 
     def __init__(self, encoder: Encoder, channel: DataChannel) -> None:
         self._encoder = encoder
         self._channel = channel
+        self._rate = _channel_rate(encoder.rate)
         self._waiting: MotionSample | None = None
+        self._oldest: float | None = None  # since when encoded frames wait for the voice, seconds
+        self._count = 0  # of these frames
+        self._voice = float("-inf")  # when the voice could last take something along, seconds
+        self.trailers = False
+        """Whether the receiver takes motion behind the voice: negotiated."""
         self.frames = 0
         """Frames given to the encoder."""
         self.dropped = 0
@@ -54,16 +87,54 @@ class MotionPublisher:
         """Frames."""
 
     def publish(self, sample: MotionSample, now: float) -> None:
-        """Send a frame now, or keep it while the channel is behind."""
+        """Send a frame now, or keep it while the channel is behind, or until the voice takes it along."""
         if self._channel.readyState != "open":
             self.dropped += 1
+        elif self._rides(now):
+            self._waiting = None
+            self._use(self._riding_rate())
+            message = self._encode(sample, now)
+            if message is not None:  # of frames before: for another source image, or too long
+                self._transmit(message, now)
+                self._oldest, self._count = None, 0
+            self._oldest = now if self._oldest is None else self._oldest
+            self._count += 1
+            if now - self._oldest >= LONGEST_WAIT:
+                self._release(now)
         elif self._channel.bufferedAmount > STILL_BUFFERED:
             self.dropped += self._waiting is not None
             self._waiting = sample
         else:
             self.dropped += self._waiting is not None
             self._waiting = None
-            self._send(sample, now)
+            self._release(now)
+            self._use(self._rate)
+            self._transmit(self._encode(sample, now), now)
+
+    def take_trailer(self, now: float) -> bytes:
+        """What waits, to travel behind a packet of the voice that leaves now: at most `MAX_TRAILER` bytes."""
+        self._voice = now
+        if self._oldest is None:
+            return b""
+        self._oldest, self._count = None, 0
+        message = self._encoder.flush()
+        if message is None:
+            return b""
+        if len(message) > MAX_TRAILER:
+            self._transmit(message, now)
+            return b""
+        self.payload.add(len(message), now)
+        self.wire.add(len(message), now)
+        return message
+
+    def wants_packet(self, now: float) -> bool:
+        """Whether what waits is worth a packet of silence now. To be asked while the voice pauses."""
+        self._voice = now
+        return self._oldest is not None and (self._count > 1 or now - self._oldest >= SILENT_WAIT)
+
+    def carried_alone(self, header_bytes: int, now: float) -> None:
+        """A packet left for the sake of motion alone: its headers are motion's."""
+        self.wire.add(header_bytes, now)
 
     def drained(self, now: float) -> None:
         """The channel's buffer ran empty: what waited goes out."""
@@ -75,10 +146,11 @@ class MotionPublisher:
         """No frames for a while: send what the encoder still bundles."""
         self._waiting = None
         if self._channel.readyState == "open":
+            self._oldest, self._count = None, 0
             self._transmit(self._encoder.flush(), now)
 
     def receive(self, message: bytes | str) -> None:
-        """A message came down the motion channel: an acknowledgement, or nothing we know."""
+        """A message came from the receiver: an acknowledgement, or nothing we know."""
         try:
             if isinstance(message, str):
                 raise BitstreamError("text on the motion channel")
@@ -87,11 +159,29 @@ class MotionPublisher:
             self.malformed += 1
             logger.debug("motion channel: %s", error)
 
-    def _send(self, sample: MotionSample, now: float) -> None:
+    def _rides(self, now: float) -> bool:
+        return self.trailers and now - self._voice <= VOICE_STALLED
+
+    def _riding_rate(self) -> Rate:
+        """All that waits becomes one message when a packet leaves; nothing is repeated on a line that loses nothing."""
+        repeat = min(self._rate.repeat, MAX_FRAMES // 2) if self._encoder.loss > SCARCE_LOSS else 0
+        return replace(self._rate, frames_per_message=MAX_FRAMES - repeat, repeat=repeat, header_bytes=0)
+
+    def _use(self, rate: Rate) -> None:
+        if self._encoder.rate != rate:
+            self._encoder.rate = rate
+
+    def _release(self, now: float) -> None:
+        """What waits for the voice takes the data channel."""
+        if self._oldest is not None:
+            self._oldest, self._count = None, 0
+            self._transmit(self._encoder.flush(), now)
+
+    def _encode(self, sample: MotionSample, now: float) -> bytes | None:
         self.frames += 1
         self.pace.add(1, now)
         capture_ms = int(1000 * sample.captured) & 0xFFFFFFFF  # uint32 on the wire, wraps after 49 days
-        self._transmit(self._encoder.encode(sample.vector, capture_ms, sample.source), now)
+        return self._encoder.encode(sample.vector, capture_ms, sample.source)
 
     def _transmit(self, message: bytes | None, now: float) -> None:
         if message is None:
@@ -99,3 +189,9 @@ class MotionPublisher:
         self._channel.send(message)
         self.payload.add(len(message), now)
         self.wire.add(len(message) + HEADER_BYTES, now)
+
+
+def _channel_rate(rate: Rate) -> Rate:
+    if rate.kbps is None or rate.kbps >= GENEROUS_KBPS:
+        return rate
+    return replace(rate, frames_per_message=max(rate.frames_per_message, CHANNEL_BUNDLE))

@@ -18,11 +18,12 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpSender,
     RTCSessionDescription,
 )
 
 from model.errors import BitstreamError, VisavisError
-from server.media.aiortc_private import close_peer
+from server.media.aiortc_private import PacketOutlet, close_peer
 from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
@@ -41,6 +42,7 @@ from server.wire.control import (
     parse_control,
     send_control,
 )
+from server.wire.voice_trailer import EXTENSION_URI
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +51,21 @@ CONNECT_SECONDS = 15.0
 
 UPLOAD_SECONDS = 20.0
 
+REPORTS_EVERY = 5.0
+"""Seconds between sender reports at least, the interval of RFC 3550 section 6.2: the receiver has clocks from pings."""
+
+LOSS_FADES = 0.9
+"""Of the highest loss of sound what counts a second later."""
+
 PICTURE_REFUSED = frozenset({"unusable_image", "no_face", "several_faces", "face", "input"})
 """Codes of a source image that the receiver cannot use; another picture may do."""
 
-SOUND_AGE = PACKET_SECONDS + 0.0065
-"""Seconds: the age of the first sample of an Opus packet when it leaves, the packet's length and the encoder's
-look-ahead (6.5 ms, RFC 6716 section 2)."""
+LOOK_AHEAD = 0.0065
+"""Seconds: of the Opus encoder (RFC 6716 section 2). The first sample of a packet is that and the packet's length old
+when it leaves."""
+
+SOUND_AGE = PACKET_SECONDS + LOOK_AHEAD
+"""Seconds: before the first packet."""
 
 FOR_GOOD = {"removed": "removed from the room", "room_closed": "the room was closed"}
 """Reasons of the server's for closing after which the sender does not come back, and what it says."""
@@ -105,6 +116,7 @@ class Session:
         self._peer: RTCPeerConnection | None = None
         self._control: RTCDataChannel | None = None
         self._track: OpusTrack | None = None
+        self._sound_sender: RTCRtpSender | None = None
         self._encoder = encoder
         self._pinger: asyncio.Task[None] | None = None
         self._uploads: set[asyncio.Task[None]] = set()
@@ -131,6 +143,11 @@ class Session:
     def sound_kbps(self) -> float:
         """Opus payload sent."""
         return 8 * self._track.payload.rate(self._clock()) / 1000 if self._track is not None else 0.0
+
+    @property
+    def sound_wire_kbps(self) -> float:
+        """The same with the headers of IP, UDP, RTP and SRTP."""
+        return 8 * self._track.wire.rate(self._clock()) / 1000 if self._track is not None else 0.0
 
     async def open(self) -> None:
         """Join, connect, and put every known source in place. Raises ConnectionLostError or RefusedError."""
@@ -169,7 +186,7 @@ class Session:
 
         motion.on("open", on_open)
         control.on("open", on_open)
-        motion.on("message", publisher.receive)
+        motion.on("message", self._on_answer)
         motion.on("bufferedamountlow", lambda: publisher.drained(self._clock()))
         control.on("message", self._on_control)
         control.on("close", lambda: self._lose("the receiver closed the connection"))
@@ -180,14 +197,16 @@ class Session:
 
         peer.on("connectionstatechange", on_state)
         if self._sound is not None:
-            self._track = OpusTrack(self._sound, self._clock)
-            peer.addTransceiver(self._track, direction="sendonly")
+            self._track = OpusTrack(self._sound, self._clock, publisher)
+            sender = self._sound_sender = peer.addTransceiver(self._track, direction="sendonly").sender
+            PacketOutlet(sender, self._clock, on_answer=self._on_answer, reports_every=REPORTS_EVERY)
         await peer.setLocalDescription(await peer.createOffer())
         answer = await self._signalling.request("publish", sdp=peer.localDescription.sdp)
         try:
             await peer.setRemoteDescription(RTCSessionDescription(str(answer["sdp"]), "answer"))
         except (ValueError, KeyError) as error:
             raise ConnectionLostError(f"the server's answer is unusable: {error}") from None
+        publisher.trailers = self._sound is not None and EXTENSION_URI in str(answer["sdp"])
         await asyncio.wait((opened, self.lost), timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if self.lost.done():
             raise ConnectionLostError(self.lost.result())
@@ -205,8 +224,8 @@ class Session:
             "extract": 1000 * stages.extract,
             "encode": 1000 * (self._clock() - begin),
         }
-        if self._sound is not None:
-            self._stages_ms["audio"] = 1000 * SOUND_AGE
+        if self._track is not None:
+            self._stages_ms["audio"] = 1000 * ((self._track.packet_seconds or PACKET_SECONDS) + LOOK_AHEAD)
 
     def pause(self, paused: bool) -> None:
         """Let the receiver know that no frames come for a while, or that they do again."""
@@ -286,10 +305,27 @@ class Session:
             elif self._heartbeat.gone(now):
                 self._lose("the receiver is silent")
                 return
-            send_control(self._control, Ping(self._heartbeat.ping(now), 1000 * now))
-            if self._stages_ms:
-                send_control(self._control, SenderStages(self._stages_ms))
+            await self._measure_loss()
+            if self._heartbeat.due():
+                send_control(self._control, Ping(self._heartbeat.ping(now), 1000 * now))
+                if self._stages_ms:
+                    send_control(self._control, SenderStages(self._stages_ms))
             await asyncio.sleep(PING_EVERY)
+
+    def _on_answer(self, data: bytes | str) -> None:
+        self._heartbeat.heard(self._clock())
+        if self.publisher is not None:
+            self.publisher.receive(data)
+
+    async def _measure_loss(self) -> None:
+        """What the receiver reports of the sound decides how much FEC it has."""
+        if self._sound is None or self._sound_sender is None:
+            return
+        for report in (await self._sound_sender.getStats()).values():
+            if report.type == "remote-inbound-rtp":
+                # RFC 3550 section 6.4.1: in 256ths. One bad second is remembered for some.
+                lost = report.fractionLost / 256
+                self._sound.loss = max(lost, LOSS_FADES * self._sound.loss)
 
     def _on_control(self, data: bytes | str) -> None:
         now = self._clock()

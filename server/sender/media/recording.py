@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from model.codec.decoder import MotionDecoder
 from model.codec.statistics import MotionStatistics
-from model.codec.vav import AUDIO_RATE, read_vav
+from model.codec.vav import AUDIO_RATE, AudioPacket, read_vav
 from model.errors import InputError, VisavisError, WeightsError
 from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
+from server.sender.media.opus_packet import SILENCE, SILENCE_SAMPLES, join_packets, joinable
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.sound import PACKET_SAMPLES, PACKET_SECONDS, SoundQueue
+from server.sender.media.sound import PACKET_SAMPLES, SoundPacket, SoundQueue
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,7 @@ class Recording:
     vectors: NDArray[np.float32]  # (T, 139 + 3K)
     times: NDArray[np.float64]  # (T,) seconds from 0, ascending
     source: SourceImage
-    sound: tuple[bytes, ...]  # Opus packets of 20 ms, without gaps; empty without sound
-    sound_start: float  # seconds: when the first packet's sound begins
+    sound: tuple[SoundPacket, ...]  # by time, places counted from the first frame; gaps are silence; may be empty
     duration: float  # seconds
 
 
@@ -64,18 +64,39 @@ def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) 
     rate = vav.header.rate
     numbers = range(len(frames))
     times = [i / rate for i in numbers] if rate else [(f.capture_ms - frames[0].capture_ms) / 1000 for f in frames]
-    sound = vav.audio
-    if any(packet.duration != PACKET_SAMPLES for packet in sound):
-        logger.warning("%s has sound in packets other than 20 ms; going on without sound", path.name)
-        sound = []
     return Recording(
         vectors=np.stack([frame.vector for frame in frames]),
         times=np.array([float(time) for time in times]),
         source=SourceImage(index, data),
-        sound=tuple(packet.data for packet in sound),
-        sound_start=sound[0].start / AUDIO_RATE if sound else 0.0,
+        sound=tuple(repacked(vav.audio)),
         duration=vav.seconds,
     )
+
+
+def repacked(sound: Sequence[AudioPacket]) -> Iterator[SoundPacket]:
+    """Packets that follow on each other joined to up to 60 ms, without encoding anew; others as they are."""
+    waiting: list[AudioPacket] = []
+    for packet in sound:
+        if waiting and not _joins(waiting, packet):
+            yield _joined(waiting)
+            waiting = []
+        waiting.append(packet)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joins(waiting: list[AudioPacket], packet: AudioPacket) -> bool:
+    length = sum(one.duration for one in waiting)
+    return (
+        length + packet.duration <= PACKET_SAMPLES
+        and packet.start == waiting[0].start + length
+        and joinable([*(one.data for one in waiting), packet.data])
+    )
+
+
+def _joined(waiting: list[AudioPacket]) -> SoundPacket:
+    data = join_packets([packet.data for packet in waiting])
+    return SoundPacket(data, waiting[0].start, sum(packet.duration for packet in waiting))
 
 
 class RecordingFeed:
@@ -140,15 +161,30 @@ class RecordingFeed:
             lap += 1
 
     async def _play_sound(self, timeline: Timeline, queue: SoundQueue) -> None:
-        lap = 0
+        # A round is as long as the picture; sound that goes beyond it gives way to the next one.
+        begin, lap = self._recording.sound[0].start, 0
+        end = begin + round(self._recording.duration * AUDIO_RATE)
         while True:
-            for number, packet in enumerate(self._recording.sound):
-                begin = self._recording.sound_start + number * PACKET_SECONDS
-                if begin >= self._recording.duration:
-                    break  # sound that is longer than the picture gives way to the next round
-                await self._until(timeline.due(lap, begin + PACKET_SECONDS))  # a packet is whole at its end
-                queue.put(packet)
+            place = begin
+            for packet in self._recording.sound:
+                if packet.start + packet.samples > end:
+                    break
+                await self._be_silent(timeline, queue, lap, place, packet.start)
+                await self._put(timeline, queue, lap, packet)
+                place = packet.start + packet.samples
+            await self._be_silent(timeline, queue, lap, place, end)
+            await self._until(timeline.due(lap, end / AUDIO_RATE))
             lap += 1
+
+    async def _be_silent(self, timeline: Timeline, queue: SoundQueue, lap: int, start: int, end: int) -> None:
+        """Packets of silence for a gap; what is shorter than one stays a gap."""
+        for place in range(start, end - SILENCE_SAMPLES + 1, SILENCE_SAMPLES):
+            await self._put(timeline, queue, lap, SoundPacket(SILENCE, place, SILENCE_SAMPLES, silent=True))
+
+    async def _put(self, timeline: Timeline, queue: SoundQueue, lap: int, packet: SoundPacket) -> None:
+        # A packet is whole at its end.
+        await self._until(timeline.due(lap, (packet.start + packet.samples) / AUDIO_RATE))
+        queue.put(replace(packet, start=packet.start + lap * round(self._recording.duration * AUDIO_RATE)))
 
     async def _until(self, due: float) -> None:
         # Also yields when the time has passed already, so that a late player does not hold up the event loop.

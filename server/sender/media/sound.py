@@ -17,40 +17,63 @@ from numpy.typing import NDArray
 
 from model.errors import InputError
 from model.media.container import decoded_sound, sound_stream
+from server.sender.media.opus_packet import SILENCE
 from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time
+from server.sender.media.voice_activity import VoiceActivity
 
 logger = logging.getLogger(__name__)
 
 RATE = 48_000
-PACKET_SAMPLES = 960  # 20 ms, RFC 7587 section 4.2
-PACKET_SECONDS = PACKET_SAMPLES / RATE
-BITS_PER_SECOND = 24_000
-"""Mono speech at 48 kHz; RFC 7587 section 3.1.1 names 28 to 40 kbit/s for fullband speech, 16 to 20 for wideband."""
+PIECE_SAMPLES = 960
+"""20 ms: in which sound is read, and looked through for a voice."""
 
-WAITING_PACKETS = 10
-"""Packets kept for the track: 200 ms. When it stalls the oldest go, so sound never trails the picture further."""
+PIECE_SECONDS = PIECE_SAMPLES / RATE
+
+PACKET_PIECES = 3
+"""A packet of 60 ms: of 20 ms each, headers alone would take 26 kbit/s. RFC 7587 section 4.2 has both."""
+
+PACKET_SAMPLES = PACKET_PIECES * PIECE_SAMPLES
+PACKET_SECONDS = PACKET_SAMPLES / RATE
+
+VOICE_KBPS = 14.0
+"""Mono speech; wideband, which RFC 7587 section 3.1.1 gives 16 to 20 with packets of 20 ms."""
+
+LOSS_STEPS = (0, 5, 10, 20, 30)
+"""Percent of lost packets that the encoder is told; it spends more on in-band FEC with each."""
+
+WAITING_SECONDS = 0.2
+"""Sound kept for the track. When it stalls the oldest go, so sound never trails the picture further."""
 
 TIME_BASE = Fraction(1, RATE)
 
 
 class OpusWriter:
-    """Samples in, 20 ms Opus packets out (RFC 6716)."""
+    """Samples in, 60 ms Opus packets out (RFC 6716)."""
 
-    def __init__(self, bits_per_second: int = BITS_PER_SECOND) -> None:
-        codec = av.CodecContext.create("libopus", "w")
-        assert isinstance(codec, av.AudioCodecContext)
-        codec.bit_rate = bits_per_second
-        codec.format = av.AudioFormat("s16")
-        codec.layout = "mono"
-        codec.sample_rate = RATE
-        codec.time_base = TIME_BASE
-        # In-band FEC (RFC 6716 section 2.1.7) bridges a lost packet; there is no time for a retransmission.
-        codec.options = {"application": "voip", "fec": "1", "packet_loss": "5"}
-        self._codec = codec
+    def __init__(self, bits_per_second: int = round(1000 * VOICE_KBPS)) -> None:
+        self._bits_per_second = bits_per_second
+        self._loss = LOSS_STEPS[1]
         self._samples = 0
+        self._open()
+
+    @property
+    def loss_percent(self) -> int:
+        """What the encoder was told."""
+        return self._loss
+
+    def expect_loss(self, share: float) -> None:
+        """Spend on in-band FEC (RFC 6716 section 2.1.7) what this share of lost packets, 0 to 1, is worth.
+
+        libopus is told when it is opened alone, so a change costs its memory: a packet that is a little worse.
+        """
+        # At least the second step: the first lost packet is gone before it has been reported.
+        loss = max(step for step in LOSS_STEPS if step <= max(100 * share, LOSS_STEPS[1]))
+        if loss != self._loss:
+            self._loss = loss
+            self._open()
 
     def write(self, samples: NDArray[np.int16]) -> list[bytes]:
-        """Encode exactly `PACKET_SAMPLES` samples (960,)."""
+        """Encode exactly `PACKET_SAMPLES` samples (2880,)."""
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="s16", layout="mono")
         frame.sample_rate = RATE
         frame.time_base = TIME_BASE
@@ -58,13 +81,61 @@ class OpusWriter:
         self._samples += PACKET_SAMPLES
         return [bytes(packet) for packet in self._codec.encode(frame)]
 
+    def _open(self) -> None:
+        codec = av.CodecContext.create("libopus", "w")
+        assert isinstance(codec, av.AudioCodecContext)
+        codec.bit_rate = self._bits_per_second
+        codec.format = av.AudioFormat("s16")
+        codec.layout = "mono"
+        codec.sample_rate = RATE
+        codec.time_base = TIME_BASE
+        codec.options = {
+            "application": "voip",
+            "frame_duration": str(round(1000 * PACKET_SECONDS)),
+            "fec": "1",
+            "packet_loss": str(self._loss),
+        }
+        self._codec = codec
+
 
 @dataclass(frozen=True)
 class SoundPacket:
-    """20 ms of sound."""
+    """A piece of the stream, whole at its end."""
 
     data: bytes  # one Opus packet
-    index: int  # position in the stream, in packets
+    start: int  # place in the stream, samples at 48 kHz
+    samples: int = PACKET_SAMPLES
+    silent: bool = False  # nothing is to be heard: it need not be sent
+
+
+class VoicePackets:
+    """Pieces of 20 ms in, packets out: 60 ms while somebody speaks, 20 ms of nothing otherwise."""
+
+    def __init__(self, writer: OpusWriter) -> None:
+        self._writer = writer
+        self._activity = VoiceActivity()
+        self._pieces: list[NDArray[np.int16]] = []
+        self._active = False  # in any of these pieces
+        self._speaks = False
+        self._start = 0
+
+    def add(self, samples: NDArray[np.int16]) -> list[SoundPacket]:
+        """One piece (960,), which follows on the one before."""
+        active = self._activity.active(samples, PIECE_SECONDS)
+        if not self._speaks and not active:
+            packet = SoundPacket(SILENCE, self._start, PIECE_SAMPLES, silent=True)
+            self._start += PIECE_SAMPLES
+            return [packet]
+        self._speaks = True
+        self._active |= active
+        self._pieces.append(samples)
+        if len(self._pieces) < PACKET_PIECES:
+            return []
+        coded = self._writer.write(np.concatenate(self._pieces))
+        packets = [SoundPacket(data, self._start) for data in coded]
+        self._start += PACKET_SAMPLES
+        self._speaks, self._active, self._pieces = self._active, False, []
+        return packets
 
 
 class SoundQueue:
@@ -72,22 +143,25 @@ class SoundQueue:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._packets: deque[SoundPacket] = deque(maxlen=WAITING_PACKETS)
+        self._packets: deque[SoundPacket] = deque()
         self._arrived = asyncio.Event()
-        self._index = 0
+        self.loss = 0.0
+        """Share of packets lost on the way lately, as the receiver reports; read by the capture thread."""
         self.dropped = 0
+        """Packets that nobody took in time."""
 
-    def put(self, data: bytes) -> None:
+    def put(self, packet: SoundPacket) -> None:
         """From any thread."""
         try:
-            self._loop.call_soon_threadsafe(self._put, data)
+            self._loop.call_soon_threadsafe(self._put, packet)
         except RuntimeError:
             logger.debug("sound after the end")  # the loop has closed: the program is ending
 
-    def _put(self, data: bytes) -> None:
-        self._index += 1
-        self.dropped += len(self._packets) == WAITING_PACKETS
-        self._packets.append(SoundPacket(data, self._index))
+    def _put(self, packet: SoundPacket) -> None:
+        self._packets.append(packet)
+        while len(self._packets) > 1 and sum(p.samples for p in self._packets) > WAITING_SECONDS * RATE:
+            self._packets.popleft()
+            self.dropped += 1
         self._arrived.set()
 
     async def take(self) -> SoundPacket:
@@ -118,10 +192,12 @@ class SoundCapture(ContainerReader):
         loop: bool = False,
         on_problem: Callable[[str], None],
         wait: Wait | None = None,
+        bits_per_second: int = round(1000 * VOICE_KBPS),
     ) -> None:
         super().__init__("visavis-sound", open_container, clock=clock, timeline=timeline, loop=loop, wait=wait)
         self._queue = queue
-        self._writer = OpusWriter()
+        self._writer = OpusWriter(bits_per_second)
+        self._voice = VoicePackets(self._writer)
         self._on_problem = on_problem
 
     def run(self) -> None:
@@ -133,31 +209,32 @@ class SoundCapture(ContainerReader):
             self._on_problem(f"the sound stopped: {error.strerror or error}")
 
     def play_lap(self, container: InputContainer, lap: int) -> bool:
-        """Every 20 ms as a packet, into the queue."""
+        """Every packet, once it is whole, into the queue."""
         stream = sound_stream(container)
         if stream is None:
             return False
         for begin, samples in _pieces(container, stream):
-            # A packet is whole at its end.
-            if self.stopping or self.wait(self.due(lap, begin + PACKET_SECONDS)):
+            # A piece is whole at its end.
+            if self.stopping or self.wait(self.due(lap, begin + PIECE_SECONDS)):
                 return False
-            for packet in self._writer.write(samples):
+            self._writer.expect_loss(self._queue.loss)
+            for packet in self._voice.add(samples):
                 self._queue.put(packet)
         return True
 
 
 def _pieces(container: InputContainer, stream: AudioStream) -> Iterator[tuple[float, NDArray[np.int16]]]:
-    """The stream as mono int16 pieces of `PACKET_SAMPLES` samples at 48 kHz, each with its media time in seconds.
+    """The stream as mono int16 pieces of `PIECE_SAMPLES` samples at 48 kHz, each with its media time in seconds.
 
     A rest shorter than a piece is dropped.
     """
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE, frame_size=PACKET_SAMPLES)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE, frame_size=PIECE_SAMPLES)
     begin: float | None = None
     count = 0
     for frame in decoded_sound(container, stream):
         begin = media_time(container, frame) if begin is None else begin
         for piece in resampler.resample(frame):
             samples = np.asarray(piece.to_ndarray(), np.int16).reshape(-1)
-            if samples.size == PACKET_SAMPLES:
-                yield (begin or 0.0) + count * PACKET_SECONDS, samples
+            if samples.size == PIECE_SAMPLES:
+                yield (begin or 0.0) + count * PIECE_SECONDS, samples
                 count += 1

@@ -10,10 +10,21 @@ from typing import Any
 import aiortc
 import pytest
 from aiortc import RTCRtpReceiver, RTCRtpSender, codecs
-from aiortc.rtp import RTCP_PSFB_APP, RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPacket, RtpPacket, pack_remb_fci
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RTCP_PSFB_FIR,
+    RTCP_PSFB_PLI,
+    RtcpByePacket,
+    RtcpPsfbPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    RtpPacket,
+    pack_remb_fci,
+)
 
 from server.media.aiortc_private import PacketOutlet, close_peer, rtp_timestamp
 from server.media.broadcast import Broadcast, BroadcastSettings
+from tests.server.fakes import FakeClock
 from tests.server.loopback import connect, nothing_leaks, peers
 from tests.server.media.test_fanout import feed
 
@@ -42,6 +53,28 @@ async def test_feedback_is_routed() -> None:
         assert rates == [512_000]
 
 
+@pytest.mark.asyncio
+async def test_sender_reports_come_as_rarely_as_asked() -> None:
+    async with nothing_leaks(), peers() as (peer, _):
+        sender: RTCRtpSender = peer.addTransceiver("audio", direction="sendonly").sender
+        sent: list[Any] = []
+
+        async def send(packets: list[Any]) -> None:
+            sent.extend(packets)
+
+        sender._send_rtcp = send  # type: ignore[method-assign]
+        clock = FakeClock()
+        PacketOutlet(sender, clock, reports_every=5.0)
+        report = RtcpSrPacket(ssrc=1, sender_info=RtcpSenderInfo(0, 0, 0, 0))
+        for _ in range(11):
+            await sender._send_rtcp([report])
+            clock.now += 1.0
+        assert len(sent) == 3, "at 0, 5 and 10 s"
+        goodbye = RtcpByePacket(sources=[1])
+        await sender._send_rtcp([goodbye])
+        assert sent[-1] is goodbye
+
+
 def test_what_is_replaced_is_there() -> None:
     for name in (
         "receive",
@@ -53,6 +86,7 @@ def test_what_is_replaced_is_there() -> None:
         "_send_rtcp",
     ):
         assert callable(getattr(RTCRtpReceiver, name))
+    assert callable(RTCRtpSender._send_rtcp)
     for name in ("send", "stop", "_run_rtp", "_retransmit", "_send_keyframe", "_handle_rtcp_packet"):
         assert callable(getattr(RTCRtpSender, name))
     assert "ECDHE-ECDSA" in inspect.getsource(aiortc.RTCCertificate._create_ssl_context)

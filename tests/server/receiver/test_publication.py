@@ -25,10 +25,12 @@ from model.keypoint_layout import KeypointLayout
 from model.motion import View
 from model.talking_head import Profile
 from server.media.streams import ViewLimitError
+from server.receiver.control_session import ControlSession
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
-from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeSource, K, PaintingModel, motion, until
+from server.wire.control import ReceiverStatistics
+from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeClock, FakeSource, K, PaintingModel, motion, until
 
 
 @dataclass(frozen=True)
@@ -364,6 +366,49 @@ async def test_views_beyond_the_limit_are_refused_and_the_rest_goes_on(bench: Be
         same.set_view(View(yaw=30.0))
     await next_packet(viewers[0].video)
     talking.cancel()
+
+
+@pytest.mark.asyncio
+async def test_motion_behind_the_voice_is_played_and_answered_there(bench: Bench) -> None:
+    publication = bench.publication
+    source = FakeSource("audio")
+    publication.attach_audio(source)
+    assert source.on_trailer is not None
+    source.on_trailer(b"before the channel")
+    assert publication.statistics()["kind"] == "none"
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    bench.motion.deliver = source.on_trailer  # type: ignore[method-assign,assignment]
+    for _ in range(20):
+        bench.send(1.0)
+        await asyncio.sleep(0.02)
+    assert 2 <= len(source.answers) <= 4, "one in 170 ms"
+    assert bench.motion.sent == []
+    bench.encoder.on_acknowledgement(source.answers[-1])
+    figures = publication.statistics()
+    assert figures["kbps_wire"] == figures["kbps_payload"] > 0
+    source.on_trailer(b"\x4f of a later version")
+    assert publication.statistics()["malformed"] == 1
+    publication.attach_audio(FakeSource("audio"))
+    assert source.on_trailer is None, "another sound brings it now"
+
+
+def test_the_receivers_pings_become_rare_while_motion_comes() -> None:
+    clock, channel, gone = FakeClock(0.0), FakeChannel(), list[float]()
+    control = ControlSession(clock, lambda *_: True, lambda: gone.append(clock.now), 5.0, clock)
+    control.attach(channel)  # type: ignore[arg-type]
+    pinged: list[float] = []
+    for _ in range(30):
+        clock.now += 1.0
+        sent = len(channel.sent)
+        if clock.now <= 20.0:
+            control.heard()
+        control.tick(clock.now)
+        control.report(ReceiverStatistics(25.0, "live", 0.0, 1))
+        if len(channel.sent) > sent:
+            assert len(channel.sent) == sent + 2, "figures come with the ping"
+            pinged.append(clock.now)
+    assert pinged == [1, 2, 3, 4, 5, 10, 15, 20, *range(22, 31)]
+    assert gone == [25.0]
 
 
 @pytest.mark.asyncio

@@ -115,6 +115,18 @@ def test_a_laptop_that_slept_listens_before_it_gives_up() -> None:
     assert GONE_AFTER == 5.0
 
 
+def test_pings_become_rare_while_anything_is_heard() -> None:
+    heartbeat = Heartbeat(0.0)
+    pinged = []
+    for second in range(1, 31):
+        if second <= 20:
+            heartbeat.heard(float(second))
+        heartbeat.gone(float(second))
+        if heartbeat.due():
+            pinged.append(second)
+    assert pinged == [1, 2, 3, 4, 5, 10, 20, *range(22, 31)], "and each second again in silence"
+
+
 def test_heartbeat_forgets_pings_that_are_never_answered() -> None:
     heartbeat = Heartbeat(0.0)
     numbers = [heartbeat.ping(0.001 * i) for i in range(OPEN_PINGS + 5)]
@@ -302,11 +314,13 @@ class Terminal(io.StringIO):
         return True
 
 
-LIVE = Status("live", None, 25.0, 3.1, 21.6, 24.0, 12.4, 3, 1, 0)
+LIVE = Status("live", None, 25.0, 3.1, 21.6, 14.0, 22.5, 12.4, 3, 1, 0)
 
 
 def test_status_text_names_the_numbers() -> None:
-    assert status_text(LIVE) == "25.0 fps   motion  3.1 kbit/s   wire 21.6 kbit/s   round trip   12 ms   dropped 3"
+    assert status_text(LIVE) == (
+        "25.0 fps   motion  3.1 kbit/s (21.6 with headers)   voice 14.0 kbit/s (22.5)   round trip   12 ms   dropped 3"
+    )
     assert status_text(Status("waiting", "cannot reach the server")) == "waiting: cannot reach the server"
     assert status_text(Status("paused", "no face in the picture")).startswith("paused: no face")
 

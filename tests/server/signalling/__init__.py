@@ -139,6 +139,7 @@ class FakePublication:
 
     def attach_audio(self, source: PacketInlet) -> None:
         self.tracks.append(source)
+        source.on_trailer = self.messages.append
 
     def attach_video(self, source: PacketInlet) -> None:
         self.kind = "camera"

@@ -29,7 +29,7 @@ from server.sender.connection.signalling import RefusedError
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.sound import OpusWriter, SoundQueue
+from server.sender.media.sound import PACKET_SAMPLES, OpusWriter, SoundPacket, SoundQueue
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
 from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call
@@ -181,13 +181,13 @@ async def test_sound_goes_out_as_opus() -> None:
         queue = sender.live_feed.sound
         assert queue is not None
         writer = OpusWriter()
-        tone = (8000 * np.sin(np.arange(960) / 48000 * 2 * np.pi * 500)).astype(np.int16)
+        tone = (8000 * np.sin(np.arange(PACKET_SAMPLES) / 48000 * 2 * np.pi * 500)).astype(np.int16)
         (track,) = sender.publication.tracks
         packets: list[bytes] = []
         track.on_packet = lambda packet: packets.append(packet.payload)
-        for _ in range(400):
+        for number in range(400):
             for packet in writer.write(tone):
-                queue.put(packet)
+                queue.put(SoundPacket(packet, number * PACKET_SAMPLES))
             await asyncio.sleep(0.005)
             if len(packets) >= 10:
                 break

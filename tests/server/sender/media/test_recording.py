@@ -25,8 +25,9 @@ from model.talking_head import WEIGHTS as WEIGHTS_FILE
 from server.benchmark.portrait import portrait_picture
 from server.benchmark.record_portrait import close_loop
 from server.sender.media.inputs import PORTRAIT
-from server.sender.media.recording import RecordingFeed, read_recording
+from server.sender.media.recording import RecordingFeed, read_recording, repacked
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.sound import SoundPacket
 from tests.server.fakes import FakeClock
 
 STATISTICS = MotionStatistics.default(4)
@@ -46,7 +47,9 @@ def write_recording(path: Path, *, frames: int = FRAMES, packet: int = 960) -> P
         for message in (*messages, encoder.flush()):
             if message is not None:
                 writer.motion(message)
-        writer.audio([AudioPacket(i * packet - 312, packet, bytes([i, 1])) for i in range(30)])
+        writer.audio(
+            [AudioPacket(i * packet - 312, packet, bytes([72 if packet < 2880 else 88, i])) for i in range(30)]
+        )
         writer.end(frames, 40 * frames)
     return path
 
@@ -111,7 +114,9 @@ def test_a_recording_is_read_back(tmp_path: Path) -> None:
     assert np.allclose(recording.vectors[:, 0], range(FRAMES), atol=0.5)
     assert recording.times.tolist() == pytest.approx([0.04 * i for i in range(FRAMES)])
     assert (recording.source.index, recording.source.content_type) == (3, "image/webp")
-    assert (len(recording.sound), recording.sound_start, recording.duration) == (30, -0.0065, 0.4)
+    assert [(p.start, p.samples) for p in recording.sound] == [(-312 + 2880 * i, 2880) for i in range(10)]
+    assert recording.sound[1].data == bytes([75, 0x83, 1, 1, 3, 4, 5]), "three packets of 20 ms joined"
+    assert recording.duration == 0.4
 
 
 def test_what_cannot_be_played_gives_one_clear_error(tmp_path: Path) -> None:
@@ -128,9 +133,20 @@ def test_what_cannot_be_played_gives_one_clear_error(tmp_path: Path) -> None:
         read_recording(tmp_path / "none.vav", STATISTICS, WEIGHTS)
 
 
-def test_sound_in_other_packets_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert read_recording(write_recording(tmp_path / "a.vav", packet=2880), STATISTICS, WEIGHTS).sound == ()
-    assert "without sound" in caplog.text
+def test_sound_in_packets_of_60_ms_is_sent_as_it_is(tmp_path: Path) -> None:
+    sound = read_recording(write_recording(tmp_path / "a.vav", packet=2880), STATISTICS, WEIGHTS).sound
+    assert [packet.data for packet in sound] == [bytes([88, i]) for i in range(30)]
+
+
+def test_packets_that_do_not_follow_or_differ_are_not_joined() -> None:
+    narrow, wide = bytes([64, 1]), bytes([72, 2])
+    sound = [AudioPacket(0, 960, narrow), AudioPacket(960, 960, wide), AudioPacket(4800, 960, wide)]
+    assert [(p.start, p.samples, p.data) for p in repacked(sound)] == [
+        (0, 960, narrow),
+        (960, 960, wide),
+        (4800, 960, wide),
+    ]
+    assert list(repacked([])) == []
 
 
 @pytest.mark.asyncio
@@ -138,9 +154,9 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     recording = read_recording(write_recording(tmp_path / "a.vav"), STATISTICS, WEIGHTS)
     time, listener = Time(), Listener()
     feed = RecordingFeed(recording, listener, fps=25.0, clock=time, sound=True, sleep=time.sleep)
-    heard: list[tuple[float, int]] = []
+    heard: list[tuple[float, SoundPacket]] = []
     assert feed.sound is not None
-    feed.sound.put = lambda data: heard.append((time.now, data[0]))  # type: ignore[method-assign]
+    feed.sound.put = lambda packet: heard.append((time.now, packet))  # type: ignore[method-assign]
     feed.start()
     await time.run(0.5)
     assert listener.samples == [], "it waits for the receiver to have its source"
@@ -153,11 +169,16 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     yaws = [round(float(sample.vector[0])) for sample in listener.samples]
     assert yaws == [i % FRAMES for i in range(26)]
     assert {sample.source for sample in listener.samples} == {3}
-    assert heard[0][0] == pytest.approx(begin + 0.02 - 0.0065)
-    assert heard[0][1] == 0
-    per_round = 21  # those that begin within 400 ms of -6.5 ms
-    assert [number for _, number in heard[: 2 * per_round]] == 2 * list(range(per_round))
-    assert heard[per_round][0] == pytest.approx(begin + 0.4 + 0.0135)
+    assert heard[0][0] == pytest.approx(begin + 0.06 - 0.0065)
+    per_round = 6 + 2  # what ends within 400 ms of -6.5 ms, and silence for the rest
+    assert [packet.silent for _, packet in heard[: 2 * per_round]] == 2 * [*6 * [False], *2 * [True]]
+    assert [packet.start for _, packet in heard[:9]] == [
+        *(2880 * i - 312 for i in range(6)),
+        *(2880 * 6 + 960 * i - 312 for i in range(2)),
+        19_200 - 312,
+    ]
+    assert heard[per_round][0] == pytest.approx(begin + 0.4 + 0.06 - 0.0065)
+    assert heard[per_round][1].data == heard[0][1].data
     await feed.close()
     await feed.close()
 
