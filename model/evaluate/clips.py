@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.face.box import SURE
 from model.face.crop import Crop
 from model.face.finder import HeadFinder, clip_crop
 from model.frame_extractor import FrameExtractor
@@ -84,7 +85,7 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
     skipped = 0
     for timed in islice(read_frames(path), max_frames):
         camera = timed.rgb()
-        if frames or finder.find(crop.cut(camera, head.profile.size)):
+        if frames or any(face.score >= SURE for face in finder.find(crop.cut(camera, head.profile.size))):
             picture, motion = extractor.extract(camera, crop)
             frames.append(picture)
             motions.append(motion)

@@ -48,13 +48,15 @@ class Box:
         return Box(x, y + _BELOW * height, height, score)
 
 
-SEVERAL_SCORE = 0.6
+SURE = 0.6
+"""Score from which a face is found with confidence."""
+
 SEVERAL_HEIGHT = 0.6
 
 
 def main_face(boxes: Sequence[Box]) -> Box | None:
     """The face that a picture is about: the tallest that is found with confidence, else the best scored; or None."""
-    sure = [b for b in boxes if b.score >= SEVERAL_SCORE]
+    sure = [b for b in boxes if b.score >= SURE]
     if sure:
         return max(sure, key=lambda b: b.height)
     return max(boxes, key=lambda b: b.score, default=None)
@@ -68,7 +70,7 @@ def are_several(boxes: Sequence[Box]) -> bool:
     face = main_face(boxes)
     if face is None:
         return False
-    others = (b for b in boxes if b is not face and b.score >= SEVERAL_SCORE)
+    others = (b for b in boxes if b is not face and b.score >= SURE)
     return any(b.height >= SEVERAL_HEIGHT * face.height for b in others)
 
 

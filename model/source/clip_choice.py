@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.face.box import SURE
 from model.face.finder import HeadFinder
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.source.expression import eye_openness
@@ -24,6 +25,7 @@ MOST_CANDIDATES = 240
 
 _CLEAR = 0.8  # clarity as a share of the clearest candidate's that is clear enough
 _AS_CENTRAL = 1.1  # distance as a share of the most central candidate's that is as good
+_AS_GOOD = 0.95  # score as a share of the best of these that is as good
 
 
 class SourceSearch:
@@ -45,7 +47,7 @@ class SourceSearch:
 
         measured  whether its face could be measured; one behind a hand is the last choice
         """
-        if index % self.every or not self._finder.find(crop):
+        if index % self.every or not any(face.score >= SURE for face in self._finder.find(crop)):
             return
         eyes = float(eye_openness(canonical, motion)) if measured else 0.0
         self._indices.append(index)
@@ -62,10 +64,12 @@ class SourceSearch:
 def central(points: NDArray[np.float32], qualities: Sequence[Quality]) -> int:
     """Which of N clear candidates is nearest to all others, keypoints (N, K, 2) on average.
 
-    Of several that are about as near, the best as a picture: a frontal head shows both of its sides.
+    Of several that are about as near, the best as a picture: a frontal head shows both of its sides. Of several that
+    are about as good, the nearest.
     """
     gaps = np.array([np.linalg.norm(points - own, axis=-1).mean() for own in points])
     clarity = np.array([one.clarity for one in qualities])
     gaps[clarity < _CLEAR * clarity.max()] = np.inf
     score = np.array([one.score for one in qualities])
-    return int(np.where(gaps <= _AS_CENTRAL * gaps.min(), score, -np.inf).argmax())
+    score[gaps > _AS_CENTRAL * gaps.min()] = 0.0
+    return int(np.where(score >= _AS_GOOD * score.max(), gaps, np.inf).argmin())

@@ -51,7 +51,12 @@ def test_the_central_frame_is_clear_and_nearest_to_the_others(count: int, seed: 
 
     nearest = min(mean_gap(i) for i in clear)
     assert mean_gap(chosen) <= 1.1 * nearest + 1e-5
-    assert all(qualities[i].score <= qualities[chosen].score for i in clear if mean_gap(i) <= 1.099 * nearest)
+    near = [i for i in clear if mean_gap(i) <= 1.099 * nearest]
+    best = max(qualities[i].score for i in near)
+    assert qualities[chosen].score >= 0.95 * best, "nearly as good a picture as any"
+    # A candidate at the very bound may be the best picture and shut out others; inside of it the nearest wins.
+    if qualities[chosen].score <= best:
+        assert mean_gap(chosen) <= min(mean_gap(i) for i in near if qualities[i].score >= best) + 1e-5
 
 
 def test_frames_without_a_face_are_no_candidates_and_a_long_clip_has_no_more_than_are_compared() -> None:
