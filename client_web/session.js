@@ -21,6 +21,7 @@ import { signalLost } from "./state.js";
 /** Losing the connection for longer than this ends the call; the server forgets a resume token in about the same time. */
 const GIVE_UP_AFTER_MS = 120_000;
 const REPUBLISH_AFTER_MS = 4000;
+const ASK_AGAIN_MS = 700;
 const OVERLOADED = "The server is overloaded. Pictures come slower.";
 /** Errors that another attempt may cure. */
 const PASSING = ["unreachable", "disconnected", "timeout", "draining", "starting"];
@@ -70,7 +71,7 @@ export class Session {
   /** Joins; a refusal is dispatched as "refused". */
   async start() {
     try {
-      await this.#join();
+      await this.#joinOnceStarted();
     } catch (error) {
       // A browser does not say why a socket did not open; where the server answers, it was the token that it refused.
       const refused = error instanceof RequestError && error.code === "unreachable" && (await this.#refused());
@@ -103,6 +104,22 @@ export class Session {
     // The socket stays open for the one message above; closing sends what is queued first.
     this.signalling.close();
     this.events.dispatch({ type: "left", problem });
+  }
+
+  /** Joins; a server that has bound its port and still loads its model is asked again. */
+  async #joinOnceStarted() {
+    const since = performance.now();
+    for (;;) {
+      try {
+        await this.#join();
+        return;
+      } catch (error) {
+        const starting = error instanceof RequestError && error.code === "starting";
+        if (this.ended || !starting || performance.now() - since > GIVE_UP_AFTER_MS) throw error;
+        this.signalling.close();
+        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+      }
+    }
   }
 
   async #join() {
