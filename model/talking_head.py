@@ -28,7 +28,7 @@ from model.face.crop import Crop, whole
 from model.graphs.engine import Engine, graph_networks
 from model.keypoint_layout import KeypointLayout
 from model.landmarks.roi import AROUND, Region
-from model.landmarks.tracker import LandmarkTracker, measure
+from model.landmarks.tracker import measure
 from model.landmarks.weights import LANDMARKS, load_landmark_network
 from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
 from model.networks.paper import PaperNetworks
@@ -298,9 +298,7 @@ class TalkingHead:
         if network is None:
             raise InputError(f"the profile {self.profile.name} has no landmarks")
         found = measure(lambda picture: network(picture.to(self.device)).float().cpu(), frame, region)
-        if found is None or found.confidence < LandmarkTracker.LEAST_CONFIDENCE:
-            return None
-        return found.points
+        return None if found is None else found.points
 
     @torch.inference_mode()
     def extract(self, frames: Tensor) -> Motion:

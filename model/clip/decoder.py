@@ -56,15 +56,15 @@ def decode_clip(
     """
     vav = check_decoding(path, out, source)
     _check_model(head, vav.header, path)
+    size = head.profile.size if size is None else size
+    if size not in head.profile.sizes:
+        raise InputError(f"the profile {head.profile.name} renders {_or(head.profile.sizes)} pixels, not {size}")
     frames = _decode_motion(head.statistics, vav, path)
     if not frames:
         raise BitstreamError(f"{path}: cut before the end of its first second of motion")
     states = {index: head.enrol(_picture(data, head.profile.sizes, path)) for index, data in vav.sources.items()}
     avatar = None if source is None else _enrol_still(head, source)
     times = _times(vav, frames)
-    size = head.profile.size if size is None else size
-    if size not in head.profile.sizes:
-        raise InputError(f"the profile {head.profile.name} renders {_or(head.profile.sizes)} pixels, not {size}")
     channels = vav.header.audio_channels if vav.audio else 0
     with (
         complete_file(out) as part,

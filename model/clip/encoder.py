@@ -93,13 +93,14 @@ def encode_clip(
     `out` or `options.reference` then.
     """
     check_places(path, out, options.reference)
-    scenes, frame_size, times = _survey(path, progress)
+    finder = HeadFinder()
+    scenes, frame_size, times = _survey(path, finder, progress)
     crop = scenes[0].crop
     rate = constant_rate(times)
     channels = audio_channels(path) if options.audio else 0
     with ExitStack() as stack:
         out_part = stack.enter_context(complete_file(out))
-        extracted = _extract(head, path, scenes, rate, options, progress)
+        extracted = _extract(head, finder, path, scenes, rate, options, progress)
         step_index, messages = _encode_motion(head.statistics, extracted, options)
         header = VavHeader(
             profile=head.profile.name,
@@ -138,7 +139,7 @@ def check_places(path: Path, out: Path, reference: Path | None) -> None:
         check_place(reference)
 
 
-def _survey(path: Path, progress: Progress) -> tuple[list[Scene], tuple[int, int], list[Fraction]]:
+def _survey(path: Path, finder: HeadFinder, progress: Progress) -> tuple[list[Scene], tuple[int, int], list[Fraction]]:
     """First pass: scenes and where the head is in them, the size of the video (width, height), times of its frames."""
     times: list[Fraction] = []
     size = (0, 0)
@@ -150,7 +151,7 @@ def _survey(path: Path, progress: Progress) -> tuple[list[Scene], tuple[int, int
             times.append(timed.time)
             yield timed
 
-    scenes = find_scenes(noted(), HeadFinder())
+    scenes = find_scenes(noted(), finder)
     if not scenes:
         raise InputError(f"{path}: no frames in it")
     return scenes, size, times
@@ -158,6 +159,7 @@ def _survey(path: Path, progress: Progress) -> tuple[list[Scene], tuple[int, int
 
 def _extract(
     head: TalkingHead,
+    finder: HeadFinder,
     path: Path,
     scenes: list[Scene],
     rate: Fraction | None,
@@ -189,7 +191,7 @@ def _extract(
         frames = noted(progress(read_frames(path), "extract motion", count))
         for scene in scenes:
             motion, source = _extract_scene(
-                head, path, scene, islice(frames, scene.end - scene.begin), reference, options, progress
+                head, finder, path, scene, islice(frames, scene.end - scene.begin), reference, options, progress
             )
             driven += [len(sources)] * (scene.end - scene.begin)
             motions.append(motion)
@@ -202,6 +204,7 @@ def _extract(
 
 def _extract_scene(
     head: TalkingHead,
+    finder: HeadFinder,
     path: Path,
     scene: Scene,
     frames: Iterable[TimedFrame],
@@ -216,7 +219,7 @@ def _extract_scene(
     """
     count = scene.end - scene.begin
     wanted = options.source_frame if options.source_frame in range(scene.begin, scene.end) else None
-    search, extractor, finder = SourceSearch(count), FrameExtractor(head), HeadFinder()
+    search, extractor = SourceSearch(count, finder), FrameExtractor(head)
     extracted: list[Motion] = []
     faces: list[int] = []  # frames of the scene that show one
     began, end = Fraction(0), Fraction(0)
@@ -245,7 +248,7 @@ def _extract_scene(
             next(islice(read_frames(path), scene.begin + chosen, None)).rgb(), head.profile.source_size(scene.crop.side)
         )
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
-        ticks = iter(progress(repeat(None), "register", registration_steps(head, len(faces))))
+        ticks = iter(progress(repeat(None), "register", registration_steps(len(faces))))
         motions = clip_motion(
             head,
             thumbnails,

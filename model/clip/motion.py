@@ -69,7 +69,7 @@ def clip_motion(
     return _aligned_again(aligner, thumbnails, smoothed(tracked, state.keypoints(), frame_rate), source)
 
 
-def registration_steps(head: TalkingHead, frames: int) -> int:
+def registration_steps(frames: int) -> int:
     """How often `clip_motion` aligns a frame of that many: each but the source image twice, that once."""
     return 2 * frames - 1
 

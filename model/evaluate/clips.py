@@ -76,8 +76,8 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
     frames, FaceError when no single head can be followed.
     """
     # Two passes, so that only crops are held in memory and not a thousand frames of a phone's camera.
-    crop = clip_crop((timed.rgb() for timed in islice(read_frames(path), 0, max_frames, CROP_EVERY)), every=1)
     finder, extractor = HeadFinder(), FrameExtractor(head)
+    crop = clip_crop((timed.rgb() for timed in islice(read_frames(path), 0, max_frames, CROP_EVERY)), finder, every=1)
     frames: list[NDArray[np.uint8]] = []
     motions: list[Motion] = []
     measured: list[bool] = []
@@ -111,7 +111,7 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
 
 def with_source(clip: Clip) -> Clip:
     """The clip with the source image that `encode` chooses."""
-    search = SourceSearch(len(clip.frames))
+    search = SourceSearch(len(clip.frames), HeadFinder())
     for index in range(0, len(clip.frames), search.every):
         motion, measured = clip.motions[index], bool(clip.measured[index])
         search.consider(index, clip.frames[index], motion, clip.canonical, measured)

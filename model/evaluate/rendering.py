@@ -26,10 +26,14 @@ def enrol(head: TalkingHead, frame: Frames) -> SourceState:
     return head.enrol(torch.from_numpy(np.array(frame)).permute(2, 0, 1))
 
 
-def align_clip(head: TalkingHead, clip: Clip) -> Motion:
-    """Motion of all frames of a clip since its source frame, as `encode` measures it; (T,), NumPy arrays."""
+def align_clip(head: TalkingHead, clip: Clip, image: Frames | None = None) -> Motion:
+    """Motion of all frames of a clip since its source frame, as `encode` measures it; (T,), NumPy arrays.
+
+    image   (S, S, 3) the source frame as it is sent, at one of the profile's sizes; None: as it is in the clip
+    """
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
-    return clip_motion(head, thumbnails, clip.motions, clip.source, clip.source_frame, clip.fps, clip.canonical)
+    image = clip.source_frame if image is None else image
+    return clip_motion(head, thumbnails, clip.motions, clip.source, image, clip.fps, clip.canonical)
 
 
 def render(

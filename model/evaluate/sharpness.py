@@ -18,18 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from model.clip.motion import clip_motion
 from model.codec.source_image import decode_source, encode_source
 from model.errors import InputError, VisavisError
 from model.evaluate import metrics
-from model.evaluate.clips import Clip, read_clip, with_source
-from model.evaluate.rendering import enrol
+from model.evaluate.clips import read_clip, with_source
+from model.evaluate.rendering import align_clip, enrol
 from model.evaluate.scoring import Frames, as_frames, as_tensor
 from model.evaluate.sheets import contact_sheet, save_sheet
 from model.face.crop import Crop
 from model.media.video import read_frames
 from model.motion import Motion
-from model.registration.similarity import thumbnail
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
@@ -101,7 +99,7 @@ def sharp_clip(head: TalkingHead, path: Path, lpips: nn.Module, every: int, max_
     truth = dict(zip(wanted, _cut_again(path, clip.skipped, clip.crop, wanted, size), strict=True))
     pairs = [np.stack([truth[i - 1], truth[i]]) for i in scored]
     source = decode_source(encode_source(np.ascontiguousarray(truth[clip.source])))
-    state, motions = enrol(head, source), _aligned(head, clip, source)
+    state, motions = enrol(head, source), align_clip(head, clip, source)
     sharp, enlarged = (_pairs(head, state, motions, clip.fps, scored, side) for side in (size, None))
     enlarged = [as_frames(_resized(as_tensor(pair), size)) for pair in enlarged]
     scores = {}
@@ -130,11 +128,6 @@ def _cut_again(path: Path, skipped: int, crop: Crop, wanted: list[int], size: in
     found = set(wanted)
     frames = islice(read_frames(path), skipped, None)
     return [crop.cut(timed.rgb(), size) for i, timed in enumerate(islice(frames, max(wanted) + 1)) if i in found]
-
-
-def _aligned(head: TalkingHead, clip: Clip, source: Frames) -> Motion:
-    thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
-    return clip_motion(head, thumbnails, clip.motions, clip.source, source, clip.fps, clip.canonical)
 
 
 def _pairs(

@@ -19,7 +19,7 @@ from model.face.box import Box, are_several, only_face
 from model.face.crop import Crop, covering_crop, face_crop
 from model.landmarks.detector import Face, detect, search
 from model.landmarks.roi import Region
-from model.landmarks.tracker import LandmarkTracker, measure
+from model.landmarks.tracker import measure
 from model.landmarks.weights import load_face_detector, load_landmark_network
 
 _AROUND = 2.4
@@ -63,9 +63,7 @@ class HeadFinder:
     def _measured(self, frame: NDArray[np.uint8], face: Face) -> Box | None:
         """A face that was detected, measured on its landmarks; None where these see none."""
         landmarks = measure(self._landmarks, frame, face.region)
-        if landmarks is None or landmarks.confidence < LandmarkTracker.LEAST_CONFIDENCE:
-            return None
-        return Box.of_landmarks(landmarks.points, face.score)
+        return None if landmarks is None else Box.of_landmarks(landmarks.points, face.score)
 
 
 def still_crop(image: NDArray[np.uint8], finder: HeadFinder | None = None) -> Crop:

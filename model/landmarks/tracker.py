@@ -21,6 +21,9 @@ _CLOSER = 1.5
 _TRIED = 3
 """How many faces of a detection are tried: one that the detector only believes to see must not hide another."""
 
+LEAST_CONFIDENCE = 0.5
+"""Below that there is no face: one that was followed is lost, and looked for again in the same frame."""
+
 
 @dataclass(frozen=True)
 class Landmarks:
@@ -35,9 +38,6 @@ class LandmarkTracker:
 
     The largest face is acquired. It stays the one that is followed while it is there, though a larger one comes in.
     """
-
-    LEAST_CONFIDENCE = 0.5
-    """Below that the face is lost, and looked for again in the same frame."""
 
     CHECK_SECONDS = 1.0
     """So often a face that is followed is confirmed by the detector, and where none is, a small one is searched for."""
@@ -56,12 +56,12 @@ class LandmarkTracker:
         """The face in a frame uint8 (H, W, 3) RGB at `time`, seconds; None when there is none."""
         expected = self._region
         due = time - self._checked >= self.CHECK_SECONDS
-        found = None if expected is None or due else self._measure(frame, expected)
+        found = None if expected is None or due else measure(self._landmarks, frame, expected)
         if found is None:
             regions = self._checks(frame, expected) if expected and due else self._searches(frame, due)
             self._checked = time if expected or due else self._checked
             for region in regions:
-                found = self._measure(frame, region)
+                found = measure(self._landmarks, frame, region)
                 if found is not None:
                     break
         self._region = None if found is None else Region.of_landmarks(found.points)
@@ -83,15 +83,11 @@ class LandmarkTracker:
         confirmed = not others or any(_within(face, expected) for face in closer)
         return [expected, *others] if confirmed else others
 
-    def _measure(self, frame: NDArray[np.uint8], region: Region) -> Landmarks | None:
-        found = measure(self._landmarks, frame, region)
-        return found if found is not None and found.confidence >= self.LEAST_CONFIDENCE else None
-
 
 def measure(network: Callable[[Tensor], Tensor], frame: NDArray[np.uint8], region: Region) -> Landmarks | None:
-    """What a `LandmarkNetwork`, or a compiled graph of it, sees in that region of a frame; None for no number."""
+    """The face that a `LandmarkNetwork`, or a compiled graph of it, sees in that region of a frame; None for none."""
     confidence, points = split(network(region.sample(frame, SIDE)))
-    if not bool(confidence.isfinite().all()):
+    if not float(confidence[0]) >= LEAST_CONFIDENCE:  # also when it is not a number
         return None
     return Landmarks(region.to_frame(points[0].numpy() / SIDE), float(confidence[0]))
 

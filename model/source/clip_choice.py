@@ -31,9 +31,9 @@ _AS_GOOD = 0.95  # score as a share of the best of these that is as good
 class SourceSearch:
     """Judges a clip's frames in order; keeps no pictures."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, finder: HeadFinder) -> None:
         """`count`: how many frames there will be."""
-        self._finder = HeadFinder()
+        self._finder = finder
         self.every = max(CANDIDATE_EVERY, -(-count // MOST_CANDIDATES))
         """Frames between two that can be chosen; those between need not be considered."""
         self._indices: list[int] = []

@@ -23,7 +23,7 @@ FRAMES = 75
 """Of a film so many are measured at most."""
 
 PEOPLE = 60
-"""So many people are measured: about a quarter of an hour of one core."""
+"""So many people are measured: about five minutes of one core."""
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from model.clip.encoder import EncodeOptions, encode_clip
 from model.codec.source_image import decode_source
+from model.face.finder import HeadFinder
 from model.motion import CanonicalKeypoints, Motion
 from model.source.clip_choice import CANDIDATE_EVERY, MOST_CANDIDATES, SourceSearch, central
 from model.source.quality import Quality, quality, sharpness
@@ -60,24 +61,24 @@ def test_the_central_frame_is_clear_and_nearest_to_the_others(count: int, seed: 
 
 
 def test_frames_without_a_face_are_no_candidates_and_a_long_clip_has_no_more_than_are_compared() -> None:
-    head = TalkingHead.random("small")
+    head, finder = TalkingHead.random("small"), HeadFinder()
     face = np.ascontiguousarray(portrait()[16:272, 16:272])
     flat = np.full_like(face, 120)
     moved = Motion.from_vector(np.zeros(head.profile.motion_size, np.float32) + 0.01)
     canonical = CanonicalKeypoints(np.zeros((head.profile.keypoints, 3), np.float32))
-    search = SourceSearch(3 * CANDIDATE_EVERY)
+    search = SourceSearch(3 * CANDIDATE_EVERY, finder)
     for index in range(3 * CANDIDATE_EVERY):
         search.consider(index, face if index >= CANDIDATE_EVERY else flat, moved, canonical)
     assert search.best() in (CANDIDATE_EVERY, 2 * CANDIDATE_EVERY)
-    covered = SourceSearch(3 * CANDIDATE_EVERY)
+    covered = SourceSearch(3 * CANDIDATE_EVERY, finder)
     open_eyes = CanonicalKeypoints(np.random.default_rng(0).normal(size=(head.profile.keypoints, 3)).astype(np.float32))
     for index in range(0, 3 * CANDIDATE_EVERY, CANDIDATE_EVERY):
         covered.consider(index, face, moved, open_eyes, measured=index == CANDIDATE_EVERY)
     assert covered.best() == CANDIDATE_EVERY, "a face behind a hand is the last choice"
-    nothing = SourceSearch(1)
+    nothing = SourceSearch(1, finder)
     nothing.consider(0, flat, moved, canonical)
     assert nothing.best() is None
-    long = SourceSearch(100 * CANDIDATE_EVERY * MOST_CANDIDATES)
+    long = SourceSearch(100 * CANDIDATE_EVERY * MOST_CANDIDATES, finder)
     for index in range(1, 100 * CANDIDATE_EVERY):
         long.consider(index, face, moved, canonical)
     assert long.best() is None  # the first candidate of so long a clip is 0, the second comes later
