@@ -244,7 +244,7 @@ class Socket:
             "resume": participant.resume,
             "resumed": resumed,
             "ice_servers": parts.ice_servers.for_client(self._claims.sub),
-            "roster": [p.entry() for p in conference.rooms.roster(request.room) if not p.preview],
+            "roster": [p.entry() for p in conference.rooms.roster(request.room)],
             "speaking": conference.active_speaker(request.room),
             "overloaded": conference.overloaded,
             "limits": parts.limits(),

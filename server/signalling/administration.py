@@ -38,7 +38,7 @@ class Administration:
 
     def roster(self, room: str) -> list[Participant]:
         """Who is in the room. Raises NotFoundError when nobody is."""
-        roster = [participant for participant in self._rooms.roster(room) if not participant.preview]
+        roster = self._rooms.roster(room)
         if not roster:
             raise NotFoundError("no such room")
         return roster
@@ -61,6 +61,6 @@ class Administration:
         """Make everybody leave. Raises NotFoundError when nobody is there."""
         events: list[Event] = []
         self.roster(room)
-        for participant in self._rooms.roster(room):  # previews, too
+        for participant in self._rooms.everybody(room):
             events += self._rooms.leave(self._clock(), participant.id, "room_closed")
         self._act(events)

@@ -224,8 +224,8 @@ class Conference:
         me = self.rooms.get(participant)
         if index in me.sources:
             return  # it takes the place of another
-        room = self.rooms.roster(me.room)
-        everybody = [other for name in self.rooms.names() for other in self.rooms.roster(name)]
+        room = self.rooms.everybody(me.room)
+        everybody = [other for name in self.rooms.names() for other in self.rooms.everybody(name)]
         for owner, bound, holders in (
             ("room", self.settings.max_sources_per_room, room),
             ("identity", self.settings.max_sources_per_identity, [p for p in everybody if p.identity == me.identity]),
@@ -263,7 +263,7 @@ class Conference:
         result: dict[str, dict[str, Any]] = {}
         for participant in self.rooms.roster(room):
             publication = self.publishers.of(participant.id)
-            if publication is not None and not participant.preview:
+            if publication is not None:
                 subscriptions = self.subscriptions.of_target(participant.id)
                 result[participant.id] = publication.statistics() | {
                     "viewers": len(subscriptions),
@@ -287,16 +287,16 @@ class Conference:
                 logger.info("gone", extra={"room": event.room, "participant": event.participant, "why": event.reason})
                 self._vacate(event.participant, event.reason)
         for room in changed:
-            roster = self.rooms.roster(room)
-            self._seats.send(roster, protocol.roster(self.rooms.version(room), roster))
-            for participant in roster:
+            everybody, roster = self.rooms.everybody(room), self.rooms.roster(room)
+            self._seats.send(everybody, protocol.roster(self.rooms.version(room), roster))
+            for participant in everybody:
                 publication = self.publishers.of(participant.id)
                 if publication is not None:
                     publication.silence(participant.muted)  # whom the roster shows as muted nobody hears
-            if not roster:
+            if not everybody:
                 self._speakers.forget(room)
                 self.administration.emptied(room)
-            for happened in self._room_events.update(room, [p for p in roster if not p.preview]):
+            for happened in self._room_events.update(room, roster):
                 if self.on_room_event is not None:
                     self.on_room_event(happened)
 
@@ -363,14 +363,13 @@ class Conference:
         return self._make_publication(participant)
 
     def _detect_speaker(self, room: str) -> None:
-        roster = self.rooms.roster(room)
         levels: dict[str, float] = {}
-        for participant in roster:
+        for participant in self.rooms.roster(room):
             publication = self.publishers.of(participant.id)
-            if publication is not None and not participant.muted and not participant.preview:
+            if publication is not None and not participant.muted:
                 levels[participant.id] = publication.audio_level
         if self._speakers.update(room, self._clock(), levels):
-            self._seats.send(roster, protocol.speaking(self._speakers.active(room)))
+            self._seats.send(self.rooms.everybody(room), protocol.speaking(self._speakers.active(room)))
 
     # Inside: connections and tasks
 

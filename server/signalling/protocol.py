@@ -203,7 +203,7 @@ def internal_failure(request: int | None) -> dict[str, Any]:
 
 def roster(version: int, participants: Iterable[Participant]) -> dict[str, Any]:
     """Everybody in the room, in the order of joining; a higher version replaces a lower one."""
-    return {"type": "roster", "version": version, "participants": [p.entry() for p in participants if not p.preview]}
+    return {"type": "roster", "version": version, "participants": [p.entry() for p in participants]}
 
 
 def speaking(participant: str | None) -> dict[str, Any]:

@@ -93,9 +93,13 @@ class Rooms:
             raise NotFoundError("no such participant")
         return found
 
-    def roster(self, room: str) -> list[Participant]:
-        """Participants in the order of joining; empty for a room that does not exist."""
+    def everybody(self, room: str) -> list[Participant]:
+        """Participants in the order of joining, previews too; empty for a room that does not exist."""
         return list(self._rooms[room].participants.values()) if room in self._rooms else []
+
+    def roster(self, room: str) -> list[Participant]:
+        """Those whom others see, in the order of joining."""
+        return [participant for participant in self.everybody(room) if not participant.preview]
 
     def version(self, room: str) -> int:
         """Version of the room's roster, 0 when there is none."""
@@ -135,7 +139,7 @@ class Rooms:
         """
         self._resumption.tick(now)
         if resume:
-            present = next((p for p in self.roster(room) if p.resume == resume), None)
+            present = next((p for p in self.everybody(room) if p.resume == resume), None)
             if present is not None:
                 self._check_identity(present, identity)
                 present.connected, present.heard = True, now
@@ -245,7 +249,7 @@ class Rooms:
         if room not in self._rooms:
             if len(self._rooms) >= self._limits.rooms:
                 raise CapacityError("the server has no room left")
-        elif sum(p.preview == preview for p in self.roster(room)) >= self._limits.participants:
+        elif sum(p.preview == preview for p in self.everybody(room)) >= self._limits.participants:
             raise CapacityError("the room is full")
 
     @staticmethod
@@ -255,7 +259,7 @@ class Rooms:
 
     def _free_name(self, room: str, name: str, besides: str = "") -> str:
         """`name`, or with the first free number behind it: two people called Ada can be distinguished."""
-        taken = {sameness(p.name) for p in self.roster(room) if p.id != besides and not p.preview}
+        taken = {sameness(p.name) for p in self.roster(room) if p.id != besides}
         number, candidate = 2, name
         while sameness(candidate) in taken:
             candidate = f"{name} ({number})"

@@ -30,18 +30,7 @@ class ParticipantModel(Model):
     @classmethod
     def of(cls, participant: Participant) -> ParticipantModel:
         """As it is now."""
-        return cls(
-            id=participant.id,
-            identity=participant.identity,
-            name=participant.name,
-            client=participant.client,
-            kind=participant.kind,
-            state=participant.state,
-            muted=participant.muted,
-            camera_off=participant.camera_off,
-            avatar=participant.avatar,
-            publication=participant.publication,
-        )
+        return cls.model_validate(participant, from_attributes=True)
 
 
 class RoomModel(Model):
@@ -72,7 +61,7 @@ class Muting(Model):
 
 
 def _summary(parts: Parts, room: str) -> RoomSummary:
-    roster = [participant for participant in parts.conference.rooms.roster(room) if not participant.preview]
+    roster = parts.conference.rooms.roster(room)
     publishing = sum(participant.kind != "none" for participant in roster)
     return RoomSummary(name=room, participants=len(roster), publishing=publishing)
 
