@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -68,12 +68,3 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
     with contextlib.suppress(ConnectionError):
         return await reader.read()
     return b""
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Let the loop run until the condition holds; fails after a generous limit."""
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the condition never came true")

@@ -10,7 +10,8 @@ import pytest
 from server.errors import CapacityError, TooManyRequestsError
 from server.listener import ConnectionCounts
 from server.quota import Quota, RateQuota
-from tests.attacks.listening import ended, listening, until
+from tests.attacks.listening import ended, listening
+from tests.server.fakes import until
 from tests.server.signalling import JPEG, Peer
 
 HALF_HEADER = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "

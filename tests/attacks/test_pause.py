@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 
 import aiohttp
 import pytest
@@ -15,6 +13,7 @@ from server.receiver.control_session import ControlSession
 from server.settings import Settings
 from server.signalling.rooms import RoomLimits, Rooms
 from tests.server.fakes import FakeChannel, FakeClock
+from tests.server.serving import running
 from tests.server.signalling import Peer
 
 
@@ -68,40 +67,28 @@ def test_a_sender_stays_over_a_pause_and_goes_after_real_silence() -> None:
 @pytest.mark.asyncio
 async def test_a_stopped_process_keeps_its_four_participants() -> None:
     gone = Settings().gone_seconds
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "server", "serve", "--port", "0", "--random-weights", "--log-format", "json", "--device", "cpu"),
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "VISAVIS_ENGINE": "torch"},
-    )
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(150), aiohttp.ClientSession() as http:
-            line = b""
-            while b"listening on" not in line:
-                line = await process.stderr.readline()
-                assert line, "the server ended"
-            address = line.split(b"listening on ")[1].split(b'"')[0].decode()
-            async with http.get(f"{address}/api/config") as answer:
-                token = (await answer.json())["token"]
-            peers = []
-            for name in ("Ada", "Bob", "Eve", "Dan"):
-                peer = Peer(await http.ws_connect(f"{address}/ws", params={"token": token}))
-                assert (await peer.request("join", room="lobby", name=name))["type"] == "ok"
-                peers.append(peer)
-            process.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(gone + 2.0)
-            process.send_signal(signal.SIGCONT)
-            # Each is still in the roster some ticks later, and the sockets answer.
-            for _ in range(3):
-                await asyncio.sleep(0.5)
-                for peer in peers:
-                    assert (await peer.request("ping", t=1.0))["type"] == "ok"
-            assert not [m for peer in peers for m in peer.news if m["type"] == "closed"]
-            rosters = [m for m in peers[0].news if m["type"] == "roster"]
-            assert len(rosters[-1]["participants"]) == 4
+    async with (
+        asyncio.timeout(150),
+        aiohttp.ClientSession() as http,
+        running(VISAVIS_ENGINE="torch") as (process, _, address),
+    ):
+        async with http.get(f"{address}/api/config") as answer:
+            token = (await answer.json())["token"]
+        peers = []
+        for name in ("Ada", "Bob", "Eve", "Dan"):
+            peer = Peer(await http.ws_connect(f"{address}/ws", params={"token": token}))
+            assert (await peer.request("join", room="lobby", name=name))["type"] == "ok"
+            peers.append(peer)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(gone + 2.0)
+        process.send_signal(signal.SIGCONT)
+        # Each is still in the roster some ticks later, and the sockets answer.
+        for _ in range(3):
+            await asyncio.sleep(0.5)
             for peer in peers:
-                await peer.socket.close()
-    finally:
-        process.kill()
-        await process.wait()
+                assert (await peer.request("ping", t=1.0))["type"] == "ok"
+        assert not [m for peer in peers for m in peer.news if m["type"] == "closed"]
+        rosters = [m for m in peers[0].news if m["type"] == "roster"]
+        assert len(rosters[-1]["participants"]) == 4
+        for peer in peers:
+            await peer.socket.close()

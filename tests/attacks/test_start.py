@@ -17,6 +17,7 @@ import pytest
 from server.commands.serve import check_files
 from server.errors import SettingsError
 from server.settings import Settings
+from tests.server.serving import starting
 
 
 @pytest.fixture
@@ -73,28 +74,22 @@ def test_a_missing_page_is_told(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @pytest.mark.asyncio
 async def test_the_port_answers_while_the_model_loads() -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "server", "serve", "--port", "0", "--random-weights", "--log-format", "json", "--device", "cpu"),
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "VISAVIS_ENGINE": "torch"},
-    )
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(150), aiohttp.ClientSession() as http:
-            log: list[dict[str, Any]] = [json.loads(await process.stderr.readline())]
-            assert log[0]["message"] == "loading the model"
-            address = f"http://127.0.0.1:{log[0]['port']}"
-            async with http.get(f"{address}/healthz") as answer:
-                assert answer.status == 200
-            async with http.get(f"{address}/readyz") as answer:
-                # The whole of torch and of the model is still to be loaded when the line above is written.
-                assert (answer.status, (await answer.json())["status"]) == (503, "starting")
-                assert answer.headers["Retry-After"]
-            while "listening on" not in log[-1]["message"]:
-                log.append(json.loads(await process.stderr.readline()))
-            async with http.get(f"{address}/readyz") as answer:
-                assert (answer.status, (await answer.json())["status"]) == (200, "ready")
-    finally:
-        process.kill()
-        await process.wait()
+    async with (
+        asyncio.timeout(150),
+        aiohttp.ClientSession() as http,
+        starting(VISAVIS_ENGINE="torch") as process,
+    ):
+        assert process.stderr is not None
+        log: list[dict[str, Any]] = [json.loads(await process.stderr.readline())]
+        assert log[0]["message"] == "loading the model"
+        address = f"http://127.0.0.1:{log[0]['port']}"
+        async with http.get(f"{address}/healthz") as answer:
+            assert answer.status == 200
+        async with http.get(f"{address}/readyz") as answer:
+            # The whole of torch and of the model is still to be loaded when the line above is written.
+            assert (answer.status, (await answer.json())["status"]) == (503, "starting")
+            assert answer.headers["Retry-After"]
+        while "listening on" not in log[-1]["message"]:
+            log.append(json.loads(await process.stderr.readline()))
+        async with http.get(f"{address}/readyz") as answer:
+            assert (answer.status, (await answer.json())["status"]) == (200, "ready")

@@ -9,8 +9,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -19,29 +17,9 @@ import pytest
 from server.logs import HumanFormatter, JsonFormatter
 from server.media.aiortc_private import close_peer
 from server.metrics import STAGES, Metrics
+from tests.server.serving import running
 from tests.server.signalling import Peer
 from tests.server.signalling.test_call import publish_motion
-
-
-@asynccontextmanager
-async def running(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[dict[str, Any]], str]]:
-    """Start the receiver with an untrained model on a free port; its log so far, and its address."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "server", "serve", "--port", "0", "--random-weights", "--log-format", "json", "--device", "cpu"),
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-    )
-    assert process.stderr is not None
-    log: list[dict[str, Any]] = []
-    try:
-        while not log or "listening on" not in log[-1]["message"]:
-            log.append(json.loads(await process.stderr.readline()))
-        yield process, log, log[-1]["message"].split()[-1]
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def stop(process: asyncio.subprocess.Process, number: int) -> list[dict[str, Any]]:
