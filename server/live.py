@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def live_receiver(
-    settings: Settings, metrics: Metrics, clock: Callable[[], float], capacity: RenderCapacity | None = None
+    settings: Settings, metrics: Metrics, clock: Callable[[], float], capacity: RenderCapacity
 ) -> AsyncIterator[PublicationFactory]:
     """Load the model and run the engine as long as the context is open. Raises WeightsError, SettingsError."""
     model = await asyncio.to_thread(load_model, settings)
@@ -45,7 +45,7 @@ async def live_receiver(
         EngineSettings(max_batch=settings.render_batch, threads=settings.torch_threads),
         clock,
         metrics,
-        capacity or make_capacity(settings),
+        capacity,
     )
     await engine.start()
     sources = SourceCache(
@@ -74,11 +74,6 @@ async def live_receiver(
     finally:
         await sources.close()
         await engine.close()
-
-
-def make_capacity(settings: Settings) -> RenderCapacity:
-    """What is promised and what it costs, as the settings bound it."""
-    return RenderCapacity(settings.render_fps, settings.admit_share)
 
 
 def warm_up(model: TalkingHead) -> None:

@@ -50,8 +50,3 @@ class RtpNumbers:
         if sequence == self._next or newer(sequence, self._next):
             self._next, self._timestamp, self._at = (sequence + 1) % _16, timestamp, now
         return sequence, timestamp
-
-    @property
-    def next_sequence(self) -> int:
-        """Sequence number after the highest that went out."""
-        return self._next

@@ -22,12 +22,10 @@ from server.wire.control import (
     parse_control,
     send_control,
 )
+from server.wire.ping_rhythm import PingRhythm
 
-_EAGER, _STEADY_EVERY = 5, 5
-"""The first ticks of a channel have a ping each, so that the clocks are soon related; then every fifth."""
-
-_QUIET_AFTER = 1.5
-"""Seconds of silence after which each tick has a ping again."""
+_STEADY_EVERY = 5
+"""Ticks for one ping while the peer is heard."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class ControlSession:
         self._heard: float | None = None  # when the peer sent something last, by `awake`
         self._is_gone = False
         self._pings = 0
-        self._ticks = 0
+        self._rhythm = PingRhythm(_STEADY_EVERY)
         self.tells = False  # whether the last tick had a ping
         self.sync = ClockSync()
         self.paused = False
@@ -66,7 +64,7 @@ class ControlSession:
         self._channel = channel
         self._heard, self._is_gone, self.paused = self._awake(), False, False
         self.sync = ClockSync()
-        self._ticks = 0
+        self._rhythm = PingRhythm(_STEADY_EVERY)
         channel.on("message", self._on_message)
 
     def detach(self) -> None:
@@ -84,8 +82,7 @@ class ControlSession:
         if self._channel is None or self._heard is None:
             return
         silence = self._awake() - self._heard
-        self._ticks += 1
-        self.tells = self._ticks <= _EAGER or self._ticks % _STEADY_EVERY == 0 or silence >= _QUIET_AFTER
+        self.tells = self._rhythm.due(silence)
         if self.tells:
             self._pings += 1
             send_control(self._channel, Ping(self._pings, 1000 * now))

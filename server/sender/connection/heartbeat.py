@@ -5,14 +5,13 @@ ICE consent expires after about 30 seconds (RFC 7675, section 5.1); a person wil
 
 from __future__ import annotations
 
+from server.wire.ping_rhythm import PingRhythm
+
 PING_EVERY = 1.0
 """Seconds."""
 
-EAGER_PINGS, STEADY_EVERY = 5, 10
-"""At first each tick has a ping, so that the clocks are soon related; then every tenth while anything is heard."""
-
-QUIET_AFTER = 1.5
-"""Seconds of silence after which each tick has a ping again."""
+STEADY_EVERY = 10
+"""Ticks for one ping while anything is heard."""
 
 GONE_AFTER = 5.0
 """Seconds of silence after which the connection counts as lost."""
@@ -33,14 +32,13 @@ class Heartbeat:
         self._silence = 0.0
         self._sent: dict[int, float] = {}
         self._count = 0
-        self._ticks = 0
+        self._rhythm = PingRhythm(STEADY_EVERY)
         self.round_trip: float | None = None
         """Of the latest answered ping."""
 
     def due(self) -> bool:
         """Whether this tick, one each `PING_EVERY`, has a ping, and all that is told now and then. Call it once."""
-        self._ticks += 1
-        return self._ticks <= EAGER_PINGS or self._ticks % STEADY_EVERY == 0 or self._silence >= QUIET_AFTER
+        return self._rhythm.due(self._silence)
 
     def ping(self, now: float) -> int:
         """A ping leaves now; returns its number."""
