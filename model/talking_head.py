@@ -35,6 +35,7 @@ from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
+from model.networks.small.articulation import articulated
 from model.networks.small.blocks import fold_batch_norm
 from model.networks.small.config import SMALL, VIEW_GAIN
 from model.networks.small.eyes import SourceEyes, draw_eyes
@@ -350,10 +351,12 @@ class TalkingHead:
         if motions.keypoints != self.profile.keypoints:
             raise InputError(f"motion has {motions.keypoints} keypoints, the model {self.profile.keypoints}")
         driving = motions.to_torch(self.device)
+        features, canonical, source = side_by_side(states)
+        if self.has_landmarks:
+            driving = articulated(driving, source)
         if views is not None and not all(view.is_identity for view in views):
             further = [view.turned_further(self.profile.view_gain) for view in views]
             driving = Motion.concatenate([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
-        features, canonical, source = side_by_side(states)
         with self._precision():
             rendered = self._networks.synthesise(features, canonical, source, driving)
         frame, image = rendered.frame.float(), features.get("image")

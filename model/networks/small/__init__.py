@@ -9,6 +9,7 @@ generator.py     G: warped features -> frame          (each frame, on the receiv
 eyes.py          what lies between the lids           (each frame, on the receiver)
 sharp.py         detail at twice the size             (each frame, on the receiver)
 guided.py        landmarks as the face's keypoints    (each frame, on the sender; once per source image)
+articulation.py  how far lids and lips are moved      (each frame, on the receiver)
 """
 
 from __future__ import annotations
