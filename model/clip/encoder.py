@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model.clip.motion import clip_motion, registration_steps
 from model.clip.scenes import Scene, find_scenes
+from model.clip.source_trial import Candidate, best_source
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
@@ -68,7 +69,7 @@ class EncodeOptions:
     step_index: int = -4  # half the units: under a third of a pixel of 256 on average
     kbps: float | None = None  # motion payload; the finest step that keeps it is taken, none finer than step_index
     audio: bool = True
-    source_frame: int | None = None  # frame that becomes the source image; None: as `SourceSearch` chooses
+    source_frame: int | None = None  # frame that becomes the source image; None: as `best_source` chooses
     source_quality: int | None = None  # None: as `model.codec.source_image.file_quality` says
     reference: Path | None = None  # where to write the coded crops losslessly
 
@@ -238,14 +239,24 @@ def _extract_scene(
             if wanted is None:
                 search.consider(index, picture, motion, extractor.canonical, extractor.measured)
             small.write(thumbnail(picture).tobytes())
-        chosen = search.best() if wanted is None else wanted - scene.begin
-        if chosen is None:
+        chosen = search.candidates() if wanted is None else [wanted - scene.begin]
+        if not chosen:
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
         small.flush()
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
-        # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
-        source = scene.crop.cut(
-            next(islice(read_frames(path), scene.begin + chosen, None)).rgb(), head.profile.source_size(scene.crop.side)
+        # A third reading, for the candidates: their choice needs all frames, and those would not fit into memory.
+        source_size = head.profile.source_size(scene.crop.side)
+        images = {
+            index: scene.crop.cut(timed.rgb(), source_size)
+            for index, timed in enumerate(islice(read_frames(path), scene.begin, scene.begin + max(chosen) + 1))
+            if index in chosen
+        }
+        source = best_source(
+            head,
+            [Candidate(faces.index(index), images[index]) for index in chosen],
+            thumbnails,
+            Motion.stack(extracted),
+            extractor.canonical,
         )
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         ticks = iter(progress(repeat(None), "register", registration_steps(len(faces))))
@@ -253,14 +264,14 @@ def _extract_scene(
             head,
             thumbnails,
             Motion.stack(extracted),
-            faces.index(chosen),
-            source,
+            source.index,
+            source.image,
             frame_rate,
             extractor.canonical,
             lambda: next(ticks, None),
         )
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
-    return motions.map(lambda values: values[held]), source
+    return motions.map(lambda values: values[held]), source.image
 
 
 def _encode_motion(

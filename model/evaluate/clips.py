@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.clip.source_trial import Candidate, best_source
 from model.errors import InputError
 from model.face.box import SURE
 from model.face.crop import Crop
@@ -18,6 +19,7 @@ from model.face.finder import HeadFinder, clip_crop
 from model.frame_extractor import FrameExtractor
 from model.media.video import constant_rate, read_frames
 from model.motion import CanonicalKeypoints, Motion
+from model.registration.similarity import thumbnail
 from model.source.clip_choice import SourceSearch
 from model.talking_head import TalkingHead
 
@@ -109,10 +111,12 @@ def read_clip(head: TalkingHead, path: Path, max_frames: int | None = None) -> C
     )
 
 
-def with_source(clip: Clip) -> Clip:
+def with_source(head: TalkingHead, clip: Clip) -> Clip:
     """The clip with the source image that `encode` chooses."""
     search = SourceSearch(len(clip.frames), HeadFinder())
     for index in range(0, len(clip.frames), search.every):
         motion, measured = clip.motions[index], bool(clip.measured[index])
         search.consider(index, clip.frames[index], motion, clip.canonical, measured)
-    return replace(clip, source=search.best() or 0)
+    candidates = [Candidate(index, clip.frames[index]) for index in search.candidates() or [0]]
+    thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
+    return replace(clip, source=best_source(head, candidates, thumbnails, clip.motions, clip.canonical).index)

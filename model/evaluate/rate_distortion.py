@@ -110,7 +110,7 @@ def measure(
     unquantised: list[Scores] = []
     copies: list[Scores] = []
     for path in paths:
-        clip = with_source(read_clip(head, path, max_frames))
+        clip = with_source(head, read_clip(head, path, max_frames))
         points, scores = motion_points(head, clip, networks, every)
         for codec in CODECS.values():
             points += codec_points(codec, clip, networks, every)

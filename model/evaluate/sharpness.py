@@ -89,7 +89,7 @@ def sharpness(
 def sharp_clip(head: TalkingHead, path: Path, lpips: nn.Module, every: int, max_frames: int | None) -> SharpClip:
     """One clip. Raises InputError where its crop has too few pixels, and as `read_clip` does."""
     size = head.profile.sizes[-1]
-    clip = with_source(read_clip(head, path, max_frames))
+    clip = with_source(head, read_clip(head, path, max_frames))
     assert clip.crop is not None
     if head.profile.source_size(clip.crop.side) < size:
         raise InputError(f"{clip.name}: the head's crop has {clip.crop.side:.0f} pixels a side, too few for {size}")

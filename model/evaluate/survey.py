@@ -84,7 +84,7 @@ def survey(
     for path in paths:
         try:
             clip = read_clip(head, path, max_frames)
-            clip = clip if first else with_source(clip)
+            clip = clip if first else with_source(head, clip)
         except VisavisError as error:
             skipped[path.name], problem = str(error), error
             say(str(error))

@@ -1,7 +1,8 @@
-"""Which frame of a finished clip becomes its source image: a clear one, from which the others are least far away.
+"""Which frames of a finished clip may become its source image: clear ones, from which the others are least far away.
 
-A live call has to choose within its first second (server/sender/media/source_choice.py). A file is known to its end,
-and a hand before the face in its first frame would be missing in all of them.
+Which of them it is, drawing from them tells (model/clip/source_trial.py). A live call has to choose within its first
+second (server/sender/media/source_choice.py). A file is known to its end, and a hand before the face in its first frame
+would be missing in all of them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ CANDIDATE_EVERY = 5
 MOST_CANDIDATES = 240
 """Of a long clip fewer: each is compared with each."""
 
-_CLEAR = 0.8  # clarity as a share of the clearest candidate's that is clear enough
-_AS_CENTRAL = 1.1  # distance as a share of the most central candidate's that is as good
-_AS_GOOD = 0.95  # score as a share of the best of these that is as good
+TRIED = 6
+"""How many of the candidates are drawn from (model/clip/source_trial.py)."""
+
+_CLEAR = 0.6  # clarity as a share of the clearest candidate's that is clear enough
 
 
 class SourceSearch:
@@ -54,22 +56,16 @@ class SourceSearch:
         self._points.append(compose(canonical, motion)[:, :2])
         self._quality.append(quality(crop, motion, eyes))
 
-    def best(self) -> int | None:
-        """Index of the frame to take; None when no frame shows a face."""
+    def candidates(self) -> list[int]:
+        """Indices of the frames that may be taken, at most TRIED, the likeliest first; none when none shows a face."""
         if not self._indices:
-            return None
-        return self._indices[central(np.stack(self._points), self._quality)]
+            return []
+        return [self._indices[k] for k in central(np.stack(self._points), self._quality)[:TRIED]]
 
 
-def central(points: NDArray[np.float32], qualities: Sequence[Quality]) -> int:
-    """Which of N clear candidates is nearest to all others, keypoints (N, K, 2) on average.
-
-    Of several that are about as near, the best as a picture: a frontal head shows both of its sides. Of several that
-    are about as good, the nearest.
-    """
+def central(points: NDArray[np.float32], qualities: Sequence[Quality]) -> list[int]:
+    """Clear ones of N >= 1 candidates, first those whose keypoints (N, K, 2) are nearest to all others' on average."""
     gaps = np.array([np.linalg.norm(points - own, axis=-1).mean() for own in points])
     clarity = np.array([one.clarity for one in qualities])
-    gaps[clarity < _CLEAR * clarity.max()] = np.inf
-    score = np.array([one.score for one in qualities])
-    score[gaps > _AS_CENTRAL * gaps.min()] = 0.0
-    return int(np.where(score >= _AS_GOOD * score.max(), gaps, np.inf).argmin())
+    clear = clarity >= _CLEAR * clarity.max()
+    return [int(k) for k in np.argsort(gaps, kind="stable") if clear[k]]

@@ -50,7 +50,7 @@ def _clips(head: TalkingHead, sources: Sequence[Source], people: int) -> Iterato
     for index in np.linspace(0, len(persons) - 1, min(people, len(persons))).round().astype(int):
         for source in persons[index][:3]:
             try:
-                yield with_source(read_clip(head, source.path, FRAMES))
+                yield with_source(head, read_clip(head, source.path, FRAMES))
                 break
             except (FaceError, InputError):
                 continue
