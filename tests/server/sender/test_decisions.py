@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from model.errors import VisavisError
 from model.motion import CanonicalKeypoints, Motion
 from model.source.quality import Quality
+from server.awake_clock import AwakeClock
 from server.sender.connection.heartbeat import GONE_AFTER, OPEN_PINGS, Heartbeat
 from server.sender.connection.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
 from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
@@ -31,6 +32,7 @@ from server.sender.media.source_choice import (
 )
 from server.sender.media.source_selection import SourceSelection
 from server.sender.status_line import LineFilter, Status, StatusLine, status_json, status_text
+from tests.server.fakes import FakeClock
 
 # Reconnecting
 
@@ -113,6 +115,17 @@ def test_a_laptop_that_slept_listens_before_it_gives_up() -> None:
     assert not any(heartbeat.gone(3_601.5 + second) for second in range(1, 5))
     assert heartbeat.gone(3_606.5)
     assert GONE_AFTER == 5.0
+
+
+def test_own_pauses_count_as_little_as_on_the_server() -> None:
+    clock = FakeClock(0.0)
+    awake, heartbeat = AwakeClock(clock), Heartbeat(0.0)
+    silent = []
+    for pause in (1.0, 60.0, 0.5, 7.0, 1.0, 1.0):
+        clock.now += pause
+        silent.append(heartbeat.gone(clock.now))
+        assert silent[-1] == (awake() >= GONE_AFTER)
+    assert silent == [False] * 5 + [True]
 
 
 def test_pings_become_rare_while_anything_is_heard() -> None:

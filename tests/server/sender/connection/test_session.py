@@ -20,9 +20,9 @@ from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
 from model.errors import VisavisError
+from server.awake_clock import LONGEST_STEP
 from server.errors import UnauthorizedError
 from server.sender.connection.access import Access
-from server.sender.connection.heartbeat import LONGEST_TICK
 from server.sender.connection.reconnect import STABLE_AFTER
 from server.sender.connection.session import SOUND_AGE
 from server.sender.connection.signalling import RefusedError
@@ -225,7 +225,7 @@ async def test_a_silent_network_is_left_and_the_call_resumed_with_the_same_name_
             old = sender.daemon.session
             sender.clock.now += STABLE_AFTER
             while sender.daemon.session is old and not old.lost.done():  # nothing comes for more than five seconds
-                sender.clock.now += LONGEST_TICK
+                sender.clock.now += LONGEST_STEP
                 pings = len(control(first, "ping"))
                 await until(lambda n=pings: old.lost.done() or len(control(first, "ping")) > n)  # type: ignore[misc]
             await until(lambda: sender.daemon.session not in (None, old) and len(sender.live_feed.taken) == 2)
