@@ -376,6 +376,15 @@ def test_elsewhere_a_line_is_logged_when_the_state_changes_and_every_ten_seconds
     assert len(lines) == 3
 
 
+def test_what_the_sender_waits_for_is_logged_once_and_again_when_it_changes() -> None:
+    lines: list[str] = []
+    line = StatusLine(io.StringIO(), "human", lines.append)
+    waits = ["cannot reach the server"] * 20 + ["the server is starting"] * 40
+    for second, why in enumerate(waits):
+        line.show(Status("waiting", why), float(second))
+    assert lines == ["waiting: cannot reach the server", "waiting: the server is starting"]
+
+
 def test_json_gets_an_object_a_line() -> None:
     screen = io.StringIO()
     line = StatusLine(screen, "json")

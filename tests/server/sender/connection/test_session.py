@@ -6,6 +6,7 @@ Time is the test's own wherever a deadline is meant: the daemon's clock and its 
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,11 +26,12 @@ from server.errors import UnauthorizedError
 from server.sender.connection.access import Access
 from server.sender.connection.reconnect import STABLE_AFTER
 from server.sender.connection.session import SOUND_AGE
-from server.sender.connection.signalling import RefusedError
+from server.sender.connection.signalling import RefusedError, Signalling
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SAMPLES, OpusWriter, SoundPacket, SoundQueue
+from server.sender.status_line import StatusLine
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
 from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call
@@ -172,6 +174,43 @@ async def test_motion_goes_out_and_the_roster_knows_who_it_is() -> None:
         await sender.stop()
         await viewer.roster(lambda r: [p["name"] for p in r] == ["Bob"])
         assert sender.live_feed.closed
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_starts_is_waited_for_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "server.sender")
+    lines: list[str] = []
+    line = StatusLine(io.StringIO(), "human", lines.append)
+    async with running_call() as call, studio(call) as sender:
+        conference = call.parts.conference
+        conference._make_publication = None
+        connect = Signalling.connect
+
+        def show() -> None:
+            line.show(sender.daemon.status(), sender.clock.now)
+
+        async def watched(signalling: Signalling) -> None:
+            show()  # while it connects
+            await connect(signalling)
+
+        def wait() -> None:
+            show()
+            if len(sender.pauses) == 30:
+                conference.open(FakePublication)
+
+        sender.before_pause = wait
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Signalling, "connect", watched)
+            await sender.live()
+        show()
+        assert len(sender.pauses) == 30
+        await sender.stop()
+    assert [text.split("   ")[0] for text in lines] == [
+        "connecting",
+        "waiting: the server is starting; try again in a moment",
+        " 0.0 fps",
+    ]
+    assert sum("not connected" in text for text in caplog.messages) == 1
 
 
 @pytest.mark.asyncio
