@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler
 
 from server.awake_clock import AwakeClock
 from server.errors import RequestTimeoutError, SettingsError
+from server.quota import subscriber
 from server.settings import Settings
 
 KEEP_ALIVE_SECONDS = 30.0
@@ -40,7 +41,7 @@ BUSY = (
 
 @dataclass
 class ConnectionCounts:
-    """How many connections there are, in all and from each address. Pure."""
+    """How many connections there are, in all and from each subscriber's address. Pure."""
 
     total: int
     per_address: int
@@ -53,18 +54,20 @@ class ConnectionCounts:
 
     def admit(self, address: str) -> bool:
         """Count one more connection from there, or refuse it."""
-        if self._all >= self.total or (address not in self.proxies and self._from[address] >= self.per_address):
+        origin = subscriber(address)
+        if self._all >= self.total or (address not in self.proxies and self._from[origin] >= self.per_address):
             return False
         self._all += 1
-        self._from[address] += 1
+        self._from[origin] += 1
         return True
 
     def gone(self, address: str) -> None:
         """One connection from there has ended."""
         self._all -= 1
-        self._from[address] -= 1
-        if not self._from[address]:
-            del self._from[address]
+        origin = subscriber(address)
+        self._from[origin] -= 1
+        if not self._from[origin]:
+            del self._from[origin]
 
 
 class Guard(asyncio.BufferedProtocol):
