@@ -65,9 +65,9 @@ MAY_IMPORT = {
     },
     "server/sender": {
         *("server.sender", "server.wire", "server.auth", "server.awake_clock", "server.errors", "server.settings"),
-        *("server.rate_window", "model", PRIVATE_MODULE, "server.media.media_packet"),
+        *("server.rate_limit", "server.rate_window", "model", PRIVATE_MODULE, "server.media.media_packet"),
     },
-    "server/sender/media": {"server.sender.media", "model"},
+    "server/sender/media": {"server.sender.media", "server.rate_limit", "model"},
 }
 """All of the project that a folder or module may know."""
 

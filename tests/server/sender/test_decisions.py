@@ -16,6 +16,7 @@ from model.errors import VisavisError
 from model.motion import CanonicalKeypoints, Motion
 from model.source.quality import Quality
 from server.awake_clock import AwakeClock
+from server.rate_limit import RateLimit
 from server.sender.connection.heartbeat import GONE_AFTER, OPEN_PINGS, Heartbeat
 from server.sender.connection.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
 from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
@@ -244,7 +245,7 @@ def test_a_lasting_turn_asks_for_one_more_source_and_the_way_back_uses_the_old_o
     assert not cover.update(turned, 1.0, SETTLE - 0.001)
     assert not cover.update(turned, 0.1, SETTLE), "a blurred frame is no source"
     assert cover.update(turned, 1.0, SETTLE + 0.04)
-    assert cover.next_index == 1
+    assert len(cover) == 1
     cover.add(enrolled(turned))
     assert cover.index == 1
     assert not cover.update(motion(), 1.0, 1.0)
@@ -267,7 +268,7 @@ def test_the_number_of_sources_is_bounded() -> None:
         cover.update(motion(yaw=yaw), 1.0, now)
         if cover.update(motion(yaw=yaw), 1.0, now + SETTLE):
             cover.add(enrolled(motion(yaw=yaw)))
-    assert cover.next_index == MAX_SOURCES
+    assert len(cover) == MAX_SOURCES
 
 
 def test_a_refused_first_source_is_chosen_anew_and_a_taken_one_is_used() -> None:
@@ -317,6 +318,69 @@ def covering(selection: SourceSelection) -> SourceSelection:
     selection.answer(0, None)
     assert selection.growing or not selection.choosing
     return selection
+
+
+def test_after_a_cut_no_source_of_before_is_used_again_and_the_last_one_keeps_its_place_longest() -> None:
+    selection = covering(SourceSelection())
+    offered = []
+    for number in range(1, 7):
+        now = 100.0 * number
+        selection.cut()
+        states = [selection.replacing]
+        assert not selection.growing
+        assert selection.choose(candidate(GOOD_ENOUGH), now) is not None
+        source = enrolled()
+        offered.append(selection.offer(source))
+        selection.answer(offered[-2] if number > 1 else 0, None)
+        assert not selection.growing, "an answer for the scene before is none for this one"
+        selection.answer(offered[-1], None)
+        assert [*states, selection.replacing] == [True, False]
+        assert (selection.current, selection.index) == (source, offered[-1])
+    assert offered == [1, 2, 3, 0, 1, 2]
+
+
+def test_a_place_whose_picture_is_on_its_way_is_not_given_to_another() -> None:
+    selection = SourceSelection()
+    places = set()
+    for number in range(MAX_SOURCES):
+        assert selection.choose(candidate(GOOD_ENOUGH), 100.0 * number) is not None
+        places.add(selection.offer(enrolled()))
+        selection.cut()
+    assert len(places) == MAX_SOURCES
+    assert selection.choose(candidate(GOOD_ENOUGH), 900.0) is None
+    selection.answer(2, None)  # of a scene before
+    assert not selection.growing
+    assert selection.choose(candidate(GOOD_ENOUGH), 901.0) is not None
+    assert selection.offer(enrolled()) == 2
+
+
+def test_further_sources_of_a_new_scene_take_the_oldest_places() -> None:
+    selection = covering(SourceSelection())
+    selection.cut()
+    selection.choose(candidate(GOOD_ENOUGH), 0.0)
+    selection.answer(selection.offer(enrolled()), None)
+    taken = [selection.index]
+    for number, yaw in enumerate((-60.0, 60.0, 120.0), 1):
+        turned, now = motion(yaw=yaw), 100.0 * number
+        assert not selection.wants(turned, 1.0, now)
+        assert selection.wants(turned, 1.0, now + SETTLE)
+        selection.answer(selection.offer(enrolled(turned)), None)
+        taken.append(selection.index)
+    assert taken == [1, 2, 3, 0]
+
+
+def test_a_film_that_cuts_without_an_end_offers_no_more_than_a_receiver_takes() -> None:
+    selection, offers = SourceSelection(), []
+    for frame in range(25 * 300):
+        now = frame / 25
+        if frame % 10 == 0:
+            selection.cut()
+        if selection.choosing and selection.choose(candidate(GOOD_ENOUGH), now) is not None:
+            selection.answer(selection.offer(enrolled()), None)
+            offers.append(now)
+    limit = RateLimit(30 / 60.0, 10)
+    assert all(limit.admit(now) for now in offers), "Settings.uploads_per_minute, and ten at once"
+    assert len(offers) > 100
 
 
 # Status line

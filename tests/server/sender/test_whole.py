@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from model.codec.decoder import MotionDecoder
+from model.codec.source_image import decode_source
 from model.talking_head import WEIGHTS, TalkingHead
 from server.benchmark.portrait import portrait_picture
 from server.sender.build import make_daemon, parse_choices
@@ -29,8 +30,9 @@ RATE = 48_000
 FRAMES = 50
 
 
-def write_film(path: Path) -> Path:
-    picture = portrait_picture()
+def write_film(path: Path, cut_after: int = FRAMES) -> Path:
+    """The portrait; from a frame on mirrored, in another light and elsewhere in the picture, as if somebody else."""
+    picture, other = portrait_picture(), portrait_picture()[:, ::-1] // 2
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", 25, options={"preset": "ultrafast"})
         assert isinstance(video, av.VideoStream)
@@ -38,7 +40,8 @@ def write_film(path: Path) -> Path:
         audio = container.add_stream("libopus", RATE, layout="mono")
         for i in range(FRAMES):
             left = round(32 + 6 * np.sin(2 * np.pi * i / FRAMES))
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture[:384, left : left + 384])))
+            shown = picture[:384, left : left + 384] if i < cut_after else other[40:424, left : left + 384]
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(shown))))
             tone = (6000 * np.sin(np.arange(i * 1920, (i + 1) * 1920) / RATE * 2 * np.pi * 300)).astype(np.int16)
             sound = av.AudioFrame.from_ndarray(tone[None], "s16", "mono")
             sound.sample_rate, sound.pts, sound.time_base = RATE, i * 1920, Fraction(1, RATE)
@@ -90,6 +93,32 @@ async def test_a_film_becomes_motion_and_sound(tmp_path: Path) -> None:
         "visavis-sound",
         "visavis-extraction",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="no trained weights yet")
+async def test_a_cut_of_the_film_begins_a_source_image(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mkv", FRAMES // 2)
+    async with running_call() as call:
+        choices = parse_choices(
+            server=str(call.client.make_url("")),
+            room="lobby",
+            name="Eileen",
+            source=str(film),
+            kbps=25.0,
+            loop=True,
+            token=call.token(identity="daemon"),
+        )
+        daemon = make_daemon(choices, load_settings(), io.StringIO())
+        running = asyncio.create_task(daemon.run())
+        try:
+            await until(lambda: running.done() or len(daemon.identity.sources) >= 3, seconds=50)
+        finally:
+            daemon.stop()
+            await running
+        brightness = {i: float(decode_source(s.data).mean()) for i, s in daemon.identity.sources.items()}
+    assert max(brightness.values()) > 1.5 * min(brightness.values()), f"pictures of both: {brightness}"
 
 
 def _messages() -> list[bytes]:

@@ -381,6 +381,23 @@ async def test_a_source_that_the_receiver_lost_is_uploaded_again() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("turns", [0, 3, 30])
+async def test_of_two_pictures_for_one_place_the_later_one_stays(turns: int) -> None:
+    """However far the upload of the first is by then."""
+    async with running_call() as call, studio(call) as sender:
+        await sender.with_source()
+        first, second = SourceImage(1, JPEG + b"first"), SourceImage(1, JPEG + b"second")
+        sender.daemon.on_source(first)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        sender.daemon.on_source(second)
+        await until(lambda: sender.publication.sources.get(1) == second.sha256)
+        await asyncio.sleep(0.05)
+        assert sender.publication.sources == {0: picture(0).sha256, 1: second.sha256}
+        await sender.stop()
+
+
+@pytest.mark.asyncio
 async def test_a_bad_token_ends_the_daemon_with_one_line() -> None:
     async with running_call() as call, studio(call, token="nonsense") as sender:
         with pytest.raises(RefusedError, match="token"):
