@@ -19,6 +19,8 @@ from aiohttp.typedefs import Handler
 
 from server.awake_clock import AwakeClock
 from server.errors import RequestTimeoutError, SettingsError
+from server.quota import subscriber
+from server.rate_limit import RateLimit
 from server.settings import Settings
 
 KEEP_ALIVE_SECONDS = 30.0
@@ -28,6 +30,10 @@ SWEEP_SECONDS = 0.5
 
 READ_BYTES = 16_384
 """Read from one connection before others have their turn."""
+
+SOCKET_MESSAGES_AT_ONCE = 16
+"""Of a WebSocket: largest messages that may come at once; one a second sustained. In bytes, so that fragments count, of
+which a message may have any number, empty ones too (RFC 6455, section 5.4), and which nobody sees before its end."""
 
 BACKLOG = 128
 """Connections that wait to be accepted, and so are accepted at a time."""
@@ -40,7 +46,7 @@ BUSY = (
 
 @dataclass
 class ConnectionCounts:
-    """How many connections there are, in all and from each address. Pure."""
+    """How many connections there are, in all and from each subscriber's address. Pure."""
 
     total: int
     per_address: int
@@ -53,18 +59,20 @@ class ConnectionCounts:
 
     def admit(self, address: str) -> bool:
         """Count one more connection from there, or refuse it."""
-        if self._all >= self.total or (address not in self.proxies and self._from[address] >= self.per_address):
+        origin = subscriber(address)
+        if self._all >= self.total or (address not in self.proxies and self._from[origin] >= self.per_address):
             return False
         self._all += 1
-        self._from[address] += 1
+        self._from[origin] += 1
         return True
 
     def gone(self, address: str) -> None:
         """One connection from there has ended."""
         self._all -= 1
-        self._from[address] -= 1
-        if not self._from[address]:
-            del self._from[address]
+        origin = subscriber(address)
+        self._from[origin] -= 1
+        if not self._from[origin]:
+            del self._from[origin]
 
 
 class Guard(asyncio.BufferedProtocol):
@@ -84,6 +92,7 @@ class Guard(asyncio.BufferedProtocol):
         self._since = 0.0  # the present request began, or the last one ended
         self._limit = listener.header_seconds
         self._unsent = 0
+        self._allowance: RateLimit | None = None  # bytes, of a WebSocket
         self._buffer = bytearray(READ_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,7 +114,11 @@ class Guard(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Forward."""
+        """Forward, unless it is more than a WebSocket may bring."""
+        if self._allowance is not None and not self._allowance.admit(self._listener.clock(), nbytes):
+            assert self._transport is not None
+            self._transport.abort()
+            return
         if self._inner is not None:
             self._inner.data_received(bytes(memoryview(self._buffer)[:nbytes]))
 
@@ -134,10 +147,14 @@ class Guard(asyncio.BufferedProtocol):
     def began(self, request: web.BaseRequest) -> None:
         """A request's headers are complete."""
         self._request, self._since = request, self._listener.clock()
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            rate = self._listener.socket_bytes
+            self._allowance = RateLimit(rate, SOCKET_MESSAGES_AT_ONCE * rate)
 
     def ended(self) -> None:
         """Its handler has returned; the answer may still have to be sent."""
         self._request, self._since = None, self._listener.clock()
+        self._allowance = None
         self._limit = max(KEEP_ALIVE_SECONDS, self._listener.header_seconds)
 
     def check(self, now: float) -> None:
@@ -168,6 +185,7 @@ class Listener:
         self.clock = AwakeClock(clock)
         self.header_seconds = settings.header_seconds
         self.body_seconds = settings.body_seconds
+        self.socket_bytes = settings.max_message_bytes
         self.counts = ConnectionCounts(
             settings.max_connections, settings.max_connections_per_address, frozenset(settings.proxies)
         )

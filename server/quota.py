@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,21 @@ from server.rate_limit import RateLimit
 
 MAX_REMEMBERED = 10_000
 """Keys whose rate is remembered; the one that asked longest ago is forgotten first."""
+
+
+IPV6_SUBSCRIBER_BITS = 64
+"""Of an IPv6 address what tells one subscriber from another (RFC 6177, section 2): the rest each makes up at will."""
+
+
+def subscriber(address: str) -> str:
+    """What bounds per address count by: an IPv4 address, or the first 64 bits of an IPv6 one. Other text stays."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 6 and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((parsed, IPV6_SUBSCRIBER_BITS), strict=False))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 @dataclass

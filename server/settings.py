@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     uploads_per_minute: float = Field(
         default=30.0, gt=0, description="Uploads of one token's `sub` a minute, sustained; 10 at once."
     )
+    offers_per_minute: float = Field(
+        default=60.0, gt=0, description="Offers of one token's `sub` a minute, sustained; 100 at once."
+    )
+    offers_per_minute_per_address: float = Field(
+        default=600.0, gt=0, description="The same from one address; 400 at once. A proxy's is exempt."
+    )
     source_max_bytes: int = Field(default=MAX_SOURCE_BYTES, ge=1024, description="Body of a source image upload.")
     source_max_pixels: int = Field(
         default=MAX_SOURCE_PIXELS, ge=65_536, description="Width times height of a source image."

@@ -34,7 +34,7 @@ MAY_IMPORT = {
             "model.talking_head",
         ),
     },
-    "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
+    "model/graphs": {"model.graphs", "model.errors", "model.media.atomic_file", "model.motion", "model.networks"},
     "model/landmarks": {"model.landmarks", "model.errors", "model.weights.manifest"},
     "model/media": {"model.media", "model.errors", "model.pixels"},
     "model/networks": {"model.networks", "model.keypoint_layout", "model.motion"},
@@ -64,10 +64,10 @@ MAY_IMPORT = {
         *("model.errors", "model.motion", "model.view_bounds"),
     },
     "server/sender": {
-        *("server.sender", "server.wire", "server.auth", "server.errors", "server.settings", "server.rate_window"),
-        *("model", PRIVATE_MODULE, "server.media.media_packet"),
+        *("server.sender", "server.wire", "server.auth", "server.awake_clock", "server.errors", "server.settings"),
+        *("server.rate_limit", "server.rate_window", "model", PRIVATE_MODULE, "server.media.media_packet"),
     },
-    "server/sender/media": {"server.sender.media", "model"},
+    "server/sender/media": {"server.sender.media", "server.rate_limit", "model"},
 }
 """All of the project that a folder or module may know."""
 

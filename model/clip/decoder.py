@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model.codec.decoder import DecodedFrame, MotionDecoder
 from model.codec.source_image import decode_source
@@ -39,22 +40,43 @@ class Decoded:
     complete: bool  # False: the file was cut
 
 
+@dataclass(frozen=True)
+class DecodeFiles:
+    """What is decoded, and the video file to write; `read` makes them."""
+
+    path: Path
+    vav: Vav
+    out: Path
+    face: NDArray[np.uint8] | None  # (H, W, 3) RGB, a picture whose face takes the place of the recorded one
+
+    @classmethod
+    def read(cls, path: Path, out: Path, face: Path | None = None) -> DecodeFiles:
+        """Read a `.vav` file and the picture, and see whether the video can be written; needs no model.
+
+        Raises InputError and BitstreamError.
+        """
+        if out.resolve() == path.resolve():
+            raise InputError("input and output must be different files")
+        vav = read_vav(path)
+        check_video_name(out)
+        check_place(out)
+        return cls(path, vav, out, None if face is None else read_picture(face))
+
+
 def decode_clip(
     head: TalkingHead,
-    path: Path,
-    out: Path,
+    files: DecodeFiles,
     view: View,
-    source: Path | None = None,
     progress: ProgressCount | None = None,
     size: int | None = None,
 ) -> Decoded:
-    """Render a `.vav` file to a video file, seen from `view`; `source` puts another face in place of the recorded one.
+    """Render a `.vav` file to a video file, seen from `view`.
 
     size: side of the pictures, one of the profile's; None: the networks' own.
 
-    Raises InputError, FaceError (`source`), BitstreamError, or WeightsError when the file needs other weights.
+    Raises InputError, FaceError (the other face), BitstreamError, or WeightsError when the file needs other weights.
     """
-    vav = check_decoding(path, out, source)
+    path, vav = files.path, files.vav
     _check_model(head, vav.header, path)
     size = head.profile.size if size is None else size
     if size not in head.profile.sizes:
@@ -63,11 +85,11 @@ def decode_clip(
     if not frames:
         raise BitstreamError(f"{path}: cut before the end of its first second of motion")
     states = {index: head.enrol(_picture(data, head.profile.sizes, path)) for index, data in vav.sources.items()}
-    avatar = None if source is None else _enrol_still(head, source)
+    avatar = None if files.face is None else _enrol_still(head, files.face)
     times = _times(vav, frames)
     channels = vav.header.audio_channels if vav.audio else 0
     with (
-        complete_file(out) as part,
+        complete_file(files.out) as part,
         VideoWriter(part, (size, size), vav.header.rate, audio_channels=channels) as writer,
     ):
         sound = iter(vav.audio)
@@ -93,21 +115,6 @@ def decode_clip(
             writer.sound(waiting.start, waiting.duration, waiting.data)
             waiting = next(sound, None)
     return Decoded(len(frames), float(times[-1]), vav.complete)
-
-
-def check_decoding(path: Path, out: Path, source: Path | None = None) -> Vav:
-    """What is read of a `.vav` file, and whether the rest of `decode_clip` has its places, which needs no model.
-
-    Raises InputError and BitstreamError.
-    """
-    if out.resolve() == path.resolve():
-        raise InputError("input and output must be different files")
-    vav = read_vav(path)
-    check_video_name(out)
-    check_place(out)
-    if source is not None:
-        read_picture(source)
-    return vav
 
 
 def _check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:
@@ -169,9 +176,8 @@ def _picture(data: bytes, sizes: tuple[int, ...], path: Path) -> torch.Tensor:
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)
 
 
-def _enrol_still(head: TalkingHead, path: Path) -> SourceState:
-    """Source state of the one face in an image file."""
-    picture = read_picture(path)
+def _enrol_still(head: TalkingHead, picture: NDArray[np.uint8]) -> SourceState:
+    """Source state of the one face in a picture (H, W, 3)."""
     crop = still_crop(picture)
     cut = crop.cut(picture, head.profile.source_size(crop.side))
     return head.enrol(torch.from_numpy(cut.copy()).permute(2, 0, 1))

@@ -71,7 +71,33 @@ class EncodeOptions:
     audio: bool = True
     source_frame: int | None = None  # frame that becomes the source image; None: as `best_source` chooses
     source_quality: int | None = None  # None: as `model.codec.source_image.file_quality` says
-    reference: Path | None = None  # where to write the coded crops losslessly
+
+
+@dataclass(frozen=True)
+class EncodeFiles:
+    """The video to encode and the files to write; `check` makes them."""
+
+    video: Path
+    out: Path
+    reference: Path | None  # for the coded crops, losslessly
+
+    @classmethod
+    def check(cls, video: Path, out: Path, reference: Path | None = None) -> EncodeFiles:
+        """Whether the video can be read and the others be written, as far as that is known without a model.
+
+        Raises InputError.
+        """
+        if not video.is_file():
+            raise InputError(f"{video}: no such file")
+        check_video(video)
+        places = [place.resolve() for place in (video, out, reference) if place is not None]
+        if len(set(places)) < len(places):
+            raise InputError("input, output and reference must be different files")
+        check_place(out)
+        if reference is not None:
+            check_video_name(reference, lossless=True)
+            check_place(reference)
+        return cls(video, out, reference)
 
 
 @dataclass(frozen=True)
@@ -86,22 +112,22 @@ class _Extracted:
 
 
 def encode_clip(
-    head: TalkingHead, path: Path, out: Path, options: EncodeOptions, progress: Progress = no_progress
+    head: TalkingHead, files: EncodeFiles, options: EncodeOptions, progress: Progress = no_progress
 ) -> tuple[Vav, int]:
     """Encode a video file; returns what was written and the step index used.
 
     Raises InputError for an unreadable video, FaceError when no single face can be followed in it. Nothing is left at
-    `out` or `options.reference` then.
+    `files.out` or `files.reference` then.
     """
-    check_places(path, out, options.reference)
+    path = files.video
     finder = HeadFinder()
     scenes, frame_size, times = _survey(path, finder, progress)
     crop = scenes[0].crop
     rate = constant_rate(times)
     channels = audio_channels(path) if options.audio else 0
     with ExitStack() as stack:
-        out_part = stack.enter_context(complete_file(out))
-        extracted = _extract(head, finder, path, scenes, rate, options, progress)
+        out_part = stack.enter_context(complete_file(files.out))
+        extracted = _extract(head, finder, files, scenes, rate, options, progress)
         step_index, messages = _encode_motion(head.statistics, extracted, options)
         header = VavHeader(
             profile=head.profile.name,
@@ -123,21 +149,7 @@ def encode_clip(
                 writer.source(index, encode_source(source, options.source_quality))
             _interleave(writer, messages, packets, extracted.times)
             writer.end(len(extracted.times), round(extracted.duration * 1000))
-    return read_vav(out), step_index
-
-
-def check_places(path: Path, out: Path, reference: Path | None) -> None:
-    """Whether a video can be read and the others be written, as far as that can be known before. Raises InputError."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    check_video(path)
-    places = [place.resolve() for place in (path, out, reference) if place is not None]
-    if len(set(places)) < len(places):
-        raise InputError("input, output and reference must be different files")
-    check_place(out)
-    if reference is not None:
-        check_video_name(reference, lossless=True)
-        check_place(reference)
+    return read_vav(files.out), step_index
 
 
 def _survey(path: Path, finder: HeadFinder, progress: Progress) -> tuple[list[Scene], tuple[int, int], list[Fraction]]:
@@ -161,14 +173,14 @@ def _survey(path: Path, finder: HeadFinder, progress: Progress) -> tuple[list[Sc
 def _extract(
     head: TalkingHead,
     finder: HeadFinder,
-    path: Path,
+    files: EncodeFiles,
     scenes: list[Scene],
     rate: Fraction | None,
     options: EncodeOptions,
     progress: Progress,
 ) -> _Extracted:
     """Second pass: the motion of every frame, and which are the source images; writes the reference."""
-    size, count = head.profile.size, scenes[-1].end
+    path, size, count = files.video, head.profile.size, scenes[-1].end
     if options.source_frame is not None and not 0 <= options.source_frame < count:
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
     motions: list[Motion] = []
@@ -178,8 +190,8 @@ def _extract(
     end = Fraction(0)
     with ExitStack() as stack:
         reference = None
-        if options.reference is not None:
-            part = stack.enter_context(complete_file(options.reference))
+        if files.reference is not None:
+            part = stack.enter_context(complete_file(files.reference))
             reference = stack.enter_context(VideoWriter(part, (size, size), rate, lossless=True))
 
         def noted(frames: Iterable[TimedFrame]) -> Iterator[TimedFrame]:

@@ -8,8 +8,8 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from model.arrays import Floats
 from model.codec.vav import MAX_SOURCES
 from model.errors import NoFaceError
 from model.face.crop import Crop
@@ -19,7 +19,9 @@ from model.media.video import TimedFrame
 SAMPLE = (64, 36)
 """Width and height at which frames are compared: a nod moves little there, another picture everything."""
 
-_LEAST_CHANGE = 28.0  # grey levels of 255, mean over the picture, from one frame to the next: a step of a twentieth
+LEAST_CHANGE = 28.0
+"""Grey levels of 255, mean over the picture, from one frame to the next, of another picture."""
+
 _ABOVE_USUAL = 5.0  # times the mean change of the frames before
 _MEMORY = 12.0  # frames that this mean goes back
 _SHORTEST = 5  # frames; a flash is no scene
@@ -28,26 +30,30 @@ CROP_EVERY = 5
 """The head is searched in each fifth frame of a scene."""
 
 
+def change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
+    """Mean difference of two samples, grey levels."""
+    return float(np.abs(after.astype(np.float32) - before.astype(np.float32)).mean())
+
+
 class CutDetector:
     """Takes frames in order and numbers their scenes; keeps one small picture."""
 
     def __init__(self) -> None:
-        self._before: Floats | None = None
+        self._before: NDArray[np.uint8] | None = None
         self._usual = 0.0
         self._length = 0
         self.scene = 0
 
     def take(self, sample: NDArray[np.uint8]) -> int:
         """The scene, from 0, of the next frame, given in grey (36, 64)."""
-        now = sample.astype(np.float32)
-        change = 0.0 if self._before is None else float(np.abs(now - self._before).mean())
-        self._before = now
+        changed = 0.0 if self._before is None else change(self._before, sample)
+        self._before = sample
         self._length += 1
-        if change > max(_LEAST_CHANGE, _ABOVE_USUAL * self._usual) and self._length > _SHORTEST:
+        if changed > max(LEAST_CHANGE, _ABOVE_USUAL * self._usual) and self._length > _SHORTEST:
             self.scene += 1
             self._length, self._usual = 1, 0.0
         else:
-            self._usual += (change - self._usual) / min(_MEMORY, self._length)
+            self._usual += (changed - self._usual) / min(_MEMORY, self._length)
         return self.scene
 
 
@@ -113,6 +119,13 @@ class _Counted:
             if self.count % CROP_EVERY == 0:
                 yield timed.rgb()
             self.count += 1
+
+
+def picture_sample(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a `CutDetector` takes of a picture uint8 (H, W, 3) RGB."""
+    step = max(1, min(picture.shape[1] // (2 * SAMPLE[0]), picture.shape[0] // (2 * SAMPLE[1])))
+    fewer = Image.fromarray(np.ascontiguousarray(picture[::step, ::step]))
+    return np.asarray(fewer.resize(SAMPLE, Image.Resampling.BOX).convert("L"), np.uint8)
 
 
 def _sample(timed: TimedFrame) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.errors import BitstreamError, InputError
-from model.pixels import rgb_pixels
+from model.pixels import DAMAGE, rgb_pixels
 
 CONTENT_TYPES = {"AVIF": "image/avif", "WEBP": "image/webp", "PNG": "image/png", "JPEG": "image/jpeg"}
 """Media type of each format that is read, by Pillow's name."""
@@ -91,8 +91,8 @@ def decode_source(data: bytes, limits: SourceLimits | None = None) -> NDArray[np
         raise SourceTooLargeError(f"a source image has at most {limits.max_bytes} bytes, not {len(data)}")
     try:
         with warnings.catch_warnings():
-            # Pillow's own bomb warning comes at another size; ours is the bound below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of damage that Pillow passes over, and of sizes: the bound below is ours.
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=tuple(CONTENT_TYPES)) as image:
                 # Opening reads the header alone: nothing is allocated before the size is known to be fine.
                 if image.width * image.height > limits.max_pixels:
@@ -109,7 +109,5 @@ def decode_source(data: bytes, limits: SourceLimits | None = None) -> NDArray[np
         raise SourceTooLargeError(f"a source image has at most {limits.max_pixels} pixels") from None
     except MemoryError:
         raise SourceTooLargeError("the source image needs more memory than there is") from None
-    except Exception as error:
-        # Pillow's decoders were not written for hostile input: each raises what its parser happened to meet,
-        # struct.error, KeyError and RuntimeError among them.
+    except DAMAGE as error:
         raise SourceFormatError(f"the source image is damaged: {str(error) or type(error).__name__}") from None

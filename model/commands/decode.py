@@ -26,12 +26,12 @@ def run(options: argparse.Namespace) -> int:
     """Decode and print what was written."""
     from tqdm import tqdm
 
-    from model.clip.decoder import check_decoding, decode_clip
+    from model.clip.decoder import DecodeFiles, decode_clip
     from model.motion import View
     from model.talking_head import TalkingHead
 
     view = View(options.yaw, options.pitch, options.roll)
-    check_decoding(options.input, options.output, options.source)
+    files = DecodeFiles.read(options.input, options.output, options.source)
     head = TalkingHead.load(options.weights, engine="auto")
     with tqdm(desc="render", unit="frame", file=sys.stderr, leave=False, disable=None) as bar:
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done)
 
-        decoded = decode_clip(head, options.input, options.output, view, options.source, progress, options.size)
+        decoded = decode_clip(head, files, view, progress, options.size)
     if not decoded.complete:
         print(f"{options.input} was cut: decoded up to the cut", file=sys.stderr)
     if options.json:

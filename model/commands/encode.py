@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Encode and print what the file holds."""
     from tqdm import tqdm
 
-    from model.clip.encoder import EncodeOptions, check_places, encode_clip
+    from model.clip.encoder import EncodeFiles, EncodeOptions, encode_clip
     from model.commands.info import describe_file, summary
     from model.talking_head import TalkingHead
 
@@ -48,11 +48,10 @@ def run(options: argparse.Namespace) -> int:
         audio=not options.no_audio,
         source_frame=options.source_frame,
         source_quality=options.source_quality,
-        reference=options.reference,
     )
-    check_places(options.input, options.output, options.reference)
+    files = EncodeFiles.check(options.input, options.output, options.reference)
     head = TalkingHead.load(options.weights, engine="auto")
-    vav, step_index = encode_clip(head, options.input, options.output, wanted, progress)
+    vav, step_index = encode_clip(head, files, wanted, progress)
     figures = describe_file(vav) | {"step": round(step_factor(step_index), 4)}
     print(json.dumps(figures) if options.json else summary(figures))
     return 0

@@ -126,6 +126,16 @@ class HeadTracker:
         self.several = False
         self.state: State = "searching"
 
+    def restart(self) -> None:
+        """Begin anew: the next frame shows something else, and is searched at once."""
+        self._follower = CropFollower()
+        self._face = self._hint = None
+        self._hint_measured = self._contradicted = self.several = False
+        self._detections = 0
+        self._since_detection = self._since_fine = math.inf
+        self._unseen = 0.0
+        self.state = "searching"
+
     def hint(self, face: Box, measured: bool = False) -> None:
         """Where the model sees the face in the frame just taken: corrects the crop until the next detection.
 

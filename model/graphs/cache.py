@@ -17,6 +17,9 @@ from pathlib import Path
 
 from torch import nn
 
+from model.errors import InputError
+from model.media.atomic_file import complete_file
+
 logger = logging.getLogger(__name__)
 
 MAX_FILES = 24
@@ -62,17 +65,12 @@ class GraphCache:
         """Keep a graph; a folder that cannot be written to is no error."""
         if self._folder is None or len(graph) + _DIGEST > MAX_BYTES:
             return
-        path = self._path(name)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
+            with complete_file(self._path(name)) as partial:
                 partial.write_bytes(hashlib.sha256(graph).digest() + graph)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
             self._sweep()
-        except OSError as error:
+        except (OSError, InputError) as error:
             logger.info("compiled graphs are not kept: %s", error)
 
     def _path(self, name: str) -> Path:

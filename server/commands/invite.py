@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 
-from server.auth import Authority
-from server.errors import SettingsError
+from server.commands.authority import load_authority
 from server.invitations import Invitations, invitation_link
-from server.settings import load_settings
 from server.signalling.protocol import parse_room
 
 HELP = "Print a link that lets others into a room, signed with VISAVIS_API_KEY and VISAVIS_API_SECRET."
@@ -26,12 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the link. Nothing is asked of the server: it knows its own signature."""
-    settings = load_settings(invitation_hours=options.hours)
-    if settings.development:
-        raise SettingsError(
-            "set VISAVIS_API_KEY and VISAVIS_API_SECRET; without them this machine alone can join, uninvited"
-        )
-    invitations = Invitations(Authority.from_settings(settings, time.time))
+    settings, authority = load_authority(
+        "; without them this machine alone can join, uninvited", invitation_hours=options.hours
+    )
+    invitations = Invitations(authority)
     room = parse_room(options.room)
     text = invitations.issue(room, hours=settings.invitation_hours, publish=not options.no_publish)
     link = invitation_link(options.server, room, text)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import time
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
 from model.errors import VisavisError
-from server.auth import Authority
+from server.commands.authority import load_authority
 from server.errors import SettingsError
-from server.settings import load_settings
 from server.signalling.protocol import parse_room
 
 HELP = "List the rooms of a server, or who is in one; mute or remove somebody, or close a room."
@@ -41,10 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask the server, with a token that is good for a minute."""
-    settings = load_settings()
-    if settings.development:
-        raise SettingsError("set VISAVIS_API_KEY and VISAVIS_API_SECRET, the server's own")
-    token = Authority.from_settings(settings, time.time).mint("", "rooms", hours=TOKEN_HOURS, admin=True)
+    _, authority = load_authority(", the server's own")
+    token = authority.mint("", "rooms", hours=TOKEN_HOURS, admin=True)
     method, path, body = _request(options)
     answer = asyncio.run(_ask(options.server.rstrip("/") + path, method, token, body))
     if answer is not None:

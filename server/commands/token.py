@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 
-from server.auth import Authority
+from server.commands.authority import load_authority
 from server.errors import SettingsError
-from server.settings import load_settings
 from server.signalling.protocol import parse_room
 
 HELP = "Mint a token for a room with VISAVIS_API_KEY and VISAVIS_API_SECRET."
@@ -30,14 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the token."""
-    settings = load_settings(token_hours=options.hours)
-    if settings.development:
-        raise SettingsError(
-            "set VISAVIS_API_KEY and VISAVIS_API_SECRET; without them the server mints tokens for its own page only"
-        )
+    settings, authority = load_authority(
+        "; without them the server mints tokens for its own page only", token_hours=options.hours
+    )
     if options.room is None and not options.admin:
         raise SettingsError("name the --room that the token opens")
-    authority = Authority.from_settings(settings, time.time)
     token = authority.mint(
         "" if options.room is None else parse_room(options.room),
         options.identity,

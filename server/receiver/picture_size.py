@@ -1,6 +1,7 @@
 """How large a publication's pictures are: sharp ones where the engine has the time, the networks' own elsewhere.
 
     small --(enough spare time for a while)--> sharp --(too little for a second)--> small, and a longer while
+                                               sharp --(others would not get what they were promised)--> small
 
 Pure: takes the time and what the engine has left. One size for all viewers of a publication: pictures are rendered and
 encoded once. An encoder that is given another size begins anew with a keyframe, so viewers see no break.
@@ -42,7 +43,7 @@ class PictureSize:
     def __init__(self, sizes: tuple[int, ...], always: bool = False, patience: float = PATIENCE) -> None:
         """`sizes`: ascending, of which the first and the last are used.
 
-        always: sharp whatever the engine has left, as on a GPU
+        always: sharp whatever the engine has left while everybody gets what was promised, as on a GPU
         patience: seconds; publications that become sharp at one time would all find that it was too much
         """
         self._sizes = sizes
@@ -56,13 +57,14 @@ class PictureSize:
         """The present one."""
         return self._sizes[0 if self._sharp_at is None else -1]
 
-    def update(self, now: float, spare: float | None, detailed: bool) -> int:
+    def update(self, now: float, spare: float | None, detailed: bool, fits: bool = True) -> int:
         """The size from `now` on, seconds.
 
         spare: share of its time that the engine has left; None: not known
         detailed: whether the source image holds more than the networks see
+        fits: whether everybody gets what was promised while pictures are sharp
         """
-        if not detailed or len(self._sizes) == 1:
+        if not detailed or not fits or len(self._sizes) == 1:
             self._sharp_at = self._since = None
         elif self._always:
             self._sharp_at = now if self._sharp_at is None else self._sharp_at

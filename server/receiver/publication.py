@@ -304,7 +304,8 @@ class Publication:
             spare = self._spare.update(now, self._engine.statistics.busy)
             last = self._video.last
             source = None if last is None else self._sources.state(last.source)
-            self._video.size = self._size.update(now, spare, source is not None and source.sharp is not None)
+            detailed, fits = source is not None and source.sharp is not None, self._engine.capacity.sharp_fits(now)
+            self._video.size = self._size.update(now, spare, detailed, fits)
             figures = self.statistics()
             names = ("fps", "state", "loss_percent", "viewers")
             self._control.report(ReceiverStatistics(**{name: figures[name] for name in names}))

@@ -3,6 +3,9 @@
 The engine says what each picture took; publications say how many views they hold. With N views at `fps` pictures a
 second, each taking `cost` seconds of the one engine, everybody gets `1 / (N cost fps)` of the rate, at most all of it.
 The cost is wall time: it grows with other load on the machine, and falls where batches grow.
+
+It is that of a picture of the networks' own size. Sharp pictures cost more, and nobody is promised one: they are shown
+while everybody gets what was promised all the same, and are the first thing that goes.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from statistics import median
+from typing import NamedTuple
 
 WINDOW_SECONDS = 5.0
 """Pictures of this long ago count; a change of load is seen within half of it."""
@@ -28,6 +32,18 @@ ALONE_SHARE = 0.5
 SETTLED_SECONDS = 3.0
 """An overload, or its end, must last that long before it is said."""
 
+SHARP_COST = 8 / 7
+"""Times what a small picture takes, until it is measured."""
+
+MOST_SHARP_COST = 2.0
+"""A larger ratio was other load that came or went meanwhile."""
+
+
+class _Picture(NamedTuple):
+    rendered: float  # when
+    seconds: float  # of the engine
+    sharp: bool
+
 
 class RenderCapacity:
     """`share` of the rate is what newcomers must leave to everybody; 0 admits all."""
@@ -35,7 +51,8 @@ class RenderCapacity:
     def __init__(self, fps: float, share: float = 0.8) -> None:
         self._fps = fps
         self._share = share
-        self._costs: deque[tuple[float, float]] = deque(maxlen=MOST)  # (when, seconds a picture)
+        self._pictures: deque[_Picture] = deque(maxlen=MOST)
+        self._sharp_cost = SHARP_COST  # times that of a small picture
         self._promised: dict[Hashable, int] = {}
         self._changed: float | None = None  # since when it has been otherwise than `overloaded` says
         self.overloaded = False
@@ -46,21 +63,29 @@ class RenderCapacity:
         """Views that are promised at present."""
         return sum(self._promised.values())
 
-    def rendered(self, seconds: float, now: float) -> None:
+    def rendered(self, seconds: float, now: float, sharp: bool = False) -> None:
         """One picture took `seconds` of the engine: of a batch its share."""
-        self._costs.append((now, seconds))
+        self._pictures.append(_Picture(now, seconds, sharp))
 
     def cost(self, now: float) -> float | None:
-        """Seconds that a picture takes; None while too few were rendered lately."""
-        if len(self._costs) < FEWEST or now - self._costs[-1][0] > STALE_SECONDS:
+        """Seconds that a picture takes, were it no sharp one; None while too few were rendered lately."""
+        if len(self._pictures) < FEWEST or now - self._pictures[-1].rendered > STALE_SECONDS:
             return None
-        newest = self._costs[-1][0]
-        recent = [seconds for when, seconds in self._costs if newest - when <= WINDOW_SECONDS]
-        return median(recent) if len(recent) >= FEWEST else median(seconds for _, seconds in self._costs)
+        recent = self._recent(WINDOW_SECONDS)
+        pictures = recent if len(recent) >= FEWEST else self._pictures
+        return median(p.seconds / self._sharp_cost if p.sharp else p.seconds for p in pictures)
 
     def rate_share(self, views: int, now: float) -> float:
         """Share of the rate that each of so many views would get, 0 to 1."""
+        return self._share_at(self.cost(now), views)
+
+    def sharp_fits(self, now: float) -> bool:
+        """Whether everybody gets what was promised while pictures are sharp."""
         cost = self.cost(now)
+        sharp = None if cost is None else cost * self._sharp_cost
+        return not self.overloaded and (self.promised <= 1 or self._share_at(sharp, self.promised) >= self._share)
+
+    def _share_at(self, cost: float | None, views: int) -> float:
         return 1.0 if cost is None or not views else min(1.0, 1.0 / max(1e-9, views * cost * self._fps))
 
     def admits(self, now: float, views: int = 1) -> bool:
@@ -85,6 +110,7 @@ class RenderCapacity:
 
     def tick(self, now: float) -> None:
         """Let time pass; to be called every second or more often."""
+        self._compare()
         views = self.promised
         least = self._share if views > 1 else min(ALONE_SHARE, self._share)
         if (self.rate_share(views, now) < least) == self.overloaded:
@@ -94,3 +120,15 @@ class RenderCapacity:
             self._changed = now
         if now - self._changed >= SETTLED_SECONDS:
             self.overloaded, self._changed = not self.overloaded, None
+
+    def _compare(self) -> None:
+        """What a sharp picture costs more: known when both kinds were rendered within a short time, under one load."""
+        recent = self._recent(2 * WINDOW_SECONDS)
+        small = [picture.seconds for picture in recent if not picture.sharp]
+        sharp = [picture.seconds for picture in recent if picture.sharp]
+        if min(len(small), len(sharp)) >= FEWEST:
+            self._sharp_cost = min(max(1.0, median(sharp) / max(1e-9, median(small))), MOST_SHARP_COST)
+
+    def _recent(self, span: float) -> list[_Picture]:
+        """Those of the last `span` seconds before the newest."""
+        return [p for p in self._pictures if self._pictures[-1].rendered - p.rendered <= span]

@@ -349,14 +349,15 @@ class RenderEngine:
         assert self._loop is not None
         # As the answers below: the loop may be closed under the engine, and then nobody counts.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._measured, taken / len(batch), len(batch), begin + taken)
+            sharp = batch[0].size is not None and batch[0].size > self.sizes[0]
+            self._loop.call_soon_threadsafe(self._measured, taken / len(batch), len(batch), begin + taken, sharp)
         for request, picture in zip(batch, planes, strict=True):
             self._metrics.frame_rendered(taken / len(batch))
             self._answer(request, RenderedPicture(picture, begin - request.asked, taken))
 
-    def _measured(self, seconds: float, pictures: int, now: float) -> None:
+    def _measured(self, seconds: float, pictures: int, now: float, sharp: bool) -> None:
         for _ in range(pictures):
-            self.capacity.rendered(seconds, now)
+            self.capacity.rendered(seconds, now, sharp)
 
     def _answer(self, request: _Request, rendered: RenderedPicture | None) -> None:
         assert self._loop is not None

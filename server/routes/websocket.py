@@ -17,7 +17,7 @@ from server.awake_clock import AwakeClock
 from server.errors import ConflictError, ProtocolError, TooManyRequestsError, code_of
 from server.rate_limit import RateLimit
 from server.routes.parts import Parts, parts_of
-from server.routes.pools import pools_of
+from server.routes.pools import Pools, pools_of
 from server.signalling import protocol
 
 logger = logging.getLogger(__name__)
@@ -45,9 +45,13 @@ class Socket:
         parts: Parts,
         claims: Claims,
         socket: web.WebSocketResponse,
+        pools: Pools,
+        address: str | None,
         transport: asyncio.BaseTransport | None = None,
     ) -> None:
         self._parts = parts
+        self._pools = pools
+        self._address = address
         self._transport = transport
         self._claims = claims
         self._socket = socket
@@ -205,6 +209,8 @@ class Socket:
         me = self._participant
         if me is None:
             raise ConflictError("join first")
+        if isinstance(request, protocol.Publish | protocol.Subscribe):
+            self._pools.admit_offer(self._claims.sub, self._address, self._parts.clock())
         if isinstance(request, protocol.Publish):
             self._claims.may_publish()
             return {"sdp": await conference.publish(me, request.sdp)}
@@ -260,9 +266,10 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         max_msg_size=4 * parts.settings.max_message_bytes, autoping=False, compress=False, timeout=2.0
     )
-    with pools_of(request).sockets.held(identity=claims.sub):
+    pools = pools_of(request)
+    with pools.sockets.held(identity=claims.sub):
         await socket.prepare(request)
-        await Socket(parts, claims, socket, request.transport).run()
+        await Socket(parts, claims, socket, pools, request.remote, request.transport).run()
     return socket
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from server.routes import sdp
 from server.routes.parts import bearer_claims, parts_of
+from server.routes.pools import pools_of
 from server.signalling.protocol import parse_room
 from server.signalling.subscriptions import Subscription
 
@@ -17,6 +18,7 @@ async def post(request: web.Request) -> web.Response:
     room = parse_room(request.match_info["room"])
     claims.may_join(room)
     claims.may_subscribe()
+    pools_of(request).admit_offer(claims.sub, request.remote, parts.clock())
     participant = request.match_info["participant"]
     offer = await sdp.read_offer(request)
     session, answer = await parts.conference.subscribe(None, room, participant, offer, identity=claims.sub)

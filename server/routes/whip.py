@@ -7,6 +7,7 @@ from aiohttp import web
 from server.errors import ForbiddenError, NotFoundError
 from server.routes import sdp
 from server.routes.parts import bearer_claims, parts_of
+from server.routes.pools import pools_of
 from server.signalling.names import visible_name
 from server.signalling.offer import parse_offer, publishing
 from server.signalling.protocol import parse_room
@@ -19,6 +20,7 @@ async def post(request: web.Request) -> web.Response:
     room = parse_room(request.match_info["room"])
     claims.may_join(room)
     claims.may_publish()
+    pools_of(request).admit_offer(claims.sub, request.remote, parts.clock())
     offer = await sdp.read_offer(request)
     publishing(parse_offer(offer))
     for other in parts.conference.rooms.roster(room):

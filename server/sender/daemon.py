@@ -182,7 +182,7 @@ class Daemon:
         if self._stop.is_set():
             return
         delay = self.reconnect.lost(self._clock(), starting)
-        if not (starting and self._why == before):
+        if self._why != before:
             logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
         await self._pause(delay)
 
@@ -249,6 +249,8 @@ class Daemon:
         """The numbers of now."""
         now = self._clock()
         state, problem = self.reconnect.state, self._why
+        if state == "connecting" and problem is not None:
+            state = "waiting"  # attempt after attempt, for the same reason
         dropped = self._dropped + (self._feed.dropped if self._feed is not None else 0)
         session = self.session
         sources, reconnects = len(self.identity.sources), self.reconnect.reconnects

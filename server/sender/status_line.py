@@ -11,7 +11,10 @@ from typing import Literal, Protocol
 logger = logging.getLogger(__name__)
 
 LOG_EVERY = 10.0
-"""Seconds. Without a terminal: a line that often, and one whenever the state changes."""
+"""Seconds. Without a terminal: a line that often while connected, and one whenever the state or the problem changes."""
+
+CONNECTED = ("live", "paused")
+"""States in which there are numbers to show."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Screen(Protocol):
 
 def status_text(status: Status) -> str:
     """One line for a person."""
-    if status.state in ("live", "paused"):
+    if status.state in CONNECTED:
         trip = "  -- ms" if status.round_trip_ms is None else f"{status.round_trip_ms:4.0f} ms"
         numbers = (
             f"{status.fps:4.1f} fps   motion {status.motion_kbps:4.1f} kbit/s ({status.wire_kbps:.1f} with headers)   "
@@ -72,7 +75,8 @@ class StatusLine:
         self._live = not self._json and screen.isatty()
         self._log = log
         self._width = 0
-        self._logged: tuple[float, str] | None = None
+        self._logged: tuple[str, str | None] | None = None  # state and problem
+        self._logged_at = 0.0
 
     @property
     def live(self) -> bool:
@@ -85,13 +89,13 @@ class StatusLine:
             self._screen.write(status_json(status) + "\n")
             self._screen.flush()
             return
-        text = status_text(status)
+        text, connected = status_text(status), status.state in CONNECTED
         if self._live:
             self._screen.write("\r" + text.ljust(self._width))
             self._screen.flush()
             self._width = len(text)
-        elif self._logged is None or self._logged[1] != status.state or now - self._logged[0] >= LOG_EVERY:
-            self._logged = (now, status.state)
+        elif self._logged != (status.state, status.problem) or (connected and now - self._logged_at >= LOG_EVERY):
+            self._logged, self._logged_at = (status.state, status.problem), now
             self._log(text)
 
     def clear(self) -> None:

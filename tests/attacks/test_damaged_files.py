@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import random
@@ -38,6 +39,15 @@ def test_whatever_the_decoder_raises_is_one_typed_error(error: Exception, monkey
     with pytest.raises(SourceFormatError) as caught:
         decode_source(jpeg_with_exif())
     assert caught.value.http_status == 415
+
+
+def test_an_error_of_our_own_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(image: Image.Image) -> Image.Image:
+        raise asyncio.InvalidStateError
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", interrupted)
+    with pytest.raises(asyncio.InvalidStateError):
+        decode_source(jpeg_with_exif())
 
 
 def test_mutated_pictures_decode_or_raise_the_typed_error() -> None:

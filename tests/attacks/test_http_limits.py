@@ -112,6 +112,14 @@ def test_one_address_takes_no_more_than_its_share_but_a_proxy_may() -> None:
     assert counts.admit("1.1.1.1")
 
 
+def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
+    counts = ConnectionCounts(total=10, per_address=2)
+    assert [counts.admit(f"2001:db8::{host}") for host in range(1, 4)] == [True, True, False]
+    assert counts.admit("2001:db8:0:1::1")
+    counts.gone("2001:db8::2")
+    assert counts.admit("2001:db8::9")
+
+
 @pytest.mark.asyncio
 async def test_a_client_that_reads_nothing_does_not_hold_its_connection() -> None:
     # Answers that nobody reads: pipelined requests until the client's window and the server's buffer are full.

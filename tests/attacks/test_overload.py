@@ -16,7 +16,13 @@ from model.motion import View
 from server.app import build_app
 from server.errors import CapacityError
 from server.receiver.publication import Publication, PublicationSettings
-from server.receiver.render_capacity import FEWEST, SETTLED_SECONDS, STALE_SECONDS, RenderCapacity
+from server.receiver.render_capacity import (
+    FEWEST,
+    MOST_SHARP_COST,
+    SETTLED_SECONDS,
+    STALE_SECONDS,
+    RenderCapacity,
+)
 from server.receiver.render_engine import EngineSettings, RenderEngine
 from server.receiver.source_cache import SourceCache
 from server.routes.parts import PARTS
@@ -89,6 +95,41 @@ def test_views_count_and_a_bound_of_zero_admits_all() -> None:
     assert not capacity.admits(100.0)
     everybody = measured(10.0, share=0.0)
     assert all(everybody.admit(number, 100.0) for number in range(50))
+
+
+@pytest.mark.parametrize("ratio", [8 / 7, 1.6])
+def test_sharp_pictures_refuse_nobody_and_go_first(ratio: float) -> None:
+    """Three views fit where pictures take 16 ms, and would not with what two people who enjoy 512 pixels cost."""
+    capacity = RenderCapacity(25.0)
+    now = 100.0
+    for number in range(25):
+        capacity.rendered(0.016, now + number / 50)
+    for number in range(25, 400):
+        capacity.rendered(ratio * 0.016, now + number / 50, sharp=True)
+        capacity.tick(now + number / 50)
+    now += 400 / 50
+    assert capacity.cost(now) == pytest.approx(0.016), "what a small one takes, though none was rendered lately"
+    assert capacity.admit("ada", now)
+    assert capacity.admit("bob", now)
+    assert capacity.sharp_fits(now) == (ratio < 1.6)
+    assert capacity.admit("eve", now)
+    assert not capacity.sharp_fits(now)
+    assert not capacity.admit("dan", now)
+    capacity.promise("eve", 0)
+    capacity.promise("bob", 0)
+    assert capacity.sharp_fits(now), "somebody alone was promised nothing"
+    capacity.overloaded = True
+    assert not capacity.sharp_fits(now)
+
+
+def test_other_load_is_not_taken_for_the_cost_of_sharp_pictures() -> None:
+    capacity = RenderCapacity(25.0)
+    for number in range(100):
+        capacity.rendered(0.01, number / 25)
+    for number in range(100, 200):
+        capacity.rendered(0.1, number / 25, sharp=True)
+        capacity.tick(number / 25)
+    assert capacity.cost(8.0) == pytest.approx(0.1 / MOST_SHARP_COST)
 
 
 def test_an_old_measurement_says_nothing_any_more() -> None:

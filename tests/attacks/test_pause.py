@@ -19,7 +19,7 @@ from tests.server.signalling import Peer
 
 def test_time_counts_only_while_somebody_looks() -> None:
     clock = FakeClock(100.0)
-    awake = AwakeClock(clock, longest_step=1.0)
+    awake = AwakeClock(clock)
     begin = awake()
     for _ in range(10):
         clock.now += 0.2

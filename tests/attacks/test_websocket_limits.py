@@ -56,6 +56,42 @@ async def test_frames_of_other_kinds_are_limited_as_well(kind: str) -> None:
 
 
 @pytest.mark.asyncio
+async def test_fragments_that_end_no_message_are_limited() -> None:
+    """Empty ones never reach the bound of a message, and nobody sees them before its end."""
+    async with listening() as server, aiohttp.ClientSession() as http:
+        honest = Peer(await http.ws_connect(f"{server.address}/ws", params={"token": server.token()}))
+        await honest.request("join", room="lobby", name="Ada")
+        upgrade = (
+            f"GET /ws?token={server.token()} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        reader, writer = await server.open(upgrade.encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        writer.write(b"\x01\x80\0\0\0\0")  # the begin of a text message, masked
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1_000):
+                writer.write(b"\x00\x80\0\0\0\0" * 2_700)
+                await writer.drain()
+                sent += 1
+        assert sent < 1_000, "16 MB of fragments were taken"
+        writer.close()
+        assert (await honest.request("ping", t=1.0))["t"] == 1.0
+        await honest.socket.close()
+
+
+@pytest.mark.asyncio
+async def test_the_offers_of_a_page_that_joins_a_full_room_are_within_what_a_socket_may_bring() -> None:
+    async with listening() as server, aiohttp.ClientSession() as http:
+        page = Peer(await http.ws_connect(f"{server.address}/ws", params={"token": server.token()}))
+        await page.request("join", room="lobby", name="Ada")
+        for _ in range(32):
+            answer = await page.request("subscribe", participant="nobody", sdp="v=0\r\n" + "a=x\r\n" * 4_000)
+            assert answer["code"] == "not_found"
+        await page.socket.close()
+
+
+@pytest.mark.asyncio
 async def test_a_burst_inside_the_limit_is_answered_to_the_end() -> None:
     async with running_call() as call:
         peer, _ = await call.join("Ada")

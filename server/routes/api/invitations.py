@@ -8,6 +8,7 @@ from pydantic import Field
 from server.errors import ForbiddenError
 from server.routes.api.operation import Model, Operation
 from server.routes.parts import bearer_claims, parts_of
+from server.routes.pools import pools_of
 from server.signalling.protocol import parse_room
 
 
@@ -63,6 +64,7 @@ async def invite(request: web.Request, body: NewInvitation) -> MadeInvitation:
 async def exchange(request: web.Request, body: GivenInvitation) -> MadeToken:
     """The token has a random identity, and lasts as long as others do."""
     parts = parts_of(request)
+    pools_of(request).admit_token(request.remote, parts.clock())
     invitation = parts.invitations.redeem(body.invitation)
     token = parts.invitations.token(invitation, parts.settings.token_hours)
     claims = parts.authority.verify(token)
@@ -90,6 +92,6 @@ OPERATIONS = (
         grant=None,
         takes=GivenInvitation,
         gives=MadeToken,
-        errors=(400, 401, 413, 415),
+        errors=(400, 401, 413, 415, 429),
     ),
 )

@@ -26,6 +26,7 @@ _MEANING = {
     404: "No such room or participant.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    429: "Too many of these from one address.",
 }
 
 

@@ -5,6 +5,7 @@ ICE consent expires after about 30 seconds (RFC 7675, section 5.1); a person wil
 
 from __future__ import annotations
 
+from server.awake_clock import AwakeTime
 from server.wire.ping_rhythm import PingRhythm
 
 PING_EVERY = 1.0
@@ -14,11 +15,7 @@ STEADY_EVERY = 10
 """Ticks for one ping while anything is heard."""
 
 GONE_AFTER = 5.0
-"""Seconds of silence after which the connection counts as lost."""
-
-LONGEST_TICK = 2.0
-"""Seconds: of the time between two checks at most this much counts as silence. When the laptop slept, or this process
-was held up, it is not the receiver that said nothing."""
+"""Seconds of silence after which the connection counts as lost; time in which this process stood still is none."""
 
 OPEN_PINGS = 32
 """Pings remembered without an answer; older ones are forgotten."""
@@ -28,7 +25,8 @@ class Heartbeat:
     """Times are seconds of the own monotonic clock."""
 
     def __init__(self, now: float) -> None:
-        self._checked = now
+        self._awake = AwakeTime(now)
+        self._heard = now  # awake time
         self._silence = 0.0
         self._sent: dict[int, float] = {}
         self._count = 0
@@ -56,11 +54,10 @@ class Heartbeat:
 
     def heard(self, now: float) -> None:
         """Anything at all came from the receiver."""
-        self._checked = now
+        self._heard = self._awake.update(now)
         self._silence = 0.0
 
     def gone(self, now: float) -> bool:
         """Whether the receiver has been silent for too long; to be asked every `PING_EVERY`."""
-        self._silence += min(max(0.0, now - self._checked), LONGEST_TICK)
-        self._checked = now
+        self._silence = self._awake.update(now) - self._heard
         return self._silence >= GONE_AFTER

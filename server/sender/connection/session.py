@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,6 +121,7 @@ class Session:
         self._encoder = encoder
         self._pinger: asyncio.Task[None] | None = None
         self._uploads: set[asyncio.Task[None]] = set()
+        self._places: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # by index: one picture after another
         self._heartbeat = Heartbeat(clock())
         self._stages_ms: dict[str, float] = {}
         self._joined = False
@@ -254,7 +256,12 @@ class Session:
             self._lose(str(error))
 
     async def _place(self, source: SourceImage) -> None:
-        """Attach the source from the receiver's cache, or upload it."""
+        """Attach the source from the receiver's cache, or upload it, unless another picture has its place meanwhile."""
+        async with self._places[source.index]:
+            if self._identity.sources.get(source.index) is source:
+                await self._bring(source)
+
+    async def _bring(self, source: SourceImage) -> None:
         known = source.sha256 in self._identity.uploaded
         self._placing += 1
         try:

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model.clip.scenes import picture_sample
 from model.codec.source_image import LIVE_SPEED, encode_source, live_quality
 from model.errors import VisavisError
 from model.face.box import Box
@@ -32,6 +33,7 @@ from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.scene_change import SceneChange
 from server.sender.media.source_choice import Candidate
 from server.sender.media.source_selection import SourceSelection
 
@@ -41,6 +43,7 @@ PATIENCE_SECONDS = 1.0
 """For the head tracker: without a face for that long, the sender pauses."""
 
 NO_FACE = "no face in the picture"
+NEW_SCENE = "the picture is another; choosing a source image"
 SEVERAL_FACES = "several faces in the picture; the one seen first is sent"
 
 FIRST_STEP = 1 / 30
@@ -63,7 +66,7 @@ class ExtractionListener(Protocol):
         """One frame's motion, for a source that the receiver has."""
 
     def on_presence(self, problem: str | None) -> None:
-        """The face is not there, or gone; or, with None, there (again)."""
+        """There is no face, or no source image for it since a cut; or, with None, all is there (again)."""
 
     def on_notice(self, text: str) -> None:
         """Something a person should know."""
@@ -77,6 +80,7 @@ class Tracker(Protocol):
 
     several: bool
 
+    def restart(self) -> None: ...
     def update(self, frame: NDArray[np.uint8], elapsed: float) -> Crop | None: ...
     def hint(self, face: Box, measured: bool = False) -> None: ...
 
@@ -123,7 +127,8 @@ class Extraction(threading.Thread):
         self._rhythm = AlignmentRhythm()
         self._aligned: _ExtractedFrame | None = None  # the last one
         self._captured: float | None = None  # the last frame
-        self._present: bool | None = None  # unknown before the first frame
+        self._scene = SceneChange()
+        self._problem: str | None = "unknown"  # as it was told last; before the first frame nothing was
         self._several = False
         self._conversion_times: deque[float] = deque(maxlen=MEDIAN_OF)
         self._extraction_times: deque[float] = deque(maxlen=MEDIAN_OF)
@@ -152,12 +157,20 @@ class Extraction(threading.Thread):
     def step(self, captured: CapturedFrame) -> None:
         """Everything for one frame."""
         begin = self._clock()
+        if self._scene.take(picture_sample(captured.image)):
+            self._forget_face()
         crop = self._crop_face(captured)
         if crop is None:
+            self._tell(NO_FACE)
             return
+        if self._scene.face_seen():
+            logger.info("another picture: choosing a source image")
+            self._motion_tracker, self._aligned = MotionTracker(self._extractor.layout), None
+            self._selection.cut()
         frame = self._extract(captured, crop)
         self._take_answers()
         self._select_source(frame, captured.captured)
+        self._tell(NEW_SCENE if self._selection.replacing else None)
         motion = self._driving_motion(frame)
         now = self._clock()
         self._conversion_times.append(captured.conversion)
@@ -172,14 +185,21 @@ class Extraction(threading.Thread):
             self._align(frame)
             self._rhythm.took(captured.captured, self._clock() - now)
 
+    def _forget_face(self) -> None:
+        """The picture has changed hard: where the face was says nothing of where one is now."""
+        self._tracker.restart()
+        self._extractor.restart()
+
+    def _tell(self, problem: str | None) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._listener.on_presence(problem)
+
     def _crop_face(self, frame: CapturedFrame) -> Crop | None:
         """The head's crop, or None while there is no face to send."""
         before, self._captured = self._captured, frame.captured
         elapsed = FIRST_STEP if before is None else frame.captured - before
         crop = self._tracker.update(frame.image, min(max(elapsed, 0.0), LONGEST_STEP))
-        if (crop is not None) != self._present:
-            self._present = crop is not None
-            self._listener.on_presence(None if self._present else NO_FACE)
         if self._tracker.several and not self._several:
             self._listener.on_notice(SEVERAL_FACES)
         self._several = self._tracker.several

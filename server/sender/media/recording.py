@@ -1,6 +1,6 @@
 """A recorded motion stream played in real time, over and over: the built-in talker, and load tests without a camera.
 
-A recording carries its own source image and sound, so playing it needs neither a network nor a face finder.
+A recording carries its own source images and sound, so playing it needs neither a network nor a face finder.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
 from server.sender.media.opus_packet import SILENCE, SILENCE_SAMPLES, join_packets, joinable
 from server.sender.media.reader import Clock, Timeline
+from server.sender.media.recorded_sources import Placed, RecordedSources
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SAMPLES, SoundPacket, SoundQueue
 
@@ -40,7 +41,8 @@ class Recording:
 
     vectors: NDArray[np.float32]  # (T, 139 + 3K)
     times: NDArray[np.float64]  # (T,) seconds from 0, ascending
-    source: SourceImage
+    sources: tuple[bytes, ...]  # images
+    driven: tuple[int, ...]  # (T,) which of them each frame drives
     sound: tuple[SoundPacket, ...]  # by time, places counted from the first frame; gaps are silence; may be empty
     duration: float  # seconds
 
@@ -58,16 +60,17 @@ def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) 
         )
     decoder = MotionDecoder(statistics)
     frames = [frame for message in vav.messages for frame in decoder.decode(message)]
-    if len(frames) < 2 or len(vav.sources) != 1:
-        raise InputError(f"{path.name} holds {len(frames)} frames and {len(vav.sources)} sources: nothing to play")
-    index, data = next(iter(vav.sources.items()))
+    if len(frames) < 2:
+        raise InputError(f"{path.name} holds {len(frames)} frames: nothing to play")
+    numbered = {index: number for number, index in enumerate(vav.sources)}
     rate = vav.header.rate
     numbers = range(len(frames))
     times = [i / rate for i in numbers] if rate else [(f.capture_ms - frames[0].capture_ms) / 1000 for f in frames]
     return Recording(
         vectors=np.stack([frame.vector for frame in frames]),
         times=np.array([float(time) for time in times]),
-        source=SourceImage(index, data),
+        sources=tuple(vav.sources.values()),
+        driven=tuple(numbered[frame.source] for frame in frames),
         sound=tuple(repacked(vav.audio)),
         duration=vav.seconds,
     )
@@ -100,7 +103,9 @@ def _joined(waiting: list[AudioPacket]) -> SoundPacket:
 
 
 class RecordingFeed:
-    """Plays a recording in a loop from the moment the receiver has its source. See `server.sender.media.feed.Feed`."""
+    """Plays a recording in a loop from the moment the receiver has its first source image. See
+    `server.sender.media.feed.Feed`.
+    """
 
     def __init__(
         self,
@@ -117,17 +122,19 @@ class RecordingFeed:
         self._clock = clock
         self._sleep = sleep
         self._pacer = FramePacer(fps)
+        self._sources = RecordedSources(recording.driven)
         self._tasks: list[asyncio.Task[None]] = []
         self.sound = SoundQueue(asyncio.get_running_loop()) if sound and recording.sound else None
         self.dropped = 0
 
     def start(self) -> None:
-        """Offer the source."""
-        self._listener.on_source(self._recording.source)
+        """Offer the first sources."""
+        self._offer(self._sources.show(0))
 
     def source_taken(self, index: int) -> None:
-        """Begin; later connections find the recording wherever it is by then."""
-        if self._tasks:
+        """Begin once the first frame's is there; later connections find the recording wherever it is by then."""
+        self._offer(self._sources.arrived(index))
+        if self._tasks or self._sources.place(0) is None:
             return
         timeline = Timeline(self._clock(), self._recording.duration)
         self._tasks.append(asyncio.create_task(self._play_motion(timeline), name="visavis-recording"))
@@ -138,6 +145,10 @@ class RecordingFeed:
         """A recording has no other picture: it ends."""
         self._listener.on_end(error)
 
+    def _offer(self, placed: list[Placed]) -> None:
+        for place, source in placed:
+            self._listener.on_source(SourceImage(place, self._recording.sources[source]))
+
     async def close(self) -> None:
         """Stop playing; may be called twice."""
         for task in self._tasks:
@@ -147,7 +158,7 @@ class RecordingFeed:
     async def _play_motion(self, timeline: Timeline) -> None:
         lap = 0
         while True:
-            for vector, time in zip(self._recording.vectors, self._recording.times, strict=True):
+            for frame, (vector, time) in enumerate(zip(self._recording.vectors, self._recording.times, strict=True)):
                 due = timeline.due(lap, float(time))
                 if not self._pacer.accept(due):
                     continue
@@ -156,7 +167,12 @@ class RecordingFeed:
                 if late > LATEST_FRAME:  # the machine was held up, or asleep: the frames of that time are history
                     self.dropped += 1
                     continue
-                sample = MotionSample(vector, due, self._recording.source.index)
+                self._offer(self._sources.show(frame))
+                place = self._sources.place(frame)
+                if place is None:  # its source image is on its way
+                    self.dropped += 1
+                    continue
+                sample = MotionSample(vector, due, place)
                 self._listener.on_motion(sample, StageTimes(capture=0.0, extract=0.0))
             lap += 1
 

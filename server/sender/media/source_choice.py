@@ -100,7 +100,7 @@ class SourceCover:
     def __init__(self, first: EnrolledSource) -> None:
         self._sources = [first]
         self.index = 0
-        """Of the current source, as motion messages name it."""
+        """Of the current source, in the order in which they were added."""
         self._outside_since: float | None = None
 
     @property
@@ -108,9 +108,7 @@ class SourceCover:
         """The source that frames use."""
         return self._sources[self.index]
 
-    @property
-    def next_index(self) -> int:
-        """Index for the source that `update` asked for."""
+    def __len__(self) -> int:
         return len(self._sources)
 
     def add(self, source: EnrolledSource) -> None:

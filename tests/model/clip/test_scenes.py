@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.clip.encoder import EncodeOptions, encode_clip
+from model.clip.encoder import EncodeFiles, EncodeOptions, encode_clip
 from model.clip.scenes import CutDetector, find_scenes
 from model.codec.decoder import MotionDecoder
 from model.codec.packet import MotionMessage
@@ -84,7 +84,8 @@ def test_a_cut_to_another_person_begins_a_source_image(tmp_path: Path, monkeypat
         bars.setdefault(what, []).append(total)
         return items
 
-    vav, _ = encode_clip(HEAD, path, out, EncodeOptions(reference=tmp_path / "crops.mkv"), progress)
+    files = EncodeFiles.check(path, out, tmp_path / "crops.mkv")
+    vav, _ = encode_clip(HEAD, files, EncodeOptions(), progress)
     assert sorted(vav.sources) == [0, 1]
     assert [MotionMessage.parse(message).source for message in vav.messages] == [0, 1]
     decoder = MotionDecoder(HEAD.statistics)
@@ -109,6 +110,6 @@ def test_registration_counts_every_step(tmp_path: Path) -> None:
             steps[what] = steps.get(what, 0) + 1
             yield item
 
-    encode_clip(HEAD, path, tmp_path / "film.vav", EncodeOptions(audio=False), progress)
+    encode_clip(HEAD, EncodeFiles.check(path, tmp_path / "film.vav"), EncodeOptions(audio=False), progress)
     assert steps == {"find head": 4, "extract motion": 4, "register": 2 * 4 - 1}
     assert read_vav(tmp_path / "film.vav").seconds == pytest.approx(0.16)

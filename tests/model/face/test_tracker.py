@@ -105,6 +105,25 @@ def test_tracker_goes_through_its_states() -> None:
     assert crops[-1].x == pytest.approx(200), "a face found anew is not glided to"
 
 
+def test_after_a_cut_the_next_frame_is_searched_and_its_face_taken_wherever_it_is() -> None:
+    finder = ScriptedFinder(Box(640, 360, 150))
+    tracker = HeadTracker(finder)
+    for _ in range(30):
+        tracker.update(FRAME, DT)
+        tracker.hint(Box(640, 360, 150), measured=True)
+    finder.faces = [Box(200, 300, 100)]
+    crop = tracker.update(FRAME, DT)
+    assert crop is not None
+    assert crop.x == pytest.approx(640), "else it would be looked for where it was"
+    tracker.restart()
+    crop = tracker.update(FRAME, DT)
+    assert crop is not None
+    assert crop.x == pytest.approx(200)
+    finder.faces = []
+    tracker.restart()
+    assert tracker.update(FRAME, DT) is None
+
+
 def test_a_slow_machine_does_not_lose_a_face_it_did_not_look_for() -> None:
     finder = ScriptedFinder(Box(640, 360, 150))
     tracker = HeadTracker(finder, patience=1.0)

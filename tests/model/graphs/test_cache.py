@@ -11,6 +11,7 @@ from torch import nn
 
 from model.graphs import cache
 from model.graphs.cache import GraphCache, default_folder, weights_digest
+from model.media.atomic_file import check_place
 
 
 def test_what_was_written_is_found_by_the_same_identity_alone(tmp_path: Path) -> None:
@@ -76,6 +77,17 @@ def test_a_folder_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
     for kept in (GraphCache(None), GraphCache(tmp_path / "file" / "graphs")):
         kept.write("rendering", b"graph")
         assert kept.read("rendering") is None
+
+
+def test_a_run_that_was_killed_leaves_nothing_for_good(tmp_path: Path) -> None:
+    kept = GraphCache(tmp_path)
+    kept.write("rendering", b"graph")
+    (path,) = tmp_path.iterdir()
+    _, partial = check_place(path)
+    partial.with_name(partial.name.replace(str(os.getpid()), "999999999")).write_bytes(b"half")
+    kept.write("rendering", b"again")
+    assert list(tmp_path.iterdir()) == [path]
+    assert kept.read("rendering") == b"again"
 
 
 def test_the_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

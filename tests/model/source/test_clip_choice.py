@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.clip.encoder import EncodeOptions, encode_clip
+from model.clip.encoder import EncodeFiles, EncodeOptions, encode_clip
 from model.codec.source_image import decode_source
 from model.face.finder import HeadFinder
 from model.motion import CanonicalKeypoints, Motion
@@ -82,9 +82,9 @@ def test_frames_without_a_face_are_no_candidates_and_a_long_clip_has_no_more_tha
 def test_encode_takes_the_frame_that_it_chose(tmp_path: Path) -> None:
     head = TalkingHead.random("small")
     write_clip(tmp_path / "in.mp4", [40 * i for i in range(12)])
-    asked = []
+    files, asked = EncodeFiles.check(tmp_path / "in.mp4", tmp_path / "out.vav"), []
     for frame in (None, 0, 5, 10):
-        vav, _ = encode_clip(head, tmp_path / "in.mp4", tmp_path / "out.vav", EncodeOptions(source_frame=frame))
+        vav, _ = encode_clip(head, files, EncodeOptions(source_frame=frame))
         asked.append(decode_source(vav.sources[0]))
     chosen, *candidates = asked
     assert any(np.array_equal(chosen, candidate) for candidate in candidates)

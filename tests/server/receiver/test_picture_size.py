@@ -60,6 +60,17 @@ def test_a_gpu_is_never_asked_and_a_profile_of_one_size_has_no_choice() -> None:
     assert set(run(PictureSize((256,), always=True), 0.0, 3, 1.0)) == {256}
 
 
+@pytest.mark.parametrize("always", [False, True])
+def test_what_others_were_promised_comes_before_sharp_pictures(always: bool) -> None:
+    size = PictureSize(SIZES, always)
+    run(size, 0.0, 5, 1.0)
+    assert size.size == 512
+    assert size.update(5.0, 1.0, True, fits=False) == 256
+    assert size.update(100.0, 1.0, True, fits=False) == 256
+    back = run(size, 101.0, 6, 1.0)
+    assert back == ([512] * 6 if always else [256] * 3 + [512] * 3), "and they come back without another wait"
+
+
 def test_spare_time_is_the_share_since_the_last_call() -> None:
     spare = SpareTime()
     assert spare.update(10.0, 3.0) is None

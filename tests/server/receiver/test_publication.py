@@ -27,6 +27,7 @@ from model.talking_head import Profile
 from server.media.streams import ViewLimitError
 from server.receiver.control_session import ControlSession
 from server.receiver.publication import Publication, PublicationSettings
+from server.receiver.render_capacity import RenderCapacity
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
 from server.wire.control import ReceiverStatistics
@@ -161,6 +162,32 @@ async def test_pictures_become_sharp_without_a_break(bench: Bench) -> None:
     assert sum(packet.is_keyframe for packet in packets) == 2
     assert publication.statistics()["picture_px"] == 2 * SIZE
     assert publication.statistics()["encoders"] == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("bench", [PaintingGpu(SHARP)], indirect=True)
+async def test_a_newcomer_is_admitted_and_the_sharp_pictures_of_others_make_room(bench: Bench) -> None:
+    publication = bench.publication
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png(side=2 * SIZE))
+    subscription = publication.subscribe("v1", "VP8")
+    talking = asyncio.create_task(bench.talk(20))
+    for _ in range(3):
+        await next_packet(subscription.video)
+    publication.tick(bench.clock())
+    assert publication.statistics()["picture_px"] == 2 * SIZE
+    talking.cancel()
+    capacity = bench.engine.capacity = RenderCapacity(25.0, 0.8)
+    for number in range(25):  # three small pictures would fit, three sharp ones would not
+        capacity.rendered(1.14 * 0.016, bench.clock() + number / 50, sharp=True)
+    now = bench.clock() + 0.5
+    assert capacity.admit("bob", now)
+    publication.tick(now)
+    assert publication.statistics()["picture_px"] == 2 * SIZE
+    assert capacity.admit("eve", now)
+    publication.tick(now)
+    assert publication.statistics()["picture_px"] == SIZE
+    subscription.close()
 
 
 @pytest.mark.asyncio

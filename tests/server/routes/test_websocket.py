@@ -11,6 +11,7 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from server.routes import websocket
+from server.routes.pools import Pools
 from tests.server.signalling import FakePublication, Peer, offer, peer_connection, running_call
 
 
@@ -242,7 +243,9 @@ async def test_shutdown_is_told() -> None:
 async def test_queue_of_a_slow_client_is_bounded_and_keeps_the_newest_roster() -> None:
     async with running_call() as call:
         claims = call.parts.authority.verify(call.token())
-        socket = websocket.Socket(call.parts, claims, web.WebSocketResponse())
+        socket = websocket.Socket(
+            call.parts, claims, web.WebSocketResponse(), Pools.from_settings(call.parts.settings), None
+        )
         for version in range(1000):
             socket.send({"type": "roster", "version": version})
         assert [m["version"] for m in socket._outgoing] == [999]

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from model.errors import VisavisError
 from model.motion import CanonicalKeypoints, Motion
 from model.source.quality import Quality
+from server.awake_clock import AwakeClock
+from server.rate_limit import RateLimit
 from server.sender.connection.heartbeat import GONE_AFTER, OPEN_PINGS, Heartbeat
 from server.sender.connection.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
 from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
@@ -31,6 +33,7 @@ from server.sender.media.source_choice import (
 )
 from server.sender.media.source_selection import SourceSelection
 from server.sender.status_line import LineFilter, Status, StatusLine, status_json, status_text
+from tests.server.fakes import FakeClock
 
 # Reconnecting
 
@@ -113,6 +116,17 @@ def test_a_laptop_that_slept_listens_before_it_gives_up() -> None:
     assert not any(heartbeat.gone(3_601.5 + second) for second in range(1, 5))
     assert heartbeat.gone(3_606.5)
     assert GONE_AFTER == 5.0
+
+
+def test_own_pauses_count_as_little_as_on_the_server() -> None:
+    clock = FakeClock(0.0)
+    awake, heartbeat = AwakeClock(clock), Heartbeat(0.0)
+    silent = []
+    for pause in (1.0, 60.0, 0.5, 7.0, 1.0, 1.0):
+        clock.now += pause
+        silent.append(heartbeat.gone(clock.now))
+        assert silent[-1] == (awake() >= GONE_AFTER)
+    assert silent == [False] * 5 + [True]
 
 
 def test_pings_become_rare_while_anything_is_heard() -> None:
@@ -231,7 +245,7 @@ def test_a_lasting_turn_asks_for_one_more_source_and_the_way_back_uses_the_old_o
     assert not cover.update(turned, 1.0, SETTLE - 0.001)
     assert not cover.update(turned, 0.1, SETTLE), "a blurred frame is no source"
     assert cover.update(turned, 1.0, SETTLE + 0.04)
-    assert cover.next_index == 1
+    assert len(cover) == 1
     cover.add(enrolled(turned))
     assert cover.index == 1
     assert not cover.update(motion(), 1.0, 1.0)
@@ -254,7 +268,7 @@ def test_the_number_of_sources_is_bounded() -> None:
         cover.update(motion(yaw=yaw), 1.0, now)
         if cover.update(motion(yaw=yaw), 1.0, now + SETTLE):
             cover.add(enrolled(motion(yaw=yaw)))
-    assert cover.next_index == MAX_SOURCES
+    assert len(cover) == MAX_SOURCES
 
 
 def test_a_refused_first_source_is_chosen_anew_and_a_taken_one_is_used() -> None:
@@ -304,6 +318,69 @@ def covering(selection: SourceSelection) -> SourceSelection:
     selection.answer(0, None)
     assert selection.growing or not selection.choosing
     return selection
+
+
+def test_after_a_cut_no_source_of_before_is_used_again_and_the_last_one_keeps_its_place_longest() -> None:
+    selection = covering(SourceSelection())
+    offered = []
+    for number in range(1, 7):
+        now = 100.0 * number
+        selection.cut()
+        states = [selection.replacing]
+        assert not selection.growing
+        assert selection.choose(candidate(GOOD_ENOUGH), now) is not None
+        source = enrolled()
+        offered.append(selection.offer(source))
+        selection.answer(offered[-2] if number > 1 else 0, None)
+        assert not selection.growing, "an answer for the scene before is none for this one"
+        selection.answer(offered[-1], None)
+        assert [*states, selection.replacing] == [True, False]
+        assert (selection.current, selection.index) == (source, offered[-1])
+    assert offered == [1, 2, 3, 0, 1, 2]
+
+
+def test_a_place_whose_picture_is_on_its_way_is_not_given_to_another() -> None:
+    selection = SourceSelection()
+    places = set()
+    for number in range(MAX_SOURCES):
+        assert selection.choose(candidate(GOOD_ENOUGH), 100.0 * number) is not None
+        places.add(selection.offer(enrolled()))
+        selection.cut()
+    assert len(places) == MAX_SOURCES
+    assert selection.choose(candidate(GOOD_ENOUGH), 900.0) is None
+    selection.answer(2, None)  # of a scene before
+    assert not selection.growing
+    assert selection.choose(candidate(GOOD_ENOUGH), 901.0) is not None
+    assert selection.offer(enrolled()) == 2
+
+
+def test_further_sources_of_a_new_scene_take_the_oldest_places() -> None:
+    selection = covering(SourceSelection())
+    selection.cut()
+    selection.choose(candidate(GOOD_ENOUGH), 0.0)
+    selection.answer(selection.offer(enrolled()), None)
+    taken = [selection.index]
+    for number, yaw in enumerate((-60.0, 60.0, 120.0), 1):
+        turned, now = motion(yaw=yaw), 100.0 * number
+        assert not selection.wants(turned, 1.0, now)
+        assert selection.wants(turned, 1.0, now + SETTLE)
+        selection.answer(selection.offer(enrolled(turned)), None)
+        taken.append(selection.index)
+    assert taken == [1, 2, 3, 0]
+
+
+def test_a_film_that_cuts_without_an_end_offers_no_more_than_a_receiver_takes() -> None:
+    selection, offers = SourceSelection(), []
+    for frame in range(25 * 300):
+        now = frame / 25
+        if frame % 10 == 0:
+            selection.cut()
+        if selection.choosing and selection.choose(candidate(GOOD_ENOUGH), now) is not None:
+            selection.answer(selection.offer(enrolled()), None)
+            offers.append(now)
+    limit = RateLimit(30 / 60.0, 10)
+    assert all(limit.admit(now) for now in offers), "Settings.uploads_per_minute, and ten at once"
+    assert len(offers) > 100
 
 
 # Status line
@@ -361,6 +438,15 @@ def test_elsewhere_a_line_is_logged_when_the_state_changes_and_every_ten_seconds
         line.show(LIVE, float(second))
     line.show(Status("connecting"), 15.0)
     assert len(lines) == 3
+
+
+def test_what_the_sender_waits_for_is_logged_once_and_again_when_it_changes() -> None:
+    lines: list[str] = []
+    line = StatusLine(io.StringIO(), "human", lines.append)
+    waits = ["cannot reach the server"] * 20 + ["the server is starting"] * 40
+    for second, why in enumerate(waits):
+        line.show(Status("waiting", why), float(second))
+    assert lines == ["waiting: cannot reach the server", "waiting: the server is starting"]
 
 
 def test_json_gets_an_object_a_line() -> None:

@@ -6,10 +6,13 @@ The film is a public-domain portrait that drifts a little; nothing here asks how
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 
 import av
@@ -18,9 +21,15 @@ import pytest
 import torch
 
 from model.codec.decoder import MotionDecoder
+from model.codec.encoder import MotionEncoder
+from model.codec.rate import Rate
+from model.codec.source_image import decode_source, encode_source
+from model.codec.vav import VavWriter, read_vav
 from model.talking_head import WEIGHTS, TalkingHead
 from server.benchmark.portrait import portrait_picture
 from server.sender.build import make_daemon, parse_choices
+from server.sender.media.inputs import PORTRAIT
+from server.sender.media.recording import read_recording
 from server.settings import load_settings
 from tests.server.fakes import until
 from tests.server.signalling import FakePublication, running_call
@@ -29,8 +38,9 @@ RATE = 48_000
 FRAMES = 50
 
 
-def write_film(path: Path) -> Path:
-    picture = portrait_picture()
+def write_film(path: Path, cut_after: int = FRAMES) -> Path:
+    """The portrait; from a frame on mirrored, in another light and elsewhere in the picture, as if somebody else."""
+    picture, other = portrait_picture(), portrait_picture()[:, ::-1] // 2
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", 25, options={"preset": "ultrafast"})
         assert isinstance(video, av.VideoStream)
@@ -38,7 +48,8 @@ def write_film(path: Path) -> Path:
         audio = container.add_stream("libopus", RATE, layout="mono")
         for i in range(FRAMES):
             left = round(32 + 6 * np.sin(2 * np.pi * i / FRAMES))
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture[:384, left : left + 384])))
+            shown = picture[:384, left : left + 384] if i < cut_after else other[40:424, left : left + 384]
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(shown))))
             tone = (6000 * np.sin(np.arange(i * 1920, (i + 1) * 1920) / RATE * 2 * np.pi * 300)).astype(np.int16)
             sound = av.AudioFrame.from_ndarray(tone[None], "s16", "mono")
             sound.sample_rate, sound.pts, sound.time_base = RATE, i * 1920, Fraction(1, RATE)
@@ -90,6 +101,84 @@ async def test_a_film_becomes_motion_and_sound(tmp_path: Path) -> None:
         "visavis-sound",
         "visavis-extraction",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="no trained weights yet")
+async def test_a_cut_of_the_film_begins_a_source_image(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mkv", FRAMES // 2)
+    async with running_call() as call:
+        choices = parse_choices(
+            server=str(call.client.make_url("")),
+            room="lobby",
+            name="Eileen",
+            source=str(film),
+            kbps=25.0,
+            loop=True,
+            token=call.token(identity="daemon"),
+        )
+        daemon = make_daemon(choices, load_settings(), io.StringIO())
+        running = asyncio.create_task(daemon.run())
+        try:
+            await until(lambda: running.done() or len(daemon.identity.sources) >= 3, seconds=50)
+        finally:
+            daemon.stop()
+            await running
+        brightness = {i: float(decode_source(s.data).mean()) for i, s in daemon.identity.sources.items()}
+    assert max(brightness.values()) > 1.5 * min(brightness.values()), f"pictures of both: {brightness}"
+
+
+def write_scenes(path: Path, scenes: int) -> Path:
+    """The built-in talker's first second over and over, each time with a source image of its own."""
+    talker, statistics = read_vav(PORTRAIT), TalkingHead.load().statistics
+    recording = read_recording(PORTRAIT, statistics, talker.header.weights.hex())
+    picture = decode_source(next(iter(talker.sources.values())))
+    encoder = MotionEncoder(statistics, Rate(frames_per_message=5, header_bytes=0), chain=True)
+    frames = [(scene, recording.vectors[frame]) for scene in range(scenes) for frame in range(25)]
+    with VavWriter(path, replace(talker.header, rate=Fraction(25), audio_channels=0, audio_pre_skip=0)) as writer:
+        for scene in range(scenes):
+            writer.source(scene, encode_source((picture * (1 - 0.1 * scene)).astype(np.uint8), speed=10))
+        messages = [encoder.encode(vector, 40 * number, scene) for number, (scene, vector) in enumerate(frames)]
+        for message in (*messages, encoder.flush()):
+            if message is not None:
+                writer.motion(message)
+        writer.end(len(frames), 40 * len(frames))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="no trained weights yet")
+async def test_a_recording_of_more_scenes_than_the_receiver_has_places_is_sent(tmp_path: Path) -> None:
+    film = write_scenes(tmp_path / "film.vav", 6)
+    images = {hashlib.sha256(data).hexdigest(): index for index, data in read_vav(film).sources.items()}
+    seen: list[int] = []  # scenes of which the receiver has the image while frames of it come
+    async with running_call() as call:
+        choices = parse_choices(
+            server=str(call.client.make_url("")),
+            room="lobby",
+            name="Eileen",
+            source=str(film),
+            kbps=25.0,
+            token=call.token(identity="daemon"),
+        )
+        daemon = make_daemon(choices, load_settings(), io.StringIO())
+        running = asyncio.create_task(daemon.run())
+
+        def watch() -> bool:
+            for publication in FakePublication.alive:
+                newest = [message for message in publication.messages if message[:1] == b"\x31"][-1:]
+                seen.extend(images[publication.sources[message[1]]] for message in newest)
+            return running.done() or len(set(seen)) == 6
+
+        try:
+            await until(watch, seconds=50)
+        finally:
+            daemon.stop()
+            await running
+    order = [scene for scene, _ in groupby(seen)]
+    assert order[:6] == list(range(6)), order
 
 
 def _messages() -> list[bytes]:

@@ -6,6 +6,7 @@ Time is the test's own wherever a deadline is meant: the daemon's clock and its 
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,16 +21,17 @@ from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
 from model.errors import VisavisError
+from server.awake_clock import LONGEST_STEP
 from server.errors import UnauthorizedError
 from server.sender.connection.access import Access
-from server.sender.connection.heartbeat import LONGEST_TICK
 from server.sender.connection.reconnect import STABLE_AFTER
 from server.sender.connection.session import SOUND_AGE
-from server.sender.connection.signalling import RefusedError
+from server.sender.connection.signalling import RefusedError, Signalling
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SAMPLES, OpusWriter, SoundPacket, SoundQueue
+from server.sender.status_line import StatusLine
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
 from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call
@@ -175,6 +177,43 @@ async def test_motion_goes_out_and_the_roster_knows_who_it_is() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_server_that_starts_is_waited_for_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "server.sender")
+    lines: list[str] = []
+    line = StatusLine(io.StringIO(), "human", lines.append)
+    async with running_call() as call, studio(call) as sender:
+        conference = call.parts.conference
+        conference._make_publication = None
+        connect = Signalling.connect
+
+        def show() -> None:
+            line.show(sender.daemon.status(), sender.clock.now)
+
+        async def watched(signalling: Signalling) -> None:
+            show()  # while it connects
+            await connect(signalling)
+
+        def wait() -> None:
+            show()
+            if len(sender.pauses) == 30:
+                conference.open(FakePublication)
+
+        sender.before_pause = wait
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Signalling, "connect", watched)
+            await sender.live()
+        show()
+        assert len(sender.pauses) == 30
+        await sender.stop()
+    assert [text.split("   ")[0] for text in lines] == [
+        "connecting",
+        "waiting: the server is starting; try again in a moment",
+        " 0.0 fps",
+    ]
+    assert sum("not connected" in text for text in caplog.messages) == 1
+
+
+@pytest.mark.asyncio
 async def test_sound_goes_out_as_opus() -> None:
     async with running_call() as call, studio(call, sound=True) as sender:
         await sender.with_source()
@@ -225,7 +264,7 @@ async def test_a_silent_network_is_left_and_the_call_resumed_with_the_same_name_
             old = sender.daemon.session
             sender.clock.now += STABLE_AFTER
             while sender.daemon.session is old and not old.lost.done():  # nothing comes for more than five seconds
-                sender.clock.now += LONGEST_TICK
+                sender.clock.now += LONGEST_STEP
                 pings = len(control(first, "ping"))
                 await until(lambda n=pings: old.lost.done() or len(control(first, "ping")) > n)  # type: ignore[misc]
             await until(lambda: sender.daemon.session not in (None, old) and len(sender.live_feed.taken) == 2)
@@ -338,6 +377,23 @@ async def test_a_source_that_the_receiver_lost_is_uploaded_again() -> None:
         sender.publication.channels["control"].send(msgpack.packb({"t": "need_source", "sha256": sha256}))
         await until(lambda: sender.live_feed.taken == [0, 0])
         assert sha256 in CACHED
+        await sender.stop()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("turns", [0, 3, 30])
+async def test_of_two_pictures_for_one_place_the_later_one_stays(turns: int) -> None:
+    """However far the upload of the first is by then."""
+    async with running_call() as call, studio(call) as sender:
+        await sender.with_source()
+        first, second = SourceImage(1, JPEG + b"first"), SourceImage(1, JPEG + b"second")
+        sender.daemon.on_source(first)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        sender.daemon.on_source(second)
+        await until(lambda: sender.publication.sources.get(1) == second.sha256)
+        await asyncio.sleep(0.05)
+        assert sender.publication.sources == {0: picture(0).sha256, 1: second.sha256}
         await sender.stop()
 
 

@@ -24,7 +24,7 @@ from model.registration.similarity import GreyPyramid
 from model.registration.tracker import SourceReference
 from server.sender.media.alignment_rhythm import ALIGN_EVERY, ALIGN_SHARE, AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
-from server.sender.media.extraction import NO_FACE, SEVERAL_FACES, Extraction
+from server.sender.media.extraction import NEW_SCENE, NO_FACE, SEVERAL_FACES, Extraction
 from server.sender.media.extractor import Avatar
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.source_choice import FIRST_WINDOW, SETTLE, EnrolledSource
@@ -59,6 +59,7 @@ class FakeModel:
     def __init__(self) -> None:
         self.enrolled = 0
         self.aligned = 0
+        self.restarts = 0
         self.scale = 1.0
 
     def source_size(self, available: float) -> int:
@@ -77,7 +78,7 @@ class FakeModel:
         return None
 
     def restart(self) -> None:
-        pass
+        self.restarts += 1
 
     def extract(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.uint8], Motion]:
         picture = crop.cut(frame, SIZE)
@@ -111,6 +112,10 @@ class FakeTracker:
         self.several = False
         self.elapsed: list[float] = []
         self.hints: list[Box] = []
+        self.restarts = 0
+
+    def restart(self) -> None:
+        self.restarts += 1
 
     def update(self, frame: NDArray[np.uint8], elapsed: float) -> Crop | None:
         self.elapsed.append(elapsed)
@@ -157,10 +162,10 @@ class Bench:
             self.mailbox, self.tracker, self.model, self.heard, clock=lambda: self.now, avatar=avatar
         )
 
-    def show(self, yaw: int | None, count: int = 1) -> None:
+    def show(self, yaw: int | None, count: int = 1, scene: int = 0) -> None:
         """`count` frames, 40 ms apart, of a head turned by `yaw` degrees; None: nobody there."""
         for _ in range(count):
-            image = np.zeros((SIZE, SIZE, 3), np.uint8) if yaw is None else picture(yaw)
+            image = np.zeros((SIZE, SIZE, 3), np.uint8) if yaw is None else picture(yaw, scene)
             self.extraction.step(CapturedFrame(image, self.now, 0.003))
             self.now += 0.04
 
@@ -172,8 +177,10 @@ class Bench:
         return source
 
 
-def picture(yaw: int) -> NDArray[np.uint8]:
+def picture(yaw: int, scene: int = 0) -> NDArray[np.uint8]:
     image = np.random.default_rng(0).integers(1, 256, (SIZE, SIZE, 3), np.uint8)
+    if scene:
+        image = np.clip(image // 4 + 60 * scene, 1, 255).astype(np.uint8)
     image[:2, :2] = 128 + yaw
     return image
 
@@ -302,6 +309,60 @@ def test_a_lost_face_is_told_once_and_so_is_its_return() -> None:
     bench.show(0, 2)
     assert bench.heard.presence == [NO_FACE, None, NO_FACE, None]
     assert len(bench.heard.motions) == 2
+
+
+def test_a_cut_begins_a_source_image_and_nothing_drives_the_old_one_any_more() -> None:
+    bench = Bench()
+    bench.choose()
+    bench.show(5, 10)
+    before, restarts = len(bench.heard.motions), bench.model.restarts
+    bench.show(20, round(FIRST_WINDOW / 0.04) + 2, scene=1)
+    assert [source.index for source in bench.heard.sources] == [0, 1]
+    assert len(bench.heard.motions) == before, "the person of before does not move as another one does"
+    assert (bench.tracker.restarts, bench.model.restarts) == (1, restarts + 1)
+    assert bench.heard.presence == [None, NEW_SCENE]
+    bench.extraction.source_taken(0)  # attached again by a new connection
+    bench.show(20, scene=1)
+    assert len(bench.heard.motions) == before
+    bench.extraction.source_taken(1)
+    bench.show(20, 3, scene=1)
+    assert {sample.source for sample, _ in bench.heard.motions[before:]} == {1}
+    assert bench.heard.presence == [None, NEW_SCENE, None]
+    bench.show(0, round(FIRST_WINDOW / 0.04) + 2)
+    assert [source.index for source in bench.heard.sources] == [0, 1, 2], "back, it is a scene of its own"
+
+
+@pytest.mark.parametrize(("scene", "presence", "sources"), [(1, NEW_SCENE, [0, 1]), (0, None, [0])])
+def test_after_nobody_the_next_face_decides_whether_the_picture_is_another(
+    scene: int, presence: str | None, sources: list[int]
+) -> None:
+    bench = Bench()
+    bench.choose()
+    bench.show(0, 10)
+    bench.show(None, 10)  # a hand before the lens, or a black frame between two films
+    bench.show(0, round(FIRST_WINDOW / 0.04) + 2, scene)
+    assert bench.heard.presence == [None, NO_FACE, presence]
+    assert [source.index for source in bench.heard.sources] == sources
+
+
+def test_after_a_cut_an_avatar_moves_as_the_new_person_does() -> None:
+    bench = Bench(avatar_yaw=10)
+    first = bench.choose()
+    bench.show(0, 10)
+    bench.show(0, round(FIRST_WINDOW / 0.04) + 2, scene=1)
+    again = bench.heard.sources[-1]
+    assert (again.index, again.sha256) == (1, first.sha256), "the same face: nothing is uploaded"
+    bench.extraction.source_taken(1)
+    bench.show(30, 2, scene=1)
+    assert bench.heard.motions[-1][0].source == 1
+
+
+def test_a_nod_and_a_turn_are_no_cut() -> None:
+    bench = Bench()
+    bench.choose()
+    for yaw in (0, 40, -40, 80, 0):
+        bench.show(yaw, 3)
+    assert bench.tracker.restarts == 0
 
 
 def test_somebody_else_in_the_picture_is_told_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from model.talking_head import WEIGHTS as WEIGHTS_FILE
 from server.benchmark.portrait import portrait_picture
 from server.benchmark.record_portrait import close_loop
 from server.sender.media.inputs import PORTRAIT
+from server.sender.media.recorded_sources import Placed, RecordedSources
 from server.sender.media.recording import RecordingFeed, read_recording, repacked
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import SoundPacket
+from server.sender.media.source_choice import MAX_SOURCES
 from tests.server.fakes import FakeClock
 
 STATISTICS = MotionStatistics.default(4)
@@ -36,14 +39,20 @@ FRAMES = 10
 FPS = 25
 
 
-def write_recording(path: Path, *, frames: int = FRAMES, packet: int = 960) -> Path:
-    header = VavHeader("small", 4, 256, bytes.fromhex(WEIGHTS), Fraction(FPS), 512, 512, 256.0, 256.0, 200.0, 1, 312)
+def image(number: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(buffer, "WEBP")
+    Image.fromarray(np.full((16, 16, 3), 5 * number, np.uint8)).save(buffer, "WEBP")
+    return buffer.getvalue()
+
+
+def write_recording(path: Path, *, frames: int = FRAMES, packet: int = 960, driven: Sequence[int] = (3,)) -> Path:
+    """`driven`: source image of each scene, all equally long."""
+    header = VavHeader("small", 4, 256, bytes.fromhex(WEIGHTS), Fraction(FPS), 512, 512, 256.0, 256.0, 200.0, 1, 312)
     with VavWriter(path, header) as writer:
-        writer.source(3, buffer.getvalue())
+        for number in dict.fromkeys(driven):
+            writer.source(number, image(number))
         encoder = MotionEncoder(STATISTICS, Rate(frames_per_message=4, header_bytes=0), chain=True)
-        messages = [encoder.encode(vector(i), 40 * i, 3) for i in range(frames)]
+        messages = [encoder.encode(vector(i), 40 * i, driven[i * len(driven) // frames]) for i in range(frames)]
         for message in (*messages, encoder.flush()):
             if message is not None:
                 writer.motion(message)
@@ -113,7 +122,7 @@ def test_a_recording_is_read_back(tmp_path: Path) -> None:
     recording = read_recording(write_recording(tmp_path / "a.vav"), STATISTICS, WEIGHTS)
     assert np.allclose(recording.vectors[:, 0], range(FRAMES), atol=0.5)
     assert recording.times.tolist() == pytest.approx([0.04 * i for i in range(FRAMES)])
-    assert (recording.source.index, recording.source.content_type) == (3, "image/webp")
+    assert (recording.sources, set(recording.driven)) == ((image(3),), {0})
     assert [(p.start, p.samples) for p in recording.sound] == [(-312 + 2880 * i, 2880) for i in range(10)]
     assert recording.sound[1].data == bytes([75, 0x83, 1, 1, 3, 4, 5]), "three packets of 20 ms joined"
     assert recording.duration == 0.4
@@ -161,14 +170,14 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     await time.run(0.5)
     assert listener.samples == [], "it waits for the receiver to have its source"
     begin = time.now
-    feed.source_taken(3)
-    feed.source_taken(3)
+    feed.source_taken(0)
+    feed.source_taken(0)
     await time.run(1.0)
     times = [sample.captured - begin for sample in listener.samples]
     assert times == pytest.approx([0.04 * i for i in range(26)])
     yaws = [round(float(sample.vector[0])) for sample in listener.samples]
     assert yaws == [i % FRAMES for i in range(26)]
-    assert {sample.source for sample in listener.samples} == {3}
+    assert {sample.source for sample in listener.samples} == {0}
     assert heard[0][0] == pytest.approx(begin + 0.06 - 0.0065)
     per_round = 6 + 2  # what ends within 400 ms of -6.5 ms, and silence for the rest
     assert [packet.silent for _, packet in heard[: 2 * per_round]] == 2 * [*6 * [False], *2 * [True]]
@@ -190,7 +199,7 @@ async def test_a_lower_rate_plays_fewer_frames_and_a_sleeping_machine_catches_up
     feed = RecordingFeed(recording, listener, fps=12.5, clock=time, sound=False, sleep=time.sleep)
     assert feed.sound is None
     feed.start()
-    feed.source_taken(3)
+    feed.source_taken(0)
     await time.run(0.79)
     assert len(listener.samples) == 10
     time.now += 60.0
@@ -201,12 +210,94 @@ async def test_a_lower_rate_plays_fewer_frames_and_a_sleeping_machine_catches_up
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("scenes", [2, 4, 5, 16])
+async def test_each_scene_has_its_source_image_before_its_frames_are_sent(scenes: int, tmp_path: Path) -> None:
+    """Images arrive 100 ms after they were offered; of none is a frame sent before, and in time none is left out."""
+    path = write_recording(tmp_path / "film.vav", frames=10 * scenes, driven=range(20, 20 + scenes))
+    recording = read_recording(path, STATISTICS, WEIGHTS)
+    time, listener = Time(), Listener()
+    feed = RecordingFeed(recording, listener, fps=25.0, clock=time, sound=False, sleep=time.sleep)
+    shown: list[tuple[int, bytes]] = []
+    held: dict[int, bytes] = {}
+    arriving: list[asyncio.Task[None]] = []
+
+    async def arrive(source: SourceImage) -> None:
+        assert not any(place == source.index and age < 10 for place, age in recent()), "frames are still to be shown"
+        await time.sleep(0.1)
+        held[source.index] = source.data
+        feed.source_taken(source.index)
+
+    def recent() -> list[tuple[int, int]]:
+        return [(s.source, len(listener.samples) - n) for n, s in enumerate(listener.samples)]
+
+    def note(sample: MotionSample, stages: StageTimes) -> None:
+        listener.samples.append(sample)
+        shown.append((round(float(sample.vector[0])), held[sample.source]))
+
+    listener.on_source = lambda source: arriving.append(asyncio.create_task(arrive(source)))  # type: ignore[method-assign]
+    listener.on_motion = note  # type: ignore[method-assign]
+    feed.start()
+    await time.run(3 * 0.4 * scenes)
+    assert len(shown) > 25 * scenes
+    assert feed.dropped == 0
+    assert all(data == image(20 + frame // 10) for frame, data in shown)
+    await feed.close()
+    for task in arriving:
+        task.cancel()
+
+
+@pytest.mark.asyncio
+async def test_frames_whose_image_does_not_arrive_are_left_out(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "film.vav", frames=20, driven=(0, 1))
+    recording = read_recording(path, STATISTICS, WEIGHTS)
+    time, listener = Time(), Listener()
+    feed = RecordingFeed(recording, listener, fps=25.0, clock=time, sound=False, sleep=time.sleep)
+    feed.start()
+    assert [source.index for source in listener.sources] == [0, 1]
+    feed.source_taken(1)
+    await time.run(1.0)
+    assert listener.samples == []
+    feed.source_taken(0)
+    await time.run(0.78)
+    assert {sample.source for sample in listener.samples} == {0, 1}
+    await feed.close()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 15), min_size=1, max_size=40), st.data())
+def test_a_place_is_never_taken_from_what_is_shown(driven: list[int], data: st.DataObject) -> None:
+    """Whatever order the images have, and whenever they arrive."""
+    sources = RecordedSources(driven)
+    held: dict[int, int] = {}
+    coming: list[Placed] = []
+    last: int | None = None  # place of the frame that was sent last
+    for turn in range(80):
+        frame = turn % len(driven)
+        for placed in sources.show(frame):
+            assert placed.place not in {p.place for p in coming}
+            assert placed.place != last
+            assert 0 <= placed.place < MAX_SOURCES
+            coming.append(placed)
+        for _ in range(data.draw(st.integers(0, 2))):
+            if coming:
+                placed = coming.pop(0)
+                held[placed.place] = placed.source
+                for further in sources.arrived(placed.place):
+                    assert further.place != last
+                    coming.append(further)
+        place = sources.place(frame)
+        if place is not None:
+            assert held[place] == driven[frame]
+            last = place
+
+
+@pytest.mark.asyncio
 async def test_a_refused_source_ends_it(tmp_path: Path) -> None:
     recording = read_recording(write_recording(tmp_path / "a.vav"), STATISTICS, WEIGHTS)
     listener = Listener()
     feed = RecordingFeed(recording, listener, fps=25.0, clock=FakeClock(), sound=False)
     error = VisavisError("no face")
-    feed.source_refused(3, error)
+    feed.source_refused(0, error)
     assert listener.ends == [error]
     await feed.close()
 
