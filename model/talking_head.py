@@ -363,9 +363,9 @@ class TalkingHead:
         if frame_times is not None and self.profile.layout.face_count:
             frame = self._filtered(frame, states, canonical, source, driving, frame_times)
         picture = (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
-        if size == self.profile.sharp_size and rendered.detail is not None:
+        if size == self.profile.sharp_size and rendered.layers is not None:
             sharp = joined_sharp(states)
-            detail, image = moved_detail(rendered.detail, sharp), sharp.image
+            detail, image = moved_detail(rendered.frame.float(), rendered.layers, sharp), sharp.image
             if frame_times is not None:
                 shown = zip(detail, states, frame_times, strict=True)
                 detail = torch.stack([time.filter.follow_detail(one, state, time.at) for one, state, time in shown])

@@ -17,8 +17,10 @@ from model.registration.similarity import thumbnail
 from model.registration.tracker import track
 from model.talking_head import TalkingHead
 
-DRAWN = 8
-"""Frames of a clip, evenly spread, that are drawn from each candidate."""
+DRAWN_EVERY = 12
+"""Frames of a clip between two that are drawn from each candidate: with twice as many between the choice is worse."""
+
+_FEWEST, _MOST = 8, 24  # that are drawn
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def best_source(
     """
     if len(candidates) == 1 or not head.has_landmarks:
         return candidates[0]
-    drawn = np.unique(np.linspace(0, len(thumbnails) - 1, DRAWN).round().astype(int))
+    count = int(np.clip(len(thumbnails) / DRAWN_EVERY, _FEWEST, _MOST))
+    drawn = np.unique(np.linspace(0, len(thumbnails) - 1, count).round().astype(int))
     errors = [_error(head, one, drawn, thumbnails, motions, canonical) for one in candidates]
     return candidates[int(np.argmin(errors))]
 

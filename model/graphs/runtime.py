@@ -10,7 +10,10 @@ import math
 import sys
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -70,22 +73,25 @@ class Graph:
         return stream.getvalue()
 
 
-def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0) -> Graph:
+def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0, rounded: bool = False) -> Graph:
     """A network `traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
 
+    rounded: convolutions take and give 16 bits (bfloat16); everything else is exact, as rounded places would be seen.
     Raises GraphError when an operation is not known to the engine, or the machine is not.
     """
     try:
         model = _converted(traced, examples)
-        return Graph(_core().compile_model(model, "CPU", _configuration(threads)))
+        if rounded:
+            model = _only_convolutions_rounded(model)
+        return Graph(_core().compile_model(model, "CPU", _configuration(threads, rounded)))
     except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
         raise GraphError(f"the network cannot be compiled: {str(error).strip().splitlines()[-1]}") from error
 
 
-def restore_graph(exported: bytes, threads: int = 0) -> Graph:
-    """What `Graph.exported` gave, with the same number of threads. Raises GraphError."""
+def restore_graph(exported: bytes, threads: int = 0, rounded: bool = False) -> Graph:
+    """What `Graph.exported` gave, compiled with the same options. Raises GraphError."""
     try:
-        return Graph(_core().import_model(io.BytesIO(exported), "CPU", _configuration(threads)))
+        return Graph(_core().import_model(io.BytesIO(exported), "CPU", _configuration(threads, rounded)))
     except RuntimeError as error:
         raise GraphError(f"the graph cannot be restored: {str(error).strip().splitlines()[-1]}") from error
 
@@ -95,14 +101,36 @@ def _core() -> Any:
     return openvino().Core()
 
 
-def _configuration(threads: int) -> dict[str, Any]:
+def _configuration(threads: int, rounded: bool) -> dict[str, Any]:
     configuration = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if rounded else "f32",
         # Pinned threads of two processes would meet on one core while another is free.
         "ENABLE_CPU_PINNING": False,
     }
     return configuration | {"INFERENCE_NUM_THREADS": threads} if threads else configuration
+
+
+def rounds_convolutions() -> bool:
+    """Whether this processor multiplies 16 bit numbers (bfloat16) faster than those of 32. Raises GraphError."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _only_convolutions_rounded(model: Any) -> Any:
+    """The model with all else marked as exact. The mark has no name in Python, only in the file format."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino().serialize(model, path)
+        tree = ElementTree.parse(path)  # our own
+        for layer in tree.iter("layer"):
+            if layer.get("type") not in ("Convolution", "Const", "Parameter", "Result"):
+                marks = layer.find("rt_info")
+                if marks is None:
+                    marks = ElementTree.Element("rt_info")
+                    layer.insert(0, marks)
+                ElementTree.SubElement(marks, "attribute", name="precise", version="0")
+        tree.write(path)
+        return _core().read_model(path)
 
 
 def _converted(traced: Any, examples: Sequence[Tensor]) -> Any:

@@ -45,15 +45,16 @@ class _OfSource(nn.Module):
 
 
 class RenderingStage(_OfSource):
-    """M and G: -> frame (B, 3, S, S), and of its detail weight and person (B, 2, S, S) and flow (B, 4, 2G, 2G)."""
+    """M and G: -> frame (B, 3, S, S), and of its layers pixels and person (B, 4, S, S), and the rest (B, 6, 2G, 2G)."""
 
     def forward(
         self, points: Tensor, source: Tensor, driving: Tensor, *features: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         rendered = self.networks.synthesise(*self.named(points, source, driving, features))
-        detail = rendered.detail
-        assert detail is not None
-        return rendered.frame, torch.cat([detail.weight, detail.person], 1), detail.flow
+        layers = rendered.layers
+        assert layers is not None
+        fine = torch.cat([layers.pixels, layers.person], 1)
+        return rendered.frame, fine, torch.cat([layers.hidden, layers.trust, layers.flow], 1)
 
 
 class SurfaceStage(_OfSource):

@@ -8,11 +8,13 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class DetailGuide:
-    """Where the detail of a frame at twice its size comes from; batch shape B."""
+class Layers:
+    """Of what a frame was made, by which it is made sharp at twice the size; batch shape B."""
 
-    weight: Tensor  # (B, 1, S, S) in [0, 1]: how much of the detail is shown
+    pixels: Tensor  # (B, 3, S, S) the source's pixels, moved
     person: Tensor  # (B, 1, S, S) in [0, 1]: to which layer a pixel belongs, 1 the person
+    hidden: Tensor  # (B, 1, 2G, 2G) in [0, 1]: the person's share in the source image where the background comes from
+    trust: Tensor  # (B, 1, 2G, 2G) in [0, 1]: occlusion of the moved pixels
     flow: Tensor  # (B, 4, 2G, 2G) source x, y of the person's pixels and of the background's, crop units
 
 
@@ -24,4 +26,4 @@ class Rendered:
     flow: Tensor | None = None  # (B, H, W, 2) source x, y that each driving pixel reads, crop units [-1, 1]
     occlusion: Tensor | None = None  # (B, 1, H, W) in [0, 1]; 1 = the source shows what is needed here
     matte: Tensor | None = None  # (B, 1, S, S) in [0, 1]; 1 = the pixel is copied from the warped source picture
-    detail: DetailGuide | None = None  # by which the frame is made sharp at twice the size; None where a profile cannot
+    layers: Layers | None = None  # None where a profile has no sharp pictures

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks.rendered import Rendered
+from model.networks.rendered import Layers, Rendered
 from model.networks.small.blocks import ConvBlock, ResidualBlock, resize_flow, sample_volume, upsample, warp
 from model.networks.small.config import SmallConfig
 from model.networks.small.dense_motion import DenseMotion
-from model.networks.small.sharp import detail_guide
 
 
 class SmallGenerator(nn.Module):
@@ -62,5 +61,5 @@ class SmallGenerator(nn.Module):
         with torch.no_grad():
             flows = torch.cat([motion.flow, motion.behind], -1).permute(0, 3, 1, 2)  # (B, 4, S/4, S/4)
             hidden = warp(features["person"], motion.behind)
-            detail = detail_guide(frame, pixels, cover, hidden, motion.occlusion[:, 1:], flows)
-        return Rendered(frame=frame, flow=full, occlusion=trust, matte=matte, detail=detail)
+            layers = Layers(pixels, cover, hidden, motion.occlusion[:, 1:], flows)
+        return Rendered(frame=frame, flow=full, occlusion=trust, matte=matte, layers=layers)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.networks.grid import pixel_grid
-from model.networks.rendered import DetailGuide
+from model.networks.rendered import Layers
 from model.networks.small.blocks import exact, upsample, warp
 
 FACTOR = 2
@@ -57,26 +57,6 @@ class SharpSource:
         return sum(t.numel() * t.element_size() for t in (self.image, self.detail))
 
 
-def detail_guide(
-    frame: Tensor, pixels: Tensor, person: Tensor, hidden: Tensor, trust: Tensor, flow: Tensor
-) -> DetailGuide:
-    """From what a generator has at hand.
-
-    frame   (B, 3, S, S) as it is rendered
-    pixels  (B, 3, S, S) the source's pixels, moved, of which the frame was made
-    person  (B, 1, S, S) the person's share of each pixel
-    hidden  (B, 1, 2G, 2G) the person's share in the source image where the background comes from
-    trust   (B, 1, 2G, 2G) occlusion of the moved pixels
-    flow    (B, 4, 2G, 2G) of `DetailGuide`
-    """
-    factor = frame.shape[-1] // flow.shape[-1]
-    kept = upsample(trust * _rigid(flow[:, :2]), factor)
-    behind = (1 - person) * (1 - upsample(hidden, factor))
-    share = torch.where(person > 0.5, person * kept, behind)
-    painted = (frame - pixels).abs().mean(1, keepdim=True)
-    return DetailGuide(share * torch.exp(painted / -_PAINTED), person, flow)
-
-
 def reduced(image: Tensor) -> Tensor:
     """A picture uint8 (..., 3, 2S, 2S) as the networks take it, uint8 (..., 3, S, S)."""
     mean = F.avg_pool2d(image.float().reshape(-1, *image.shape[-3:]), FACTOR)
@@ -90,19 +70,29 @@ def enlarged(picture: Tensor) -> Tensor:
     return (_enlarge(picture.float()) + 0.5).clamp(0, 255).to(torch.uint8)
 
 
-def moved_detail(guide: DetailGuide, source: SharpSource) -> Tensor:
-    """Detail (B, 1, 2S, 2S) of frames, as much of it as is to be shown."""
-    with exact(guide.weight.device):
+def moved_detail(frame: Tensor, layers: Layers, source: SharpSource) -> Tensor:
+    """Detail (B, 1, 2S, 2S) of frames (B, 3, S, S) as they were rendered, as much of it as is to be shown."""
+    with exact(frame.device):
         side = source.detail.shape[-1]
-        person = upsample(guide.person.float(), FACTOR) > 0.5  # (B, 1, 2S, 2S)
-        flow = _flow(guide.flow.float(), person, side)
-        return warp(source.detail, flow) * upsample(guide.weight.float(), FACTOR)
+        person = upsample(layers.person.float(), FACTOR) > 0.5  # (B, 1, 2S, 2S)
+        flow = _flow(layers.flow.float(), person, side)
+        return warp(source.detail, flow) * upsample(detail_weight(frame, layers).float(), FACTOR)
 
 
 def with_detail(picture: Tensor, detail: Tensor) -> Tensor:
     """Frames uint8 (B, 3, S, S) enlarged, and their detail: uint8 (B, 3, 2S, 2S)."""
     sharp = enlarged(picture).to(torch.int16) + (detail * 255).round().to(torch.int16)
     return sharp.clamp_(0, 255).to(torch.uint8)
+
+
+def detail_weight(frame: Tensor, layers: Layers) -> Tensor:
+    """How much of the detail is shown, (B, 1, S, S) in [0, 1]."""
+    factor = frame.shape[-1] // layers.flow.shape[-1]
+    kept = upsample(layers.trust * _rigid(layers.flow[:, :2]), factor)
+    behind = (1 - layers.person) * (1 - upsample(layers.hidden, factor))
+    share = torch.where(layers.person > 0.5, layers.person * kept, behind)
+    painted = (frame - layers.pixels).abs().mean(1, keepdim=True)
+    return share * torch.exp(painted / -_PAINTED)
 
 
 def _flow(flow: Tensor, person: Tensor, side: int) -> Tensor:

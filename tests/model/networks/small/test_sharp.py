@@ -8,8 +8,8 @@ from torch import Tensor
 
 from model.errors import InputError
 from model.networks.grid import pixel_grid
-from model.networks.rendered import DetailGuide
-from model.networks.small.sharp import SharpSource, detail_guide, enlarged, moved_detail, reduced, with_detail
+from model.networks.rendered import Layers
+from model.networks.small.sharp import SharpSource, detail_weight, enlarged, moved_detail, reduced, with_detail
 from model.talking_head import Profile, TalkingHead, small_profile
 
 SIZE, COARSE = 64, 16
@@ -22,17 +22,16 @@ def noise(side: int = 2 * SIZE, seed: int = 0) -> Tensor:
     return grey.expand(-1, 3, -1, -1).clone()
 
 
-def guide(
-    shift: float = 0.0, person: float = 1.0, painted: float = 0.0, trust: float = 1.0, hidden: float = 0.0
-) -> DetailGuide:
+GREY = torch.full((1, 3, SIZE, SIZE), 0.5)
+
+
+def layers(shift: float = 0.0, person: float = 1.0, trust: float = 1.0, hidden: float = 0.0) -> Layers:
     """Of a person who has moved by `shift` (crop units) before a background that stands still."""
-    pixels = torch.full((1, 3, SIZE, SIZE), 0.5)
-    still = pixel_grid(COARSE, COARSE, pixels).permute(2, 0, 1)[None]
+    still = pixel_grid(COARSE, COARSE, GREY).permute(2, 0, 1)[None]
     moved = still + torch.tensor([shift, 0.0])[:, None, None]
     layer = torch.ones(1, 1, COARSE, COARSE)
     share = torch.full((1, 1, SIZE, SIZE), person)
-    flow = torch.cat([moved, still], 1)
-    return detail_guide(pixels + painted, pixels, share, hidden * layer, trust * layer, flow)
+    return Layers(GREY, share, hidden * layer, trust * layer, torch.cat([moved, still], 1))
 
 
 def source(picture: Tensor) -> SharpSource:
@@ -47,7 +46,7 @@ def error(picture: Tensor, truth: Tensor, margin: int = 4) -> float:
 def test_what_stands_still_comes_back() -> None:
     truth = noise()
     low = reduced(truth)
-    sharp = with_detail(low, moved_detail(guide(), source(truth)))
+    sharp = with_detail(low, moved_detail(GREY, layers(), source(truth)))
     assert sharp.shape == truth.shape
     assert sharp.dtype == torch.uint8
     assert error(sharp, truth) < 0.4 * error(enlarged(low), truth)
@@ -57,32 +56,32 @@ def test_what_stands_still_comes_back() -> None:
 def test_detail_goes_with_the_person(pixels: int) -> None:
     original = noise()
     truth = original.roll(-pixels, -1)
-    sharp = with_detail(reduced(truth), moved_detail(guide(shift=2 * pixels / (2 * SIZE)), source(original)))
+    sharp = with_detail(reduced(truth), moved_detail(GREY, layers(shift=2 * pixels / (2 * SIZE)), source(original)))
     assert error(sharp, truth, margin=16) < 0.5 * error(enlarged(reduced(truth)), truth, margin=16)
 
 
 def test_the_background_keeps_its_own_place() -> None:
     truth = noise()
-    sharp = with_detail(reduced(truth), moved_detail(guide(shift=0.2, person=0.0), source(truth)))
+    sharp = with_detail(reduced(truth), moved_detail(GREY, layers(shift=0.2, person=0.0), source(truth)))
     assert error(sharp, truth) < 0.4 * error(enlarged(reduced(truth)), truth)
 
 
 @pytest.mark.parametrize("ghost", [{"painted": 0.3}, {"painted": -0.3}, {"trust": 0.0}, {"person": 0.0, "hidden": 1.0}])
 def test_nothing_is_shown_where_it_would_be_a_ghost(ghost: dict[str, float]) -> None:
     """Painted over, not to be trusted, or behind the person in the source image."""
-    shown = moved_detail(guide(**ghost), source(noise()))
-    assert shown.abs().max() < 0.01 * moved_detail(guide(), source(noise())).abs().max()
+    frame = GREY + ghost.pop("painted", 0.0)
+    shown = moved_detail(frame, layers(**ghost), source(noise()))
+    assert shown.abs().max() < 0.01 * moved_detail(GREY, layers(), source(noise())).abs().max()
 
 
 def test_a_surface_that_is_stretched_shows_less() -> None:
-    pixels = torch.full((1, 3, SIZE, SIZE), 0.5)
-    still = pixel_grid(COARSE, COARSE, pixels).permute(2, 0, 1)[None]
+    still = pixel_grid(COARSE, COARSE, GREY).permute(2, 0, 1)[None]
     one, none = torch.ones(1, 1, COARSE, COARSE), torch.zeros(1, 1, COARSE, COARSE)
     turned = torch.stack([still[:, 1], -still[:, 0]], 1)
     weights = {}
     for name, flow in {"still": still, "turned": turned, "half": still / 2, "mirrored": still.flip(3)}.items():
         flows = torch.cat([flow, still], 1)
-        middle = detail_guide(pixels, pixels, torch.ones(1, 1, SIZE, SIZE), none, one, flows).weight
+        middle = detail_weight(GREY, Layers(GREY, torch.ones(1, 1, SIZE, SIZE), none, one, flows))
         weights[name] = float(middle[..., 16:-16, 16:-16].mean())
     assert weights["still"] == pytest.approx(1.0, abs=1e-3)
     assert weights["turned"] == pytest.approx(1.0, abs=1e-3)
@@ -92,7 +91,7 @@ def test_a_surface_that_is_stretched_shows_less() -> None:
 def test_a_picture_without_more_pixels_is_enlarged() -> None:
     low = reduced(noise())
     plain = SharpSource.enlarged(low.float() / 255)
-    assert with_detail(low, moved_detail(guide(), plain)).equal(enlarged(low))
+    assert with_detail(low, moved_detail(GREY, layers(), plain)).equal(enlarged(low))
 
 
 def test_sizes_of_a_profile() -> None:
