@@ -60,6 +60,7 @@ async def live_receiver(
         fps=settings.render_fps,
         max_sources=settings.max_sources,
         gone_after_s=settings.gone_seconds,
+        mark_rendered=settings.mark_rendered,
         broadcast=BroadcastSettings(bitrate=BitrateSettings(maximum=settings.video_kbps * 1000)),
         playout=PlayoutSettings(
             minimum_depth=settings.playout_min_ms / 1000.0, maximum_depth=settings.playout_max_ms / 1000.0

@@ -250,13 +250,13 @@ class Conference:
         Raises NotFoundError while the target does not publish, SdpError, UnsupportedMediaError, CapacityError.
         """
         self._check_open()
-        self.rooms.find(room, target)
+        watched = self.rooms.find(room, target)
         if viewer is not None:
             self._seats.check(viewer)
         publication = self.publishers.visible(target)
         if viewer is None:
-            return await self.subscriptions.subscribe_outside(room, identity, target, publication, sdp)
-        return await self.subscriptions.subscribe(viewer, target, publication, sdp, codec)
+            return await self.subscriptions.subscribe_outside(identity, watched, publication, sdp)
+        return await self.subscriptions.subscribe(viewer, watched, publication, sdp, codec)
 
     def statistics(self, room: str) -> dict[str, dict[str, Any]]:
         """Numbers of everybody who publishes in the room."""
@@ -293,6 +293,7 @@ class Conference:
                 publication = self.publishers.of(participant.id)
                 if publication is not None:
                     publication.silence(participant.muted)  # whom the roster shows as muted nobody hears
+                    publication.mark_avatar(participant.avatar)  # viewers by WHEP see no roster
             if not everybody:
                 self._speakers.forget(room)
                 self.administration.emptied(room)

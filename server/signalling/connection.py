@@ -70,6 +70,11 @@ def _without_doubles(sdp: str) -> str:
     return "".join(kept)
 
 
+def _labelled(sdp: str, label: str) -> str:
+    """Give the video section a label (RFC 4574): what a viewer without a roster learns of the track."""
+    return re.sub(r"(?m)^(m=video [^\r\n]*\r\nc=[^\r\n]*\r\n)", rf"\1a=label:{label}\r\n", sdp, count=1)
+
+
 class Connection:
     """One peer connection on the server's side.
 
@@ -125,8 +130,11 @@ class Connection:
         transceiver.setCodecPreferences([c for c in capabilities if c.mimeType.upper() in wanted])
         return transceiver.sender
 
-    async def answer(self, offer: Offer) -> str:
-        """The SDP answer, with candidates. Raises SdpError, and the connection is closed then."""
+    async def answer(self, offer: Offer, video_label: str | None = None) -> str:
+        """The SDP answer, with candidates. Raises SdpError, and the connection is closed then.
+
+        video_label: a token (RFC 8866, section 9) that says what the video section shows
+        """
         awake = AwakeClock(asyncio.get_running_loop().time)
         self._await_connection(awake, awake() + self._connect_seconds)
         try:
@@ -142,6 +150,8 @@ class Connection:
             # As in `parse_offer`: what a strange offer raises is not limited to aiortc's own errors.
             await self.close()
             raise SdpError(f"the offer cannot be answered ({type(error).__name__}: {error})") from None
+        if video_label is not None:
+            sdp = _labelled(sdp, video_label)
         return _with_address(sdp, self._public_address) if self._public_address else sdp
 
     @property
