@@ -40,6 +40,8 @@ async def live_receiver(
         "model loaded",
         extra={"device": str(model.device), "engine": model.engine, "weights": model.weights_hash[:12]},
     )
+    if model.device.type == "cuda":
+        metrics.watch_gpu(lambda: torch.cuda.mem_get_info(model.device))
     engine = RenderEngine(
         model,
         EngineSettings(max_batch=settings.render_batch, threads=settings.torch_threads),

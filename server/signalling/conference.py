@@ -89,6 +89,7 @@ class Conference:
             spawn=self._spawn,
         )
         self._speakers = Speakers()
+        self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -332,6 +333,8 @@ class Conference:
         for room in self.rooms.names():
             self._detect_speaker(room)
         self._look_at_load()
+        for connection in self._connections:
+            self._metrics.traffic(*connection.take_bytes())
         self._metrics.occupancy(
             rooms=len(self.rooms.names()),
             participants=len(self.rooms),
@@ -382,15 +385,19 @@ class Conference:
 
     def _connect(self, on_end: Callable[[Outcome], None]) -> Connection:
         def ended(outcome: Outcome) -> None:
+            self._connections.discard(connection)
+            self._metrics.traffic(*connection.take_bytes())
             self._metrics.connection_ended(outcome)
             on_end(outcome)
 
-        return Connection(
+        connection = Connection(
             connect_seconds=self.settings.connect_seconds,
             public_address=self.settings.public_address,
             share_port=self._share_port,
             on_end=ended,
         )
+        self._connections.add(connection)
+        return connection
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

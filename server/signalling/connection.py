@@ -26,7 +26,14 @@ from aiortc.sdp import candidate_from_sdp
 
 from server.awake_clock import AwakeClock
 from server.errors import SdpError
-from server.media.aiortc_private import PacketInlet, accept_rsa, bound_transports, close_peer, inlet_of
+from server.media.aiortc_private import (
+    PacketInlet,
+    accept_rsa,
+    bound_transports,
+    close_peer,
+    inlet_of,
+    transported_bytes,
+)
 from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
@@ -102,6 +109,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._negotiation = asyncio.Lock()
+        self._counted = (0, 0)  # bytes that were told
         self._added = 0  # candidates after the offer
         self._on_source: Callable[[PacketInlet], None] | None = None
         self.peer.on("connectionstatechange", self._state_changed)
@@ -158,6 +166,11 @@ class Connection:
     def state(self) -> str:
         """WebRTC's connectionState: new, connecting, connected, failed or closed."""
         return str(self.peer.connectionState)
+
+    def take_bytes(self) -> tuple[int, int]:
+        """Bytes that came in and that went out since this was asked last; good after the end, too."""
+        before, self._counted = self._counted, transported_bytes(self.peer)
+        return self._counted[0] - before[0], self._counted[1] - before[1]
 
     async def close(self, outcome: Outcome = "closed") -> None:
         """Close and wait for it; idempotent, and safe from several tasks at once."""
