@@ -2,6 +2,7 @@
 #   docker run -p 8080:8080 -p 8443:8443/udp -e VISAVIS_UDP_PORT=8443 --env-file deploy/visavis.env visavis
 # With a GPU: docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t visavis:cuda .
 #   docker run --gpus all -p 8080:8080 ... visavis:cuda
+# Without Docker, to see whether these steps work: sudo .venv/bin/python -m tests.deploy.image FOLDER
 FROM node:22-slim AS packages
 
 WORKDIR /packages

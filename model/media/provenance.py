@@ -32,9 +32,9 @@ class Provenance:
     def description(self) -> str:
         """For people, one paragraph."""
         face = (
-            "The face is an avatar: the motion of one person moves the picture of another face."
+            "The face is an avatar: it is another than the recording's, whose motion moves it."
             if self.avatar
-            else "The face is that of the person who was recorded, moved from one picture by their own motion."
+            else "The face is the recording's own, moved by its motion."
         )
         sound = " The sound was recorded." if self.sound else ""
         return (

@@ -11,6 +11,7 @@ Docker. FOLDER keeps the base systems, so that a second run is quick.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import secrets
@@ -24,6 +25,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from tests.deploy.dockerfile import ROOT, Instruction, Stage, in_context, read_dockerfile
 
@@ -52,7 +55,7 @@ class Root:
     def mounted(self) -> Iterator[Root]:
         """The kernel's file systems and the folders that are handed in, until the block ends."""
         with ExitStack() as mounts:
-            for source, kind in (("/proc", "proc"), ("/dev", ""), *((bind, "") for bind in self._binds)):
+            for source, kind in (("/proc", "proc"), ("/dev", ""), ("/sys", ""), *((bind, "") for bind in self._binds)):
                 target = self.folder / source.lstrip("/")
                 if Path(source).is_dir():
                     target.mkdir(parents=True, exist_ok=True)
@@ -112,7 +115,8 @@ def build(folder: Path, arguments: Mapping[str, str], binds: Sequence[str], give
     for number, stage in enumerate(read_dockerfile()):
         place = folder / f"stage-{number}"
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(base(stage.image, folder), place, symlinks=True)
+        # Not shutil: it would read the device files in /dev, which have no end.
+        subprocess.run(["cp", "--archive", "--one-file-system", str(base(stage.image, folder)), str(place)], check=True)
         root = roots[stage.name] = Root(place, binds, given)
         with root.mounted():
             for instruction in stage.instructions:
@@ -244,18 +248,44 @@ def try_image(root: Root, stage: Stage, port: int, udp_port: int, address: str) 
         sender = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
 
-            def live() -> bool:
+            def live() -> str:
                 status, body = ask(f"{server}/api/rooms/standup", administrator)
                 people = json.loads(body)["participants"] if status == 200 else []
-                return any(person["kind"] == "motion" and person["state"] == "live" for person in people)
+                return next((str(p["id"]) for p in people if p["rendered"] and p["state"] == "live"), "")
 
             wait_for("a sender's face is live", READY_SECONDS, live)
+            viewer = token("--room", "standup", "--identity", "player")
+            answer = asyncio.run(watched(server, "standup", live(), viewer))
+            print("a player by WHEP decodes its pictures")
+            assert "a=label:rendered" in answer
+            assert {line.split()[5] for line in answer.splitlines() if line.startswith("a=candidate")} == {
+                str(udp_port)
+            }
             ports = udp_ports(process.pid)
             print(f"UDP ports: {ports}")
             assert ports == [udp_port]
         finally:
             sender.terminate()
             sender.wait(30)
+
+
+async def watched(server: str, room: str, participant: str, token: str, pictures: int = 10) -> str:
+    """Watch somebody by WHEP until so many pictures are decoded; the answer's session description."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    for kind in ("video", "audio"):
+        peer.addTransceiver(kind, direction="recvonly")
+    await peer.setLocalDescription(await peer.createOffer())
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
+    url = f"{server}/whep/{room}/{participant}"
+    request = urllib.request.Request(url, peer.localDescription.sdp.encode(), headers)
+    answer: str = await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=20).read().decode())
+    await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    (track,) = [receiver.track for receiver in peer.getReceivers() if receiver.track.kind == "video"]
+    async with asyncio.timeout(60):
+        for _ in range(pictures):
+            await track.recv()
+    await peer.close()
+    return answer
 
 
 def own_address() -> str:
