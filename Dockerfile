@@ -2,6 +2,7 @@
 #   docker run -p 8080:8080 -p 8443:8443/udp -e VISAVIS_UDP_PORT=8443 --env-file deploy/visavis.env visavis
 # With a GPU: docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t visavis:cuda .
 #   docker run --gpus all -p 8080:8080 ... visavis:cuda
+# Without Docker, to see whether these steps work: sudo .venv/bin/python -m tests.deploy.image FOLDER
 FROM node:22-slim AS packages
 
 WORKDIR /packages
@@ -35,14 +36,17 @@ RUN python -m venv --system-site-packages /tmp/export \
  && /tmp/export/bin/python -m model export --web client_web/built \
  && rm -rf /tmp/export
 RUN python -m compileall -q model server \
- && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin visavis
+ && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin visavis \
+ && install --directory --owner=10001 /var/cache/visavis
 
 USER 10001
 
 # Without a key and a secret the receiver refuses to listen on this address, and says so.
+# Graphs that were compiled for this machine's processor are kept in /var/cache/visavis: the next start is quicker.
 ENV VISAVIS_HOST=0.0.0.0 \
     VISAVIS_PORT=8080 \
-    VISAVIS_LOG_FORMAT=json
+    VISAVIS_LOG_FORMAT=json \
+    XDG_CACHE_HOME=/var/cache
 EXPOSE 8080 8443/udp
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \

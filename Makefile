@@ -10,7 +10,7 @@ SECONDS_OF_SOAK ?= 600
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web browser call test lint types unit test-web bench soak lock teacher portrait clean
+.PHONY: help setup web browser call test lint types unit test-web checkers bench soak lock teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,15 @@ unit: setup
 soak: setup  ## ten minutes of two senders, four viewers and floods: memory, tasks, descriptors, /healthz
 	$(BIN)/python -m server.benchmark.soak --seconds "$(SECONDS_OF_SOAK)"
 
+# promtool is taken out of Debian's package, which would start a Prometheus where it is installed.
+checkers:  ## .venv-deploy: what the tests check deploy/ with; without it they skip those checks and say so
+	test -x .venv-deploy/bin/python || $(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-deploy.lock
+	@if command -v promtool >/dev/null || [ -x .venv-deploy/bin/promtool ]; then :; \
+	elif command -v apt-get >/dev/null; then cd .venv-deploy && apt-get download -qq prometheus && \
+	  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x -C bin --strip-components=3 ./usr/bin/promtool && rm prometheus_*.deb; \
+	else echo "promtool is missing: alert rules will not be checked" >&2; fi
+
 bench: setup  ## performance of this machine, as JSON
 	$(BIN)/visavis bench --json
 	$(BIN)/visavis bench-call --viewers 3 --json
@@ -86,7 +95,7 @@ LOCK = .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generat
 lock:  ## write the lock files anew, after a change of requirements*.txt
 	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv==0.13.9; }
 	left_out="$$($(LOCK) requirements-train.txt | grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)' | sort -u | sed 's/^/--no-emit-package /')"; \
-	for name in requirements requirements-dev requirements-train; do \
+	for name in requirements requirements-dev requirements-train requirements-deploy; do \
 	  $(LOCK) $$left_out $$name.txt -o $$name.lock || exit 1; done
 	$(LOCK) --no-deps requirements-teacher.txt -o requirements-teacher.lock
 
@@ -94,5 +103,5 @@ portrait: setup  ## record the built-in talker anew from CLIP, a film of somebod
 	$(BIN)/python -m server.benchmark.record_portrait "$(CLIP)"
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .venv-teacher .venv-lock client_web/built client_web/node_modules out visavis.egg-info .pytest_cache \
+	rm -rf $(VENV) .venv-teacher .venv-lock .venv-deploy client_web/built client_web/node_modules out visavis.egg-info .pytest_cache \
 	  .mypy_cache .ruff_cache .hypothesis

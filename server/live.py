@@ -40,6 +40,8 @@ async def live_receiver(
         "model loaded",
         extra={"device": str(model.device), "engine": model.engine, "weights": model.weights_hash[:12]},
     )
+    if model.device.type == "cuda":
+        metrics.watch_gpu(lambda: torch.cuda.mem_get_info(model.device))
     engine = RenderEngine(
         model,
         EngineSettings(max_batch=settings.render_batch, threads=settings.torch_threads),
@@ -60,6 +62,7 @@ async def live_receiver(
         fps=settings.render_fps,
         max_sources=settings.max_sources,
         gone_after_s=settings.gone_seconds,
+        mark_rendered=settings.mark_rendered,
         broadcast=BroadcastSettings(bitrate=BitrateSettings(maximum=settings.video_kbps * 1000)),
         playout=PlayoutSettings(
             minimum_depth=settings.playout_min_ms / 1000.0, maximum_depth=settings.playout_max_ms / 1000.0

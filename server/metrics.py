@@ -9,8 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 STAGES = ("capture", "extract", "encode", "network", "playout", "queue", "render", "video_encode", "total")
@@ -36,6 +44,19 @@ class _DroppedDatagrams(Collector):
         yield family
 
 
+class _GpuMemory(Collector):
+    """Memory of the GPU, read at each scrape."""
+
+    def __init__(self, memory: Callable[[], tuple[int, int]]) -> None:
+        self._memory = memory
+
+    def collect(self) -> Iterable[Metric]:
+        """Read it."""
+        free, total = self._memory()
+        for name, text, value in (("used", "that is taken, by anybody", total - free), ("total", "that it has", total)):
+            yield GaugeMetricFamily(f"visavis_gpu_memory_{name}_bytes", f"Memory of the GPU {text}", value)
+
+
 class Metrics:
     """All metrics of one process, in a registry of their own so that tests can hold several."""
 
@@ -43,6 +64,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # CPU time, memory and descriptors, on Linux
         self._rooms = Gauge("visavis_rooms", "Rooms with at least one participant", registry=registry)
         self._participants = Gauge("visavis_participants", "Participants in all rooms", registry=registry)
         self._publications = Gauge("visavis_publications", "Participants that publish", registry=registry)
@@ -53,6 +75,12 @@ class Metrics:
         self._errors = Counter("visavis_errors_total", "Requests refused, by code", ["code"], registry=registry)
         self._connections = Counter(
             "visavis_connections_total", "Peer connections that ended, by outcome", ["outcome"], registry=registry
+        )
+        self._traffic = Counter(
+            "visavis_media_bytes_total",
+            "DTLS, SRTP and SRTCP of all peer connections, without the headers of UDP and IP",
+            ["direction"],
+            registry=registry,
         )
         self._webhooks = Counter("visavis_webhooks_total", "Events for the webhook", ["outcome"], registry=registry)
         self._requests = Histogram(
@@ -125,6 +153,15 @@ class Metrics:
     def connection_ended(self, outcome: str) -> None:
         """A peer connection ended; outcome: closed, failed or timeout."""
         self._connections.labels(outcome).inc()
+
+    def traffic(self, received: int, sent: int) -> None:
+        """Bytes that went over peer connections since this was said last."""
+        self._traffic.labels("received").inc(received)
+        self._traffic.labels("sent").inc(sent)
+
+    def watch_gpu(self, memory: Callable[[], tuple[int, int]]) -> None:
+        """Read at each scrape: bytes of the GPU's memory that are free, and all of them."""
+        self._registry.register(_GpuMemory(memory))
 
     def webhook(self, outcome: str) -> None:
         """What became of one event: delivered, refused, failed or dropped."""

@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     playout_min_ms: float = Field(default=0.0, ge=0, description="Least depth of the playout buffer.")
     playout_max_ms: float = Field(default=400.0, gt=0, description="Greatest depth of the playout buffer.")
     video_codecs: Urls = Field(default=("VP8", "H264"), description="Video codecs in the order of preference.")
+    mark_rendered: bool = Field(
+        default=False, description="Draw the mark `rendered` into all rendered faces; avatars are marked always."
+    )
     video_kbps: int = Field(default=900, ge=100, le=20_000, description="Greatest bit rate of one encoded face.")
 
     @field_validator("stun_urls", "turn_urls", "video_codecs", "proxies", mode="before")

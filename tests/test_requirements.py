@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LOCKED = ("requirements", "requirements-dev", "requirements-train", "requirements-teacher")
+LOCKED = ("requirements", "requirements-dev", "requirements-train", "requirements-teacher", "requirements-deploy")
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", re.MULTILINE)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,10 @@ from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
 from model.errors import BitstreamError, InputError, WeightsError
 from model.face.finder import still_crop
 from model.media.atomic_file import check_place, complete_file
+from model.media.content_credentials import SigningFiles, check_signing, sign
+from model.media.face_mark import FaceMark, marked
 from model.media.picture import read_picture
+from model.media.provenance import Provenance, append_xmp
 from model.media.video import VideoWriter, check_video_name
 from model.motion import Motion, View, transfer
 from model.source_state import SourceState
@@ -48,10 +52,11 @@ class DecodeFiles:
     vav: Vav
     out: Path
     face: NDArray[np.uint8] | None  # (H, W, 3) RGB, a picture whose face takes the place of the recorded one
+    signing: SigningFiles | None = None  # whose signature the video gets (C2PA); None: nobody's
 
     @classmethod
-    def read(cls, path: Path, out: Path, face: Path | None = None) -> DecodeFiles:
-        """Read a `.vav` file and the picture, and see whether the video can be written; needs no model.
+    def read(cls, path: Path, out: Path, face: Path | None = None, signing: SigningFiles | None = None) -> DecodeFiles:
+        """Read a `.vav` file and the picture, and see whether the video can be written and signed; needs no model.
 
         Raises InputError and BitstreamError.
         """
@@ -60,7 +65,9 @@ class DecodeFiles:
         vav = read_vav(path)
         check_video_name(out)
         check_place(out)
-        return cls(path, vav, out, None if face is None else read_picture(face))
+        if signing is not None:
+            check_signing(signing, out)
+        return cls(path, vav, out, None if face is None else read_picture(face), signing)
 
 
 def decode_clip(
@@ -69,10 +76,13 @@ def decode_clip(
     view: View,
     progress: ProgressCount | None = None,
     size: int | None = None,
+    *,
+    mark: bool = True,
 ) -> Decoded:
     """Render a `.vav` file to a video file, seen from `view`.
 
     size: side of the pictures, one of the profile's; None: the networks' own.
+    mark: draw into every picture that it is rendered, or an avatar. The file's metadata says so in any case.
 
     Raises InputError, FaceError (the other face), BitstreamError, or WeightsError when the file needs other weights.
     """
@@ -88,9 +98,11 @@ def decode_clip(
     avatar = None if files.face is None else _enrol_still(head, files.face)
     times = _times(vav, frames)
     channels = vav.header.audio_channels if vav.audio else 0
+    face_mark: FaceMark = "rendered" if avatar is None else "avatar"
+    provenance = Provenance(head.profile.name, head.weights_hash, avatar is not None, channels > 0)
     with (
-        complete_file(files.out) as part,
-        VideoWriter(part, (size, size), vav.header.rate, audio_channels=channels) as writer,
+        _published(files.out, provenance, files.signing) as part,
+        VideoWriter(part, (size, size), vav.header.rate, audio_channels=channels, tags=provenance.tags()) as writer,
     ):
         sound = iter(vav.audio)
         waiting = next(sound, None)
@@ -108,13 +120,34 @@ def decode_clip(
                 while waiting is not None and waiting.start <= times[index] * AUDIO_RATE:
                     writer.sound(waiting.start, waiting.duration, waiting.data)
                     waiting = next(sound, None)
-                writer.frame(picture, times[index], times[index + 1] - times[index])
+                shown = marked(picture, face_mark) if mark else picture
+                writer.frame(shown, times[index], times[index + 1] - times[index])
             if progress is not None:
                 progress(len(batch), len(frames))
         while waiting is not None and waiting.start < times[-1] * AUDIO_RATE:
             writer.sound(waiting.start, waiting.duration, waiting.data)
             waiting = next(sound, None)
     return Decoded(len(frames), float(times[-1]), vav.complete)
+
+
+@contextmanager
+def _published(out: Path, provenance: Provenance, signing: SigningFiles | None) -> Iterator[Path]:
+    """A name to write a video to; at the end it gets its XMP packet and its signature and takes the place of `out`."""
+    with complete_file(out) as complete:
+        if signing is None:
+            yield complete
+            _describe(complete, provenance)
+            return
+        with complete_file(complete.with_name(f".unsigned{complete.suffix}")) as unsigned:
+            yield unsigned
+            _describe(unsigned, provenance)
+            sign(unsigned, complete, signing, provenance)
+            unsigned.unlink()
+
+
+def _describe(path: Path, provenance: Provenance) -> None:
+    if path.suffix.lower() == ".mp4":
+        append_xmp(path, provenance)
 
 
 def _check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:

@@ -5,7 +5,7 @@ Knows nothing of faces, motion or the codec. Times are seconds after the first f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -313,10 +313,12 @@ class VideoWriter:
         *,
         lossless: bool = False,
         audio_channels: int = 0,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """`size` (width, height), even unless lossless; `rate` None: frames are shown at the times given.
 
         H.264 (CRF 16, yuv420p), VP9 in .webm, or FFV1 in RGB when `lossless`; sound comes as Opus packets.
+        `tags` become the file's metadata, as far as its container knows them.
         """
         check_video_name(path, lossless=lossless)
         try:
@@ -324,6 +326,7 @@ class VideoWriter:
         except (av.error.FFmpegError, ValueError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{path}: cannot be written as a video ({reason})") from None
+        self._container.metadata.update(tags or {})
         self._path = path
         self._time_base = 1 / rate if rate else Fraction(1, 1000)
         try:

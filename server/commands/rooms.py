@@ -88,6 +88,7 @@ def _table(answer: dict[str, Any]) -> str:
         lines = [f"{r['name']:<32} {r['participants']:>3} there, {r['publishing']} publishing" for r in answer["rooms"]]
         return "\n".join(lines) or "no room has anybody in it"
     return "\n".join(
-        f"{p['id']:<14} {p['name']:<24} {p['kind']:<7} {p['state']:<8}{' muted' if p['muted'] else ''}"
+        f"{p['id']:<14} {p['name']:<24} {p['kind']:<7} {p['state']:<8}"
+        f"{' muted' if p['muted'] else ''}{' avatar' if p['avatar'] else ''}"
         for p in answer["participants"]
     )

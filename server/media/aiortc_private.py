@@ -3,7 +3,7 @@
 - `PacketInlet`: incoming RTP as packets. aiortc's receivers decode all that comes, on a thread whose queue has no bound
   and which their `stop` joins on the event loop.
 - `PacketOutlet`: outgoing RTP whose track yields packets that are numbered and encoded already.
-- `accept_rsa`, `close_peer`: certificates of others, and an orderly end.
+- `accept_rsa`, `transported_bytes`, `close_peer`: certificates of others, traffic, and an orderly end.
 
 On import, aiortc's table of codecs is extended by the profiles of H.264 that cameras of others send, and by what Opus
 is asked for (in-band FEC, RFC 7587 section 6.1); its header extensions of sound by the one that marks motion behind the
@@ -208,16 +208,9 @@ class PacketInlet:
         if not payload or self.on_packet is None:
             return  # without payload it is padding, sent to probe the line
         level = packet.extensions.audio_level
-        self.on_packet(
-            MediaPacket(
-                payload,
-                packet.sequence_number,
-                packet.timestamp,
-                bool(packet.marker),
-                codec.name,
-                level=None if level is None else level[1],
-            )
-        )
+        number, timestamp, marker = packet.sequence_number, packet.timestamp, bool(packet.marker)
+        loudness = None if level is None else level[1]
+        self.on_packet(MediaPacket(payload, number, timestamp, marker, codec.name, level=loudness))
 
     async def _estimate(self, packet: RtpPacket, arrival_time_ms: int, now: float) -> None:
         """Tell the sender what its line carries, or less where less is wanted."""
@@ -420,6 +413,13 @@ def _route_feedback(sender: Any, on_bitrate: Callable[[int], None], on_answer: C
 def rtp_timestamp(sender: RTCRtpSender) -> int:
     """RTP timestamp of the packet that this sender sent last; 0 before the first."""
     return int(sender._RTCRtpSender__rtp_timestamp)  # type: ignore[attr-defined]
+
+
+def transported_bytes(peer: RTCPeerConnection) -> tuple[int, int]:
+    """Bytes of DTLS, SRTP and SRTCP that came in and that went out, closed or not."""
+    transports = cast(Any, peer)._RTCPeerConnection__dtlsTransports
+    received = sum(transport._RTCDtlsTransport__rx_bytes for transport in transports)
+    return received, sum(transport._RTCDtlsTransport__tx_bytes for transport in transports)
 
 
 async def close_peer(peer: RTCPeerConnection) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 
+from model.media.face_mark import FaceMark, marked_planes
 from server.media.broadcast import Broadcast
 from server.media.encoder import CLOCK_RATE
 from server.media.picture import PictureTimes, TimedPicture
@@ -59,6 +60,8 @@ class MotionVideo:
         self.size = engine.sizes[0]
         """Side of the pictures that are asked for, pixels."""
         self.last: PlayoutFrame | None = None
+        self.face_mark: FaceMark | None = None
+        """What is drawn into every picture, so that viewers without a roster know what they see."""
 
     async def run(self) -> None:
         """Tick for ever; ticks that were missed are left out."""
@@ -133,5 +136,7 @@ class MotionVideo:
 
     def _show(self, view: RenderedView, shown: ShownPicture) -> None:
         planes = shown.planes if shown.mark == "none" else draw_held(shown.planes, shown.mark == "lost")
+        if self.face_mark is not None:
+            planes = marked_planes(planes, self.face_mark)  # last: it stays as bright as it is
         pts = round((shown.at - self._origin) * CLOCK_RATE)
         self._broadcast.show(view.key, TimedPicture(planes, pts, shown.times))

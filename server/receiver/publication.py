@@ -14,6 +14,7 @@ from typing import Any, Literal
 from aiortc import RTCDataChannel
 
 from model.codec.decoder import MotionDecoder
+from model.media.face_mark import FaceMark
 from model.motion import View
 from server.errors import CapacityError
 from server.media.audio_relay import AudioRelay
@@ -53,6 +54,7 @@ class PublicationSettings:
     gone_after_s: float = 5.0  # silence of the peer after which it is gone
     acknowledge_every: float = 0.17  # seconds between acknowledgements of motion behind the voice at least
     acknowledge_channel_every: float = 0.5  # the same on the data channel, where each costs a SACK
+    mark_rendered: bool = False  # draw a mark into faces that are their sender's own, too
     playout: PlayoutSettings = field(default_factory=PlayoutSettings)
     broadcast: BroadcastSettings = field(default_factory=BroadcastSettings)
 
@@ -109,6 +111,7 @@ class Publication:
             clock,
             self._settings.fps,
         )
+        self.mark_avatar(False)
         self._forwarding = Forwarding(lambda: self._broadcast.tracks, clock, self._settings.broadcast.bitrate)
         self._camera = CameraVideo(self._broadcast, self._forwarding, clock, self._settings.fps)
         # Each publication has its own patience, or all would become sharp at once and find that it is too much.
@@ -160,6 +163,11 @@ class Publication:
     def silence(self, silent: bool) -> None:
         """Forward no sound while `silent`."""
         self.audio.silence(silent)
+
+    def mark_avatar(self, avatar: bool) -> None:
+        """Draw the mark of an avatar into every picture of motion while `avatar`; a camera's pictures have none."""
+        own: FaceMark | None = "rendered" if self._settings.mark_rendered else None
+        self._video.face_mark = "avatar" if avatar else own
 
     def attach_audio(self, source: PacketSource) -> None:
         """Forward sound from `source`, and take the motion that comes behind it."""

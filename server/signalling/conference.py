@@ -89,6 +89,7 @@ class Conference:
             spawn=self._spawn,
         )
         self._speakers = Speakers()
+        self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -250,13 +251,13 @@ class Conference:
         Raises NotFoundError while the target does not publish, SdpError, UnsupportedMediaError, CapacityError.
         """
         self._check_open()
-        self.rooms.find(room, target)
+        watched = self.rooms.find(room, target)
         if viewer is not None:
             self._seats.check(viewer)
         publication = self.publishers.visible(target)
         if viewer is None:
-            return await self.subscriptions.subscribe_outside(room, identity, target, publication, sdp)
-        return await self.subscriptions.subscribe(viewer, target, publication, sdp, codec)
+            return await self.subscriptions.subscribe_outside(identity, watched, publication, sdp)
+        return await self.subscriptions.subscribe(viewer, watched, publication, sdp, codec)
 
     def statistics(self, room: str) -> dict[str, dict[str, Any]]:
         """Numbers of everybody who publishes in the room."""
@@ -293,6 +294,7 @@ class Conference:
                 publication = self.publishers.of(participant.id)
                 if publication is not None:
                     publication.silence(participant.muted)  # whom the roster shows as muted nobody hears
+                    publication.mark_avatar(participant.avatar)  # viewers by WHEP see no roster
             if not everybody:
                 self._speakers.forget(room)
                 self.administration.emptied(room)
@@ -331,6 +333,8 @@ class Conference:
         for room in self.rooms.names():
             self._detect_speaker(room)
         self._look_at_load()
+        for connection in self._connections:
+            self._metrics.traffic(*connection.take_bytes())
         self._metrics.occupancy(
             rooms=len(self.rooms.names()),
             participants=len(self.rooms),
@@ -381,15 +385,19 @@ class Conference:
 
     def _connect(self, on_end: Callable[[Outcome], None]) -> Connection:
         def ended(outcome: Outcome) -> None:
+            self._connections.discard(connection)
+            self._metrics.traffic(*connection.take_bytes())
             self._metrics.connection_ended(outcome)
             on_end(outcome)
 
-        return Connection(
+        connection = Connection(
             connect_seconds=self.settings.connect_seconds,
             public_address=self.settings.public_address,
             share_port=self._share_port,
             on_end=ended,
         )
+        self._connections.add(connection)
+        return connection
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -26,7 +26,14 @@ from aiortc.sdp import candidate_from_sdp
 
 from server.awake_clock import AwakeClock
 from server.errors import SdpError
-from server.media.aiortc_private import PacketInlet, accept_rsa, bound_transports, close_peer, inlet_of
+from server.media.aiortc_private import (
+    PacketInlet,
+    accept_rsa,
+    bound_transports,
+    close_peer,
+    inlet_of,
+    transported_bytes,
+)
 from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
@@ -70,6 +77,11 @@ def _without_doubles(sdp: str) -> str:
     return "".join(kept)
 
 
+def _labelled(sdp: str, label: str) -> str:
+    """Give the video section a label (RFC 4574): what a viewer without a roster learns of the track."""
+    return re.sub(r"(?m)^(m=video [^\r\n]*\r\nc=[^\r\n]*\r\n)", rf"\1a=label:{label}\r\n", sdp, count=1)
+
+
 class Connection:
     """One peer connection on the server's side.
 
@@ -97,6 +109,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._negotiation = asyncio.Lock()
+        self._counted = (0, 0)  # bytes that were told
         self._added = 0  # candidates after the offer
         self._on_source: Callable[[PacketInlet], None] | None = None
         self.peer.on("connectionstatechange", self._state_changed)
@@ -125,8 +138,11 @@ class Connection:
         transceiver.setCodecPreferences([c for c in capabilities if c.mimeType.upper() in wanted])
         return transceiver.sender
 
-    async def answer(self, offer: Offer) -> str:
-        """The SDP answer, with candidates. Raises SdpError, and the connection is closed then."""
+    async def answer(self, offer: Offer, video_label: str | None = None) -> str:
+        """The SDP answer, with candidates. Raises SdpError, and the connection is closed then.
+
+        video_label: a token (RFC 8866, section 9) that says what the video section shows
+        """
         awake = AwakeClock(asyncio.get_running_loop().time)
         self._await_connection(awake, awake() + self._connect_seconds)
         try:
@@ -142,12 +158,19 @@ class Connection:
             # As in `parse_offer`: what a strange offer raises is not limited to aiortc's own errors.
             await self.close()
             raise SdpError(f"the offer cannot be answered ({type(error).__name__}: {error})") from None
+        if video_label is not None:
+            sdp = _labelled(sdp, video_label)
         return _with_address(sdp, self._public_address) if self._public_address else sdp
 
     @property
     def state(self) -> str:
         """WebRTC's connectionState: new, connecting, connected, failed or closed."""
         return str(self.peer.connectionState)
+
+    def take_bytes(self) -> tuple[int, int]:
+        """Bytes that came in and that went out since this was asked last; good after the end, too."""
+        before, self._counted = self._counted, transported_bytes(self.peer)
+        return self._counted[0] - before[0], self._counted[1] - before[1]
 
     async def close(self, outcome: Outcome = "closed") -> None:
         """Close and wait for it; idempotent, and safe from several tasks at once."""

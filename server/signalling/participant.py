@@ -36,12 +36,18 @@ class Participant:
         """What viewers are shown: `lost` as soon as the connection is."""
         return self.media if self.connected else "lost"
 
+    @property
+    def rendered(self) -> bool:
+        """Whether its pictures are rendered from motion: no camera took them."""
+        return self.kind == "motion"
+
     def entry(self) -> dict[str, object]:
         """The roster's entry (docs/protocol.md, "Participant")."""
         return {
             "id": self.id,
             "name": self.name,
             "kind": self.kind,
+            "rendered": self.rendered,
             "muted": self.muted,
             "camera_off": self.camera_off,
             "avatar": self.avatar,

@@ -68,6 +68,9 @@ class PublicationPort(Protocol):
     def silence(self, silent: bool) -> None:
         """Let no viewer hear the participant while `silent`."""
 
+    def mark_avatar(self, avatar: bool) -> None:
+        """Draw the mark of an avatar into its rendered pictures while `avatar`."""
+
     async def add_source(self, index: int, image: bytes) -> str:
         """Check and enrol a source image; its SHA-256 in hex. Raises InputError, FaceError."""
 

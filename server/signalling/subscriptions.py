@@ -12,7 +12,11 @@ from server.settings import Settings
 from server.signalling import protocol
 from server.signalling.connection import Connection, Outcome
 from server.signalling.offer import Offer, choose_codec, parse_offer, watching
+from server.signalling.participant import Participant
 from server.signalling.ports import PublicationPort, SubscriptionPort
+
+RENDERED_LABEL = "rendered"
+"""Label of a video section whose pictures no camera took (docs/protocol.md, "Rendered pictures")."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,9 @@ class Subscriptions:
         return subscription
 
     async def subscribe(
-        self, viewer: str, target: str, publication: PublicationPort, sdp: str, codec: str | None
+        self, viewer: str, target: Participant, publication: PublicationPort, sdp: str, codec: str | None
     ) -> tuple[str, str]:
-        """Answer a viewer's offer; returns (subscription, answer).
+        """Answer a viewer's offer to watch `target`; returns (subscription, answer).
 
         Raises SdpError, UnsupportedMediaError, CapacityError, and ConflictError when the publication ended meanwhile.
         """
@@ -84,24 +88,24 @@ class Subscriptions:
         return await self._subscribe(viewer, target, publication, sdp, codec, None)
 
     async def subscribe_outside(
-        self, room: str, identity: str | None, target: str, publication: PublicationPort, sdp: str
+        self, identity: str | None, target: Participant, publication: PublicationPort, sdp: str
     ) -> tuple[str, str]:
         """The same for a viewer who is no participant (WHEP): bounded in all, for each room and for each identity."""
         settings = self._settings
         outside = [subscription.outside for subscription in self._all.values() if subscription.outside is not None]
         for owner, held, bound in (
             ("server", len(outside), settings.max_whep_viewers),
-            ("room", sum(o.room == room for o in outside), settings.max_whep_viewers_per_room),
+            ("room", sum(o.room == target.room for o in outside), settings.max_whep_viewers_per_room),
             ("identity", sum(o.identity == identity for o in outside), settings.max_whep_viewers_per_identity),
         ):
             if held >= bound:
                 raise CapacityError(f"one {owner} has at most {bound} WHEP viewers")
-        return await self._subscribe(None, target, publication, sdp, None, Outside(room, identity))
+        return await self._subscribe(None, target, publication, sdp, None, Outside(target.room, identity))
 
     async def _subscribe(
         self,
         viewer: str | None,
-        target: str,
+        target: Participant,
         publication: PublicationPort,
         sdp: str,
         codec: str | None,
@@ -117,13 +121,13 @@ class Subscriptions:
         identifier = self._new_secret()[:16]
         port = publication.subscribe(identifier, chosen or "VP8")  # without pictures the codec is never used
         connection = self._connect(lambda _outcome: self._connection_ended(identifier))
-        subscription = Subscription(identifier, viewer, target, port, connection, offer, outside)
+        subscription = Subscription(identifier, viewer, target.id, port, connection, offer, outside)
         self._all[identifier] = subscription
         try:
             video = None if chosen is None else connection.send_track(port.video, chosen)
             audio = connection.send_track(port.audio) if offer.has_audio and port.audio is not None else None
             port.bind(video, audio)
-            answer = await connection.answer(offer)
+            answer = await connection.answer(offer, RENDERED_LABEL if target.rendered else None)
         except BaseException:
             self.end(subscription, None)
             raise

@@ -179,6 +179,9 @@ class StagedPublication:
     def silence(self, silent: bool) -> None:
         """Nothing is heard here anyway."""
 
+    def mark_avatar(self, avatar: bool) -> None:
+        """The staged picture has no mark."""
+
     def attach_audio(self, source: PacketInlet) -> None:
         """Sound is not listened to."""
 

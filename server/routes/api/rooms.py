@@ -21,6 +21,7 @@ class ParticipantModel(Model):
     name: str
     client: Literal["page", "daemon", "whip"]
     kind: Literal["motion", "camera", "none"]
+    rendered: bool
     state: Literal["live", "lost", "waiting"]
     muted: bool
     camera_off: bool

@@ -7,13 +7,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from model.__main__ import main
 from model.codec.vav import read_vav
+from model.media.provenance import DIGITAL_SOURCE_TYPE
 from model.media.video import read_frames
 from model.talking_head import TalkingHead
+from tests.model.certificates import write_signer
 from tests.model.clips import beep_start, portrait, write_clip, write_image
 
 HEAD = TalkingHead.random("small", seed=0)
@@ -134,6 +137,48 @@ def test_another_face(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_image(files / "other.png", portrait()[:, ::-1])
     figures = run_json(capsys, "decode", files / "clip.vav", files / "avatar.mp4", "--source", files / "other.png")
     assert figures["frames"] == FRAMES
+
+
+def first_picture(path: Path) -> np.ndarray[Any, Any]:
+    return next(iter(read_frames(path))).rgb().astype(int)
+
+
+@pytest.mark.slow
+def test_decoded_pictures_are_marked_unless_that_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image(files / "other.png", portrait()[:, ::-1])
+    avatar = ("--source", files / "other.png")
+    for name, options in (("plain", ()), ("avatar", avatar)):
+        marked, bare = files / f"{name}.mp4", files / f"{name}-bare.mp4"
+        run_json(capsys, "decode", files / "clip.vav", marked, *options)
+        run_json(capsys, "decode", files / "clip.vav", bare, *options, "--no-mark")
+        different = np.abs(first_picture(marked) - first_picture(bare)).max(2) > 30
+        where = np.argwhere(different)
+        assert len(where) > 100
+        assert where[:, 0].max() < 40, "upper"
+        assert where[:, 1].min() > 160, "right"
+        for path in (marked, bare):
+            with av.open(str(path), options={"export_xmp": "1"}) as container:
+                assert DIGITAL_SOURCE_TYPE in container.metadata["xmp"]
+                assert ("an avatar" in container.metadata["comment"]) == (options == avatar)
+                assert "The sound was recorded" in container.metadata["comment"]
+
+
+@pytest.mark.slow
+def test_decoded_files_are_signed_by_whoever_is_configured(
+    tmp_path: Path, files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c2pa = pytest.importorskip("c2pa", reason="c2pa-python is not installed (requirements-c2pa.txt)")
+    certificate, key = write_signer(tmp_path)
+    monkeypatch.setenv("VISAVIS_C2PA_CERTIFICATE", str(certificate))
+    out = tmp_path / "signed.mp4"
+    assert "needs both" in fails(capsys, tmp_path, "decode", files / "clip.vav", out)
+    monkeypatch.setenv("VISAVIS_C2PA_KEY", str(key))
+    assert "only .mp4" in fails(capsys, tmp_path, "decode", files / "clip.vav", out.with_suffix(".webm"))
+    run_json(capsys, "decode", files / "clip.vav", out)
+    with out.open("rb") as file, c2pa.Reader("video/mp4", file) as reader:
+        assert reader.get_validation_state() == "Valid"
+    assert len(list(read_frames(out))) == FRAMES
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chain.pem", "key.pem", "signed.mp4"]
 
 
 @pytest.mark.slow

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.media.face_mark import FaceMark, marked_planes
 from model.temporal_filter import FrameTime
+from server.media.picture import Planes, TimedPicture
+from server.receiver.lost_mark import draw_held
 from server.receiver.motion_video import MotionVideo
 from server.receiver.render_engine import RenderedPicture
 from server.receiver.rendered_view import FRONT
@@ -27,6 +30,7 @@ class Stage:
         self.asked: list[tuple[float, Callable[[RenderedPicture | None], None]]] = []  # instant and answer
         self.frame_times: list[FrameTime] = []
         self.shown: list[Hashable] = []
+        self.pictures: list[Planes] = []
         self.dropped: list[str] = []
         self.watched: list[Hashable] = [FRONT]
         self.next_due: float | None = None
@@ -63,8 +67,9 @@ class Stage:
         self.frame_times.append(frame_time)
         return True
 
-    def show(self, view: Hashable, *arguments: object) -> None:
+    def show(self, view: Hashable, picture: TimedPicture) -> None:
         self.shown.append(view)
+        self.pictures.append(picture.planes)
 
     def tick(self, at: float) -> None:
         self.now = at
@@ -166,3 +171,22 @@ def test_a_view_that_nobody_watches_any_more_is_owed_nothing() -> None:
     stage.tick(10.06)
     stage.answer(10.07)
     assert len(stage.asked) == 1
+
+
+def test_the_mark_is_in_every_picture_and_stays_bright_while_the_face_is_held() -> None:
+    stage = Stage()
+    planes = np.full((96, 64), 100, np.uint8)
+    steps: list[tuple[float, FaceMark | None, bool]] = [
+        (10.0, None, False),
+        (10.1, "avatar", False),
+        (10.2, "avatar", True),
+    ]
+    for at, mark, paused in steps:
+        stage.video.face_mark = mark
+        stage.paused = paused
+        stage.tick(at)
+        stage.asked[-1][1](RenderedPicture(planes, 0.0, 0.01))
+    plain, avatar, held = stage.pictures
+    assert np.array_equal(plain, planes)
+    assert np.array_equal(avatar, marked_planes(planes, "avatar"))
+    assert np.array_equal(held, marked_planes(draw_held(planes, False), "avatar"))

@@ -137,6 +137,40 @@ async def test_motion_becomes_packets(bench: Bench) -> None:
         await subscription.video.recv()
 
 
+def corner(packets: list[Any]) -> float:
+    """Mean luma where a mark would be."""
+    decoder = av.CodecContext.create("libvpx", "r")
+    frames = [frame for packet in packets for frame in decoder.decode(packet)]
+    return float(frames[-1].to_ndarray()[4:12, -30:-6].mean())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("mark_rendered", [False, True])
+async def test_an_avatar_is_marked_in_the_picture_itself(mark_rendered: bool) -> None:
+    """Others only where the operator wants it; whoever watches by WHEP sees no roster."""
+    bench = Bench(PublicationSettings(mark_rendered=mark_rendered))
+    await bench.engine.start()
+    publication = bench.publication
+    publication.attach_control_channel(bench.control)  # type: ignore[arg-type]
+    publication.attach_motion_channel(bench.motion)  # type: ignore[arg-type]
+    await publication.add_source(0, png(200))
+    subscription = publication.subscribe("v1", "VP8")
+    talking = asyncio.create_task(bench.talk(20))
+    packets = [await next_packet(subscription.video) for _ in range(8)]
+    unmarked = 16 + 200 * 219 / 255
+    assert (corner(packets) < unmarked - 20) == mark_rendered
+    publication.mark_avatar(True)
+    packets += [await next_packet(subscription.video) for _ in range(12)]
+    assert corner(packets) < unmarked - 20
+    publication.mark_avatar(False)
+    packets += [await next_packet(subscription.video) for _ in range(16)]
+    assert (corner(packets) < unmarked - 20) == mark_rendered
+    talking.cancel()
+    await publication.close()
+    await bench.cache.close()
+    await bench.engine.close()
+
+
 SHARP = Profile("fake", KeypointLayout(K), SIZE, sharp_size=2 * SIZE)
 
 

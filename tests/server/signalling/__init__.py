@@ -114,6 +114,7 @@ class FakePublication:
         self.kind: Literal["motion", "camera", "none"] = "none"
         self.audio_level = -127.0
         self.silent = False
+        self.avatar: bool | None = None
         self.video_codec: Literal["VP8", "H264"] | None = None
         self.on_gone: Callable[[], None] | None = None
         self.on_state: Callable[[str], None] | None = None
@@ -147,6 +148,9 @@ class FakePublication:
 
     def silence(self, silent: bool) -> None:
         self.silent = silent
+
+    def mark_avatar(self, avatar: bool) -> None:
+        self.avatar = avatar
 
     async def add_source(self, index: int, image: bytes) -> str:
         if image == NO_FACE:

@@ -98,6 +98,58 @@ async def test_motion_arrives_and_pictures_come_back() -> None:
 
 
 @pytest.mark.asyncio
+async def test_rendered_pictures_are_announced_in_roster_api_and_session_description() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada")
+        carl, filmed = await call.join("Carl")
+        bob, _ = await call.join("Bob")
+        sending = await publish_motion(ada)
+        camera = peer_connection()
+        camera.addTransceiver("video", direction="sendonly")
+        answer = await carl.request("publish", sdp=await offer(camera))
+        await accept(camera, answer["sdp"])
+        await connected(camera)
+        expected = {"Ada": True, "Carl": False, "Bob": False}
+        roster = await bob.roster(lambda r: [p["kind"] for p in r] == ["motion", "camera", "none"])
+        assert {p["name"]: p["rendered"] for p in roster} == expected
+        described = await call.client.get("/api/rooms/lobby", headers=call.bearer(admin=True))
+        assert {p["name"]: p["rendered"] for p in (await described.json())["participants"]} == expected
+
+        headers = call.bearer(identity="player") | {"Content-Type": "application/sdp"}
+        for target in (me, filmed):
+            watching = peer_connection()
+            watching.addTransceiver("audio", direction="recvonly")
+            watching.addTransceiver("video", direction="recvonly")
+            asked = await offer(watching)
+            by_participant = await bob.request("subscribe", participant=target["participant"], sdp=asked)
+            by_whep = await call.client.post(f"/whep/lobby/{target['participant']}", data=asked, headers=headers)
+            for answered in (str(by_participant["sdp"]), await by_whep.text()):
+                audio, video = answered.split("m=video")
+                assert ("a=label:rendered\r\n" in video) == (target is me)
+                assert "a=label" not in audio
+            await accept(watching, by_participant["sdp"])
+            await close_peer(watching)
+        await close_peer(sending)
+        await close_peer(camera)
+
+
+@pytest.mark.asyncio
+async def test_who_says_that_it_is_an_avatar_is_marked_as_one() -> None:
+    async with running_call() as call:
+        ada, me = await call.join("Ada")
+        carl, other = await call.join("Carl")
+        sending = [await publish_motion(ada), await publish_motion(carl)]
+        publications = [publication_of(own["participant"]) for own in (me, other)]
+        assert [publication.avatar for publication in publications] == [False, False]
+        await ada.request("state", avatar=True)
+        assert [publication.avatar for publication in publications] == [True, False]
+        await ada.request("state", avatar=False)
+        assert [publication.avatar for publication in publications] == [False, False]
+        for connection in sending:
+            await close_peer(connection)
+
+
+@pytest.mark.asyncio
 async def test_a_preview_watches_itself_and_is_in_no_roster() -> None:
     async with running_call() as call:
         ada, _ = await call.join("Ada")
