@@ -94,4 +94,4 @@ async def test_a_film_becomes_motion_and_sound(tmp_path: Path) -> None:
 
 def _messages() -> list[bytes]:
     """Motion messages that have arrived."""
-    return [m for publication in FakePublication.alive for m in publication.messages if m[:1] == b"\x31"]
+    return [m for publication in FakePublication.alive for m in publication.messages if m[:1] in (b"\x41", b"\x44")]
