@@ -10,7 +10,7 @@ SECONDS_OF_SOAK ?= 600
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web browser call test lint types unit test-web checkers bench soak lock teacher portrait clean
+.PHONY: help setup web browser call test lint types unit test-web checkers nightly bench soak lock teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ test-web: web
 # One thread a process: the tests' small batches gain nothing from more, and lose much when cores are shared.
 unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+nightly: setup  ## a million damaged motion messages
+	VISAVIS_MUTATIONS=1000000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/model/codec/test_fuzz.py --timeout 3600
 
 soak: setup  ## ten minutes of two senders, four viewers and floods: memory, tasks, descriptors, /healthz
 	$(BIN)/python -m server.benchmark.soak --seconds "$(SECONDS_OF_SOAK)"

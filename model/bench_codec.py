@@ -80,24 +80,27 @@ def _frame_seconds(motion: MotionStatistics, vectors: NDArray[np.float32]) -> tu
 
 
 def _ratio(motion: MotionStatistics, data: bytes, repeats: int) -> float:
-    message, coder = MotionMessage.parse(data), FrameCoder(motion)
+    coder = FrameCoder(motion)
     ratios = []
     for _ in range(repeats):
-        plain = _seconds(lambda: read_levels(coder, message, PlainRangeDecoder))
-        ratios.append(plain / _seconds(lambda: read_levels(coder, message, RangeDecoder)))
+        plain = _seconds(lambda: read_levels(coder, data, PlainRangeDecoder))
+        ratios.append(plain / _seconds(lambda: read_levels(coder, data, RangeDecoder)))
     return statistics.median(ratios)
 
 
-def read_levels(coder: FrameCoder, message: MotionMessage, reader: type[RangeDecoder]) -> list[list[int]]:
+def read_levels(coder: FrameCoder, data: bytes, reader: type[RangeDecoder]) -> list[list[int]]:
     """Levels of each frame of a message that begins with an intra frame. Raises BitstreamError."""
-    source, capture_ms, interval = reader(message.payload), message.capture_ms, None
+    message, source = MotionMessage.open(data, reader)
+    capture_ms, step_index, interval = message.capture_ms, message.step_index, None
+    assert capture_ms is not None
+    assert step_index is not None
     levels, previous = [], None
     for index in range(message.frames):
         if index:
             interval = decode_interval(source, interval)
             capture_ms = (capture_ms + interval) & 0xFFFFFFFF
-        decoded = coder.decode(source, previous, capture_ms, message.step_index)
-        previous = FrameState(index, capture_ms, message.source, message.step_index, decoded)
+        decoded = coder.decode(source, previous, capture_ms, step_index)
+        previous = FrameState(index, capture_ms, 0, step_index, decoded)
         levels.append(decoded.tolist())
     source.finish()
     return levels

@@ -6,6 +6,11 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
+
+# No test depends on a time being short: cores are shared.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # Compiled graphs start threads of their own, which do not go with forks and signals of a test process. They are tested
 # in processes of their own (`tests.child_process`); in this one the package is not to be found, whoever asks for it.

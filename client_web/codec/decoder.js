@@ -1,12 +1,12 @@
 // @ts-check
 /** Messages to motion vectors: references, repeats, new epochs, and what to acknowledge; as `model/codec/decoder.py` has it. */
-import { RangeDecoder } from "./entropy.js";
 import { decodeInterval, FrameCoder } from "./frame_coding.js";
 import { History, HISTORY } from "./history.js";
-import { parseMotion, sequenceDistance, serializeAnswer } from "./packet.js";
+import { openMotion, sequenceDistance, serializeAnswer } from "./packet.js";
 import { stepFactor } from "./quantise.js";
 
 /** @typedef {import("./frame_coding.js").FrameState} FrameState */
+/** @typedef {import("./entropy.js").RangeDecoder} RangeDecoder */
 /** @typedef {import("./packet.js").MotionMessage} MotionMessage */
 /** @typedef {import("./packet.js").RefreshRequest} RefreshRequest */
 /** @typedef {import("./statistics.js").MotionStatistics} MotionStatistics */
@@ -38,19 +38,20 @@ export class MotionDecoder {
    * @returns {DecodedFrame[]}
    */
   decode(data) {
-    const message = parseMotion(data);
-    if (this.retired.includes(message.epoch)) return [];
-    const restarted = message.epoch !== this.epoch;
+    const { message, coder } = openMotion(data);
+    const epoch = this.#epochOf(message);
+    if (this.retired.includes(epoch)) return [];
+    const restarted = epoch !== this.epoch;
     /** @type {FrameState | null} */
     let reference = null;
     if (message.reference > 0) {
       reference = restarted ? null : this.history.get(message.sequence - message.reference);
       if (reference === null) {
-        this.refresh = { kind: "refresh", epoch: message.epoch, sequence: message.sequence };
+        this.refresh = { kind: "refresh", epoch: message.epoch & 0xff, sequence: message.sequence };
         return [];
       }
     }
-    const frames = this.#decodeFrames(message, reference);
+    const frames = this.#decodeFrames(message, coder, reference);
     if (restarted) this.#restart(message.epoch);
     const fresh = frames.filter(({ sequence }) => this.#isFresh(sequence));
     for (const frame of fresh) {
@@ -82,24 +83,38 @@ export class MotionDecoder {
   }
 
   /**
+   * Epoch of a message; of a short one, the known epoch that its eight bits fit, the present one first; -1: none.
    * @param {MotionMessage} message
-   * @param {FrameState | null} reference
    */
-  #decodeFrames(message, reference) {
-    const coder = new RangeDecoder(message.payload);
+  #epochOf(message) {
+    if (message.captureMs !== null) return message.epoch;
+    for (const epoch of [this.epoch, ...this.retired]) {
+      if (epoch !== null && (epoch & 0xff) === message.epoch) return epoch;
+    }
+    return -1;
+  }
+
+  /**
+   * @param {MotionMessage} message
+   * @param {RangeDecoder} coder
+   * @param {FrameState | null} reference never null where the message leaves something to it
+   */
+  #decodeFrames(message, coder, reference) {
+    const source = message.source ?? reference?.source ?? 0;
+    const stepIndex = message.stepIndex ?? reference?.stepIndex ?? 0;
+    let captureMs = message.captureMs ?? ((reference?.captureMs ?? 0) + message.elapsedMs) % 2 ** 32;
     /** @type {FrameState[]} */
     const frames = [];
     let previous = reference;
     /** @type {number | null} */
     let interval = null;
-    let captureMs = message.captureMs;
     for (let i = 0; i < message.frames; i++) {
       if (i > 0) {
         interval = decodeInterval(coder, interval);
         captureMs = (captureMs + interval) % 2 ** 32;
       }
-      const levels = this.coder.decode(coder, previous, captureMs, message.stepIndex);
-      previous = { sequence: (message.sequence + i) & 0xffff, captureMs, source: message.source, stepIndex: message.stepIndex, levels };
+      const levels = this.coder.decode(coder, previous, captureMs, stepIndex);
+      previous = { sequence: (message.sequence + i) & 0xffff, captureMs, source, stepIndex, levels };
       frames.push(previous);
     }
     coder.finish();

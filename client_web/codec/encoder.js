@@ -3,19 +3,19 @@
  * Motion vectors to messages, as `model/codec/encoder.py` has it: the first frame of a message is predicted from the newest
  * frame that the decoder acknowledged, or from nothing; so a lost message never breaks a later one.
  */
-import { RangeEncoder } from "./entropy.js";
-import { encodeInterval, FrameCoder, MAX_INTERVAL_MS } from "./frame_coding.js";
+import { encodeInterval, FrameCoder } from "./frame_coding.js";
 import { History } from "./history.js";
 import {
   MAX_FRAMES,
+  MAX_INTERVAL_MS,
   MAX_MESSAGE_BYTES,
   MAX_REFERENCE_DISTANCE,
   MOTION_HEADER_BYTES,
   parseAnswer,
   sequenceDistance,
-  serializeMotion,
+  writeMotion,
 } from "./packet.js";
-import { MAX_STEP_INDEX, quantise, rescale } from "./quantise.js";
+import { MAX_STEP_INDEX, rescale } from "./quantise.js";
 
 /** @typedef {import("./frame_coding.js").FrameState} FrameState */
 /** @typedef {import("./packet.js").Acknowledgement} Acknowledgement */
@@ -29,7 +29,7 @@ import { MAX_STEP_INDEX, quantise, rescale } from "./quantise.js";
  */
 
 /** @type {Rate} One message a frame. */
-export const CALL_RATE = { stepIndex: 0, framesPerMessage: 1, repeat: 0 };
+export const CALL_RATE = { stepIndex: -1, framesPerMessage: 1, repeat: 0 };
 
 /** Estimated; `#assemble` makes sure. */
 const BUNDLE_BITS = 8 * (MAX_MESSAGE_BYTES - MOTION_HEADER_BYTES) * 0.9;
@@ -75,9 +75,12 @@ export class MotionEncoder {
     captureMs = wrapped32(captureMs);
     let message = null;
     if (this.pending.length > 0 && !this.#fits(captureMs, source)) message = this.#emit();
-    const frame = this.#quantise(vector, captureMs, source);
-    let bits = 0;
-    if (this.rate.framesPerMessage > 1) bits = this.coder.bits(frame, this.pending.at(-1) ?? this.#reference(frame.sequence));
+    const sequence = this.nextSequence;
+    const predecessor = this.pending.at(-1) ?? this.#reference(sequence);
+    const stepIndex = this.pending.at(-1)?.stepIndex ?? this.rate.stepIndex;
+    const levels = this.coder.chooseLevels(this.statistics.toCoefficients(vector), captureMs, stepIndex, predecessor, this.last);
+    const frame = { sequence, captureMs, source, stepIndex, levels };
+    const bits = this.rate.framesPerMessage > 1 ? this.coder.bits(frame, predecessor) : 0;
     if (this.pending.length > 0 && this.pendingBits + bits > BUNDLE_BITS) message = this.#emit();
     this.pending.push(frame);
     this.pendingBits += bits;
@@ -98,11 +101,11 @@ export class MotionEncoder {
    */
   onAcknowledgement(data) {
     const answer = parseAnswer(data);
-    if (answer.epoch !== this.epoch) return;
     if (answer.kind === "refresh") {
-      this.acknowledged = null;
+      if (answer.epoch === (this.epoch & 0xff)) this.acknowledged = null;
       return;
     }
+    if (answer.epoch !== this.epoch) return;
     const frame = this.history.get(answer.sequence);
     if (frame === null) return;
     if (this.acknowledgement === null || sequenceDistance(answer.sequence, this.acknowledgement.sequence) >= 0) {
@@ -119,20 +122,6 @@ export class MotionEncoder {
   #fits(captureMs, source) {
     const last = /** @type {FrameState} */ (this.pending.at(-1));
     return last.source === source && (captureMs - last.captureMs) >>> 0 <= MAX_INTERVAL_MS;
-  }
-
-  /**
-   * @param {ArrayLike<number>} vector
-   * @param {number} captureMs
-   * @param {number} source
-   * @returns {FrameState}
-   */
-  #quantise(vector, captureMs, source) {
-    const sequence = this.nextSequence;
-    const stepIndex = this.pending.at(-1)?.stepIndex ?? this.rate.stepIndex;
-    const wanted = [this.last, this.pending.length > 0 ? null : this.#reference(sequence)];
-    const anchors = wanted.filter((frame) => frame !== null).map((frame) => rescale(frame.levels, frame.stepIndex, stepIndex));
-    return { sequence, captureMs, source, stepIndex, levels: quantise(this.statistics.toCoefficients(vector), stepIndex, anchors) };
   }
 
   /**
@@ -199,29 +188,45 @@ export class MotionEncoder {
   #serialize(frames) {
     const first = frames[0];
     const reference = this.#reference(first.sequence);
-    const coder = new RangeEncoder();
-    let previous = reference;
-    /** @type {number | null} */
-    let interval = null;
-    frames.forEach((frame, i) => {
-      if (i > 0 && previous !== null) {
-        const gap = (frame.captureMs - previous.captureMs) >>> 0;
-        encodeInterval(coder, gap, interval);
-        interval = gap;
-      }
-      this.coder.encode(coder, frame, previous);
-      previous = frame;
+    return writeMotion(this.#header(first, reference, frames.length), (coder) => {
+      let previous = reference;
+      /** @type {number | null} */
+      let interval = null;
+      frames.forEach((frame, i) => {
+        if (i > 0 && previous !== null) {
+          const gap = (frame.captureMs - previous.captureMs) >>> 0;
+          encodeInterval(coder, gap, interval);
+          interval = gap;
+        }
+        this.coder.encode(coder, frame, previous);
+        previous = frame;
+      });
     });
-    return serializeMotion({
-      source: first.source,
-      epoch: this.epoch,
-      sequence: first.sequence,
-      reference: reference === null ? 0 : sequenceDistance(first.sequence, reference.sequence),
-      stepIndex: first.stepIndex,
-      frames: frames.length,
-      captureMs: first.captureMs,
-      payload: coder.finish(),
-    });
+  }
+
+  /**
+   * @param {FrameState} first
+   * @param {FrameState | null} reference
+   * @param {number} frames
+   * @returns {import("./packet.js").MotionMessage}
+   */
+  #header(first, reference, frames) {
+    const { sequence, source, stepIndex, captureMs } = first;
+    const distance = reference === null ? 0 : sequenceDistance(sequence, reference.sequence);
+    const elapsedMs = reference === null ? 0 : (captureMs - reference.captureMs) >>> 0;
+    if (reference === null || elapsedMs > MAX_INTERVAL_MS) {
+      return { epoch: this.epoch, sequence, reference: distance, frames, source, stepIndex, captureMs, elapsedMs: 0 };
+    }
+    return {
+      epoch: this.epoch & 0xff,
+      sequence,
+      reference: distance,
+      frames,
+      source: source === reference.source ? null : source,
+      stepIndex: stepIndex === reference.stepIndex ? null : stepIndex,
+      captureMs: null,
+      elapsedMs,
+    };
   }
 }
 

@@ -64,9 +64,20 @@ export function cumulative(frequencies) {
 
 export const LAPLACE_TABLES = Array.from({ length: WIDTHS }, (_, t) => laplaceTable(t));
 
-/** Code length in bits of each symbol of each table; an escape counts nine bits more. For encoders, which choose by it. */
-const BITS = LAPLACE_TABLES.map((sums) =>
-  sums.slice(1).map((end, i) => TOTAL_BITS - Math.log2(end - sums[i]) + (i === 0 || i === 2 * LIMIT + 2 ? ESCAPE_LENGTH_BITS + 4 : 0)),
+/** Costs count 256ths of a bit, whole numbers, so that encoders in two languages choose alike. */
+export const COST_UNIT = 256;
+
+/**
+ * @param {number} frequency of 65536
+ * @returns {number} ideal code length in 256ths of a bit
+ */
+export function symbolCost(frequency) {
+  return Math.round(COST_UNIT * (TOTAL_BITS - Math.log2(frequency)));
+}
+
+/** Cost of each symbol of each table; an escape counts nine bits more. For encoders, which choose by it. */
+const COST = LAPLACE_TABLES.map((sums) =>
+  sums.slice(1).map((end, i) => symbolCost(end - sums[i]) + (i === 0 || i === 2 * LIMIT + 2 ? COST_UNIT * (ESCAPE_LENGTH_BITS + 4) : 0)),
 );
 
 /** Writes symbols of given cumulative frequencies to bytes. */
@@ -258,11 +269,11 @@ export function decodeLaplace(coder, width) {
  * About what `encodeLaplace` writes.
  * @param {number} residual
  * @param {number} width
- * @returns {number} bits
+ * @returns {number} 256ths of a bit
  */
-export function laplaceBits(residual, width) {
+export function laplaceCost(residual, width) {
   const raw = Math.max((width - 24) >> 2, 0);
   const half = raw > 0 ? 2 ** (raw - 1) : 0;
   const high = Math.min(LIMIT + 1, Math.max(-LIMIT - 1, Math.floor((residual + half) / 2 ** raw)));
-  return BITS[width - 4 * raw][high + LIMIT + 1] + raw;
+  return COST[width - 4 * raw][high + LIMIT + 1] + COST_UNIT * raw;
 }

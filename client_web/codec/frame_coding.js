@@ -1,8 +1,9 @@
 // @ts-check
 /** One frame of levels to symbols and back: prediction, activity class, capture interval (docs/protocol.md, "Payload"). */
-import { cumulative, decodeLaplace, encodeLaplace, laplaceBits, MAX_WIDTH } from "./entropy.js";
+import { COST_UNIT, cumulative, decodeLaplace, encodeLaplace, laplaceCost, MAX_WIDTH, symbolCost } from "./entropy.js";
 import { BitstreamError } from "./error.js";
-import { MAX_LEVEL, rescale } from "./quantise.js";
+import { MAX_INTERVAL_MS } from "./packet.js";
+import { MAX_LEVEL, quantise, rescale, roundEven, scaled } from "./quantise.js";
 import { elapsedRow, INTRA } from "./statistics.js";
 
 /** @typedef {import("./entropy.js").RangeEncoder} RangeEncoder */
@@ -22,9 +23,14 @@ import { elapsedRow, INTRA } from "./statistics.js";
 const CLASS_SHIFTS = [-9, -6, -3, 0, 3, 6, 10, 24];
 const CLASS_FREQUENCIES = [3932, 3932, 8520, 17039, 18350, 9175, 3277, 1311];
 const CLASS_SUMS = cumulative(CLASS_FREQUENCIES);
-const CLASS_BITS = CLASS_FREQUENCIES.map((frequency) => 16 - Math.log2(frequency));
+const CLASS_COST = CLASS_FREQUENCIES.map(symbolCost);
 
-export const MAX_INTERVAL_MS = 65535;
+/** What a 256th of a bit may save in squared steps of error. */
+const PRICE = 0.13 / COST_UNIT;
+
+/** Squared steps of error that the last frame's level is allowed above any other: a level that toggles shows as trembling. */
+const STILLNESS = 0.1;
+
 const FIRST_INTERVAL_MS = 40;
 const FIRST_INTERVAL_WIDTH = 28;
 const INTERVAL_WIDTH = 16;
@@ -70,7 +76,44 @@ export class FrameCoder {
    * @returns {number} bits
    */
   bits(frame, reference) {
-    return this.#choose(frame, reference).bits;
+    return this.#choose(frame, reference).cost / COST_UNIT;
+  }
+
+  /**
+   * Levels whose error and bits together cost least: of each, the last frame's, the predicted one, the nearest, or the one next
+   * to that towards the predicted one.
+   * @param {Float64Array} coefficients in units
+   * @param {number} captureMs
+   * @param {number} stepIndex
+   * @param {FrameState | null} reference what the frame will be predicted from
+   * @param {FrameState | null} last the frame before
+   * @returns {Int32Array}
+   */
+  chooseLevels(coefficients, captureMs, stepIndex, reference, last) {
+    const predicted = this.#prediction(reference, captureMs, stepIndex);
+    const wanted = scaled(coefficients, stepIndex);
+    const guess = predicted.levels.map((level, i) => quantise(wanted[i], level) - level);
+    const { chosen } = cheapestClass(guess, predicted.widths);
+    const before = last === null ? null : rescale(last.levels, last.stepIndex, stepIndex);
+    return predicted.levels.map((level, i) => {
+      const width = shifted(predicted.widths[i], chosen);
+      const cost = (/** @type {number} */ candidate) => {
+        const error = wanted[i] - candidate;
+        return error * error + PRICE * laplaceCost(candidate - level, width);
+      };
+      const nearest = roundEven(wanted[i]);
+      let best = level;
+      let least = cost(level);
+      if (before !== null) {
+        const held = cost(before[i]) - STILLNESS;
+        if (held <= least) [best, least] = [before[i], held];
+      }
+      for (const candidate of [nearest, nearest - Math.sign(nearest - level)]) {
+        const found = cost(candidate);
+        if (found < least) [best, least] = [candidate, found];
+      }
+      return best;
+    });
   }
 
   /**
@@ -81,14 +124,7 @@ export class FrameCoder {
   #choose(frame, reference) {
     const predicted = this.#prediction(reference, frame.captureMs, frame.stepIndex);
     const residual = frame.levels.map((level, i) => level - predicted.levels[i]);
-    let chosen = 0;
-    let bits = Infinity;
-    for (let candidate = 0; candidate < CLASS_SHIFTS.length; candidate++) {
-      let sum = CLASS_BITS[candidate];
-      for (let i = 0; i < residual.length; i++) sum += laplaceBits(residual[i], shifted(predicted.widths[i], candidate));
-      if (sum < bits) [chosen, bits] = [candidate, sum];
-    }
-    return { residual, chosen, bits, widths: predicted.widths };
+    return { residual, ...cheapestClass(residual, predicted.widths), widths: predicted.widths };
   }
 
   /**
@@ -108,6 +144,21 @@ export class FrameCoder {
       return decoded;
     });
   }
+}
+
+/**
+ * @param {Int32Array} residual
+ * @param {Int32Array} widths before the class's shift
+ */
+function cheapestClass(residual, widths) {
+  let chosen = 0;
+  let cost = Infinity;
+  for (let candidate = 0; candidate < CLASS_SHIFTS.length; candidate++) {
+    let sum = CLASS_COST[candidate];
+    for (let i = 0; i < residual.length; i++) sum += laplaceCost(residual[i], shifted(widths[i], candidate));
+    if (sum < cost) [chosen, cost] = [candidate, sum];
+  }
+  return { chosen, cost };
 }
 
 /**

@@ -5,8 +5,8 @@ export const MIN_STEP_INDEX = -24;
 export const MAX_STEP_INDEX = 24;
 export const MAX_LEVEL = 32767;
 
-/** A coefficient within this many steps of its last level keeps it: what lies between two levels must not tremble. */
-const DEAD_ZONE = 0.6;
+/** A coefficient within this many steps of its predicted level is expected to keep it. */
+const DEAD_ZONE = 0.75;
 
 /** round(65536 * 2^(i / 4)) */
 const ROOTS = [65536, 77936, 92682, 110218];
@@ -19,23 +19,26 @@ export function stepFactor(stepIndex) {
 /**
  * @param {Float64Array} coefficients in units
  * @param {number} stepIndex
- * @param {readonly Int32Array[]} anchors levels at the same step that are kept where they are near enough, the most wanted first
- * @returns {Int32Array}
+ * @returns {Float64Array} what the nearest levels would be before rounding, within the range of levels
  */
-export function quantise(coefficients, stepIndex, anchors) {
+export function scaled(coefficients, stepIndex) {
   const factor = stepFactor(stepIndex);
-  return Int32Array.from(coefficients, (coefficient, i) => {
-    const scaled = Math.min(MAX_LEVEL, Math.max(-MAX_LEVEL, coefficient / factor));
-    for (const anchor of anchors) if (Math.abs(scaled - anchor[i]) <= DEAD_ZONE) return anchor[i];
-    return roundEven(scaled);
-  });
+  return coefficients.map((coefficient) => Math.min(MAX_LEVEL, Math.max(-MAX_LEVEL, coefficient / factor)));
+}
+
+/**
+ * @param {number} steps a coefficient in steps
+ * @param {number} anchor a level that is kept where it is near enough
+ */
+export function quantise(steps, anchor) {
+  return Math.abs(steps - anchor) <= DEAD_ZONE ? anchor : roundEven(steps);
 }
 
 /**
  * To the nearest whole number, halves to the even one.
  * @param {number} value
  */
-function roundEven(value) {
+export function roundEven(value) {
   const rounded = Math.round(value);
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }

@@ -51,17 +51,18 @@ class MotionDecoder:
         intra frame), or when the message is a straggler of an encoder that has been replaced.
         Raises BitstreamError on bytes that no encoder writes; the state is then as before.
         """
-        message = MotionMessage.parse(data)
-        if message.epoch in self._retired:
+        message, coder = MotionMessage.open(data)
+        epoch = self._epoch_of(message)
+        if epoch in self._retired:
             return []
-        restarted = message.epoch != self._epoch
+        restarted = epoch != self._epoch
         reference = None
         if message.reference:
             reference = None if restarted else self._history.get(message.sequence - message.reference)
             if reference is None:
-                self._refresh = RefreshRequest(message.epoch, message.sequence)
+                self._refresh = RefreshRequest(message.epoch & 0xFF, message.sequence)
                 return []
-        frames = self._decode_frames(message, reference)
+        frames = self._decode_frames(message, coder, reference)
         if restarted:
             self._restart(message.epoch)
         fresh = [frame for frame in frames if self._is_fresh(frame.sequence)]
@@ -89,17 +90,37 @@ class MotionDecoder:
         frame = self._history.get(sequence)
         return None if frame is None else frame.levels.tolist()
 
-    def _decode_frames(self, message: MotionMessage, reference: FrameState | None) -> list[FrameState]:
-        coder = RangeDecoder(message.payload)
+    def _epoch_of(self, message: MotionMessage) -> int:
+        """Epoch of a message; of a short one, the known epoch that its eight bits fit, the present one first."""
+        if message.short:
+            for epoch in (self._epoch, *self._retired):
+                if epoch is not None and epoch & 0xFF == message.epoch:
+                    return epoch
+            return -1
+        return message.epoch
+
+    def _decode_frames(
+        self, message: MotionMessage, coder: RangeDecoder, reference: FrameState | None
+    ) -> list[FrameState]:
+        capture_ms, source, step_index = message.capture_ms, message.source, message.step_index
+        if reference is not None:
+            source = reference.source if source is None else source
+            step_index = reference.step_index if step_index is None else step_index
+            if capture_ms is None:
+                capture_ms = (reference.capture_ms + (message.elapsed_ms or 0)) & 0xFFFFFFFF
+        # Only a message with a reference leaves any of them out.
+        assert capture_ms is not None
+        assert source is not None
+        assert step_index is not None
         frames: list[FrameState] = []
-        previous, interval, capture_ms = reference, None, message.capture_ms
+        previous, interval = reference, None
         for index in range(message.frames):
             if index:
                 interval = decode_interval(coder, interval)
                 capture_ms = (capture_ms + interval) & 0xFFFFFFFF
-            levels = self._coder.decode(coder, previous, capture_ms, message.step_index)
+            levels = self._coder.decode(coder, previous, capture_ms, step_index)
             sequence = (message.sequence + index) & 0xFFFF
-            previous = FrameState(sequence, capture_ms, message.source, message.step_index, levels)
+            previous = FrameState(sequence, capture_ms, source, step_index, levels)
             frames.append(previous)
         coder.finish()
         return frames

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codec.entropy import RangeEncoder
-from model.codec.frame_coding import MAX_INTERVAL_MS, FrameCoder, FrameState, encode_interval
+from model.codec.frame_coding import FrameCoder, FrameState, encode_interval
 from model.codec.history import History, vector_of
 from model.codec.packet import (
+    MAX_INTERVAL_MS,
     MAX_MESSAGE_BYTES,
     MAX_REFERENCE_DISTANCE,
     MOTION_HEADER_BYTES,
@@ -27,7 +28,7 @@ from model.codec.packet import (
     parse_message,
     sequence_distance,
 )
-from model.codec.quantise import MAX_STEP_INDEX, quantise, rescale
+from model.codec.quantise import MAX_LEVEL, MAX_STEP_INDEX, rescale
 from model.codec.rate import Rate, StepControl
 from model.codec.statistics import MotionStatistics
 from model.errors import BitstreamError
@@ -88,20 +89,38 @@ class MotionEncoder:
         """
         if vector.shape != (self.statistics.size,) or not np.isfinite(vector).all():
             raise ValueError(f"a motion vector of this model has {self.statistics.size} finite scalars")
-        if not 0 <= source <= 255:
-            raise ValueError(f"source index {source} is not within 0 ... 255")
         capture_ms &= 0xFFFFFFFF
         if self._leaves_out(capture_ms):
             return None
-        message = None
-        if self._pending and not self._fits(capture_ms, source):
-            message = self._emit()
-        frame = self._quantise(vector, capture_ms, source)
-        bits = 0.0
-        if self._rate.frames_per_message > 1:
-            bits = self._coder.bits(frame, self._pending[-1] if self._pending else self._reference(frame.sequence))
+        message = self._make_room(capture_ms, source)
+        levels = self._coder.choose_levels(
+            self.statistics.to_coefficients(vector), capture_ms, self._step_index, self._predecessor, self._last
+        )
+        return self._add(levels, capture_ms, source, message)
+
+    def encode_levels(self, levels: NDArray[np.int64], capture_ms: int, source: int = 0) -> bytes | None:
+        """As `encode`, of a frame whose levels (N,) at the rate's step are chosen already (`trellis.py`)."""
+        if levels.shape != (self.statistics.size,) or np.abs(levels).max() > MAX_LEVEL:
+            raise ValueError(f"a frame of this model has {self.statistics.size} levels of at most {MAX_LEVEL}")
+        capture_ms &= 0xFFFFFFFF
+        return self._add(levels, capture_ms, source, self._make_room(capture_ms, source))
+
+    def _make_room(self, capture_ms: int, source: int) -> bytes | None:
+        """The message of the frames that wait, where one of that time and source cannot join them."""
+        if not 0 <= source <= 255:
+            raise ValueError(f"source index {source} is not within 0 ... 255")
+        if not self._pending:
+            return None
+        last = self._pending[-1]
+        fits = last.source == source and (capture_ms - last.capture_ms) & 0xFFFFFFFF <= MAX_INTERVAL_MS
+        return None if fits else self._emit()
+
+    def _add(self, levels: NDArray[np.int64], capture_ms: int, source: int, message: bytes | None) -> bytes | None:
+        """Let a frame wait for its message; that message, or `message`, which was made before."""
+        frame = FrameState(self._next_sequence, capture_ms, source, self._step_index, levels)
+        bits = self._coder.bits(frame, self._predecessor) if self._rate.frames_per_message > 1 else 0.0
         if self._pending and self._pending_bits + bits > _BUNDLE_BITS:
-            # Nothing was waiting that would have made `message` above: `_fits` was true.
+            # Nothing was waiting that would have made `message`: the frame may join these.
             message = self._emit()
         self._pending.append(frame)
         self._pending_bits += bits
@@ -123,10 +142,11 @@ class MotionEncoder:
         message = parse_message(data)
         if isinstance(message, MotionMessage):
             raise BitstreamError("a motion message came where an acknowledgement belongs")
-        if message.epoch != self.epoch:
-            return
         if isinstance(message, RefreshRequest):
-            self._acknowledged = None
+            if message.epoch == self.epoch & 0xFF:
+                self._acknowledged = None
+            return
+        if message.epoch != self.epoch:
             return
         frame = self._history.get(message.sequence)
         if frame is None:
@@ -143,18 +163,15 @@ class MotionEncoder:
         # A quarter of an interval of tolerance, so that a jittering camera at the very rate loses no frame.
         return elapsed < 750.0 / self._rate.frames_per_second
 
-    def _fits(self, capture_ms: int, source: int) -> bool:
-        """Whether a frame may join the frames that wait."""
-        last = self._pending[-1]
-        return last.source == source and (capture_ms - last.capture_ms) & 0xFFFFFFFF <= MAX_INTERVAL_MS
+    @property
+    def _step_index(self) -> int:
+        """Step of the next frame: one message has one."""
+        return self._pending[-1].step_index if self._pending else self._control.step_index
 
-    def _quantise(self, vector: NDArray[np.floating], capture_ms: int, source: int) -> FrameState:
-        sequence = self._next_sequence
-        step_index = self._pending[-1].step_index if self._pending else self._control.step_index
-        wanted = (self._last, None if self._pending else self._reference(sequence))
-        anchors = tuple(rescale(f.levels, f.step_index, step_index) for f in wanted if f is not None)
-        levels = quantise(self.statistics.to_coefficients(vector), step_index, anchors)
-        return FrameState(sequence, capture_ms, source, step_index, levels)
+    @property
+    def _predecessor(self) -> FrameState | None:
+        """What the next frame is predicted from."""
+        return self._pending[-1] if self._pending else self._reference(self._next_sequence)
 
     def _reference(self, first: int) -> FrameState | None:
         """The frame that a message starting at sequence number `first` is predicted from."""
@@ -210,23 +227,32 @@ class MotionEncoder:
     def _serialize(self, frames: list[FrameState]) -> bytes:
         first = frames[0]
         reference = self._reference(first.sequence)
-        coder = RangeEncoder()
-        previous, interval = reference, None
-        for index, frame in enumerate(frames):
-            if index:
-                assert previous is not None
-                gap = (frame.capture_ms - previous.capture_ms) & 0xFFFFFFFF
-                encode_interval(coder, gap, interval)
-                interval = gap
-            self._coder.encode(coder, frame, previous)
-            previous = frame
-        return MotionMessage(
-            source=first.source,
-            epoch=self.epoch,
-            sequence=first.sequence,
-            reference=0 if reference is None else sequence_distance(first.sequence, reference.sequence),
-            step_index=first.step_index,
-            frames=len(frames),
-            capture_ms=first.capture_ms,
-            payload=coder.finish(),
-        ).serialize()
+
+        def write_frames(coder: RangeEncoder) -> None:
+            previous, interval = reference, None
+            for index, frame in enumerate(frames):
+                if index:
+                    assert previous is not None
+                    gap = (frame.capture_ms - previous.capture_ms) & 0xFFFFFFFF
+                    encode_interval(coder, gap, interval)
+                    interval = gap
+                self._coder.encode(coder, frame, previous)
+                previous = frame
+
+        return self._header(first, reference, len(frames)).write(write_frames)
+
+    def _header(self, first: FrameState, reference: FrameState | None, frames: int) -> MotionMessage:
+        """In a file each message stands alone: a reader knows its time without those before."""
+        if reference is None:
+            return MotionMessage(
+                self.epoch, first.sequence, 0, frames, first.source, first.step_index, first.capture_ms
+            )
+        distance = sequence_distance(first.sequence, reference.sequence)
+        elapsed_ms = (first.capture_ms - reference.capture_ms) & 0xFFFFFFFF
+        if self.chain or elapsed_ms > MAX_INTERVAL_MS:
+            return MotionMessage(
+                self.epoch, first.sequence, distance, frames, first.source, first.step_index, first.capture_ms
+            )
+        source = None if first.source == reference.source else first.source
+        step_index = None if first.step_index == reference.step_index else first.step_index
+        return MotionMessage(self.epoch & 0xFF, first.sequence, distance, frames, source, step_index, None, elapsed_ms)

@@ -375,21 +375,31 @@ def decode_laplace(coder: RangeDecoder, width: int) -> int:
     return residual
 
 
-def _bits_table() -> NDArray[np.float32]:
-    """Ideal code length in bits of each symbol, (WIDTHS, 2 * LAPLACE_LIMIT + 3); an escape counts 9 bits more."""
-    frequencies = np.diff(np.array(LAPLACE_TABLES, np.float64), axis=1)
-    bits = TOTAL_BITS - np.log2(frequencies)
-    bits[:, [0, -1]] += ESCAPE_LENGTH_BITS + 4
-    return bits.astype(np.float32)
+COST_UNIT = 256
+"""Costs count 256ths of a bit, whole numbers, so that encoders in two languages choose alike."""
 
 
-_BITS = _bits_table()
+def symbol_cost(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ideal code length of symbols with these frequencies of 65536, in 256ths of a bit."""
+    cost: NDArray[np.int64] = np.rint(COST_UNIT * (TOTAL_BITS - np.log2(frequencies))).astype(np.int64)
+    return cost
 
 
-def laplace_bits(residuals: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Approximate cost in bits of residuals at width indices (shapes broadcast). Only encoders use it, to choose."""
+def _cost_table() -> NDArray[np.int64]:
+    """Cost of each symbol, (WIDTHS, 2 * LAPLACE_LIMIT + 3); an escape counts 9 bits more."""
+    sums = np.array(LAPLACE_TABLES, np.int64)
+    cost = symbol_cost(sums[:, 1:] - sums[:, :-1])
+    cost[:, [0, -1]] += COST_UNIT * (ESCAPE_LENGTH_BITS + 4)
+    return cost
+
+
+_COST = _cost_table()
+
+
+def laplace_cost(residuals: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Approximate cost in 256ths of a bit of residuals at width indices (shapes broadcast). Encoders choose by it."""
     raw = np.maximum((widths - 24) >> 2, 0)
     half = np.where(raw > 0, 1 << np.maximum(raw - 1, 0), 0)
     high = np.clip((residuals + half) >> raw, -LAPLACE_LIMIT - 1, LAPLACE_LIMIT + 1)
-    bits: NDArray[np.float32] = _BITS[widths - 4 * raw, high + LAPLACE_LIMIT + 1] + raw
-    return bits
+    cost: NDArray[np.int64] = _COST[widths - 4 * raw, high + LAPLACE_LIMIT + 1] + COST_UNIT * raw
+    return cost

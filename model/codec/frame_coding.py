@@ -1,9 +1,9 @@
-"""One frame of levels to symbols and back: prediction, activity class, capture interval.
+"""One frame of levels to symbols and back: prediction, activity class, capture interval; and which levels to choose.
 
 A level is predicted to be its reference frame's level. The residual's Laplace width comes from the statistics (per
 coefficient and per time elapsed since the reference), shifted by the step and by one activity class per frame: a head
-that moves more than usual moves more in everything. Contexts from neighbouring residuals, per-coefficient adaptation,
-velocity prediction and prediction shrunk to the mean were each measured and gave 1 % or less, so they are not here.
+that moves more than usual moves more in everything. Contexts from neighbouring residuals or from what moved before, and
+prediction by velocity or shrunk to the mean were each measured and gave 1.5 % or less, so they are not here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codec.entropy import (
+    COST_UNIT,
     MAX_WIDTH,
     LaplaceRun,
     RangeDecoder,
@@ -22,10 +23,12 @@ from model.codec.entropy import (
     cumulative,
     decode_laplace,
     encode_laplace,
-    laplace_bits,
+    laplace_cost,
     laplace_runs,
+    symbol_cost,
 )
-from model.codec.quantise import MAX_LEVEL, rescale
+from model.codec.packet import MAX_INTERVAL_MS
+from model.codec.quantise import MAX_LEVEL, quantise, rescale, scaled
 from model.codec.statistics import INTRA, MotionStatistics, elapsed_row
 from model.errors import BitstreamError
 
@@ -34,10 +37,15 @@ CLASS_SHIFTS = (-9, -6, -3, 0, 3, 6, 10, 24)
 
 _CLASS_FREQUENCIES = [3932, 3932, 8520, 17039, 18350, 9175, 3277, 1311]
 _CLASS_SUMS = cumulative(_CLASS_FREQUENCIES)
-_CLASS_BITS = 16 - np.log2(np.array(_CLASS_FREQUENCIES, np.float64))
+CLASS_COST = symbol_cost(np.array(_CLASS_FREQUENCIES, np.int64))
 
-MAX_INTERVAL_MS = 65535
-"""Longest capture interval within a message."""
+PRICE = 0.13 / COST_UNIT
+"""What a 256th of a bit may save in squared steps of error: of finer steps with a higher price and coarser ones with a
+lower one, these took the fewest bits for the same error (docs/experiments/motion-bits.md)."""
+
+STILLNESS = 0.1
+"""Squared steps of error that the last frame's level is allowed above any other: a level that toggles shows as
+trembling."""
 
 _FIRST_INTERVAL_MS = 40
 _FIRST_INTERVAL_WIDTH = 28
@@ -60,7 +68,7 @@ class FrameCoder:
 
     def __init__(self, statistics: MotionStatistics) -> None:
         self.statistics = statistics
-        self._widths_at = lru_cache(maxsize=64)(self._class_widths)
+        self.widths_at = lru_cache(maxsize=64)(self._class_widths)
         self._runs_at = lru_cache(maxsize=512)(self._laplace_runs)
 
     def _class_widths(self, row: int, step_index: int) -> NDArray[np.int64]:
@@ -70,7 +78,7 @@ class FrameCoder:
 
     def _laplace_runs(self, row: int, step_index: int, chosen: int) -> list[LaplaceRun]:
         """The N residuals with their Laplace tables in activity class `chosen`."""
-        return laplace_runs(self._widths_at(row, step_index)[chosen].tolist())
+        return laplace_runs(self.widths_at(row, step_index)[chosen].tolist())
 
     def _prediction(
         self, reference: FrameState | None, capture_ms: int, step_index: int
@@ -90,15 +98,45 @@ class FrameCoder:
     def bits(self, frame: FrameState, reference: FrameState | None) -> float:
         """About what `encode` would write."""
         residual, best, row = self._choose(frame, reference)
-        widths = self._widths_at(row, frame.step_index)[best]
-        return float(laplace_bits(residual, widths).sum() + _CLASS_BITS[best])
+        widths = self.widths_at(row, frame.step_index)[best]
+        return float(laplace_cost(residual, widths).sum() + CLASS_COST[best]) / COST_UNIT
+
+    def choose_levels(
+        self,
+        coefficients: NDArray[np.float64],
+        capture_ms: int,
+        step_index: int,
+        reference: FrameState | None,
+        last: FrameState | None,
+    ) -> NDArray[np.int64]:
+        """Levels (N,) for coefficients (N,) in units: those whose error and bits together cost least.
+
+        `last` is the frame before, `reference` what this one will be predicted from. Each level is one of four: that of
+        the last frame, the predicted one, the nearest, and the one next to that towards the predicted one
+        (rate-distortion optimised quantisation as in video coders: Sullivan and Wiegand 1998).
+        """
+        predicted, row = self._prediction(reference, capture_ms, step_index)
+        widths = self.widths_at(row, step_index)
+        guess = quantise(coefficients, step_index, predicted) - predicted
+        widths = widths[np.argmin(laplace_cost(guess, widths).sum(1) + CLASS_COST)]
+        wanted = scaled(coefficients, step_index)
+        nearest = np.rint(wanted).astype(np.int64)
+        candidates = [predicted, nearest, nearest - np.sign(nearest - predicted)]
+        if last is not None:
+            candidates.insert(0, rescale(last.levels, last.step_index, step_index))
+        choices = np.stack(candidates)
+        cost = (wanted - choices) ** 2 + PRICE * laplace_cost(choices - predicted, widths)
+        if last is not None:
+            cost[0] -= STILLNESS
+        levels: NDArray[np.int64] = np.take_along_axis(choices, cost.argmin(0)[None], 0)[0]
+        return levels
 
     def _choose(self, frame: FrameState, reference: FrameState | None) -> tuple[NDArray[np.int64], int, int]:
         """Residual (N,), the cheapest activity class, the row of widths."""
         predicted, row = self._prediction(reference, frame.capture_ms, frame.step_index)
         residual = frame.levels - predicted
-        bits = laplace_bits(residual, self._widths_at(row, frame.step_index)).sum(1)
-        return residual, int(np.argmin(bits + _CLASS_BITS)), row
+        cost = laplace_cost(residual, self.widths_at(row, frame.step_index)).sum(1)
+        return residual, int(np.argmin(cost + CLASS_COST)), row
 
     def decode(
         self, coder: RangeDecoder, reference: FrameState | None, capture_ms: int, step_index: int

@@ -18,11 +18,11 @@ MIN_STEP_INDEX, MAX_STEP_INDEX = -24, 24
 MAX_LEVEL = 32767
 """Levels beyond are clipped: at the finest step that is 256 degrees or 5 times the width of the crop."""
 
-DEAD_ZONE = 0.6
+DEAD_ZONE = 0.75
 """A coefficient within this many steps of its last level keeps that level.
 
-0.5 would be plain rounding; the margin keeps a coefficient that lies between two levels from toggling, which costs bits
-and shows as trembling.
+0.5 would be plain rounding; the margin keeps a coefficient that lies between two levels from toggling, which costs
+bits.
 """
 
 _ROOTS = (65536, 77936, 92682, 110218)  # round(65536 * 2^(i / 4))
@@ -38,19 +38,22 @@ def nearest_step_index(factor: float) -> int:
     return max(MIN_STEP_INDEX, min(MAX_STEP_INDEX, round(4 * math.log2(factor))))
 
 
-def quantise(
-    coefficients: NDArray[np.float64], step_index: int, anchors: tuple[NDArray[np.int64], ...] = ()
-) -> NDArray[np.int64]:
-    """Levels (N,) of coefficients (N,) in units.
+def scaled(coefficients: NDArray[np.float64], step_index: int) -> NDArray[np.float64]:
+    """Coefficients (..., N) in steps: what the nearest level would be before rounding, within the range of levels."""
+    return np.clip(coefficients / step_factor(step_index), -MAX_LEVEL, MAX_LEVEL)
 
-    `anchors` are levels at the same step, the most wanted first (the last frame's, the reference's): a coefficient
-    keeps an anchor's level when that lies within DEAD_ZONE steps. The error is at most DEAD_ZONE steps.
+
+def quantise(
+    coefficients: NDArray[np.float64], step_index: int, anchor: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Levels (N,) of coefficients (N,) in units, without regard to what they cost.
+
+    `anchor` holds levels at the same step, those of another frame: a coefficient keeps that level when it lies within
+    DEAD_ZONE steps. The error is at most DEAD_ZONE steps.
     """
-    scaled = np.clip(coefficients / step_factor(step_index), -MAX_LEVEL, MAX_LEVEL)
-    levels = np.rint(scaled).astype(np.int64)
-    for anchor in reversed(anchors):
-        levels = np.where(np.abs(scaled - anchor) <= DEAD_ZONE, anchor, levels)
-    return levels
+    steps = scaled(coefficients, step_index)
+    levels = np.rint(steps).astype(np.int64)
+    return levels if anchor is None else np.where(np.abs(steps - anchor) <= DEAD_ZONE, anchor, levels)
 
 
 def dequantise(levels: NDArray[np.int64], step_index: int) -> NDArray[np.float64]:

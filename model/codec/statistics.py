@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec.entropy import MAX_WIDTH, laplace_bits
+from model.codec.entropy import MAX_WIDTH, laplace_cost
 from model.codec.quantise import quantise
 from model.errors import WeightsError
 
@@ -200,10 +200,10 @@ def elapsed_row(elapsed_ms: int) -> int:
 
 
 def _levels_of(coefficients: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Levels (T, N) at step index 0, quantised as the encoder does in a chain."""
+    """Levels (T, N) at step index 0, near enough to those of an encoder, which needs the widths to choose them."""
     levels = [quantise(coefficients[0], 0)]
     for frame in coefficients[1:]:
-        levels.append(quantise(frame, 0, (levels[-1],)))
+        levels.append(quantise(frame, 0, levels[-1]))
     return np.stack(levels)
 
 
@@ -245,7 +245,7 @@ def _likeliest_widths(clips: list[NDArray[np.int64]]) -> NDArray[np.int8]:
     # One imagined residual of 1 among a thousand: what never moved in training may still move in a call.
     chance[1] += 1e-3
     values, candidates = np.arange(_LARGEST_FITTED + 1), np.arange(MAX_WIDTH + 1)
-    bits = laplace_bits(values, candidates[:, None]) / 2 + laplace_bits(-values, candidates[:, None]) / 2
+    bits = laplace_cost(values, candidates[:, None]) + laplace_cost(-values, candidates[:, None])
     cost = bits @ chance
     widths: NDArray[np.int8] = np.argmin(cost, 0).astype(np.int8)
     return widths

@@ -151,7 +151,7 @@ class Vav:
             return self.duration_ms / 1000
         if self.header.rate is not None:
             return float(self.frames / self.header.rate)
-        return MotionMessage.parse(self.messages[-1]).capture_ms / 1000 if self.messages else 0.0
+        return (MotionMessage.parse(self.messages[-1]).capture_ms or 0) / 1000 if self.messages else 0.0
 
 
 class VavWriter:
@@ -232,6 +232,8 @@ def parse_vav(data: bytes) -> Vav:
             vav.sources[payload[0]] = payload[1:]
         elif kind == b"MOTN":
             message = MotionMessage.parse(payload)
+            if message.short:
+                raise BitstreamError("a motion message without a time of its own")
             if message.source not in vav.sources:
                 raise BitstreamError(f"motion for source image {message.source}, which the file lacks")
             vav.messages.append(payload)

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("input", type=Path, metavar="IN.mp4", help="video with one person in it")
     parser.add_argument("output", type=Path, metavar="OUT.vav", help="file to write")
-    parser.add_argument("--step", type=_factor, default=0.5, help="quantiser step; smaller is finer (default 0.5)")
+    parser.add_argument("--step", type=_factor,
+                        help="quantiser step; smaller is finer (0.42, coarser above 5 kbit/s)")  # fmt: skip
     parser.add_argument("--kbps", type=_factor, metavar="KBPS", help="coarsen the step until motion takes no more")
     parser.add_argument("--no-audio", action="store_true", help="leave the sound out")
     parser.add_argument("--source-frame", type=int, metavar="N", help="frame to take the source image from (chosen)")
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         return tqdm(items, what, total, unit="frame", file=sys.stderr, leave=False, disable=None)
 
     wanted = EncodeOptions(
-        step_index=nearest_step_index(options.step),
+        step_index=None if options.step is None else nearest_step_index(options.step),
         kbps=options.kbps,
         audio=not options.no_audio,
         source_frame=options.source_frame,

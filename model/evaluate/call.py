@@ -26,7 +26,7 @@ ALIGN_EVERY = 4
 """Frames between two that are aligned: what two cores that also send and render have the time for."""
 
 CALL_RATE = Rate()
-"""One message a frame at step index 0."""
+"""One message a frame."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ from model.evaluate.scoring import Networks, Scores, Truth, mean_scores
 from model.motion import Motion
 from model.talking_head import TalkingHead
 
-STEP_INDICES = (-12, -8, -4, 0, 4, 8, 12)
+STEP_INDICES = (-13, -9, -5, -1, 3, 7, 11)
+"""Among them the steps of a file and of a call."""
+
 FRAMES_PER_MESSAGE = 3
 """Bundle of the motion stream: 120 ms at 25 frames a second; headers fall to a third."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from model.codec.decoder import MotionDecoder
 from model.codec.encoder import MotionEncoder
+from model.codec.packet import MotionMessage
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
 from server.receiver.control_session import ControlSession
@@ -22,7 +23,7 @@ class CountingDecoder:
         self.frames = 0
 
     def decode(self, data: bytes) -> list[object]:
-        self.frames += data[8]
+        self.frames += MotionMessage.parse(data).frames
         return []
 
     def acknowledgement(self) -> bytes | None:

@@ -75,7 +75,7 @@ test("an encoder refuses what is no motion", () => {
   assert.throws(() => encoder.encode(new Float32Array(size - 1), 0, 0), RangeError);
   assert.throws(() => encoder.encode(new Float32Array(size).fill(NaN), 0, 0), RangeError);
   assert.throws(() => encoder.encode(new Float32Array(size), 0, 256), RangeError);
-  assert.throws(() => encoder.onAcknowledgement(bytes("31")), BitstreamError);
+  assert.throws(() => encoder.onAcknowledgement(bytes("41")), BitstreamError);
 });
 
 test("100,000 damaged messages give frames or an error, and leave the decoder sound", () => {

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model.bench_codec import PlainRangeDecoder
 from model.codec.entropy import (
+    COST_UNIT,
     LAPLACE_TABLES,
     LEAP,
     MAX_WIDTH,
@@ -21,7 +22,7 @@ from model.codec.entropy import (
     cumulative,
     decode_laplace,
     encode_laplace,
-    laplace_bits,
+    laplace_cost,
     laplace_runs,
     zero_leap,
 )
@@ -79,7 +80,7 @@ def test_size_is_close_to_the_ideal() -> None:
     encoder = RangeEncoder()
     for value in values.tolist():
         encode_laplace(encoder, value, 24)
-    ideal = float(laplace_bits(values, np.array(24)).sum()) / 8
+    ideal = float(laplace_cost(values, np.array(24)).sum()) / COST_UNIT / 8
     assert ideal <= len(encoder.finish()) + 1 <= 1.01 * ideal + 2
 
 

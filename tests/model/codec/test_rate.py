@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import HEADER_BYTES, Rate, StepControl
 from model.codec.statistics import MotionStatistics
+from model.evaluate.channel import send
 from tests.model.codec.test_statistics import walk
 
 
@@ -35,8 +38,26 @@ def test_encoder_holds_its_budget(kbps: float) -> None:
     assert wire * 8 / 30_000 <= 1.1 * kbps
 
 
+@pytest.fixture(scope="module")
+def faces() -> MotionStatistics:
+    """Statistics of motion that takes as many bytes as that of real faces."""
+    return MotionStatistics.fit([walk(120, 40, seed) for seed in range(3)], [25.0] * 3)
+
+
+@pytest.mark.parametrize("liveliness", [1.0, 3.0])
+def test_more_budget_is_never_worse(faces: MotionStatistics, liveliness: float) -> None:
+    """With twice the budget motion is at least as close to the truth, whatever goes into headers."""
+    motion = faces.mean + liveliness * (walk(300, 40, 7) - faces.mean)
+    errors = []
+    for kbps in (12.0, 25.0, 50.0):
+        sent = send(faces, motion.astype(np.float32), Rate.for_kbps(kbps))
+        error = faces.to_coefficients(sent.vectors) - faces.to_coefficients(motion)
+        errors.append(float((error[150:] ** 2).mean()))
+    assert all(more < 1.02 * less for less, more in pairwise(errors)), errors
+
+
 def test_step_recovers_when_the_budget_allows() -> None:
-    control = StepControl(Rate(kbps=10.0, header_bytes=0))
+    control = StepControl(Rate(step_index=0, kbps=10.0, header_bytes=0))
     for _ in range(200):
         control.sent(40, 100)  # 20 kbit/s
     coarse = control.step_index

@@ -183,6 +183,52 @@ def test_restarted_encoder_is_followed_and_stragglers_are_not() -> None:
     assert MotionMessage.parse(old.encode(motion[5], 200) or b"").reference == 0
 
 
+def test_short_messages_are_told_apart_by_eight_bits_of_the_epoch() -> None:
+    """Of an encoder that the decoder does not know, the next message must stand alone; of a retired one none counts."""
+    decoder = MotionDecoder(STATISTICS)
+    old, new, unknown = (MotionEncoder(STATISTICS, epoch=epoch) for epoch in (0x1207, 0x3408, 0x5609))
+    motion = walk(6, K)
+    for encoder in (unknown, old):
+        first = encoder.encode(motion[0], 0) or b""
+        encoder.on_acknowledgement(Acknowledgement(encoder.epoch, 0, 0).serialize())
+        if encoder is old:
+            decoder.decode(first)
+    straggler, foreign = old.encode(motion[1], 40) or b"", unknown.encode(motion[1], 40) or b""
+    assert MotionMessage.parse(straggler).short
+    assert len(decoder.decode(new.encode(motion[2], 80) or b"")) == 1
+    assert decoder.decode(straggler) == []
+    assert decoder.acknowledgement() == Acknowledgement(0x3408, 0, 0).serialize()
+    assert decoder.decode(foreign) == []
+    assert decoder.acknowledgement() == RefreshRequest(0x09, 1).serialize()
+    unknown.on_acknowledgement(decoder.acknowledgement() or b"")
+    assert MotionMessage.parse(unknown.encode(motion[3], 120) or b"").reference == 0
+
+
+def test_a_pause_of_minutes_is_sent_in_full() -> None:
+    encoder, decoder = MotionEncoder(STATISTICS, epoch=1), MotionDecoder(STATISTICS)
+    for capture_ms, short in ((0, False), (40, True), (65_575, True), (131_200, False)):
+        message = encoder.encode(walk(1, K)[0], capture_ms) or b""
+        assert MotionMessage.parse(message).short is short
+        (frame,) = decoder.decode(message)
+        assert frame.capture_ms == capture_ms
+        encoder.on_acknowledgement(decoder.acknowledgement() or b"")
+
+
+def test_step_and_source_are_told_when_they_change() -> None:
+    encoder, decoder = MotionEncoder(STATISTICS, epoch=1), MotionDecoder(STATISTICS)
+    told = []
+    for index, (source, step) in enumerate([(0, 0), (0, 0), (3, 0), (3, 2), (3, 2), (0, -8)]):
+        encoder.rate = Rate(step)
+        message = encoder.encode(walk(1, K)[0], 40 * index, source) or b""
+        (frame,) = decoder.decode(message)
+        assert frame.source == source
+        np.testing.assert_array_equal(frame.vector, encoder.reconstructed)
+        encoder.on_acknowledgement(decoder.acknowledgement() or b"")
+        parsed = MotionMessage.parse(message)
+        told.append((parsed.source, parsed.step_index))
+    assert told == [(0, 0), (None, None), (3, None), (None, 2), (None, None), (0, -8)]
+
+
 def test_sequence_and_clock_wrap() -> None:
     """Sequence numbers wrap after 65,536 frames, the millisecond clock after 49 days: neither is an event."""
     channel = Channel(Rate(repeat=1))

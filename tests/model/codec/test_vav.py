@@ -161,7 +161,15 @@ def block(kind: bytes, payload: bytes) -> bytes:
 
 START = MAGIC + block(b"HEAD", HEADER.serialize())
 SOURCE = block(b"SRCE", b"\0AB")
-MESSAGE = MotionMessage(0, 0, 0, 0, 0, 1, 0, b"").serialize()
+
+
+def motion(source: int) -> bytes:
+    """A message that stands alone, with nothing in its frame."""
+    return MotionMessage(0, 0, 0, 1, source, 0, 0).write(lambda coder: None)
+
+
+MESSAGE = motion(0)
+SHORT = MotionMessage(0, 1, 1, 1, None, None, None, 40).write(lambda coder: None)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +183,8 @@ MESSAGE = MotionMessage(0, 0, 0, 0, 0, 1, 0, b"").serialize()
         START + block(b"SRCE", b"\0"),
         START + SOURCE + block(b"JUNK", b""),
         START + SOURCE + block(b"MOTN", b""),
-        START + SOURCE + block(b"MOTN", MotionMessage(1, 0, 0, 0, 0, 1, 0, b"").serialize()),
+        START + SOURCE + block(b"MOTN", motion(1)),
+        START + SOURCE + block(b"MOTN", SHORT),
         START + SOURCE + block(b"MOTN", MESSAGE) + block(b"ENDS", struct.pack("!II", 2, 40)),
         START + SOURCE + block(b"ENDS", struct.pack("!II", 0, 0)) + SOURCE,
         START + SOURCE + block(b"ENDS", b"\0"),

@@ -183,4 +183,4 @@ async def test_a_recording_of_more_scenes_than_the_receiver_has_places_is_sent(t
 
 def _messages() -> list[bytes]:
     """Motion messages that have arrived."""
-    return [m for publication in FakePublication.alive for m in publication.messages if m[:1] == b"\x31"]
+    return [m for publication in FakePublication.alive for m in publication.messages if m[:1] in (b"\x41", b"\x44")]

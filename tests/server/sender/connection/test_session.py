@@ -143,7 +143,7 @@ async def studio(call: Call, **options: Any) -> AsyncIterator[Studio]:
 
 
 def control(publication: FakePublication, kind: str) -> list[dict[str, Any]]:
-    messages = [msgpack.unpackb(m) for m in publication.messages if m[:1] not in (b"\x31", b"\x32", b"\x33")]
+    messages = [msgpack.unpackb(m) for m in publication.messages if m[:1] not in (b"\x41", b"\x42", b"\x43", b"\x44")]
     return [message for message in messages if message["t"] == kind]
 
 
@@ -161,8 +161,8 @@ async def test_motion_goes_out_and_the_roster_knows_who_it_is() -> None:
             sender.say(yaw)
             await asyncio.sleep(0.02)
         motion = sender.publication.messages
-        await until(lambda: sum(m[:1] == b"\x31" for m in motion) == 3)
-        frames = [frame for m in motion if m[:1] == b"\x31" for frame in decoder.decode(m)]
+        await until(lambda: sum(m[:1] in (b"\x41", b"\x44") for m in motion) == 3)
+        frames = [frame for m in motion if m[:1] in (b"\x41", b"\x44") for frame in decoder.decode(m)]
         assert [round(float(frame.vector[0])) for frame in frames] == [1, 2, 3]
         assert frames[-1].capture_ms == int(1000 * sender.clock.now)
         status = sender.daemon.status()
@@ -278,7 +278,7 @@ async def test_a_silent_network_is_left_and_the_call_resumed_with_the_same_name_
         await sender.live()
         assert sender.daemon.status().reconnects == 1
         sender.say(5.0)
-        await until(lambda: any(m[:1] == b"\x31" for m in sender.publication.messages))
+        await until(lambda: any(m[:1] in (b"\x41", b"\x44") for m in sender.publication.messages))
         await viewer.request("ping", t=1.0)  # reads everything up to its answer
         for message in viewer.news:
             if message["type"] == "roster":
