@@ -80,6 +80,12 @@ class Metrics:
         self._rate_share = Gauge(
             "visavis_rate_share", "Share of the full rate that each promised view gets", registry=registry
         )
+        self._load = Gauge(
+            "visavis_load", "Views that are promised, as a share of those that can be rendered", registry=registry
+        )
+        self._registry_reachable = Gauge(
+            "visavis_registry_reachable", "1 while Redis answers, where there are other nodes", registry=registry
+        )
         self._overloaded = Gauge("visavis_overloaded", "1 while pictures come slower than promised", registry=registry)
         self._sources = Counter("visavis_sources_total", "Source images", ["outcome"], registry=registry)
         self._enrol = Histogram(
@@ -103,19 +109,24 @@ class Metrics:
         self._publications.set(publications)
         self._subscriptions.set(subscriptions)
 
-    def load(self, promised: int, cost: float | None, rate_share: float, overloaded: bool) -> None:
-        """How much there is to render: views, seconds a picture (None: not known), share of the rate for each view."""
+    def load(self, promised: int, capacity: float, cost: float | None, rate_share: float, overloaded: bool) -> None:
+        """How much there is to render: views, of how many, seconds a picture (None: not known), rate for each view."""
         self._promised.set(promised)
+        self._load.set(promised / capacity)
         self._picture_cost.set(cost or 0.0)
         self._rate_share.set(rate_share)
         self._overloaded.set(overloaded)
+
+    def registry(self, reachable: bool) -> None:
+        """Whether Redis answered the last time."""
+        self._registry_reachable.set(reachable)
 
     def joined(self, client: str, resumed: bool) -> None:
         """A participant joined, or came back with a resume token."""
         self._joins.labels(client, str(resumed).lower()).inc()
 
     def left(self, reason: str) -> None:
-        """A participant went; reason: left, silent, closed, replaced, removed, room_closed."""
+        """A participant went; reason: left, silent, closed, replaced, moved, removed, room_closed."""
         self._leaves.labels(reason).inc()
 
     def refused(self, code: str) -> None:

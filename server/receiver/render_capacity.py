@@ -29,6 +29,10 @@ SETTLED_SECONDS = 3.0
 """An overload, or its end, must last that long before it is said."""
 
 
+ASSUMED_VIEWS = 4.0
+"""What a machine can render counts as so much until it has rendered something."""
+
+
 class RenderCapacity:
     """`share` of the rate is what newcomers must leave to everybody; 0 admits all."""
 
@@ -36,6 +40,7 @@ class RenderCapacity:
         self._fps = fps
         self._share = share
         self._costs: deque[tuple[float, float]] = deque(maxlen=MOST)  # (when, seconds a picture)
+        self._known_cost: float | None = None  # the latest that was known, however old
         self._promised: dict[Hashable, int] = {}
         self._changed: float | None = None  # since when it has been otherwise than `overloaded` says
         self.overloaded = False
@@ -56,7 +61,16 @@ class RenderCapacity:
             return None
         newest = self._costs[-1][0]
         recent = [seconds for when, seconds in self._costs if newest - when <= WINDOW_SECONDS]
-        return median(recent) if len(recent) >= FEWEST else median(seconds for _, seconds in self._costs)
+        known = median(recent) if len(recent) >= FEWEST else median(seconds for _, seconds in self._costs)
+        self._known_cost = known
+        return known
+
+    def capacity(self, now: float) -> float:
+        """Views that get `share` of the rate at the cost that was known last; never less than one."""
+        self.cost(now)
+        if self._known_cost is None:
+            return ASSUMED_VIEWS
+        return max(1.0, 1.0 / max(1e-9, self._known_cost * self._fps * (self._share or 1.0)))
 
     def rate_share(self, views: int, now: float) -> float:
         """Share of the rate that each of so many views would get, 0 to 1."""

@@ -101,6 +101,9 @@ class CapacityPort(Protocol):
     def admit(self, owner: str, now: float) -> bool:
         """Promise that publisher its first view where there is time for one."""
 
+    def capacity(self, now: float) -> float:
+        """Views that this machine can render, above 0."""
+
     def cost(self, now: float) -> float | None:
         """Seconds that a picture takes; None while it is not known."""
 

@@ -20,12 +20,14 @@ _ERROR = {
     "required": ["code", "message"],
 }
 _MEANING = {
+    307: "The room lives on another node: ask the address in `Location`.",
     400: "The request has the wrong shape.",
     401: "No token or invitation, or one that is malformed, expired or foreign.",
     403: "The token does not permit it.",
     404: "No such room or participant.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    503: "Which node the room lives on cannot be told now.",
 }
 
 

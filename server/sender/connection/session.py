@@ -27,7 +27,7 @@ from server.media.aiortc_private import PacketOutlet, close_peer
 from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
-from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling
+from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling, node_of
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SECONDS, SoundQueue
@@ -83,6 +83,8 @@ class Identity:
     avatar: bool = False
     resume: str | None = None
     """Token with which the server takes us for the participant we were."""
+    node: str | None = None
+    """Address of the node that the server sent us to; None: the server's own."""
     participant: str | None = None
     sources: dict[int, SourceImage] = field(default_factory=dict)
     """Every source chosen so far, to be attached again without an upload where the receiver still has it."""
@@ -128,7 +130,7 @@ class Session:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Result: why the connection is over."""
         self.refused: RefusedError | None = None
-        """Set when the server refused us: not a picture, but the sender."""
+        """Set when the server refused us: not a picture, but the sender; also when it sent us to another node."""
         self.overloaded = False
         """Whether the server says that it renders slower than it promised."""
         self.statistics: ReceiverStatistics | None = None
@@ -364,8 +366,12 @@ class Session:
     def _on_message(self, message: dict[str, Any]) -> None:
         if message.get("type") == "load":
             self._set_overloaded(message.get("overloaded") is True)
+        if message.get("type") == "resume":
+            self._identity.resume = str(message.get("resume"))
         if message.get("type") == "closed":
             reason = message.get("reason")
+            if reason == "moved":
+                self.refused = RefusedError("moved", "the room moved to another node", node_of(message))
             if reason in FOR_GOOD:
                 self.refused = RefusedError(str(reason), FOR_GOOD[reason])
             self._lose(f"the server says: {reason or 'closed'}")

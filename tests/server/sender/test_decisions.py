@@ -375,6 +375,6 @@ def test_a_server_that_is_starting_is_asked_again_soon_however_often() -> None:
     machine = Reconnect(chance=lambda: 0.0)
     for _ in range(20):
         machine.start()
-        assert machine.lost(0.0, starting=True) == 0.5
+        assert machine.lost(0.0, "starting") == 0.5
     machine.start()
     assert machine.lost(0.0) == 0.5, "the first failure still"
