@@ -112,11 +112,11 @@ export function socketAddress(location, token) {
  * and the page's policy permits no other connection.
  * @param {{origin: string}} page
  * @param {string | null | undefined} address
- * @returns {URL}
+ * @returns {URL | null} null for any other, and for none
  */
 export function nodeAddress(page, address) {
   const node = URL.canParse(address ?? "") ? new URL(/** @type {string} */ (address)) : null;
-  if (node?.origin !== page.origin) throw new RequestError("moved", "The call is at another address. Load the page from there.");
+  if (node?.origin !== page.origin) return null;
   node.pathname = node.pathname.replace(/\/?$/, "/");
   return node;
 }
@@ -131,18 +131,22 @@ const MOST_MOVES = 4;
  * @param {URL | null} node where the room is, if that is known
  * @param {string} token
  * @param {object} fields of the join
- * @returns {Promise<{answer: any, node: URL | null}>} rejects with RequestError; its code is "node_unreachable" where the node that
- *   another one named does not answer: it may have died a moment ago
+ * @returns {Promise<{answer: any, node: URL | null}>} node: that is to be asked from now on, null where there is only one. Rejects with
+ *   RequestError; its code is "node_unreachable" where the node that another one named does not answer: it may have died a moment ago
  */
 export async function joinRoom(signalling, page, node, token, fields) {
   for (let moves = 0; ; moves++) {
     try {
       await signalling.connect(socketAddress(node ?? page, token));
-      return { answer: await signalling.request("join", fields), node };
+      const answer = await signalling.request("join", fields);
+      // Behind a load balancer the page's address is any node's.
+      return { answer, node: nodeAddress(page, answer.node) };
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      if (error.code === "moved" && moves < MOST_MOVES) node = nodeAddress(page, error.address);
-      else if (error.code === "unreachable" && node !== null) throw new RequestError("node_unreachable", error.message);
+      if (error.code === "moved" && moves < MOST_MOVES) {
+        node = nodeAddress(page, error.address);
+        if (node === null) throw new RequestError("elsewhere", "The call is at another address. Load the page from there.");
+      } else if (error.code === "unreachable" && node !== null) throw new RequestError("node_unreachable", error.message);
       else throw error;
     }
   }

@@ -255,6 +255,7 @@ class Socket:
             "speaking": conference.active_speaker(request.room),
             "overloaded": conference.overloaded,
             "limits": parts.limits(),
+            "node": parts.settings.node_address or None,
         }
 
     def _resume_token(self, participant: Participant) -> str:

@@ -27,7 +27,7 @@ from server.media.aiortc_private import PacketOutlet, close_peer
 from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
-from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling, node_of
+from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling, node_address
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SECONDS, SoundQueue
@@ -170,6 +170,8 @@ class Session:
         if identity.resume is not None:
             fields["resume"] = identity.resume
         answer = await self._signalling.request("join", **fields)
+        # Behind a load balancer the server's address is any node's; source images are for the one that has the room.
+        self._server = node_address(answer.get("node")) or self._server
         identity.participant, identity.resume = str(answer["participant"]), str(answer["resume"])
         await self._signalling.request("state", muted=self._sound is None, camera_off=False, avatar=identity.avatar)
         return answer
@@ -371,7 +373,9 @@ class Session:
         if message.get("type") == "closed":
             reason = message.get("reason")
             if reason == "moved":
-                self.refused = RefusedError("moved", "the room moved to another node", node_of(message))
+                self.refused = RefusedError(
+                    "moved", "the room moved to another node", node_address(message.get("address"))
+                )
             if reason in FOR_GOOD:
                 self.refused = RefusedError(str(reason), FOR_GOOD[reason])
             self._lose(f"the server says: {reason or 'closed'}")

@@ -60,11 +60,11 @@ def server_address(text: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-def node_of(message: dict[str, Any]) -> str | None:
-    """Address of the node that a message sends its reader to, without a trailing slash; None where it names none."""
+def node_address(given: object) -> str | None:
+    """The address of a node as a message gives it, without a trailing slash; None where that is none."""
     try:
-        return server_address(str(message["address"]))
-    except (KeyError, InputError):
+        return server_address(given) if isinstance(given, str) else None
+    except InputError:
         return None
 
 
@@ -117,7 +117,11 @@ class Signalling:
         finally:
             self._answers.pop(number, None)
         if message.get("type") == "error":
-            raise RefusedError(str(message.get("code", "")), str(message.get("message", "refused")), node_of(message))
+            raise RefusedError(
+                str(message.get("code", "")),
+                str(message.get("message", "refused")),
+                node_address(message.get("address")),
+            )
         return message
 
     async def close(self, code: int = aiohttp.WSCloseCode.OK) -> None:
