@@ -104,4 +104,4 @@ def _nodes(settings: Settings, conference: Conference, metrics: Metrics, clock: 
         return SingleNode(conference, name, address)
     # Not at the top: without other nodes nothing needs redis.
     registry = importlib.import_module("server.nodes.registry")
-    return Node(registry.RedisRegistry(redis_url, address), conference, name, address, metrics, clock)
+    return Node(registry.RedisRegistry(registry.connect(redis_url), address), conference, name, address, metrics, clock)

@@ -78,12 +78,14 @@ local function owner(room)
   if id and lives(id) then return id end
 end
 
--- Of what it can render, what a node has promised. A room counts as one face at least, from the moment it is placed:
--- whoever opens it is about to show one.
+-- Of what it can render, what a node has promised and is about to. A room counts as one face at least: whoever opens it
+-- is about to show one. One that is still to come counts as much as the node's others do.
 local function score(id)
   local node = redis.call('HMGET', P .. 'node:' .. id, 'views', 'rooms', 'capacity')
-  local rooms = node[2] + redis.call('ZCARD', P .. 'coming:' .. id)
-  return math.max(tonumber(node[1]), rooms) / node[3]
+  local rooms = tonumber(node[2])
+  local views = math.max(tonumber(node[1]), rooms)
+  local each = rooms > 0 and views / rooms or 1
+  return (views + each * redis.call('ZCARD', P .. 'coming:' .. id)) / node[3]
 end
 
 -- The least loaded node that takes rooms; the asking one where none has less to do. Never `besides`.
@@ -196,22 +198,27 @@ return answer
 _END = "forget(a.id) return 1"
 
 
+def connect(url: str) -> Redis:
+    """A client that gives up soon; nothing is asked yet."""
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        # What failed is tried again with the next renewal; whoever waits for it is told at once.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 class RedisRegistry:
     """The registry of one node. Implements `Registry`; use from one event loop.
 
     `clock` is Lua that sets `now`: a simulation has a clock of its own.
     """
 
-    def __init__(self, url: str, address: str, clock: str = REDIS_CLOCK) -> None:
+    def __init__(self, redis: Redis, address: str, clock: str = REDIS_CLOCK) -> None:
         self.id = secrets.token_hex(8)
-        self._redis = Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
-            # What failed is tried again with the next renewal; whoever waits for it is told at once.
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = redis
         self._own = {
             "id": self.id,
             "address": address,

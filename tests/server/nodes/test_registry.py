@@ -14,7 +14,7 @@ import redis as redis_client
 
 from server.errors import CapacityError, MovedError, NodesUnavailableError
 from server.nodes.lease import COMING_SECONDS, LEASE_SECONDS, SETTLE_SECONDS, Lease, Renewal
-from server.nodes.registry import RedisRegistry
+from server.nodes.registry import RedisRegistry, connect
 from tests.server.nodes import RedisServer, redis_server
 
 CLOCK = "local now = tonumber(redis.call('GET', 'clock'))"
@@ -33,7 +33,7 @@ class Cluster:
         self.client.incrby("clock", round(1000 * seconds))
 
     def node(self, address: str) -> RedisRegistry:
-        self.registries.append(RedisRegistry(self.server.url, f"http://{address}", CLOCK))
+        self.registries.append(RedisRegistry(connect(self.server.url), f"http://{address}", CLOCK))
         return self.registries[-1]
 
     async def nodes(self, *addresses: str) -> list[RedisRegistry]:
@@ -286,7 +286,7 @@ async def test_names_of_rooms_and_identities_are_no_code(server: RedisServer) ->
 
 @pytest.mark.asyncio
 async def test_without_redis_everybody_is_told_at_once() -> None:
-    registry = RedisRegistry("unix:///nowhere/redis.sock", "http://a")
+    registry = RedisRegistry(connect("unix:///nowhere/redis.sock"), "http://a")
     try:
         async with asyncio.timeout(10):
             answers = await asyncio.gather(*(registry.place("lobby") for _ in range(50)), return_exceptions=True)
@@ -304,7 +304,7 @@ async def test_a_redis_that_hangs_holds_up_nobody_for_long() -> None:
         connections.append(writer)
 
     silent = await asyncio.start_server(accept, "127.0.0.1", 0)
-    registry = RedisRegistry(f"redis://127.0.0.1:{silent.sockets[0].getsockname()[1]}", "http://a")
+    registry = RedisRegistry(connect(f"redis://127.0.0.1:{silent.sockets[0].getsockname()[1]}"), "http://a")
     try:
         async with asyncio.timeout(20):  # fifty time limits would be more
             answers = await asyncio.gather(*(registry.place("lobby") for _ in range(50)), return_exceptions=True)
