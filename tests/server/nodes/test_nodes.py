@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from server.__main__ import main
 from server.media.aiortc_private import close_peer
 from server.nodes.lease import RENEW_SECONDS
 from tests.server.fakes import until
-from tests.server.nodes import Nodes, running_nodes
+from tests.server.nodes import KEY, Nodes, running_nodes
 from tests.server.sender.connection.test_session import Studio
 from tests.server.signalling import JPEG, Peer, offer, peer_connection
 from tests.server.signalling.test_call import publish_motion
@@ -328,3 +329,27 @@ async def test_the_sender_asks_its_own_server_again_when_the_node_is_dead() -> N
                 assert set(daemon.pauses) == {0.0, 1.0}, "sent on at once, and back a second later"
                 assert daemon.daemon.identity.node is None
                 await daemon.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_the_command_rooms_sees_all_nodes_and_acts_where_the_room_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VISAVIS_API_KEY", KEY["api_key"])
+    monkeypatch.setenv("VISAVIS_API_SECRET", KEY["api_secret"])
+
+    async def command(*arguments: str) -> str:
+        everything = ["rooms", "--server", nodes.address("b"), *arguments]
+        assert await asyncio.to_thread(main, everything) == 0
+        return capsys.readouterr().out
+
+    async with running_nodes("a", "b") as nodes:
+        first, second = await hold(nodes, "a"), await hold(nodes, "b", "studio")
+        listed = await command()
+        assert [line.split()[0] for line in listed.splitlines()] == ["lobby", "studio"]
+        assert [line.split()[0] for line in (await command("--nodes")).splitlines()] == ["a", "b"]
+        assert "Host" in await command("lobby")
+        await command("lobby", "--close")
+        assert (await first.until(lambda m: m["type"] == "closed"))["reason"] == "room_closed"
+        await second.socket.close()
