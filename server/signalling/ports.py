@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
 
-from model.motion import View
 from server.media.aiortc_private import PacketInlet
+
+if TYPE_CHECKING:
+    from model.motion import View
 
 
 class SubscriptionPort(Protocol):
