@@ -183,7 +183,7 @@ class Node:
         except NodesUnavailableError as error:
             self._state.failed()
             if not was_away:
-                logger.warning("no answer from Redis; calls here go on", extra={"error": str(error)})
+                logger.warning("no answer from Redis; calls here go on", extra={"error": repr(error.__cause__)})
         else:
             self._state.renewed(renewal, answer, now)
             if was_away:

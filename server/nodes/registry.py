@@ -303,4 +303,5 @@ class RedisRegistry:
                 return await self._scripts[script](keys=[ROUTING_KEY], args=[json.dumps(self._own | arguments)])
         except (RedisError, OSError, TimeoutError) as error:
             self._failures += 1
-            raise NodesUnavailableError(f"Redis does not answer ({type(error).__name__})") from None
+            # Why is for the log: an address of Redis is nothing for clients.
+            raise NodesUnavailableError("the nodes cannot be asked now; try again in a moment") from error
