@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -57,8 +57,11 @@ class Registry(Protocol):
     async def locate(self, room: str) -> None:
         """Raises MovedError where the room is another node's."""
 
-    async def hand_over(self, room: str) -> str | None:
-        """Give a room to the least loaded of the other nodes: its address, None where there is none."""
+    async def hand_over(self, room: str, barred: Sequence[str]) -> str | None:
+        """Give a room to the least loaded of the other nodes: its address, None where there is none.
+
+        barred: identities that were removed from it
+        """
 
     async def leases(self) -> list[Lease]:
         """Of all nodes that live."""
@@ -119,6 +122,8 @@ class Node:
         barred = await self._registry.place(room)
         self._state.opened(room)
         self._conference.administration.bar(room, barred)
+        if self._conference.draining:
+            await self._move(room)  # given to this node when it had not yet said so
 
     async def find(self, room: str) -> None:
         """As `Nodes.find`."""
@@ -144,7 +149,7 @@ class Node:
     async def _move(self, room: str) -> None:
         """Let another node take a room; raises MovedError once it has, returns where none does."""
         try:
-            address = await self._registry.hand_over(room)
+            address = await self._registry.hand_over(room, self._conference.administration.barred(room))
         except NodesUnavailableError:
             return
         if address is None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -107,6 +108,11 @@ local function least_loaded(besides)
   end
 end
 
+local function bar(room, identities)
+  for _, identity in ipairs(identities) do redis.call('SADD', P .. 'barred:' .. room, identity) end
+  redis.call('PEXPIRE', P .. 'barred:' .. room, a.barred_ms)
+end
+
 local function give(room, id)
   redis.call('SET', P .. 'room:' .. room, id, 'PX', a.room_ms)
   redis.call('ZADD', P .. 'coming:' .. id, now, room)
@@ -142,10 +148,7 @@ for _, room in ipairs(a.releases) do
     redis.call('ZREM', P .. 'coming:' .. a.id, room)
   end
 end
-for _, removed in ipairs(a.barred) do
-  redis.call('SADD', P .. 'barred:' .. removed[1], removed[2])
-  redis.call('PEXPIRE', P .. 'barred:' .. removed[1], a.barred_ms)
-end
+for _, removed in ipairs(a.barred) do bar(removed[1], {removed[2]}) end
 if a.open == 1 then
   redis.call('ZADD', P .. 'open', score(a.id), a.id)
 else
@@ -181,6 +184,7 @@ local id = owner(a.room)
 if not id or id == a.id then
   id = least_loaded(a.id)
   if not id then return {'full'} end
+  bar(a.room, a.barred)
   give(a.room, id)
 end
 return {'elsewhere', address(id)}
@@ -223,6 +227,7 @@ class RedisRegistry:
             "id": self.id,
             "address": address,
             "room_ms": round(1000 * ROOM_SECONDS),
+            "barred_ms": round(1000 * BARRED_SECONDS),
         }
         bodies = (("renew", _RENEW), ("place", _PLACE), ("locate", _LOCATE))
         more = (("hand_over", _HAND_OVER), ("list", _LIST), ("end", _END))
@@ -249,7 +254,6 @@ class RedisRegistry:
             lease_ms=round(1000 * LEASE_SECONDS),
             settle_ms=round(1000 * SETTLE_SECONDS),
             coming_ms=round(1000 * COMING_SECONDS),
-            barred_ms=round(1000 * BARRED_SECONDS),
             most_buried=MOST_BURIED,
         )
         return Renewed(bool(known), dict(zip(elsewhere[::2], elsewhere[1::2], strict=True)))
@@ -271,9 +275,9 @@ class RedisRegistry:
         if what == "elsewhere":
             raise MovedError(rest[0])
 
-    async def hand_over(self, room: str) -> str | None:
+    async def hand_over(self, room: str, barred: Sequence[str]) -> str | None:
         """Address of the other node that has the room now; None where no other takes it."""
-        what, *rest = await self._run("hand_over", room=room)
+        what, *rest = await self._run("hand_over", room=room, barred=barred)
         return str(rest[0]) if what == "elsewhere" else None
 
     async def leases(self) -> list[Lease]:

@@ -39,6 +39,10 @@ class Administration:
             if len(self._barred) > MAX_BARRED:
                 del self._barred[next(iter(self._barred))]
 
+    def barred(self, room: str) -> list[str]:
+        """Identities that were removed from the room."""
+        return [identity for where, identity in self._barred if where == room]
+
     def emptied(self, room: str) -> None:
         """The room is no more, and who was removed from it may come to the next one of its name."""
         for key in [key for key in self._barred if key[0] == room]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import redis
 
 from server.__main__ import main
 from server.media.aiortc_private import close_peer
@@ -47,6 +48,13 @@ async def becomes(true: Callable[[], Awaitable[bool]]) -> None:
             return
         await asyncio.sleep(0.1)
     raise AssertionError("it never came true")
+
+
+def lease_of(client: redis.Redis, name: str) -> str:
+    """The ID under which Redis knows a node."""
+    everybody = [str(node) for node in client.zrange("{visavis}:leases", 0, -1)]
+    (found,) = [node for node in everybody if client.hget(f"{{visavis}}:node:{node}", "name") == name]
+    return found
 
 
 def bearer(nodes: Nodes, room: str = "lobby", **options: Any) -> dict[str, str]:
@@ -245,9 +253,7 @@ async def test_a_room_that_was_opened_elsewhere_meanwhile_is_left_for_it() -> No
         host = await hold(nodes, "a")
         with nodes.redis.client() as client:
             # What Redis holds after `a` was cut off from it for too long.
-            everybody = client.zrange("{visavis}:leases", 0, -1)
-            (mine,) = [n for n in everybody if client.hget(f"{{visavis}}:node:{n}", "name") == "a"]
-            client.zrem("{visavis}:leases", mine)
+            client.zrem("{visavis}:leases", lease_of(client, "a"))
             _, answer = await join(nodes, "b", "Ada")
             assert answer["type"] == "ok"
         closed = await host.until(lambda m: m["type"] == "closed")
@@ -261,13 +267,36 @@ async def test_who_was_removed_stays_out_where_the_room_moves_to() -> None:
         _, eve = await join(nodes, "a", "Eve")
         path = f"/api/rooms/lobby/participants/{eve['participant']}"
         assert (await nodes.calls["a"].client.delete(path, headers=bearer(nodes, "", admin=True))).status == 204
-        with nodes.redis.client() as client:
-            await until(lambda: bool(client.exists("{visavis}:barred:lobby")), 3 * RENEW_SECONDS)
         nodes.calls["a"].parts.conference.draining = True
         await nodes.calls["a"].parts.nodes.drain(0.1)
         assert (await join(nodes, "b", "Eve", resume=eve["resume"]))[1]["code"] == "forbidden"
         assert (await join(nodes, "b", "Host"))[1]["type"] == "ok"
         del host
+
+
+@pytest.mark.asyncio
+async def test_who_was_removed_stays_out_when_its_node_dies() -> None:
+    async with running_nodes("a", "b") as nodes:
+        host = await hold(nodes, "a")
+        _, eve = await join(nodes, "a", "Eve")
+        path = f"/api/rooms/lobby/participants/{eve['participant']}"
+        await nodes.calls["a"].client.delete(path, headers=bearer(nodes, "", admin=True))
+        with nodes.redis.client() as client:
+            await until(lambda: bool(client.exists("{visavis}:barred:lobby")), 10 * RENEW_SECONDS)
+            nodes.calls["a"].parts.nodes._task.cancel()  # type: ignore[attr-defined]
+            client.zrem("{visavis}:leases", lease_of(client, "a"))
+        assert (await join(nodes, "b", "Eve", resume=eve["resume"]))[1]["code"] == "forbidden"
+        await host.socket.close()
+
+
+@pytest.mark.asyncio
+async def test_a_room_that_was_given_to_a_node_that_drains_goes_on_to_another() -> None:
+    async with running_nodes("a", "b") as nodes:
+        with nodes.redis.client() as client:
+            client.set("{visavis}:room:lobby", lease_of(client, "a"))
+        nodes.calls["a"].parts.conference.draining = True
+        _, answer = await join(nodes, "a")
+        assert (answer["code"], answer["address"]) == ("moved", nodes.address("b"))
 
 
 @pytest.mark.asyncio

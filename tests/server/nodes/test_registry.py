@@ -206,12 +206,12 @@ async def test_a_node_that_drains_gets_no_rooms_and_gives_its_own_away(server: R
         await renew(a, "a", "lobby", is_open=False)
         await renew(b, "b", views=100)
         assert await where(a, "studio") == "http://b"
-        assert await a.hand_over("lobby") == "http://b"
-        assert await a.hand_over("lobby") == "http://b", "once given it is the other's"
+        assert await a.hand_over("lobby", []) == "http://b"
+        assert await a.hand_over("lobby", []) == "http://b", "once given it is the other's"
         assert await where(b, "lobby") == "here"
         assert {lease.name: lease.draining for lease in await b.leases()} == {"a": True, "b": False}
         await renew(b, "b", is_open=False)
-        assert await b.hand_over("lobby") is None
+        assert await b.hand_over("lobby", []) is None
         with pytest.raises(CapacityError):
             await b.place("garden")
         assert await where(b, "lobby") == "here", "a room that is open stays where it is"
@@ -250,8 +250,8 @@ async def test_who_was_removed_stays_out_when_the_room_moves(server: RedisServer
         a, b = await some.nodes("a", "b")
         assert await a.place("lobby") == []
         await renew(a, "a", "lobby", barred=(("lobby", "eve"), ("lobby", "mallory")))
-        assert await a.hand_over("lobby") == "http://b"
-        assert sorted(await b.place("lobby")) == ["eve", "mallory"]
+        assert await a.hand_over("lobby", ["mallory", "trudy"]) == "http://b"
+        assert sorted(await b.place("lobby")) == ["eve", "mallory", "trudy"]
         await renew(b, "b", releases=("lobby",))
         assert await b.place("lobby") == [], "as long as the room lasts"
 

@@ -37,8 +37,3 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- $most -}}
 {{- end -}}
-
-{{/* What of a receiver's paths is for clients, below its root or its own path. The rest stays inside: /metrics, probes. */}}
-{{- define "visavis.paths" -}}
-/api /ws /rooms /whip /whep
-{{- end -}}
