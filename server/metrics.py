@@ -83,9 +83,6 @@ class Metrics:
         self._load = Gauge(
             "visavis_load", "Views that are promised, as a share of those that can be rendered", registry=registry
         )
-        self._registry_reachable = Gauge(
-            "visavis_registry_reachable", "1 while Redis answers, where there are other nodes", registry=registry
-        )
         self._overloaded = Gauge("visavis_overloaded", "1 while pictures come slower than promised", registry=registry)
         self._sources = Counter("visavis_sources_total", "Source images", ["outcome"], registry=registry)
         self._enrol = Histogram(
@@ -117,10 +114,6 @@ class Metrics:
         self._rate_share.set(rate_share)
         self._overloaded.set(overloaded)
 
-    def registry(self, reachable: bool) -> None:
-        """Whether Redis answered the last time."""
-        self._registry_reachable.set(reachable)
-
     def joined(self, client: str, resumed: bool) -> None:
         """A participant joined, or came back with a resume token."""
         self._joins.labels(client, str(resumed).lower()).inc()
@@ -146,6 +139,11 @@ class Metrics:
         gauge = Gauge("visavis_udp_connections", "Connections that share the UDP port", registry=self._registry)
         gauge.set_function(connections)
         self._registry.register(_DroppedDatagrams(dropped))
+
+    def watch_nodes(self, reachable: Callable[[], bool]) -> None:
+        """Read at each scrape: whether Redis, in which nodes find each other, answers."""
+        gauge = Gauge("visavis_nodes_reachable", "1 while Redis answers", registry=self._registry)
+        gauge.set_function(reachable)
 
     @contextmanager
     def request(self, route: str) -> Iterator[None]:

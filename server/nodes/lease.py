@@ -73,14 +73,9 @@ class LeaseState:
         self._claimed: dict[str, float | None] = {}  # room -> when it was claimed last; None: not yet
         self._empty: set[str] = set()  # claimed rooms that were empty at the renewal before
         self._barred: list[tuple[str, str]] = []
-        self._renewed_at: float | None = None
         self._more = False
         self.away = False
         """Whether Redis did not answer the last renewal."""
-
-    def holds(self, now: float) -> bool:
-        """Whether the lease lasts, as far as this node knows."""
-        return self._renewed_at is not None and now - self._renewed_at < LEASE_SECONDS
 
     def opened(self, room: str) -> None:
         """The room was placed here: it is not given back at the next renewal, though nobody may be in it yet."""
@@ -114,7 +109,7 @@ class LeaseState:
 
     def renewed(self, renewal: Renewal, answer: Renewed, now: float) -> None:
         """Redis took it; `now` is when it was asked."""
-        self.away, self._renewed_at = False, now
+        self.away = False
         del self._barred[: len(renewal.barred)]
         for room in renewal.releases:
             self.moved(room)

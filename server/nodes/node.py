@@ -89,10 +89,9 @@ class Node:
         self._conference = conference
         self._name = name
         self._address = address
-        self._metrics = metrics
         self._clock = clock
         self._state = LeaseState()
-        self._closing = False
+        metrics.watch_nodes(lambda: not self._state.away)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -103,7 +102,6 @@ class Node:
 
     async def close(self) -> None:
         """Let the lease end, so that nobody is sent here any more; idempotent."""
-        self._closing = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -174,13 +172,14 @@ class Node:
             except Exception:
                 # The lease is what keeps this node's rooms its own: the next renewal comes in any case.
                 logger.exception("renewing the lease failed")
+                self._state.failed()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._state.pause())
             self._wake.clear()
 
     async def _renew(self) -> None:
         now = self._clock()
-        lease = lease_of(self._conference, self._name, self._address, open_to_rooms=not self._closing)
+        lease = lease_of(self._conference, self._name, self._address)
         renewal = self._state.renewal(self._conference.rooms.names(), now)
         was_away = self._state.away
         try:
@@ -196,4 +195,3 @@ class Node:
             for room, address in answer.elsewhere.items():
                 # It was taken for dead meanwhile, and somebody opened the room there.
                 self._leave(room, address)
-        self._metrics.registry(reachable=not self._state.away)

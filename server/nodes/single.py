@@ -6,7 +6,7 @@ from server.nodes.lease import Lease
 from server.signalling.conference import Conference
 
 
-def lease_of(conference: Conference, name: str, address: str, *, open_to_rooms: bool) -> Lease:
+def lease_of(conference: Conference, name: str, address: str) -> Lease:
     """What a node says of itself now."""
     views, capacity = conference.load()
     return Lease(
@@ -15,7 +15,7 @@ def lease_of(conference: Conference, name: str, address: str, *, open_to_rooms: 
         views=views,
         capacity=capacity,
         rooms=len(conference.rooms.names()),
-        open=open_to_rooms and conference.takes_rooms,
+        open=conference.takes_rooms,
         draining=conference.draining,
     )
 
@@ -36,7 +36,7 @@ class SingleNode:
 
     async def leases(self) -> list[Lease]:
         """One, its own."""
-        return [lease_of(self._conference, self._name, self._address, open_to_rooms=True)]
+        return [lease_of(self._conference, self._name, self._address)]
 
     async def drain(self, seconds: float) -> None:
         """No other node takes the rooms."""

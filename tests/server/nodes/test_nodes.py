@@ -16,7 +16,7 @@ from server.nodes.lease import RENEW_SECONDS
 from tests.server.fakes import until
 from tests.server.nodes import KEY, Nodes, running_nodes
 from tests.server.sender.connection.test_session import Studio
-from tests.server.signalling import JPEG, Peer, offer, peer_connection
+from tests.server.signalling import JPEG, Peer, offer, peer_connection, running_call
 from tests.server.signalling.test_call import publish_motion
 
 PATH = "/nodes/{name}"
@@ -382,3 +382,37 @@ async def test_the_command_rooms_sees_all_nodes_and_acts_where_the_room_is(
         await command("lobby", "--close")
         assert (await first.until(lambda m: m["type"] == "closed"))["reason"] == "room_closed"
         await second.socket.close()
+
+
+@pytest.mark.asyncio
+async def test_what_goes_wrong_in_one_renewal_ends_none_of_the_later_ones(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_nodes("a", "b") as nodes:
+        failures: list[str] = []
+
+        async def broken(*_: object) -> None:
+            failures.append("renewal")
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(nodes.calls["a"].parts.nodes._registry, "renew", broken)  # type: ignore[attr-defined]
+            await until(lambda: len(failures) == 2, 10 * RENEW_SECONDS)
+        assert "renewing the lease failed" in caplog.text
+        await becomes(lambda: _joins(nodes, "a"))
+
+
+async def _joins(nodes: Nodes, name: str) -> bool:
+    peer, answer = await join(nodes, name)
+    await peer.socket.close()
+    return answer["type"] == "ok"
+
+
+@pytest.mark.asyncio
+async def test_a_single_node_lists_itself() -> None:
+    async with running_call(**KEY, node_name="here") as call:
+        peer, _ = await call.join("Ada")
+        listed = await call.client.get("/api/nodes", headers=call.bearer("", admin=True))
+        (node,) = (await listed.json())["nodes"]
+        assert (node["name"], node["address"], node["rooms"], node["open"]) == ("here", "", 1, True)
+        await peer.socket.close()
