@@ -405,7 +405,7 @@ async def test_what_goes_wrong_in_one_renewal_ends_none_of_the_later_ones(
 async def _joins(nodes: Nodes, name: str) -> bool:
     peer, answer = await join(nodes, name)
     await peer.socket.close()
-    return answer["type"] == "ok"
+    return bool(answer["type"] == "ok")
 
 
 @pytest.mark.asyncio
