@@ -209,6 +209,8 @@ class Daemon:
             if self._problem is not None:
                 session.pause(True)
             await asyncio.wait((session.lost, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not self._stop.is_set():
+                await session.hear_why()
             if session.refused is not None:
                 raise session.refused
             if self._stop.is_set():

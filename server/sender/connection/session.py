@@ -51,6 +51,8 @@ CONNECT_SECONDS = 15.0
 
 UPLOAD_SECONDS = 20.0
 
+WHY_SECONDS = 0.2
+
 REPORTS_EVERY = 5.0
 """Seconds between sender reports at least, the interval of RFC 3550 section 6.2: the receiver has clocks from pings."""
 
@@ -383,6 +385,10 @@ class Session:
     def _lose(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
+
+    async def hear_why(self) -> None:
+        """Once it is lost, a moment for the server to say why: the end of the media may come before its message."""
+        await asyncio.wait((self._signalling.closed,), timeout=WHY_SECONDS)
 
     async def leave(self) -> None:
         """Say goodbye, so that the roster forgets us at once."""

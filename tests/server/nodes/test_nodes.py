@@ -343,6 +343,22 @@ async def test_the_sender_follows_a_room_with_its_source_and_its_name() -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_sender_hears_where_to_go_also_when_its_media_end_first() -> None:
+    async with running_nodes("a", "b") as nodes, sender(nodes, "a") as daemon:
+        await daemon.with_source()
+        session = daemon.daemon.session
+        assert session is not None
+        conference = nodes.calls["a"].parts.conference
+        conference.draining = True
+        session._lose("the receiver closed the connection")
+        await nodes.calls["a"].parts.nodes.drain(0.1)
+        await until(lambda: daemon.daemon.reconnect.reconnects == 1)
+        assert daemon.pauses == [0.0]
+        assert daemon.daemon.identity.node == nodes.address("b")
+        await daemon.stop()
+
+
+@pytest.mark.asyncio
 async def test_the_sender_asks_its_own_server_again_when_the_node_is_dead() -> None:
     """The node that has the room does not answer, and the others take it for dead after some attempts."""
     async with running_nodes("b") as nodes:
