@@ -10,7 +10,7 @@ SECONDS_OF_SOAK ?= 600
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web browser call test lint types unit test-web checkers nightly bench soak lock teacher portrait clean
+.PHONY: help setup web browser redis call test lint types unit test-web checkers nightly bench soak lock teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,10 +45,14 @@ browser:  # Debian's Chromium, Node and npm for the browser tests, where they ar
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm) >/dev/null; \
 	else echo "make test drives Chromium and Node; please install the packages chromium, nodejs and npm" >&2; exit 1; fi
 
+redis:  # Debian's redis-server for the tests of several nodes, where it can be installed; without it they are skipped
+	@if ! command -v redis-server >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; fi
+
 call: setup web  ## a call on http://localhost:8080 with a built-in talker (SOURCE=camera, SOURCE=file.mp4, ROOM=, PORT=)
 	$(BIN)/visavis call --source "$(SOURCE)" --room "$(ROOM)" --port "$(PORT)"
 
-test: setup browser web lint types test-web unit  ## lint, types, and all tests, the browser ones included
+test: setup browser redis web lint types test-web unit  ## lint, types, and all tests, the browser ones included
 
 lint: setup
 	$(BIN)/ruff check .

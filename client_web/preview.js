@@ -4,7 +4,7 @@
  * the server renders of it. Runs in the lobby alone.
  */
 import { Call } from "./call.js";
-import { Signalling, socketAddress } from "./signalling.js";
+import { joinRoom, Signalling } from "./signalling.js";
 
 /** @typedef {import("./motion/motion_camera.js").MotionCamera} MotionCamera */
 
@@ -36,10 +36,10 @@ export class Preview {
   async start() {
     try {
       const token = await this.token(this.room);
-      await this.signalling.connect(socketAddress(window.location, token ?? ""));
-      const answer = await this.signalling.request("join", { room: this.room, name: "Preview", client: "page", preview: true });
+      const who = { room: this.room, name: "Preview", client: "page", preview: true };
+      const { answer, node } = await joinRoom(this.signalling, window.location, null, token ?? "", who);
       if (this.ended) return;
-      const place = { room: this.room, participant: answer.participant, token };
+      const place = { room: this.room, participant: answer.participant, token, node };
       const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], place, {
         onStream: (_participant, stream) => this.onStream(stream),
         onSubscribed: () => undefined,

@@ -1,7 +1,7 @@
 // @ts-check
 /** One stay in a room: the socket, the call over it, and coming back after a loss with the resume token. */
 import { Call } from "./call.js";
-import { backoffMs, RequestError, Signalling, socketAddress } from "./signalling.js";
+import { backoffMs, joinRoom, nodeAddress, refusesToken, RequestError, Signalling } from "./signalling.js";
 import { signalLost } from "./state.js";
 
 /**
@@ -24,7 +24,9 @@ const REPUBLISH_AFTER_MS = 4000;
 const ASK_AGAIN_MS = 700;
 const OVERLOADED = "The server is overloaded. Pictures come slower.";
 /** Errors that another attempt may cure. */
-const PASSING = ["unreachable", "disconnected", "timeout", "draining", "starting"];
+const PASSING = ["unreachable", "disconnected", "timeout", "draining", "starting", "moved", "node_unreachable", "nodes_unavailable"];
+/** Of these that a room is being placed on a node, which takes seconds: asked again soon. */
+const PLACING = ["draining", "moved", "node_unreachable", "nodes_unavailable"];
 /** Reasons of the server's for closing after which the page does not come back, and what it says. */
 const FINAL = new Map([
   ["replaced", "You joined from another window."],
@@ -54,6 +56,8 @@ export class Session {
     this.ended = false;
     /** @type {string | null} */
     this.resume = null;
+    /** The node that the room has just moved to. @type {URL | null} */
+    this.movedTo = null;
     /** @type {string | null} */
     this.self = null;
     /** The state of our devices that the server got last. @type {string | null} */
@@ -114,8 +118,8 @@ export class Session {
         await this.#join();
         return;
       } catch (error) {
-        const starting = error instanceof RequestError && error.code === "starting";
-        if (this.ended || !starting || performance.now() - since > GIVE_UP_AFTER_MS) throw error;
+        const soon = error instanceof RequestError && ["starting", ...PLACING].includes(error.code);
+        if (this.ended || !soon || performance.now() - since > GIVE_UP_AFTER_MS) throw error;
         this.signalling.close();
         await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
       }
@@ -124,13 +128,10 @@ export class Session {
 
   async #join() {
     this.token ??= await this.askToken(this.who.room);
-    await this.signalling.connect(socketAddress(window.location, this.token ?? ""));
-    const answer = await this.signalling.request("join", {
-      room: this.who.room,
-      name: this.who.name,
-      client: "page",
-      ...(this.resume === null ? {} : { resume: this.resume }),
-    });
+    const fields = { room: this.who.room, name: this.who.name, client: "page", ...(this.resume === null ? {} : { resume: this.resume }) };
+    const moved = this.movedTo;
+    this.movedTo = null; // where that node does not answer, the others know better
+    const { answer, node } = await joinRoom(this.signalling, window.location, moved, this.token ?? "", fields);
     if (this.ended) return;
     this.resume = answer.resume ?? null;
     this.self = answer.participant;
@@ -141,7 +142,7 @@ export class Session {
     const outlived = answer.resumed ? (this.call?.subscriptionIds() ?? []) : [];
     this.#closeCall();
     for (const subscription of outlived) void this.signalling.request("unsubscribe", { subscription }).catch(() => undefined);
-    const place = { room: this.who.room, participant: answer.participant, token: this.token };
+    const place = { room: this.who.room, participant: answer.participant, token: this.token, node };
     const call = new Call((type, fields) => this.signalling.request(type, fields), answer.ice_servers ?? [], place, {
       onStream: this.events.onStream,
       onSubscribed: this.events.onSubscribed,
@@ -172,11 +173,14 @@ export class Session {
       case "ended":
         this.call?.ended(message.subscription);
         break;
+      case "resume":
+        this.resume = message.resume;
+        break;
       case "mute":
         this.events.onMuted(message.muted === true);
         break;
       case "closed":
-        this.#onClosed(message.reason);
+        this.#onClosed(message.reason, message.address);
         break;
     }
   }
@@ -185,10 +189,12 @@ export class Session {
    * The server is about to close the socket. A shutdown may be a restart, and silence may have been our network's: from all
    * but a few reasons the page comes back by itself.
    * @param {string} reason
+   * @param {string} [address] of the node that the room moved to
    */
-  #onClosed(reason) {
+  #onClosed(reason, address) {
     const words = FINAL.get(reason);
     if (words !== undefined) this.leave(words);
+    if (reason === "moved") this.movedTo = nodeAddress(window.location, address);
   }
 
   /** @param {import("./state.js").Participant[]} roster */
@@ -211,18 +217,21 @@ export class Session {
     this.events.dispatch({ type: "lost" });
     const since = performance.now();
     let refusals = 0;
-    for (let attempt = 0; !this.ended; attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, backoffMs(attempt, Math.random())));
+    let wait = this.movedTo === null ? backoffMs(0, Math.random()) : 0;
+    for (let attempt = 1; !this.ended; attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, wait));
       if (this.ended) return;
       try {
         await this.#join();
         return;
       } catch (error) {
         this.signalling.close();
-        const passing = error instanceof RequestError && PASSING.includes(error.code);
+        const code = error instanceof RequestError ? error.code : "";
+        const passing = PASSING.includes(code);
+        wait = PLACING.includes(code) ? ASK_AGAIN_MS : backoffMs(attempt, Math.random());
         if (!passing || performance.now() - since > GIVE_UP_AFTER_MS) {
           this.leave(error instanceof Error ? error.message : "The connection could not be brought back.");
-        } else if (await this.#refused()) {
+        } else if (code === "unreachable" && (await this.#refused())) {
           refusals += 1;
           if (refusals >= REFUSALS) await this.#startAfresh();
         }
@@ -230,12 +239,9 @@ export class Session {
     }
   }
 
-  /** Whether the server answers, and so the token is what it did not take. */
+  /** Whether the token is what the server did not take. */
   async #refused() {
-    return this.askToken(this.who.room).then(
-      () => true,
-      () => false,
-    );
+    return refusesToken(window.location, this.token ?? "");
   }
 
   /** A server that restarted in development mode knows neither our token nor us: come as somebody new. */

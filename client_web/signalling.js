@@ -6,11 +6,13 @@ export class RequestError extends Error {
   /**
    * @param {string} code what went wrong, for programs
    * @param {string} message what went wrong, for people
+   * @param {string | null} [address] of the node that has the room, where the code is "moved"
    */
-  constructor(code, message) {
+  constructor(code, message, address = null) {
     super(message);
     this.name = "RequestError";
     this.code = code;
+    this.address = address;
   }
 }
 
@@ -53,7 +55,10 @@ export class PendingRequests {
     if (request === undefined || (message.type !== "ok" && message.type !== "error")) return false;
     this.waiting.delete(message.id);
     if (message.type === "ok") request.resolve(message);
-    else request.reject(new RequestError(String(message.code ?? "unknown"), String(message.message ?? "The server refused.")));
+    else {
+      const address = typeof message.address === "string" ? message.address : null;
+      request.reject(new RequestError(String(message.code ?? "unknown"), String(message.message ?? "The server refused."), address));
+    }
     return true;
   }
 
@@ -100,6 +105,66 @@ export function socketAddress(location, token) {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   const folder = (location.pathname ?? "/").replace(/[^/]*$/, "");
   return `${scheme}//${location.host}${folder}ws?token=${encodeURIComponent(token)}`;
+}
+
+/**
+ * The node of a server of several that a message sends the page to. Only one below the page's own origin: a token goes nowhere else,
+ * and the page's policy permits no other connection.
+ * @param {{origin: string}} page
+ * @param {string | null | undefined} address
+ * @returns {URL | null} null for any other, and for none
+ */
+export function nodeAddress(page, address) {
+  const node = URL.canParse(address ?? "") ? new URL(/** @type {string} */ (address)) : null;
+  if (node?.origin !== page.origin) return null;
+  node.pathname = node.pathname.replace(/\/?$/, "/");
+  return node;
+}
+
+/** Nodes in a row that may send the page on. */
+const MOST_MOVES = 4;
+
+/**
+ * Opens the socket and joins, at the node that has the room: any other one says which it is.
+ * @param {Signalling} signalling
+ * @param {Location | URL} page
+ * @param {URL | null} node where the room is, if that is known
+ * @param {string} token
+ * @param {object} fields of the join
+ * @returns {Promise<{answer: any, node: URL | null}>} node: that is to be asked from now on, null where there is only one. Rejects with
+ *   RequestError; its code is "node_unreachable" where the node that another one named does not answer: it may have died a moment ago
+ */
+export async function joinRoom(signalling, page, node, token, fields) {
+  for (let moves = 0; ; moves++) {
+    try {
+      await signalling.connect(socketAddress(node ?? page, token));
+      const answer = await signalling.request("join", fields);
+      // Behind a load balancer the page's address is any node's.
+      return { answer, node: nodeAddress(page, answer.node) };
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      if (error.code === "moved" && moves < MOST_MOVES) {
+        node = nodeAddress(page, error.address);
+        if (node === null) throw new RequestError("elsewhere", "The call is at another address. Load the page from there.");
+      } else if (error.code === "unreachable" && node !== null) throw new RequestError("node_unreachable", error.message);
+      else throw error;
+    }
+  }
+}
+
+/**
+ * Whether the server does not take the token. A browser does not say why a socket did not open; asked without one the same address
+ * does.
+ * @param {Location | URL} page
+ * @param {string} token
+ * @returns {Promise<boolean>} false also while the server cannot be reached
+ */
+export async function refusesToken(page, token) {
+  const address = socketAddress(page, token).replace(/^ws/, "http");
+  return fetch(address).then(
+    (response) => response.status === 401,
+    () => false,
+  );
 }
 
 /** Round trip and clock offset to the server, from the pings with the shortest way (as NTP's clock filter picks them). */

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -13,6 +15,8 @@ from server.auth import Authority
 from server.invitations import Invitations
 from server.listener import LISTENER, watch_requests
 from server.metrics import Metrics
+from server.nodes.node import Node, Nodes
+from server.nodes.single import SingleNode
 from server.routes import add_routes, api
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
@@ -21,6 +25,7 @@ from server.settings import Settings
 from server.signalling.conference import Conference
 from server.signalling.connection import SharePort
 from server.signalling.ports import CapacityPort, PublicationFactory
+from server.signalling.resumption import ResumeTokens
 from server.turn import IceServers
 from server.webhooks import Webhooks, http_post
 
@@ -45,6 +50,7 @@ def build_app(
     metrics = metrics or Metrics()
     authority = Authority.from_settings(settings, wall_clock)
     conference = Conference(settings, make_publication, metrics, clock, new_secret, capacity, share_port)
+    nodes = _nodes(settings, conference, metrics, clock)
     application = web.Application(
         middlewares=[watch_requests, errors_middleware], client_max_size=settings.source_max_bytes
     )
@@ -55,12 +61,13 @@ def build_app(
         authority=authority,
         invitations=Invitations(authority),
         ice_servers=IceServers.from_settings(settings, wall_clock),
+        resume_tokens=ResumeTokens(authority, settings.resume_token_seconds),
         conference=conference,
+        nodes=nodes,
         metrics=metrics,
         clock=clock,
     )
-    add_routes(application)
-    application.add_routes(api.ROUTES)
+    add_routes(application, api.ROUTES, settings.node_path)
 
     async def run_webhooks(_application: web.Application) -> AsyncIterator[None]:
         async with aiohttp.ClientSession() as http:
@@ -72,11 +79,14 @@ def build_app(
 
     async def run_conference(_application: web.Application) -> AsyncIterator[None]:
         await conference.start()
+        await nodes.start()
         yield
+        await nodes.close()
         await conference.close()
 
     async def shut_down(_application: web.Application) -> None:
-        # Sockets first: aiohttp waits for their handlers before it cleans up.
+        # The lease, so that nobody is sent here; then sockets: aiohttp waits for their handlers before it cleans up.
+        await nodes.close()
         await conference.close()
 
     if settings.webhook_url:
@@ -84,3 +94,14 @@ def build_app(
     application.cleanup_ctx.append(run_conference)
     application.on_shutdown.append(shut_down)
     return application
+
+
+def _nodes(settings: Settings, conference: Conference, metrics: Metrics, clock: Callable[[], float]) -> Nodes:
+    """The node among those that share its Redis; alone without one."""
+    name, address = settings.node_name or socket.gethostname(), settings.node_address
+    redis_url = settings.redis_url.get_secret_value()
+    if not redis_url:
+        return SingleNode(conference, name, address)
+    # Not at the top: without other nodes nothing needs redis.
+    registry = importlib.import_module("server.nodes.registry")
+    return Node(registry.RedisRegistry(registry.connect(redis_url), address), conference, name, address, metrics, clock)

@@ -109,6 +109,22 @@ class DrainingError(VisavisError):
     http_status = 503
 
 
+class MovedError(VisavisError):
+    """The room lives on another node; `address` is that node's."""
+
+    http_status = 307
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"the room is at {address}")
+        self.address = address
+
+
+class NodesUnavailableError(VisavisError):
+    """Where a room lives, or should, cannot be told now."""
+
+    http_status = 503
+
+
 class StartingError(VisavisError):
     """The server is still loading its model and takes no calls yet."""
 

@@ -108,6 +108,9 @@ class Metrics:
         self._rate_share = Gauge(
             "visavis_rate_share", "Share of the full rate that each promised view gets", registry=registry
         )
+        self._load = Gauge(
+            "visavis_load", "Views that are promised, as a share of those that can be rendered", registry=registry
+        )
         self._overloaded = Gauge("visavis_overloaded", "1 while pictures come slower than promised", registry=registry)
         self._sources = Counter("visavis_sources_total", "Source images", ["outcome"], registry=registry)
         self._enrol = Histogram(
@@ -131,9 +134,10 @@ class Metrics:
         self._publications.set(publications)
         self._subscriptions.set(subscriptions)
 
-    def load(self, promised: int, cost: float | None, rate_share: float, overloaded: bool) -> None:
-        """How much there is to render: views, seconds a picture (None: not known), share of the rate for each view."""
+    def load(self, promised: int, capacity: float, cost: float | None, rate_share: float, overloaded: bool) -> None:
+        """How much there is to render: views, of how many, seconds a picture (None: not known), rate for each view."""
         self._promised.set(promised)
+        self._load.set(promised / capacity)
         self._picture_cost.set(cost or 0.0)
         self._rate_share.set(rate_share)
         self._overloaded.set(overloaded)
@@ -143,7 +147,7 @@ class Metrics:
         self._joins.labels(client, str(resumed).lower()).inc()
 
     def left(self, reason: str) -> None:
-        """A participant went; reason: left, silent, closed, replaced, removed, room_closed."""
+        """A participant went; reason: left, silent, closed, replaced, moved, removed, room_closed."""
         self._leaves.labels(reason).inc()
 
     def refused(self, code: str) -> None:
@@ -172,6 +176,11 @@ class Metrics:
         gauge = Gauge("visavis_udp_connections", "Connections that share the UDP port", registry=self._registry)
         gauge.set_function(connections)
         self._registry.register(_DroppedDatagrams(dropped))
+
+    def watch_nodes(self, reachable: Callable[[], bool]) -> None:
+        """Read at each scrape: whether Redis, in which nodes find each other, answers."""
+        gauge = Gauge("visavis_nodes_reachable", "1 while Redis answers", registry=self._registry)
+        gauge.set_function(reachable)
 
     @contextmanager
     def request(self, route: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -47,6 +48,17 @@ class Settings(BaseSettings):
     )
     webhook_url: str = Field(default="", description="Where events of rooms are posted, signed; needs a key.")
     default_room: str = Field(default="lobby", description="Room that the page opens when its address names none.")
+
+    # Many machines
+    redis_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Redis or Valkey that all nodes share (redis://host:6379/0); without it this is the only node.",
+    )
+    node_name: str = Field(default="", max_length=64, description="Name of this node; by default the machine's.")
+    node_address: str = Field(
+        default="",
+        description="Where clients reach this very node, http(s)://host[/path]; its path is served, too.",
+    )
 
     # Logs
     log_format: Literal["human", "json"] = Field(
@@ -197,6 +209,21 @@ class Settings(BaseSettings):
             ipaddress.ip_address(value)
         return value
 
+    @field_validator("node_address")
+    @classmethod
+    def _node_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/?#\s]+(?:/[A-Za-z0-9._~-]+)*/?", value):
+            raise ValueError(f"{value!r} is no address like https://calls.example.org/nodes/a")
+        return value.rstrip("/")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, value: SecretStr) -> SecretStr:
+        address = value.get_secret_value()
+        if address and not address.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("an address of Redis begins with redis://, rediss:// or unix://")
+        return value
+
     @field_validator("webhook_url")
     @classmethod
     def _http_address(cls, value: str) -> str:
@@ -220,9 +247,21 @@ class Settings(BaseSettings):
             raise ValueError("turn_urls need turn_secret, the secret that the TURN server shares")
         if self.webhook_url and not secret:
             raise ValueError("webhook_url needs api_key and api_secret, which sign what is posted")
+        if self.redis_url.get_secret_value() and not (secret and self.node_address):
+            raise ValueError("redis_url needs node_address, and api_key and api_secret, the same on all nodes")
         if self.playout_min_ms > self.playout_max_ms:
             raise ValueError("playout_min_ms is above playout_max_ms")
         return self
+
+    @property
+    def node_path(self) -> str:
+        """Path below which this node is reached as itself, beside the root; empty where it has none."""
+        return urlsplit(self.node_address).path
+
+    @property
+    def resume_token_seconds(self) -> float:
+        """Life of a resume token: renewed after half of `resume_seconds`, it is good so long after its holder went."""
+        return 1.5 * self.resume_seconds + self.gone_seconds
 
     @property
     def takes_private_candidates(self) -> bool:

@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "model/weights": {"model.weights", "model.errors", "model.media.atomic_file"},
     "server/ice": {"server.ice"},
     "server/media": {"server.media", "server.wire", "model.errors"},
+    "server/nodes": {"server.nodes", "server.errors", "server.metrics", "server.signalling"},
     "server/wire": {"server.wire", "model.errors"},
     "server/receiver": {
         *("server.receiver", "server.errors", "server.media", "server.rate_limit", "server.rate_window", "server.wire"),
@@ -83,6 +84,8 @@ MAY_NOT_IMPORT = {
     "server/signalling/resumption.py": CLOCKS_AND_SOCKETS,
     "server/signalling/room_events.py": CLOCKS_AND_SOCKETS,
     "server/signalling/rooms.py": CLOCKS_AND_SOCKETS,
+    "server/nodes": {"aiohttp", "aiortc", "av"},
+    "server/nodes/lease.py": CLOCKS_AND_SOCKETS | {"redis"},
     "server/invitations.py": {"aiortc", "av", "server.media", "server.receiver"},
     "server/webhooks.py": {"aiortc", "av", "server.media", "server.receiver"},
     "server/signalling/speaker.py": CLOCKS_AND_SOCKETS,
@@ -209,6 +212,14 @@ def test_one_module_knows_the_engine_of_graphs() -> None:
     """It imports the package without its telemetry; whoever imports it elsewhere brings that in."""
     knowing = [m.as_posix() for m in MODULES if any(within(n.split("_")[0], "openvino") for n in imports(m))]
     assert knowing == ["model/graphs/runtime.py"]
+
+
+def test_one_module_of_a_running_server_knows_redis() -> None:
+    """It is imported where there are other nodes alone."""
+    knowing = {m.as_posix() for m in MODULES if any(within(n, "redis") for n in imports(m))}
+    assert knowing == {"server/nodes/registry.py", "server/benchmark/placement.py"}
+    registry = [m.as_posix() for m in MODULES if any(within(n, "server.nodes.registry") for n in imports(m))]
+    assert registry == ["server/benchmark/placement.py"], "server/app.py imports it by its name"
 
 
 def test_two_modules_touch_what_is_private_to_others() -> None:

@@ -15,7 +15,7 @@ import { MotionPublisher } from "./publisher.js";
  * @typedef {import("./motion_camera.js").SourceImage} SourceImage
  * @typedef {import("./control.js").Msgpack} Msgpack
  *
- * @typedef {{room: string, participant: string, token: string | null}} Place where source images are put
+ * @typedef {{room: string, participant: string, token: string | null, node: URL | null}} Place where source images are put
  * @typedef {{statistics: MotionStatistics, msgpack: Msgpack}} Tools
  */
 
@@ -140,9 +140,9 @@ export class MotionLink {
    * @returns {Promise<string | null>} why not, in words
    */
   async #put(source, attach) {
-    const { room, participant, token } = this.place;
+    const { room, participant, token, node } = this.place;
     const query = new URLSearchParams({ index: String(source.index), ...(attach ? { sha256: source.sha256 } : {}) });
-    const address = `rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/source?${query}`;
+    const address = `${node?.href ?? ""}rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/source?${query}`;
     const headers = { Authorization: `Bearer ${token ?? ""}`, ...(attach ? {} : { "Content-Type": source.image.type }) };
     try {
       const response = await fetch(address, { method: "PUT", headers, body: attach ? null : source.image });

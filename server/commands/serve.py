@@ -65,8 +65,9 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
 
     The port is bound and files are checked before anything is loaded; until the model is there /readyz answers 503.
 
-    SIGTERM: /readyz turns 503 and calls go on for `drain_seconds`, or until the last client went; SIGINT, or a second
-    signal: clients are informed and closed at once. Raises SettingsError when the port is taken, WeightsError.
+    SIGTERM: /readyz turns 503, rooms move to other nodes where there are any, and calls go on for `drain_seconds`, or
+    until the last client went; SIGINT, or a second signal: clients are informed and closed at once. Raises
+    SettingsError when the port is taken, WeightsError.
     """
     check_files(settings)
     metrics = Metrics()
@@ -157,9 +158,14 @@ def _on_signals(stop: asyncio.Event, now: asyncio.Event) -> None:
 
 async def _drain(application: web.Application, seconds: float, now: asyncio.Event) -> None:
     """Take nothing new, and wait until everybody went, the time is over or somebody insists."""
-    conference = application[PARTS].conference
-    conference.draining = True
+    parts = application[PARTS]
+    parts.conference.draining = True
     deadline = time.monotonic() + seconds
-    while conference.busy and not now.is_set() and time.monotonic() < deadline:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(now.wait(), 0.1)
+    moving = asyncio.create_task(parts.nodes.drain(seconds), name="rooms move")
+    try:
+        while parts.conference.busy and not now.is_set() and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(now.wait(), 0.1)
+    finally:
+        moving.cancel()
+        await asyncio.gather(moving, return_exceptions=True)

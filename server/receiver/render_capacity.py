@@ -39,6 +39,10 @@ MOST_SHARP_COST = 2.0
 """A larger ratio was other load that came or went meanwhile."""
 
 
+ASSUMED_VIEWS = 4.0
+"""What a machine can render counts as so much until it has rendered something."""
+
+
 class _Picture(NamedTuple):
     rendered: float  # when
     seconds: float  # of the engine
@@ -53,6 +57,7 @@ class RenderCapacity:
         self._share = share
         self._pictures: deque[_Picture] = deque(maxlen=MOST)
         self._sharp_cost = SHARP_COST  # times that of a small picture
+        self._known_cost: float | None = None  # the latest that was known, however old
         self._promised: dict[Hashable, int] = {}
         self._changed: float | None = None  # since when it has been otherwise than `overloaded` says
         self.overloaded = False
@@ -73,7 +78,16 @@ class RenderCapacity:
             return None
         recent = self._recent(WINDOW_SECONDS)
         pictures = recent if len(recent) >= FEWEST else self._pictures
-        return median(p.seconds / self._sharp_cost if p.sharp else p.seconds for p in pictures)
+        known = median(p.seconds / self._sharp_cost if p.sharp else p.seconds for p in pictures)
+        self._known_cost = known
+        return known
+
+    def capacity(self, now: float) -> float:
+        """Views that get `share` of the rate at the cost that was known last; never less than one."""
+        self.cost(now)
+        if self._known_cost is None:
+            return ASSUMED_VIEWS
+        return max(1.0, 1.0 / max(1e-9, self._known_cost * self._fps * (self._share or 1.0)))
 
     def rate_share(self, views: int, now: float) -> float:
         """Share of the rate that each of so many views would get, 0 to 1."""

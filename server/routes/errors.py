@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from model.errors import VisavisError
-from server.errors import UnauthorizedError, code_of
-from server.routes.parts import CORS, parts_of
+from server.errors import MovedError, UnauthorizedError, code_of
+from server.routes.parts import CORS, parts_of, route_path
 
 RETRY_AFTER_SECONDS = 5
 """What is full or starting is worth another look after that long."""
@@ -28,7 +28,7 @@ def error_response(status: int, code: str, message: str) -> web.Response:
 async def errors_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what a handler raises into a response; what nobody expected is logged and answered without details."""
     response = await _answer(request, handler)
-    if request.path.startswith(("/whip/", "/whep/")) and not response.prepared:
+    if route_path(request).startswith(("/whip/", "/whep/")) and not response.prepared:
         # A page of another origin learns nothing of an error without them (Fetch standard, CORS protocol).
         response.headers.update(CORS)
     return response
@@ -41,6 +41,11 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         code = code_of(error)
         parts_of(request).metrics.refused(code)
         response = error_response(error.http_status, code, str(error))
+        if isinstance(error, MovedError):
+            # RFC 9725, section 4.5: a POST stays one.
+            response.headers["Location"] = error.address + request.rel_url.raw_path_qs.removeprefix(
+                parts_of(request).settings.node_path
+            )
         if error.http_status == 503:
             response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         if isinstance(error, UnauthorizedError):

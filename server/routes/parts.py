@@ -10,8 +10,11 @@ from aiohttp import web
 from server.auth import Authority, Claims
 from server.invitations import Invitations
 from server.metrics import Metrics
+from server.nodes.node import Nodes
 from server.settings import Settings
 from server.signalling.conference import Conference
+from server.signalling.protocol import parse_room
+from server.signalling.resumption import ResumeTokens
 from server.turn import IceServers
 
 
@@ -23,7 +26,9 @@ class Parts:
     authority: Authority
     invitations: Invitations
     ice_servers: IceServers
+    resume_tokens: ResumeTokens
     conference: Conference
+    nodes: Nodes
     metrics: Metrics
     clock: Callable[[], float]  # monotonic seconds
 
@@ -49,6 +54,21 @@ PARTS = web.AppKey("parts", Parts)
 def parts_of(request: web.Request) -> Parts:
     """The application's parts."""
     return request.app[PARTS]
+
+
+def route_path(request: web.Request) -> str:
+    """The request's path without the one below which this node is reached as itself."""
+    return request.path.removeprefix(parts_of(request).settings.node_path)
+
+
+async def room_here(request: web.Request) -> str:
+    """The room that the path names. Raises MovedError where it lives on another node, ProtocolError, and others.
+
+    To be asked for once it is known that the token opens the room.
+    """
+    room = parse_room(request.match_info["room"])
+    await parts_of(request).nodes.find(room)
+    return room
 
 
 def bearer_claims(request: web.Request) -> Claims:

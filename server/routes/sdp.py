@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from server.errors import PreconditionError, ProtocolError, TooLargeError, UnprocessableError, UnsupportedMediaError
-from server.routes.parts import CORS, parts_of
+from server.routes.parts import CORS, parts_of, route_path
 from server.signalling.connection import Connection
 from server.signalling.offer import Offer
 from server.signalling.protocol import MAX_SDP_CHARACTERS
@@ -38,8 +38,11 @@ async def _read(request: web.Request, content_type: str, limit: int) -> str:
 def created(request: web.Request, location: str, sdp: str, identity: str) -> web.Response:
     """201 with the answer (RFC 9725, section 4.2) and the ICE servers (section 4.6).
 
-    `location` is relative to the request's own address (RFC 3986, section 5), so that it holds behind a path prefix.
+    `location` is relative to the request's own address (RFC 3986, section 5), so that it holds behind a path prefix. Of
+    several nodes it names the one that has the session.
     """
+    if node := parts_of(request).settings.node_address:
+        location = f"{node}{route_path(request).rpartition('/')[0]}/{location}"
     response = web.Response(status=201, text=sdp, content_type="application/sdp")
     response.headers.update(CORS)
     response.headers["Location"] = location

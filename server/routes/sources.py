@@ -15,7 +15,7 @@ from server.errors import (
     UnsupportedMediaError,
     UnusableImageError,
 )
-from server.routes.parts import bearer_claims, parts_of
+from server.routes.parts import bearer_claims, parts_of, room_here
 from server.routes.pools import pools_of
 from server.signalling.protocol import parse_room
 
@@ -28,6 +28,7 @@ async def put_source(request: web.Request) -> web.Response:
     room = parse_room(request.match_info["room"])
     claims.may_join(room)
     claims.may_publish()
+    await room_here(request)
     participant = conference.rooms.find(room, request.match_info["id"])
     if participant.identity != claims.sub:
         raise ForbiddenError("the token is of another participant")

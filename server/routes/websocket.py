@@ -14,11 +14,12 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from model.errors import VisavisError
 from server.auth import Claims
 from server.awake_clock import AwakeClock
-from server.errors import ConflictError, ProtocolError, TooManyRequestsError, code_of
+from server.errors import ConflictError, NotFoundError, ProtocolError, TooManyRequestsError, code_of
 from server.rate_limit import RateLimit
 from server.routes.parts import Parts, parts_of
 from server.routes.pools import Pools, pools_of
 from server.signalling import protocol
+from server.signalling.participant import Participant
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ ANSWERS_QUEUED = MAX_QUEUED // 2
 """Messages that wait for a client before its next request is read: what it asks at once never makes it slow."""
 FRAMES_PER_MESSAGE = 4
 """Frames of any kind, pings and pongs too, for each message that a client may send; more are a flood."""
-REPLACEABLE = ("roster", "speaking", "load")
+REPLACEABLE = ("roster", "speaking", "load", "resume")
 """Of these only the newest is worth sending."""
 LEAVING = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
 """A client that closes in an orderly way leaves; one that breaks off may come back."""
@@ -62,6 +63,7 @@ class Socket:
         self._closing: str | None = None
         self._participant: str | None = None
         self._left = False
+        self._resume: tuple[object, float] = (None, 0.0)  # what the last resume token says, and when it was issued
         rate = parts.settings.max_messages_per_second
         self._limit = RateLimit(rate, 2 * rate)
         self._frames = RateLimit(FRAMES_PER_MESSAGE * rate, 2 * FRAMES_PER_MESSAGE * rate)
@@ -83,10 +85,10 @@ class Socket:
         self._outgoing.append(message)
         self._queued.set()
 
-    def close(self, reason: str) -> None:
-        """Say why, then close."""
+    def close(self, reason: str, address: str | None = None) -> None:
+        """Say why, and where to go on, then close."""
         if self._closing is None:
-            self._outgoing.append(protocol.closed(reason))
+            self._outgoing.append(protocol.closed(reason, address))
             self._closing = reason
             self._queued.set()
 
@@ -109,7 +111,7 @@ class Socket:
             await self._socket.close()
 
     async def _write(self) -> None:
-        """Send what is queued; whenever a second went by a ping, and a look at the token and at the time to join."""
+        """Send what is queued; whenever a second went by a ping, and a look at tokens and at the time to join."""
         loop = asyncio.get_running_loop()
         next_ping = loop.time() + PING_SECONDS
         awake = AwakeClock(loop.time)
@@ -125,7 +127,7 @@ class Socket:
                         self._sent.set()
                     if self._closing is not None:
                         code = WSCloseCode.OK if self._closing == "left" else WSCloseCode.POLICY_VIOLATION
-                        if self._closing == "shutdown":
+                        if self._closing in ("shutdown", "moved"):
                             code = WSCloseCode.SERVICE_RESTART
                         await self._socket.close(code=code, message=self._closing.encode()[:120])
                         return
@@ -134,7 +136,9 @@ class Socket:
                         await self._socket.ping()
                         if self._parts.authority.expired(self._claims):
                             self.close("expired")
-                        elif self._participant is None and awake() - opened >= self._parts.settings.join_seconds:
+                        elif self._participant is not None:
+                            self._renew_resume_token(self._participant)
+                        elif awake() - opened >= self._parts.settings.join_seconds:
                             self.close("join")
         except (ConnectionError, TimeoutError):
             # The client is gone or reads nothing; ending the socket lets `_read` return.
@@ -205,7 +209,7 @@ class Socket:
         if isinstance(request, protocol.Ping):
             return {"t": request.t, "server_t": self._parts.clock() * 1000.0}
         if isinstance(request, protocol.Join):
-            return self._join(request)
+            return await self._join(request)
         me = self._participant
         if me is None:
             raise ConflictError("join first")
@@ -236,25 +240,48 @@ class Socket:
             self._left = True
         return {}
 
-    def _join(self, request: protocol.Join) -> dict[str, Any]:
+    async def _join(self, request: protocol.Join) -> dict[str, Any]:
         if self._participant is not None:
             raise ConflictError("this connection has joined already")
         parts, conference = self._parts, self._parts.conference
+        self._claims.may_join(request.room)
+        await parts.nodes.open(request.room)
+        resume = parts.resume_tokens.read(request.resume)
         participant, resumed = conference.join(
-            self._claims, request.room, request.name, request.client, request.resume, self, preview=request.preview
+            self._claims, request.room, request.name, request.client, resume, self, preview=request.preview
         )
         self._participant = participant.id
         return {
             "participant": participant.id,
             "name": participant.name,
-            "resume": participant.resume,
+            "resume": self._resume_token(participant),
             "resumed": resumed,
             "ice_servers": parts.ice_servers.for_client(self._claims.sub),
             "roster": [p.entry() for p in conference.rooms.roster(request.room)],
             "speaking": conference.active_speaker(request.room),
             "overloaded": conference.overloaded,
             "limits": parts.limits(),
+            "node": parts.settings.node_address or None,
         }
+
+    def _resume_token(self, participant: Participant) -> str:
+        self._resume = (_said(participant), self._parts.clock())
+        return self._parts.resume_tokens.issue(participant)
+
+    def _renew_resume_token(self, participant: str) -> None:
+        """Send a new one where the last says something else, or is half as old as it may be useful."""
+        try:
+            me = self._parts.conference.rooms.get(participant)
+        except NotFoundError:
+            return
+        said, issued = self._resume
+        if said != _said(me) or self._parts.clock() - issued >= self._parts.settings.resume_seconds / 2:
+            self.send(protocol.resume(self._resume_token(me)))
+
+
+def _said(participant: Participant) -> object:
+    """What a resume token says of the participant."""
+    return participant.name, participant.publication, dict(participant.sources)
 
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from server.routes import sdp
-from server.routes.parts import bearer_claims, parts_of
+from server.routes.parts import bearer_claims, parts_of, room_here
 from server.routes.pools import pools_of
 from server.signalling.protocol import parse_room
 from server.signalling.subscriptions import Subscription
@@ -19,6 +19,7 @@ async def post(request: web.Request) -> web.Response:
     claims.may_join(room)
     claims.may_subscribe()
     pools_of(request).admit_offer(claims.sub, request.remote, parts.clock())
+    await room_here(request)
     participant = request.match_info["participant"]
     offer = await sdp.read_offer(request)
     session, answer = await parts.conference.subscribe(None, room, participant, offer, identity=claims.sub)
@@ -27,19 +28,20 @@ async def post(request: web.Request) -> web.Response:
 
 async def patch(request: web.Request) -> web.Response:
     """More candidates of the session's client."""
-    session = _session(request)
+    session = await _session(request)
     return await sdp.trickle(request, session.connection, session.offer)
 
 
 async def delete(request: web.Request) -> web.Response:
     """End the session."""
-    parts_of(request).conference.subscriptions.end(_session(request), None)
+    parts_of(request).conference.subscriptions.end(await _session(request), None)
     return web.Response(status=200)
 
 
-def _session(request: web.Request) -> Subscription:
+async def _session(request: web.Request) -> Subscription:
     """The session that is named. Its name is a secret that only its viewer got. Raises NotFoundError."""
     bearer_claims(request).may_join(parse_room(request.match_info["room"]))
+    await room_here(request)
     return parts_of(request).conference.subscriptions.get(None, request.match_info["session"])
 
 

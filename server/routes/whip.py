@@ -6,7 +6,7 @@ from aiohttp import web
 
 from server.errors import ForbiddenError, NotFoundError
 from server.routes import sdp
-from server.routes.parts import bearer_claims, parts_of
+from server.routes.parts import bearer_claims, parts_of, room_here
 from server.routes.pools import pools_of
 from server.signalling.names import visible_name
 from server.signalling.offer import parse_offer, publishing
@@ -21,6 +21,7 @@ async def post(request: web.Request) -> web.Response:
     claims.may_join(room)
     claims.may_publish()
     pools_of(request).admit_offer(claims.sub, request.remote, parts.clock())
+    await parts.nodes.open(room)
     offer = await sdp.read_offer(request)
     publishing(parse_offer(offer))
     for other in parts.conference.rooms.roster(room):
@@ -39,21 +40,21 @@ async def post(request: web.Request) -> web.Response:
 
 async def patch(request: web.Request) -> web.Response:
     """More candidates of the session's client."""
-    session = _session(request)
+    session = await _session(request)
     return await sdp.trickle(request, *parts_of(request).conference.publishers.connection(session))
 
 
 async def delete(request: web.Request) -> web.Response:
     """End the session."""
-    parts_of(request).conference.leave(_session(request))
+    parts_of(request).conference.leave(await _session(request))
     return web.Response(status=200)
 
 
-def _session(request: web.Request) -> str:
+async def _session(request: web.Request) -> str:
     """The participant whose session is named, if it is the token's own. Raises NotFoundError, ForbiddenError."""
     claims = bearer_claims(request)
-    room = parse_room(request.match_info["room"])
-    claims.may_join(room)
+    claims.may_join(parse_room(request.match_info["room"]))
+    room = await room_here(request)
     participant = parts_of(request).conference.rooms.find(room, request.match_info["session"])
     if participant.client != "whip":
         raise NotFoundError("no such session")

@@ -12,7 +12,7 @@ import aiohttp
 
 from server.sender.connection.access import Access
 from server.sender.connection.motion_publisher import Encoder
-from server.sender.connection.reconnect import Reconnect
+from server.sender.connection.reconnect import Reconnect, Why
 from server.sender.connection.session import Identity, Session
 from server.sender.connection.signalling import ConnectionLostError, RefusedError
 from server.sender.media.feed import Feed, FeedListener
@@ -26,6 +26,10 @@ STATUS_SECONDS = 1.0
 
 FEED_SECONDS = 20.0
 """A feed that has nothing to send after that long is joined without: others should see that somebody is there."""
+
+_FAILED: Why = "failed"
+_WHY: dict[str, Why] = {"starting": "starting", "moved": "moved", "nodes_unavailable": "placing", "draining": "placing"}
+"""By the code of the server's error."""
 
 FeedFactory = Callable[[FeedListener], Feed]
 
@@ -152,12 +156,12 @@ class Daemon:
     async def _attempt(self, http: aiohttp.ClientSession, feed: Feed) -> None:
         """One connection from its first word to its end, then the pause before the next one."""
         self.reconnect.start()
-        before, starting = self._why, False
+        before, why = self._why, _FAILED
         try:
             token = await self._access.token(http)
             session = self.session = Session(
                 http,
-                self._destination.server,
+                self.identity.node or self._destination.server,
                 token,
                 self.identity,
                 encoder=self._make_encoder(),
@@ -176,12 +180,16 @@ class Daemon:
         except RefusedError as error:
             if not self._may_try_again(error):
                 raise
-            self._why, starting = str(error), error.code == "starting"
+            self._why, why = str(error), _WHY.get(error.code, _FAILED)
+            self.identity.node = error.address
         except ConnectionLostError as error:
             self._why = str(error)
+            if self.identity.node is not None and self.reconnect.state == "connecting":
+                why = "placing"
+            self.identity.node = None
         if self._stop.is_set():
             return
-        delay = self.reconnect.lost(self._clock(), starting)
+        delay = self.reconnect.lost(self._clock(), why)
         if self._why != before:
             logger.info("not connected: %s; next attempt in %.1f s", self._why, delay)
         await self._pause(delay)
@@ -201,6 +209,8 @@ class Daemon:
             if self._problem is not None:
                 session.pause(True)
             await asyncio.wait((session.lost, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not self._stop.is_set():
+                await session.hear_why()
             if session.refused is not None:
                 raise session.refused
             if self._stop.is_set():

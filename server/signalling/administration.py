@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from server.errors import ForbiddenError, NotFoundError
 from server.signalling import protocol
@@ -25,11 +25,23 @@ class Administration:
         self._act = act
         self._clock = clock
         self._barred: dict[tuple[str, str], None] = {}  # room, identity; in the order of removal
+        self.on_barred: Callable[[str, str], None] | None = None  # told room and identity of who was removed
 
     def check(self, room: str, identity: str) -> None:
         """Raise ForbiddenError for somebody who was removed from this room."""
         if (room, identity) in self._barred:
             raise ForbiddenError("you were removed from this room")
+
+    def bar(self, room: str, identities: Iterable[str]) -> None:
+        """Keep these out of the room: they were removed from it where it was before."""
+        for identity in identities:
+            self._barred[room, identity] = None
+            if len(self._barred) > MAX_BARRED:
+                del self._barred[next(iter(self._barred))]
+
+    def barred(self, room: str) -> list[str]:
+        """Identities that were removed from the room."""
+        return [identity for where, identity in self._barred if where == room]
 
     def emptied(self, room: str) -> None:
         """The room is no more, and who was removed from it may come to the next one of its name."""
@@ -46,9 +58,9 @@ class Administration:
     def remove(self, room: str, participant: str) -> None:
         """Make somebody leave; its identity stays out as long as the room lasts. Raises NotFoundError."""
         found = self._rooms.find(room, participant)
-        self._barred[room, found.identity] = None
-        if len(self._barred) > MAX_BARRED:
-            del self._barred[next(iter(self._barred))]
+        self.bar(room, [found.identity])
+        if self.on_barred is not None:
+            self.on_barred(room, found.identity)
         self._act(self._rooms.leave(self._clock(), participant, "removed"))
 
     def mute(self, room: str, participant: str, muted: bool) -> None:

@@ -23,8 +23,9 @@ from server.signalling.connection import Connection, Outcome, SharePort
 from server.signalling.participant import Client, Participant
 from server.signalling.ports import CapacityPort, PublicationFactory, PublicationPort
 from server.signalling.publishers import Publishers
+from server.signalling.resumption import Resume
 from server.signalling.room_events import RoomEvent, RoomEvents
-from server.signalling.rooms import Event, Gone, Reason, Resumed, RoomLimits, Rooms
+from server.signalling.rooms import Event, Gone, Reason, RoomLimits, Rooms
 from server.signalling.seats import Listener, Seats
 from server.signalling.speaker import Speakers
 from server.signalling.subscriptions import Subscription, Subscriptions
@@ -61,7 +62,7 @@ class Conference:
                 rooms=settings.max_rooms,
                 participants=settings.max_participants,
                 gone_seconds=settings.gone_seconds,
-                resume_seconds=settings.resume_seconds,
+                resume_seconds=settings.resume_token_seconds,
             ),
             new_secret,
         )
@@ -115,6 +116,17 @@ class Conference:
         return "ready"
 
     @property
+    def takes_rooms(self) -> bool:
+        """Whether one more room could be opened now."""
+        return self.readiness == "ready" and len(self.rooms.names()) < self.settings.max_rooms
+
+    def load(self) -> tuple[int, float]:
+        """Views that are promised, and how many this machine can render."""
+        if self._capacity is None:
+            return 0, 1.0
+        return self._capacity.promised, self._capacity.capacity(self._media_clock())
+
+    @property
     def overloaded(self) -> bool:
         """Whether pictures come slower than promised."""
         return self._capacity is not None and self._capacity.overloaded
@@ -150,7 +162,7 @@ class Conference:
         room: str,
         name: str,
         client: Client,
-        resume: str | None,
+        resume: Resume | None,
         listener: Listener | None,
         *,
         preview: bool = False,
@@ -166,7 +178,7 @@ class Conference:
         self._check_open()
         participant, events = self.rooms.join(self._clock(), room, claims.sub, name, client, resume, preview=preview)
         self._seats.take(participant.id, listener)
-        resumed = any(isinstance(event, Resumed) for event in events) or participant.publication > 0
+        resumed = resume is not None and participant.id == resume.participant
         self._metrics.joined(client, resumed)
         logger.info("joined", extra={"room": room, "participant": participant.id, "client": client, "resumed": resumed})
         self.act(events)
@@ -187,6 +199,14 @@ class Conference:
         """The participant goes. With `listener`: nothing when another took its place meanwhile."""
         if participant in self._seats and (listener is None or self._seats.is_of(participant, listener)):
             self.act(self.rooms.leave(self._clock(), participant, reason))
+
+    def move(self, room: str, address: str) -> None:
+        """The room goes on at the node with that address: everybody is sent there, and leaves here."""
+        events: list[Event] = []
+        for participant in self.rooms.everybody(room):
+            self._seats.close(participant.id, "moved", address)
+            events += self.rooms.leave(self._clock(), participant.id, "moved")
+        self.act(events)
 
     def set_state(self, participant: str, message: protocol.SetState) -> None:
         """What the others are shown of the participant."""
@@ -350,7 +370,8 @@ class Conference:
         before = capacity.overloaded
         capacity.tick(now)
         share = capacity.rate_share(capacity.promised, now)
-        self._metrics.load(capacity.promised, capacity.cost(now), share, capacity.overloaded)
+        possible = capacity.capacity(now)
+        self._metrics.load(capacity.promised, possible, capacity.cost(now), share, capacity.overloaded)
         if capacity.overloaded != before:
             log = logger.warning if capacity.overloaded else logger.info
             log("overloaded" if capacity.overloaded else "no longer overloaded", extra={"rate_share": round(share, 2)})

@@ -19,7 +19,6 @@ class Participant:
     identity: str  # the `sub` of its token
     name: str  # unique in the room
     client: Client
-    resume: str  # secret that proves a returning client to be this participant
     preview: bool = False  # in no roster: it publishes to watch itself, before it joins
     muted: bool = False
     camera_off: bool = False

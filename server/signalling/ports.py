@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
 
-from model.motion import View
 from server.media.aiortc_private import PacketInlet
+
+if TYPE_CHECKING:
+    from model.motion import View
 
 
 class SubscriptionPort(Protocol):
@@ -103,6 +105,9 @@ class CapacityPort(Protocol):
 
     def admit(self, owner: str, now: float) -> bool:
         """Promise that publisher its first view where there is time for one."""
+
+    def capacity(self, now: float) -> float:
+        """Views that this machine can render, above 0."""
 
     def cost(self, now: float) -> float | None:
         """Seconds that a picture takes; None while it is not known."""

@@ -15,9 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from model.errors import VisavisError
 from model.view_bounds import MAX_PITCH, MAX_ROLL, MAX_YAW
-from server.errors import ProtocolError, TooLargeError, code_of
+from server.errors import MovedError, ProtocolError, TooLargeError, code_of
 from server.signalling.names import MAX_CHARACTERS, visible_name
 from server.signalling.participant import Participant
+from server.signalling.resumption import MAX_RESUME_CHARACTERS
 
 MAX_SDP_CHARACTERS = 60_000
 """The longest session description that is read."""
@@ -54,7 +55,7 @@ class Join(_Request):
     name: DisplayName
     client: Literal["page", "daemon"] = "page"
     preview: bool = False
-    resume: Annotated[str, StringConstraints(max_length=128)] | None = None
+    resume: Annotated[str, StringConstraints(max_length=MAX_RESUME_CHARACTERS)] | None = None
 
 
 class Publish(_Request):
@@ -193,7 +194,8 @@ def ok(request: int, **fields: Any) -> dict[str, Any]:
 
 def failure(request: int | None, error: VisavisError) -> dict[str, Any]:
     """Answer to a request that was refused; `id` is null when the request's could not be read."""
-    return {"type": "error", "id": request, "code": code_of(error), "message": str(error)}
+    where = {"address": error.address} if isinstance(error, MovedError) else {}
+    return {"type": "error", "id": request, "code": code_of(error), "message": str(error), **where}
 
 
 def internal_failure(request: int | None) -> dict[str, Any]:
@@ -226,6 +228,14 @@ def mute(muted: bool) -> dict[str, Any]:
     return {"type": "mute", "muted": muted}
 
 
-def closed(reason: str) -> dict[str, Any]:
-    """The server closes the socket; reason: replaced, silent, removed, room_closed, shutdown, or an error's code."""
-    return {"type": "closed", "reason": reason}
+def resume(token: str) -> dict[str, Any]:
+    """The resume token to come back with from now on."""
+    return {"type": "resume", "resume": token}
+
+
+def closed(reason: str, address: str | None = None) -> dict[str, Any]:
+    """The server closes the socket; reason: replaced, silent, removed, room_closed, shutdown, moved, slow or others.
+
+    moved: the room goes on at the node with that `address`
+    """
+    return {"type": "closed", "reason": reason, **({} if address is None else {"address": address})}

@@ -1,50 +1,101 @@
-"""Participants that left and may come back with their resume token. Pure; takes the time."""
+"""Resume tokens: who a returning client was. Signed, not remembered: every server with the same key takes them.
+
+A token is a JWT (HS256) under a key that is derived from the secret of tokens. It says all that a server needs to take
+its holder for the same participant, also one that never saw it. It is short-lived, and renewed as long as the
+participant is connected.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from itertools import islice
 
+import jwt
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.auth import Authority
 from server.signalling.participant import Participant
+
+MAX_RESUME_CHARACTERS = 4096
+
+MAX_SOURCES = 16
+"""Source images that a token names; a client brings any others again."""
+
+_PURPOSE = b"visavis resume"
 
 
 @dataclass(frozen=True)
-class _Gone:
-    participant: Participant
-    until: float
+class Resume:
+    """What a good token says of the participant that its holder was."""
+
+    participant: str
+    room: str
+    identity: str
+    name: str
+    publication: int = 0
+    sources: dict[int, str] = field(default_factory=dict)  # index -> SHA-256
+    in_time: bool = True  # else it serves only while the participant is still in the room
 
 
-class Resumption:
-    """Keeps each gone participant for `resume_seconds`, and of all no more than `most`: the oldest goes first."""
+class _Claims(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
-    def __init__(self, resume_seconds: float, most: int) -> None:
-        self._resume_seconds = resume_seconds
-        self._most = most
-        self._gone: dict[str, _Gone] = {}  # resume token -> gone participant, oldest first
+    iss: str
+    exp: float
+    sub: str = Field(min_length=1, max_length=128)
+    room: str
+    id: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1)
+    publication: int = Field(ge=0)
+    sources: dict[int, str]
 
-    def __len__(self) -> int:
-        """Gone participants that may still come back."""
-        return len(self._gone)
 
-    def keep(self, participant: Participant, now: float) -> None:
-        """Remember a participant that leaves now."""
-        self.tick(now)
-        if self._resume_seconds > 0:
-            while len(self._gone) >= self._most:
-                del self._gone[next(iter(self._gone))]
-            self._gone[participant.resume] = _Gone(participant, now + self._resume_seconds)
+@dataclass(frozen=True)
+class ResumeTokens:
+    """Issues and reads resume tokens with the key of one authority; each is good for `seconds`."""
 
-    def get(self, token: str) -> Participant | None:
-        """The gone participant of that resume token; None when there is none or its time is over."""
-        gone = self._gone.get(token)
-        return None if gone is None else gone.participant
+    authority: Authority
+    seconds: float
 
-    def take(self, token: str, name: str, now: float) -> Participant:
-        """The participant as it comes back under `name`: it publishes nothing yet. Its token must be known."""
-        return replace(
-            self._gone.pop(token).participant, name=name, kind="none", media="waiting", connected=True, heard=now
+    @property
+    def _secret(self) -> bytes:
+        return hmac.digest(self.authority.secret.encode(), _PURPOSE, hashlib.sha256)
+
+    def issue(self, participant: Participant) -> str:
+        """A token for the participant as it is now."""
+        claims = {
+            "iss": self.authority.key,
+            "exp": self.authority.clock() + self.seconds,
+            "sub": participant.identity,
+            "room": participant.room,
+            "id": participant.id,
+            "name": participant.name,
+            "publication": participant.publication,
+            "sources": dict(islice(participant.sources.items(), MAX_SOURCES)),
+        }
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def read(self, text: str | None) -> Resume | None:
+        """What a token says; None for one that is not of this key or malformed."""
+        if not text or len(text) > MAX_RESUME_CHARACTERS:
+            return None
+        try:
+            payload = jwt.decode(
+                text, self._secret, algorithms=["HS256"], options={"verify_exp": False, "verify_aud": False}
+            )
+            claims = _Claims.model_validate(payload)
+        except (jwt.InvalidTokenError, ValueError):  # of pydantic, and of text that is no UTF-8
+            return None
+        if claims.iss != self.authority.key:
+            return None
+        return Resume(
+            participant=claims.id,
+            room=claims.room,
+            identity=claims.sub,
+            name=claims.name,
+            publication=claims.publication,
+            sources=claims.sources,
+            in_time=self.authority.clock() <= claims.exp,
         )
-
-    def tick(self, now: float) -> None:
-        """Forget those whose time is over."""
-        for token in [token for token, gone in self._gone.items() if gone.until <= now]:
-            del self._gone[token]

@@ -1,6 +1,6 @@
 """Rooms: who is there, under which name, and in which state. A state machine without I/O that takes the time.
 
-A participant joins, is heard from, loses its connection, comes back with its resume token, or is gone after
+A participant joins, is heard from, loses its connection, comes back with what its resume token says, or is gone after
 `gone_seconds` of silence. What changes comes out as plain events; whoever drives the machine acts on them.
 Times are seconds of any monotonic clock, never decreasing from call to call.
 """
@@ -14,9 +14,9 @@ from typing import Literal
 from server.errors import CapacityError, ForbiddenError, NotFoundError
 from server.signalling.names import sameness
 from server.signalling.participant import Client, Kind, MediaState, Participant
-from server.signalling.resumption import Resumption
+from server.signalling.resumption import Resume
 
-Reason = Literal["left", "silent", "closed", "replaced", "removed", "room_closed"]
+Reason = Literal["left", "silent", "closed", "replaced", "moved", "removed", "room_closed"]
 
 FOR_GOOD = ("removed", "room_closed")
 """Whoever goes for one of these reasons does not come back with its resume token."""
@@ -29,8 +29,8 @@ class RoomLimits:
     rooms: int = 100
     participants: int = 16  # of one room
     gone_seconds: float = 5.0  # silence before a participant is gone
-    resume_seconds: float = 120.0  # a resume token's life after that
-    remembered: int = 1000  # gone participants that may still resume, in all
+    resume_seconds: float = 120.0  # the longest life of a resume token
+    remembered: int = 1000  # participants that went for good and hold a resume token, in all
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Rooms:
         self._new_secret = new_secret
         self._rooms: dict[str, _Room] = {}
         self._where: dict[str, str] = {}  # participant -> room
-        self._resumption = Resumption(limits.resume_seconds, limits.remembered)
+        self._ended: dict[str, float] = {}  # who went for good -> until when its resume token lasts; oldest first
 
     # State
 
@@ -115,8 +115,8 @@ class Rooms:
 
     @property
     def remembered(self) -> int:
-        """Gone participants that may still resume."""
-        return len(self._resumption)
+        """Participants that went for good and whose resume tokens are remembered for it."""
+        return len(self._ended)
 
     # Changes
 
@@ -127,29 +127,23 @@ class Rooms:
         identity: str,
         name: str,
         client: Client,
-        resume: str | None = None,
+        resume: Resume | None = None,
         *,
         preview: bool = False,
     ) -> tuple[Participant, list[Event]]:
-        """Let a client in; with a good `resume` token as the participant that it was.
+        """Let a client in; with `resume` as the participant that it was, whether this server has seen it or another.
 
-        An unknown or outlived token is not an error: the client joins anew. A token of another identity
-        raises ForbiddenError; a full room or server raises CapacityError. A preview takes no name and no place of those
-        who are in the roster; a room has as many places for previews.
+        A token that is of another room, or has expired and whose participant is gone, is not an error: the client joins
+        anew. A token of another identity raises ForbiddenError; a full room or server raises CapacityError. A preview
+        takes no name and no place of those who are in the roster; a room has as many places for previews.
         """
-        self._resumption.tick(now)
-        if resume:
-            present = next((p for p in self.everybody(room) if p.resume == resume), None)
-            if present is not None:
-                self._check_identity(present, identity)
-                present.connected, present.heard = True, now
-                return present, [Resumed(room, present.id), self._changed(room)]
-            gone = self._resumption.get(resume)
-            if gone is not None and gone.room == room:
-                self._check_identity(gone, identity)
-                self._check_capacity(room)
-                back = self._resumption.take(resume, self._free_name(room, gone.name), now)
-                return back, self._add(back)
+        self._forget_ended(now)
+        if resume is not None and resume.room == room:
+            present = self._where.get(resume.participant) == room
+            if present or (resume.in_time and resume.participant not in self._ended):
+                if resume.identity != identity:
+                    raise ForbiddenError("the resume token is of another identity")
+                return self._resume(now, resume, client, preview)
         self._check_capacity(room, preview)
         joined = Participant(
             id=self._new_secret()[:12],
@@ -157,7 +151,6 @@ class Rooms:
             identity=identity,
             name=name if preview else self._free_name(room, name),
             client=client,
-            resume=self._new_secret(),
             preview=preview,
             heard=now,
         )
@@ -176,12 +169,15 @@ class Rooms:
         return [self._changed(found.room)]
 
     def leave(self, now: float, participant: str, reason: Reason = "left") -> list[Event]:
-        """Take the participant out; its resume token stays good for `resume_seconds` (a page that is reloaded)."""
+        """Take the participant out; its resume token stays good (a page that is reloaded) unless it goes for good."""
         found = self.get(participant)
         room = self._rooms[found.room]
         del room.participants[participant], self._where[participant]
-        if reason not in FOR_GOOD:
-            self._resumption.keep(found, now)
+        if reason in FOR_GOOD:
+            self._forget_ended(now)
+            while len(self._ended) >= self._limits.remembered:
+                del self._ended[next(iter(self._ended))]
+            self._ended[participant] = now + self._limits.resume_seconds
         changed = self._changed(found.room)
         if not room.participants:
             del self._rooms[found.room]
@@ -223,7 +219,7 @@ class Rooms:
 
     def tick(self, now: float) -> list[Event]:
         """Let time pass: participants that were silent too long are gone."""
-        self._resumption.tick(now)
+        self._forget_ended(now)
         silent = [
             participant.id
             for room in self._rooms.values()
@@ -235,6 +231,29 @@ class Rooms:
         return [event for participant in silent for event in self.leave(now, participant, "silent")]
 
     # Inside
+
+    def _resume(self, now: float, resume: Resume, client: Client, preview: bool) -> tuple[Participant, list[Event]]:
+        if resume.participant in self._where:
+            present = self.get(resume.participant)
+            present.connected, present.heard = True, now
+            return present, [Resumed(present.room, present.id), self._changed(present.room)]
+        self._check_capacity(resume.room, preview)
+        back = Participant(
+            id=resume.participant,
+            room=resume.room,
+            identity=resume.identity,
+            name=resume.name if preview else self._free_name(resume.room, resume.name),
+            client=client,
+            preview=preview,
+            publication=resume.publication,
+            sources=dict(resume.sources),
+            heard=now,
+        )
+        return back, self._add(back)
+
+    def _forget_ended(self, now: float) -> None:
+        for participant in [participant for participant, until in self._ended.items() if until <= now]:
+            del self._ended[participant]
 
     def _add(self, participant: Participant) -> list[Event]:
         self._rooms.setdefault(participant.room, _Room()).participants[participant.id] = participant
@@ -251,11 +270,6 @@ class Rooms:
                 raise CapacityError("the server has no room left")
         elif sum(p.preview == preview for p in self.everybody(room)) >= self._limits.participants:
             raise CapacityError("the room is full")
-
-    @staticmethod
-    def _check_identity(participant: Participant, identity: str) -> None:
-        if participant.identity != identity:
-            raise ForbiddenError("the resume token is of another identity")
 
     def _free_name(self, room: str, name: str, besides: str = "") -> str:
         """`name`, or with the first free number behind it: two people called Ada can be distinguished."""

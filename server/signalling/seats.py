@@ -15,8 +15,8 @@ class Listener(Protocol):
     def send(self, message: dict[str, Any]) -> None:
         """Queue a message; never blocks."""
 
-    def close(self, reason: str) -> None:
-        """Say why and close; never blocks."""
+    def close(self, reason: str, address: str | None = None) -> None:
+        """Say why, and where to go on, and close; never blocks."""
 
 
 class Seats:
@@ -69,11 +69,11 @@ class Seats:
         if listener is not None:
             listener.send(message)
 
-    def close(self, participant: str, reason: str) -> None:
+    def close(self, participant: str, reason: str, address: str | None = None) -> None:
         """Close the participant's signalling connection, if there is one; the seat stays."""
         listener = self._listeners[participant]
         if listener is not None:
-            listener.close(reason)
+            listener.close(reason, address)
 
     def participants(self) -> list[str]:
         """All who have a seat."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.motion import View
 from server.errors import CapacityError, ConflictError, NotFoundError
 from server.settings import Settings
 from server.signalling import protocol
@@ -137,6 +136,9 @@ class Subscriptions:
 
     def set_view(self, viewer: str, message: protocol.SetView) -> None:
         """Another free view on one subscription."""
+        # Not at the top: it loads torch, for which a server that has just bound its port does not wait.
+        from model.motion import View
+
         view = View() if message.reset else View(yaw=message.yaw, pitch=message.pitch, roll=message.roll)
         self.get(viewer, message.subscription).port.set_view(view)
 

@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backoffMs, PendingRequests, RequestError, ServerClock, Signalling, socketAddress } from "../../client_web/signalling.js";
+import {
+  backoffMs,
+  joinRoom,
+  nodeAddress,
+  PendingRequests,
+  refusesToken,
+  RequestError,
+  ServerClock,
+  Signalling,
+  socketAddress,
+} from "../../client_web/signalling.js";
 
 test("a request gets its own answer, whatever the order", async () => {
   const pending = new PendingRequests();
@@ -141,4 +151,89 @@ test("closing on purpose is not reported as lost", async () => {
   made.close();
   assert.equal(calls.sockets[0].onclose, null);
   assert.deepEqual(calls.lost, []);
+});
+
+/** Lets everything that is ready to run do so. */
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Opens the newest socket and answers its request. */
+async function answer(calls, message) {
+  await turn();
+  const socket = calls.sockets.at(-1);
+  socket.open();
+  await turn();
+  socket.onmessage({ data: JSON.stringify({ id: socket.sent.at(-1).id, ...message }) });
+  await turn();
+}
+
+const page = new URL("https://call.example/");
+const moved = (address) => ({ type: "error", code: "moved", message: "", address });
+
+test("a node is followed below the page's own origin, and nowhere else", () => {
+  assert.equal(nodeAddress(page, "https://call.example/nodes/a")?.href, "https://call.example/nodes/a/");
+  assert.equal(nodeAddress(page, "https://call.example/nodes/a/")?.href, "https://call.example/nodes/a/");
+  for (const foreign of ["https://evil.example/nodes/a", "http://call.example/nodes/a", "nodes/a", "", null, undefined]) {
+    assert.equal(nodeAddress(page, foreign), null, String(foreign));
+  }
+});
+
+test("joining follows to the node that has the room, with the same token and fields", async () => {
+  const { made, calls } = signalling();
+  const joining = joinRoom(made, page, null, "t", { room: "r" });
+  await answer(calls, moved("https://call.example/nodes/a"));
+  await answer(calls, { type: "ok", participant: "p", node: "https://call.example/nodes/a" });
+  const { answer: joined, node } = await joining;
+  assert.equal(joined.participant, "p");
+  assert.equal(node?.href, "https://call.example/nodes/a/");
+  assert.deepEqual(
+    calls.sockets.map((socket) => socket.address),
+    ["wss://call.example/ws?token=t", "wss://call.example/nodes/a/ws?token=t"],
+  );
+  assert.equal(calls.sockets[1].sent[0].room, "r");
+  made.close();
+});
+
+test("a server of one names no node", async () => {
+  const { made, calls } = signalling();
+  const joining = joinRoom(made, page, null, "t", {});
+  await answer(calls, { type: "ok", node: null });
+  assert.equal((await joining).node, null);
+  made.close();
+});
+
+test("a node that does not answer is told apart from a server that does not", async () => {
+  for (const [node, code] of [[new URL("https://call.example/nodes/a/"), "node_unreachable"], [null, "unreachable"]]) {
+    const { made, calls } = signalling();
+    const joining = assert.rejects(joinRoom(made, page, node, "t", {}), { code });
+    await turn();
+    calls.sockets[0].onclose({ reason: "" });
+    await joining;
+  }
+});
+
+test("nodes that send each other's guests around are given up, and so is an address elsewhere", async () => {
+  const { made, calls } = signalling();
+  const around = assert.rejects(joinRoom(made, page, null, "t", {}), { code: "moved" });
+  for (let moves = 0; moves < 5; moves++) await answer(calls, moved(`https://call.example/nodes/${moves % 2}`));
+  await around;
+  assert.equal(calls.sockets.length, 5);
+  made.close();
+  const other = signalling();
+  const elsewhere = assert.rejects(joinRoom(other.made, page, null, "t", {}), { code: "elsewhere" });
+  await answer(other.calls, moved("https://evil.example"));
+  await elsewhere;
+  other.made.close();
+});
+
+test("only the answer 401 means that a token is refused", async (context) => {
+  const asked = [];
+  for (const [status, refused] of [[401, true], [400, false], [503, false], [null, false]]) {
+    context.mock.method(globalThis, "fetch", async (address) => {
+      asked.push(address);
+      if (status === null) throw new TypeError("unreachable");
+      return new Response(null, { status });
+    });
+    assert.equal(await refusesToken(page, "a+b"), refused);
+  }
+  assert.equal(asked[0], "https://call.example/ws?token=a%2Bb");
 });

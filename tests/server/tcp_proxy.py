@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Sequence
 
 
 class TcpProxy:
@@ -60,7 +62,7 @@ class TcpProxy:
         try:
             if self._refusing:
                 raise ConnectionRefusedError
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await self._connect()
         except OSError:
             writer.transport.abort()
             return
@@ -69,6 +71,9 @@ class TcpProxy:
             task = asyncio.create_task(self._pump(source, sink))
             self._pumps.add(task)
             task.add_done_callback(self._pumps.discard)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self._target)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
@@ -81,3 +86,20 @@ class TcpProxy:
         finally:
             self._writers.discard(sink)
             sink.transport.abort() if not self._whole.is_set() else sink.close()
+
+
+class LoadBalancer(TcpProxy):
+    """Hands each connection to the next of several servers that takes it."""
+
+    def __init__(self, targets: Sequence[tuple[str, int]]) -> None:
+        super().__init__(*targets[0])
+        self._targets = deque(targets)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for _ in range(len(self._targets)):
+            self._targets.rotate(-1)
+            try:
+                return await asyncio.open_connection(*self._targets[0])
+            except OSError:
+                pass
+        raise ConnectionRefusedError

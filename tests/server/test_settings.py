@@ -41,6 +41,11 @@ def test_environment_and_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"turn_urls": "turn:a:1"}, "turn_secret"),
         ({"port": 70000}, "VISAVIS_PORT"),
         ({"video_codecs": "AV1"}, "VP8 and H264"),
+        ({"redis_url": "redis://r"}, "needs node_address"),
+        ({"redis_url": "redis://r", "node_address": "https://a"}, "api_key"),
+        ({"redis_url": "http://r", "node_address": "https://a", "api_key": "k", "api_secret": SECRET}, "redis://"),
+        ({"node_address": "calls.example.org"}, "VISAVIS_NODE_ADDRESS"),
+        ({"node_address": "https://calls.example.org/a?b"}, "VISAVIS_NODE_ADDRESS"),
         ({"public_address": "here"}, "VISAVIS_PUBLIC_ADDRESS"),
         ({"playout_min_ms": 500}, "playout_min_ms"),
     ],
@@ -58,6 +63,26 @@ def test_other_address_with_key_is_fine() -> None:
 
 def test_secret_does_not_show() -> None:
     assert SECRET not in repr(load_settings(api_key="k", api_secret=SECRET))
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("", ""),
+        ("https://calls.example.org", ""),
+        ("https://calls.example.org/", ""),
+        ("http://[::1]:8080/nodes/calls-visavis-0/", "/nodes/calls-visavis-0"),
+    ],
+)
+def test_the_path_of_a_node_is_that_of_its_address(address: str, path: str) -> None:
+    settings = load_settings(
+        node_address=address,
+        redis_url="redis://:password@r:6379/0" if address else None,
+        api_key="k",
+        api_secret=SECRET,
+    )
+    assert settings.node_path == path
+    assert "password" not in repr(settings)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.5.5.5", "::1", "[::1]"])

@@ -29,9 +29,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def person(who: str, publication: int = 0) -> Participant:
-    return Participant(
-        id=who, room="r", identity=who, name=who, client="page", resume="", kind="motion", publication=publication
-    )
+    return Participant(id=who, room="r", identity=who, name=who, client="page", kind="motion", publication=publication)
 
 
 def told(events: list[RoomEvent]) -> list[tuple[str, str | None]]:

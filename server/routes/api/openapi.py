@@ -20,6 +20,7 @@ _ERROR = {
     "required": ["code", "message"],
 }
 _MEANING = {
+    307: "The room lives on another node: ask the address in `Location`.",
     400: "The request has the wrong shape.",
     401: "No token or invitation, or one that is malformed, expired or foreign.",
     403: "The token does not permit it.",
@@ -27,6 +28,7 @@ _MEANING = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many of these from one address.",
+    503: "Which node the room lives on cannot be told now.",
 }
 
 

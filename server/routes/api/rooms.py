@@ -8,7 +8,7 @@ from aiohttp import web
 
 from server.errors import ForbiddenError
 from server.routes.api.operation import Model, Operation
-from server.routes.parts import Parts, bearer_claims, parts_of
+from server.routes.parts import Parts, bearer_claims, parts_of, room_here
 from server.signalling.participant import Participant
 from server.signalling.protocol import parse_room
 
@@ -67,16 +67,14 @@ def _summary(parts: Parts, room: str) -> RoomSummary:
     return RoomSummary(name=room, participants=len(roster), publishing=publishing)
 
 
-def _administered(request: web.Request) -> str:
-    """The room that is named, where the token administers it. Raises ForbiddenError, UnauthorizedError."""
-    claims = bearer_claims(request)
-    room = parse_room(request.match_info["room"])
-    claims.may_administer(room)
-    return room
+async def _administered(request: web.Request) -> str:
+    """The room that is named, where the token administers it. Raises ForbiddenError, UnauthorizedError, MovedError."""
+    bearer_claims(request).may_administer(parse_room(request.match_info["room"]))
+    return await room_here(request)
 
 
 async def list_rooms(request: web.Request, _body: None) -> RoomList:
-    """All of them with `admin`, else the one that the token administers."""
+    """Of this node: all of them with `admin`, else the one that the token administers."""
     parts = parts_of(request)
     claims = bearer_claims(request)
     if not (claims.video.admin or claims.video.roomAdmin):
@@ -87,32 +85,32 @@ async def list_rooms(request: web.Request, _body: None) -> RoomList:
 
 async def get_room(request: web.Request, _body: None) -> RoomModel:
     """Everybody in one room."""
-    room = _administered(request)
+    room = await _administered(request)
     roster = parts_of(request).conference.administration.roster(room)
     return RoomModel(name=room, participants=[ParticipantModel.of(participant) for participant in roster])
 
 
 async def close_room(request: web.Request, _body: None) -> None:
     """Everybody leaves. Tokens and invitations stay good."""
-    room = _administered(request)
+    room = await _administered(request)
     parts_of(request).conference.administration.close(room)
 
 
 async def get_participant(request: web.Request, _body: None) -> ParticipantModel:
     """One of them."""
-    room = _administered(request)
+    room = await _administered(request)
     return ParticipantModel.of(parts_of(request).conference.rooms.find(room, request.match_info["id"]))
 
 
 async def remove_participant(request: web.Request, _body: None) -> None:
     """It leaves, and its identity stays out as long as the room lasts."""
-    room = _administered(request)
+    room = await _administered(request)
     parts_of(request).conference.administration.remove(room, request.match_info["id"])
 
 
 async def mute_participant(request: web.Request, body: Muting) -> None:
     """Nobody hears it until it unmutes itself, or is unmuted here."""
-    room = _administered(request)
+    room = await _administered(request)
     parts_of(request).conference.administration.mute(room, request.match_info["id"], body.muted)
 
 
@@ -125,7 +123,7 @@ OPERATIONS = (
         method="GET",
         path="/api/rooms",
         name="listRooms",
-        summary="The rooms that have somebody in them.",
+        summary="The rooms of this node that have somebody in them.",
         handle=list_rooms,
         grant="admin or roomAdmin",
         gives=RoomList,
@@ -139,7 +137,7 @@ OPERATIONS = (
         handle=get_room,
         grant=_GRANT,
         gives=RoomModel,
-        errors=(400, 403, 404),
+        errors=(307, 400, 403, 404, 503),
     ),
     Operation(
         method="DELETE",
@@ -148,7 +146,7 @@ OPERATIONS = (
         summary="Make everybody leave a room.",
         handle=close_room,
         grant=_GRANT,
-        errors=(400, 403, 404),
+        errors=(307, 400, 403, 404, 503),
     ),
     Operation(
         method="GET",
@@ -158,7 +156,7 @@ OPERATIONS = (
         handle=get_participant,
         grant=_GRANT,
         gives=ParticipantModel,
-        errors=(400, 403, 404),
+        errors=(307, 400, 403, 404, 503),
     ),
     Operation(
         method="DELETE",
@@ -167,7 +165,7 @@ OPERATIONS = (
         summary="Make one participant leave a room.",
         handle=remove_participant,
         grant=_GRANT,
-        errors=(400, 403, 404),
+        errors=(307, 400, 403, 404, 503),
     ),
     Operation(
         method="POST",
@@ -177,6 +175,6 @@ OPERATIONS = (
         handle=mute_participant,
         grant=_GRANT,
         takes=Muting,
-        errors=(400, 403, 404, 413, 415),
+        errors=(307, 400, 403, 404, 413, 415, 503),
     ),
 )

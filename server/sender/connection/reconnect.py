@@ -13,10 +13,23 @@ from typing import Literal
 
 State = Literal["idle", "connecting", "live", "waiting", "ended"]
 
+Why = Literal["failed", "starting", "moved", "placing"]
+"""Why there is no connection. starting: the server says that it takes calls in a moment. moved: the room is at another
+node. placing: the node of the room does not answer, or which one it is cannot be told; that is settled in seconds."""
+
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 15.0
 JITTER = 0.3
 """Share of a delay that chance may take away."""
+
+PLACING_DELAY = 1.0
+"""Well below the time in which the others give up a node that died."""
+
+MOST_PLACING = 15
+"""Attempts in a row to reach a room that is being placed; after these it is a failure like others."""
+
+MOST_MOVES = 4
+"""Nodes in a row that send us on; after these something is wrong with them."""
 
 STABLE_AFTER = 10.0
 """Seconds live after which a loss counts as the first one: tried at once, then from the first delay again."""
@@ -29,6 +42,8 @@ class Reconnect:
         self._chance = chance
         self._failures = 0
         self._live_since = 0.0
+        self._placing = 0
+        self._moves = 0
         self.state: State = "idle"
         self.reconnects = 0
         """Connections after the first that went live."""
@@ -46,19 +61,24 @@ class Reconnect:
             raise ValueError(f"cannot be connected while {self.state}")
         self.state = "live"
         self._live_since = now
+        self._placing = self._moves = 0
         self.reconnects += self._was_live
         self._was_live = True
 
-    def lost(self, now: float, starting: bool = False) -> float:
-        """The attempt failed or the connection broke; returns the seconds until the next attempt.
-
-        starting: the server is there and says that it takes calls in a moment, which is no failure
-        """
+    def lost(self, now: float, why: Why = "failed") -> float:
+        """The attempt failed or the connection broke; returns the seconds until the next attempt."""
         if self.state not in ("connecting", "live"):
             raise ValueError(f"nothing to lose while {self.state}")
         delay = 0.0
-        if starting:
+        self._placing += why == "placing"
+        self._moves += why == "moved"
+        if why == "starting":
             delay = FIRST_DELAY
+        elif why == "moved" and self._moves <= MOST_MOVES:
+            pass
+        elif why in ("placing", "moved") and self._placing <= MOST_PLACING:
+            delay = PLACING_DELAY * (1.0 - JITTER * self._chance())
+            self._moves = 0
         elif self.state == "live" and now - self._live_since >= STABLE_AFTER:
             self._failures = 0
         else:

@@ -28,7 +28,7 @@ from server.media.aiortc_private import PacketOutlet, close_peer
 from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
-from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling
+from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling, node_address
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SECONDS, SoundQueue
@@ -51,6 +51,8 @@ CONNECT_SECONDS = 15.0
 """Time that ICE, DTLS and SCTP may take."""
 
 UPLOAD_SECONDS = 20.0
+
+WHY_SECONDS = 0.2
 
 REPORTS_EVERY = 5.0
 """Seconds between sender reports at least, the interval of RFC 3550 section 6.2: the receiver has clocks from pings."""
@@ -84,6 +86,8 @@ class Identity:
     avatar: bool = False
     resume: str | None = None
     """Token with which the server takes us for the participant we were."""
+    node: str | None = None
+    """Address of the node that the server sent us to; None: the server's own."""
     participant: str | None = None
     sources: dict[int, SourceImage] = field(default_factory=dict)
     """Every source chosen so far, to be attached again without an upload where the receiver still has it."""
@@ -130,7 +134,7 @@ class Session:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Result: why the connection is over."""
         self.refused: RefusedError | None = None
-        """Set when the server refused us: not a picture, but the sender."""
+        """Set when the server refused us: not a picture, but the sender; also when it sent us to another node."""
         self.overloaded = False
         """Whether the server says that it renders slower than it promised."""
         self.statistics: ReceiverStatistics | None = None
@@ -170,6 +174,8 @@ class Session:
         if identity.resume is not None:
             fields["resume"] = identity.resume
         answer = await self._signalling.request("join", **fields)
+        # Behind a load balancer the server's address is any node's; source images are for the one that has the room.
+        self._server = node_address(answer.get("node")) or self._server
         identity.participant, identity.resume = str(answer["participant"]), str(answer["resume"])
         await self._signalling.request("state", muted=self._sound is None, camera_off=False, avatar=identity.avatar)
         return answer
@@ -371,8 +377,14 @@ class Session:
     def _on_message(self, message: dict[str, Any]) -> None:
         if message.get("type") == "load":
             self._set_overloaded(message.get("overloaded") is True)
+        if message.get("type") == "resume":
+            self._identity.resume = str(message.get("resume"))
         if message.get("type") == "closed":
             reason = message.get("reason")
+            if reason == "moved":
+                self.refused = RefusedError(
+                    "moved", "the room moved to another node", node_address(message.get("address"))
+                )
             if reason in FOR_GOOD:
                 self.refused = RefusedError(str(reason), FOR_GOOD[reason])
             self._lose(f"the server says: {reason or 'closed'}")
@@ -380,6 +392,10 @@ class Session:
     def _lose(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
+
+    async def hear_why(self) -> None:
+        """Once it is lost, a moment for the server to say why: the end of the media may come before its message."""
+        await asyncio.wait((self._signalling.closed,), timeout=WHY_SECONDS)
 
     async def leave(self) -> None:
         """Say goodbye, so that the roster forgets us at once."""

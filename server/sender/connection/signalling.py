@@ -36,9 +36,11 @@ class RefusedError(VisavisError):
         }
     )
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, address: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.address = address
+        """The node that has the room, where the code is `moved`."""
 
     @property
     def permanent(self) -> bool:
@@ -56,6 +58,14 @@ def server_address(text: str) -> str:
     if not good:
         raise InputError(f"--server must look like http://host:8080, not {text!r}")
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def node_address(given: object) -> str | None:
+    """The address of a node as a message gives it, without a trailing slash; None where that is none."""
+    try:
+        return server_address(given) if isinstance(given, str) else None
+    except InputError:
+        return None
 
 
 class Signalling:
@@ -107,7 +117,11 @@ class Signalling:
         finally:
             self._answers.pop(number, None)
         if message.get("type") == "error":
-            raise RefusedError(str(message.get("code", "")), str(message.get("message", "refused")))
+            raise RefusedError(
+                str(message.get("code", "")),
+                str(message.get("message", "refused")),
+                node_address(message.get("address")),
+            )
         return message
 
     async def close(self, code: int = aiohttp.WSCloseCode.OK) -> None:

@@ -136,6 +136,8 @@ def test_metrics_are_exposed() -> None:
     metrics.source_enrolled(0.1)
     metrics.source_cached()
     metrics.source_refused()
+    metrics.load(promised=3, capacity=4.0, cost=0.01, rate_share=1.0, overloaded=False)
+    metrics.watch_nodes(lambda: True)
     metrics.watch_udp_port(lambda: 3, lambda: {"unknown": 7})
     with metrics.request("ws ping"):
         pass
@@ -143,6 +145,8 @@ def test_metrics_are_exposed() -> None:
     assert 'visavis_stage_seconds_count{stage="total"} 1.0' in text
     assert 'visavis_frames_total{outcome="late"} 1.0' in text
     assert "visavis_participants 2.0" in text
+    assert "visavis_load 0.75" in text
+    assert "visavis_nodes_reachable 1.0" in text
     assert "visavis_udp_connections 3.0" in text
     assert 'visavis_udp_dropped_total{reason="unknown"} 7.0' in text
     assert 'visavis_joins_total{client="page",resumed="true"} 1.0' in text

@@ -16,9 +16,19 @@ from model.errors import VisavisError
 from model.motion import CanonicalKeypoints, Motion
 from model.source.quality import Quality
 from server.awake_clock import AwakeClock
+from server.nodes.lease import LEASE_SECONDS
 from server.rate_limit import RateLimit
 from server.sender.connection.heartbeat import GONE_AFTER, OPEN_PINGS, Heartbeat
-from server.sender.connection.reconnect import FIRST_DELAY, JITTER, LONGEST_DELAY, STABLE_AFTER, Reconnect
+from server.sender.connection.reconnect import (
+    FIRST_DELAY,
+    JITTER,
+    LONGEST_DELAY,
+    MOST_MOVES,
+    MOST_PLACING,
+    PLACING_DELAY,
+    STABLE_AFTER,
+    Reconnect,
+)
 from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
 from server.sender.media.reader import Timeline
 from server.sender.media.source_choice import (
@@ -461,6 +471,34 @@ def test_a_server_that_is_starting_is_asked_again_soon_however_often() -> None:
     machine = Reconnect(chance=lambda: 0.0)
     for _ in range(20):
         machine.start()
-        assert machine.lost(0.0, starting=True) == 0.5
+        assert machine.lost(0.0, "starting") == 0.5
     machine.start()
     assert machine.lost(0.0) == 0.5, "the first failure still"
+
+
+def test_a_node_that_has_the_room_is_gone_to_at_once_but_not_in_circles() -> None:
+    machine = Reconnect(chance=lambda: 0.0)
+    delays = []
+    for _ in range(MOST_MOVES + 2):
+        machine.start()
+        delays.append(machine.lost(0.0, "moved"))
+    assert delays == [0.0] * MOST_MOVES + [PLACING_DELAY, 0.0]
+
+
+def test_a_room_that_is_being_placed_is_asked_for_each_second_for_a_while() -> None:
+    """Sent to a node that does not answer: by the time its lease ended there were several attempts."""
+    machine = Reconnect(chance=lambda: 0.0)
+    delays = []
+    for _ in range(MOST_PLACING):
+        for why in ("moved", "placing"):
+            machine.start()
+            delays.append(machine.lost(0.0, why))
+    assert delays == [0.0, PLACING_DELAY] * MOST_PLACING
+    assert PLACING_DELAY < LEASE_SECONDS / 2 < LEASE_SECONDS + PLACING_DELAY < 10.0
+    machine.start()
+    assert machine.lost(0.0, "placing") == FIRST_DELAY, "then it is a failure like others"
+    machine.start()
+    machine.connected(0.0)
+    machine.lost(0.0)
+    machine.start()
+    assert machine.lost(0.0, "placing") == PLACING_DELAY

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import aiohttp
 import av
@@ -26,13 +26,15 @@ from aiortc import (
 )
 
 from model.errors import InputError, NoFaceError
-from model.motion import View
 from server.app import build_app
 from server.media.aiortc_private import PacketInlet
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.signalling.connection import SharePort
 from server.signalling.ports import PublicationFactory
+
+if TYPE_CHECKING:
+    from model.motion import View
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 64
 NO_FACE = b"\xff\xd8\xff\xe0no face"
@@ -83,7 +85,7 @@ class FakeSubscription:
     def __init__(self) -> None:
         self.video: MediaStreamTrack = GreyVideo()
         self.audio: MediaStreamTrack | None = Silence()
-        self.view = View()
+        self.view: View | None = None
         self.bound: RTCRtpSender | None = None
         self.closed = False
 

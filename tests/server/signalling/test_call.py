@@ -253,14 +253,21 @@ async def test_resuming_after_gone_attaches_the_source_again() -> None:
         path = f"/rooms/lobby/participants/{me['participant']}/source"
         assert (await call.client.put(path, data=JPEG, headers=headers)).status == 201
         first = await publish_motion(ada)
+        # Published and with a source: newer tokens say so.
+        renewed = await ada.until(lambda m: m["type"] == "resume" and _says_it_all(call, m["resume"]))
         call.parts.conference.leave(me["participant"], reason="silent")
-        back, again = await call.join("x", identity="ada", resume=me["resume"])
+        back, again = await call.join("x", identity="ada", resume=renewed["resume"])
         assert (again["participant"], again["name"]) == (me["participant"], "Ada")
         second = await publish_motion(back)
         assert set(publication_of(me["participant"]).sources) == {0}
         for connection in (first, second):
             await close_peer(connection)
     CACHED.clear()
+
+
+def _says_it_all(call: Call, resume: str) -> bool:
+    said = call.parts.resume_tokens.read(resume)
+    return said is not None and (set(said.sources), said.publication) == ({0}, 1)
 
 
 @pytest.mark.asyncio

@@ -11,18 +11,30 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from server.errors import CapacityError, ForbiddenError, NotFoundError
 from server.signalling.participant import Participant
-from server.signalling.rooms import Gone, Resumed, RoomLimits, Rooms, RosterChanged
+from server.signalling.resumption import Resume
+from server.signalling.rooms import FOR_GOOD, Gone, Reason, Resumed, RoomLimits, Rooms, RosterChanged
 
 LIMITS = RoomLimits(rooms=2, participants=3, gone_seconds=5.0, resume_seconds=60.0, remembered=4)
 
 
-def make(limits: RoomLimits = LIMITS) -> Rooms:
-    numbers = count()
+def make(limits: RoomLimits = LIMITS, first: int = 0) -> Rooms:
+    numbers = count(first)
     return Rooms(limits, lambda: f"{next(numbers):016d}"[::-1])
 
 
-def join(rooms: Rooms, now: float = 0.0, room: str = "a", name: str = "Ada", **more: str) -> Participant:
-    return rooms.join(now, room, more.get("identity", "me"), name, "page", more.get("resume"))[0]
+def join(
+    rooms: Rooms,
+    now: float = 0.0,
+    room: str = "a",
+    name: str = "Ada",
+    identity: str = "me",
+    resume: Resume | None = None,
+) -> Participant:
+    return rooms.join(now, room, identity, name, "page", resume)[0]
+
+
+def token(of: Participant, in_time: bool = True) -> Resume:
+    return Resume(of.id, of.room, of.identity, of.name, of.publication, dict(of.sources), in_time)
 
 
 def test_late_joiner_sees_all_in_the_order_of_joining() -> None:
@@ -110,7 +122,7 @@ def test_resume_before_gone_keeps_everything() -> None:
     ada = join(rooms)
     rooms.update(ada.id, muted=True)
     rooms.disconnected(1.0, ada.id)
-    back, events = rooms.join(3.0, "a", "me", "Somebody", "page", ada.resume)
+    back, events = rooms.join(3.0, "a", "me", "Somebody", "page", token(ada))
     assert back is ada
     assert back.name == "Ada"
     assert back.state == "waiting"
@@ -124,7 +136,7 @@ def test_resume_after_gone_brings_back_name_and_sources() -> None:
     ada.sources[0] = "f" * 64
     rooms.disconnected(1.0, ada.id)
     rooms.tick(6.0)
-    back = join(rooms, now=30.0, name="x", resume=ada.resume)
+    back = join(rooms, now=30.0, name="x", resume=token(ada))
     assert (back.id, back.name, back.sources) == (ada.id, "Ada", {0: "f" * 64})
     assert len(rooms.roster("a")) == 1
 
@@ -132,24 +144,49 @@ def test_resume_after_gone_brings_back_name_and_sources() -> None:
 def test_resume_too_late_joins_anew() -> None:
     rooms = make()
     ada = join(rooms)
+    assert join(rooms, resume=token(ada, in_time=False)).id == ada.id, "who is still here is known without the time"
     rooms.leave(0.0, ada.id)
-    assert join(rooms, now=61.0, resume=ada.resume).id != ada.id
+    assert join(rooms, now=61.0, resume=token(ada, in_time=False)).id != ada.id
+
+
+def test_a_server_that_never_saw_a_participant_takes_it_by_its_token() -> None:
+    ada = join(make())
+    ada.publication, ada.sources = 3, {1: "e" * 64}
+    other = make(first=500)
+    assert join(other, name="Ada", identity="eve").name == "Ada"
+    back = join(other, name="x", resume=token(ada))
+    assert (back.id, back.name, back.publication, back.sources) == (ada.id, "Ada (2)", 3, {1: "e" * 64})
+    assert join(other, resume=token(ada)) is back, "twice the same token is once the same participant"
+
+
+def test_a_token_of_another_room_joins_anew() -> None:
+    rooms = make()
+    ada = join(rooms)
+    assert join(rooms, room="b", resume=token(ada)).id != ada.id
+
+
+@pytest.mark.parametrize("reason", FOR_GOOD)
+def test_who_went_for_good_does_not_come_back_with_its_token(reason: Reason) -> None:
+    rooms = make()
+    ada = join(rooms)
+    rooms.leave(0.0, ada.id, reason)
+    assert join(rooms, now=1.0, resume=token(ada)).id != ada.id
 
 
 def test_resume_needs_the_same_identity() -> None:
     rooms = make()
     ada = join(rooms)
     with pytest.raises(ForbiddenError):
-        join(rooms, identity="eve", resume=ada.resume)
+        join(rooms, identity="eve", resume=token(ada))
     rooms.leave(0.0, ada.id)
     with pytest.raises(ForbiddenError):
-        join(rooms, identity="eve", resume=ada.resume)
+        join(rooms, identity="eve", resume=token(ada))
 
 
-def test_memory_of_the_gone_is_bounded() -> None:
+def test_memory_of_who_went_for_good_is_bounded() -> None:
     rooms = make()
     for _ in range(20):
-        rooms.leave(0.0, join(rooms).id)
+        rooms.leave(0.0, join(rooms).id, "removed")
     assert rooms.remembered == LIMITS.remembered
     rooms.tick(1000.0)
     assert rooms.remembered == 0
@@ -199,7 +236,7 @@ class RoomsMachine(RuleBasedStateMachine):
         before = len(self.rooms)
         was_there = old.id in [p.id for p in self.rooms.roster(old.room)]
         try:
-            back, events = self.rooms.join(self.now, room, old.identity, "new", "daemon", old.resume)
+            back, events = self.rooms.join(self.now, room, old.identity, "new", "daemon", token(old))
         except CapacityError:
             return
         if was_there and room == old.room:
