@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model.clip.size import rendered_side, scaled
 from model.codec.decoder import DecodedFrame, MotionDecoder
+from model.codec.packet import MotionMessage
 from model.codec.source_image import decode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
@@ -50,19 +52,19 @@ def decode_clip(
 ) -> Decoded:
     """Render a `.vav` file to a video file, seen from `view`; `source` puts another face in place of the recorded one.
 
-    size: side of the pictures, one of the profile's; None: the networks' own.
+    size: side of the pictures; None: the networks' own.
 
     Raises InputError, FaceError (`source`), BitstreamError, or WeightsError when the file needs other weights.
     """
     vav = check_decoding(path, out, source)
-    _check_model(head, vav.header, path)
+    check_model(head, vav.header, path)
     size = head.profile.size if size is None else size
-    if size not in head.profile.sizes:
-        raise InputError(f"the profile {head.profile.name} renders {_or(head.profile.sizes)} pixels, not {size}")
+    rendered = rendered_side(head.profile.sizes, size)
     frames = _decode_motion(head.statistics, vav, path)
     if not frames:
         raise BitstreamError(f"{path}: cut before the end of its first second of motion")
-    states = {index: head.enrol(_picture(data, head.profile.sizes, path)) for index, data in vav.sources.items()}
+    states = [enrolled(head, data, path) for data in vav.images]
+    images = _image_numbers(vav)
     avatar = None if source is None else _enrol_still(head, source)
     times = _times(vav, frames)
     channels = vav.header.audio_channels if vav.audio else 0
@@ -79,14 +81,14 @@ def decode_clip(
             motion = _motion(batch)
             if avatar is not None:
                 motion = transfer(motion, first, avatar.motion.to_numpy())
-            driven = [states[f.source] if avatar is None else avatar for f in batch]
+            driven = [states[images[f.source]] if avatar is None else avatar for f in batch]
             shown_at = [FrameTime(view_filter, float(at)) for at in times[start : start + len(batch)]]
-            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at, size)
+            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at, rendered)
             for index, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy(), start):
                 while waiting is not None and waiting.start <= times[index] * AUDIO_RATE:
                     writer.sound(waiting.start, waiting.duration, waiting.data)
                     waiting = next(sound, None)
-                writer.frame(picture, times[index], times[index + 1] - times[index])
+                writer.frame(scaled(picture, size), times[index], times[index + 1] - times[index])
             if progress is not None:
                 progress(len(batch), len(frames))
         while waiting is not None and waiting.start < times[-1] * AUDIO_RATE:
@@ -103,6 +105,8 @@ def check_decoding(path: Path, out: Path, source: Path | None = None) -> Vav:
     if out.resolve() == path.resolve():
         raise InputError("input and output must be different files")
     vav = read_vav(path)
+    if vav.header.live:
+        raise InputError(f"{path} is a recorded call, not an encoded film")
     check_video_name(out)
     check_place(out)
     if source is not None:
@@ -110,7 +114,8 @@ def check_decoding(path: Path, out: Path, source: Path | None = None) -> Vav:
     return vav
 
 
-def _check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:
+def check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:
+    """Whether a file was made with that model. Raises WeightsError, BitstreamError."""
     if header.weights.hex() != head.weights_hash:
         raise WeightsError(
             f"{path} was made with weights {header.weights.hex()[:12]} of profile {header.profile}, "
@@ -129,7 +134,7 @@ def _decode_motion(statistics: MotionStatistics, vav: Vav, path: Path) -> list[D
     frames: list[DecodedFrame] = []
     for message in vav.messages:
         try:
-            decoded = decoder.decode(message)
+            decoded = decoder.decode(message.data)
         except BitstreamError as error:
             raise BitstreamError(f"{path}: {error}") from None
         if not decoded:
@@ -158,7 +163,14 @@ def _or(sizes: tuple[int, ...]) -> str:
     return " or ".join(map(str, sizes))
 
 
-def _picture(data: bytes, sizes: tuple[int, ...], path: Path) -> torch.Tensor:
+def _image_numbers(vav: Vav) -> dict[int, int]:
+    """Number of the source image that each source index stands for; in an encoded film that never changes."""
+    return {MotionMessage.parse(message.data).source: message.image for message in vav.messages}
+
+
+def enrolled(head: TalkingHead, data: bytes, path: Path) -> SourceState:
+    """Source state of an image of a file. Raises BitstreamError."""
+    sizes = head.profile.sizes
     try:
         picture = decode_source(data)
     except BitstreamError as error:
@@ -166,7 +178,7 @@ def _picture(data: bytes, sizes: tuple[int, ...], path: Path) -> torch.Tensor:
     height, width, _ = picture.shape
     if height != width or width not in sizes:
         raise BitstreamError(f"{path}: source image of {width} x {height} pixels, not {_or(sizes)}")
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)
+    return head.enrol(torch.from_numpy(picture.copy()).permute(2, 0, 1))
 
 
 def _enrol_still(head: TalkingHead, path: Path) -> SourceState:

@@ -1,23 +1,34 @@
-"""`python -m model decode`: a `.vav` file back to a video."""
+"""`python -m model decode`: a `.vav` file, or the folder of a recorded call, back to a video."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-HELP = "render a .vav file to a video, from another angle or with another face if asked"
+from model.errors import InputError
+
+if TYPE_CHECKING:
+    from model.clip.decoder import Decoded, ProgressCount
+    from model.talking_head import TalkingHead
+
+HELP = "render a .vav file or a recorded call to a video, from another angle or with another face if asked"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("input", type=Path, metavar="IN.vav", help="file that `encode` wrote")
+    parser.add_argument(
+        "input", type=Path, metavar="IN.vav", help="file that `encode` wrote, file or folder of a recording"
+    )
     parser.add_argument("output", type=Path, metavar="OUT.mp4", help="video to write: H.264, sound as Opus")
     for name, what in (("yaw", "right of the image"), ("pitch", "up"), ("roll", "clockwise")):
         parser.add_argument(f"--{name}", type=_angle, default=0.0, metavar="DEG", help=f"turn the head further {what}")
     parser.add_argument("--source", type=Path, metavar="IMAGE", help="put the face of this image in its place")
-    parser.add_argument("--size", type=int, metavar="PX", help="side of the pictures: 256, or 512 for sharp ones (256)")
+    parser.add_argument("--size", type=int, metavar="PX", help="side of the pictures: from 257 on sharp ones (256)")
+    parser.add_argument("--participant", metavar="WHO", help="of a recording's folder: this id or name alone")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights to use (default: the embedded ones)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -26,12 +37,9 @@ def run(options: argparse.Namespace) -> int:
     """Decode and print what was written."""
     from tqdm import tqdm
 
-    from model.clip.decoder import check_decoding, decode_clip
-    from model.motion import View
     from model.talking_head import TalkingHead
 
-    view = View(options.yaw, options.pitch, options.roll)
-    check_decoding(options.input, options.output, options.source)
+    decode = _checked(options)
     head = TalkingHead.load(options.weights, engine="auto")
     with tqdm(desc="render", unit="frame", file=sys.stderr, leave=False, disable=None) as bar:
 
@@ -39,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done)
 
-        decoded = decode_clip(head, options.input, options.output, view, options.source, progress, options.size)
+        decoded = decode(head, progress)
     if not decoded.complete:
         print(f"{options.input} was cut: decoded up to the cut", file=sys.stderr)
     if options.json:
@@ -49,6 +57,30 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"{options.output}: {decoded.frames} frames, {decoded.seconds:.2f} s")
     return 0
+
+
+def _checked(options: argparse.Namespace) -> Callable[[TalkingHead, ProgressCount], Decoded]:
+    """What is to be done once the model is there; everything that needs no model is checked now."""
+    from model.clip.call import check_call, decode_call, single
+    from model.clip.decoder import check_decoding, decode_clip
+    from model.clip.recorded_room import read_recorded_room
+    from model.codec.vav import read_vav
+    from model.motion import View
+
+    path, view = options.input, View(options.yaw, options.pitch, options.roll)
+    folder = path.is_dir()
+    if options.participant is not None and not folder:
+        raise InputError("--participant belongs to the folder of a recorded call")
+    if not folder and not read_vav(path).header.live:
+        check_decoding(path, options.output, options.source)
+        return lambda head, progress: decode_clip(
+            head, path, options.output, view, options.source, progress, options.size
+        )
+    if options.source is not None:
+        raise InputError("--source belongs to an encoded film: a recorded call keeps its faces")
+    files = read_recorded_room(path, options.participant) if folder else [single(path)]
+    check_call(files, options.output)
+    return lambda head, progress: decode_call(head, files, options.output, view, progress, options.size)
 
 
 def _angle(text: str) -> float:

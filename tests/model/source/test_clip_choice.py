@@ -90,7 +90,7 @@ def test_encode_takes_the_frame_that_it_chose(tmp_path: Path) -> None:
     asked = []
     for frame in (None, 0, 5, 10):
         vav, _ = encode_clip(head, tmp_path / "in.mp4", tmp_path / "out.vav", EncodeOptions(source_frame=frame))
-        asked.append(decode_source(vav.sources[0]))
+        asked.append(decode_source(vav.images[0]))
     chosen, *candidates = asked
     assert any(np.array_equal(chosen, candidate) for candidate in candidates)
     assert not np.array_equal(candidates[0], candidates[1])
