@@ -13,6 +13,7 @@ from server.auth import Authority
 from server.invitations import Invitations
 from server.listener import LISTENER, watch_requests
 from server.metrics import Metrics
+from server.recording.recordings import RecordingLimits, Recordings
 from server.routes import add_routes, api
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
@@ -45,6 +46,15 @@ def build_app(
     metrics = metrics or Metrics()
     authority = Authority.from_settings(settings, wall_clock)
     conference = Conference(settings, make_publication, metrics, clock, new_secret, capacity, share_port)
+    recordings = Recordings(
+        _recording_limits(settings),
+        clock,
+        wall_clock,
+        conference.rooms.roster,
+        conference.publishers.of,
+        conference.announce_recording,
+    )
+    conference.on_roster = recordings.follow
     application = web.Application(
         middlewares=[watch_requests, errors_middleware], client_max_size=settings.source_max_bytes
     )
@@ -57,6 +67,7 @@ def build_app(
         ice_servers=IceServers.from_settings(settings, wall_clock),
         conference=conference,
         metrics=metrics,
+        recordings=recordings,
         clock=clock,
     )
     add_routes(application)
@@ -70,6 +81,11 @@ def build_app(
             yield
             await webhooks.close()
 
+    async def run_recordings(_application: web.Application) -> AsyncIterator[None]:
+        await recordings.open()
+        yield
+        await recordings.close()
+
     async def run_conference(_application: web.Application) -> AsyncIterator[None]:
         await conference.start()
         yield
@@ -81,6 +97,17 @@ def build_app(
 
     if settings.webhook_url:
         application.cleanup_ctx.append(run_webhooks)
+    application.cleanup_ctx.append(run_recordings)
     application.cleanup_ctx.append(run_conference)
     application.on_shutdown.append(shut_down)
     return application
+
+
+def _recording_limits(settings: Settings) -> RecordingLimits:
+    return RecordingLimits(
+        directory=settings.recordings,
+        at_once=settings.max_recordings,
+        max_bytes=settings.recording_max_mb << 20,
+        max_seconds=settings.recording_hours * 3600.0,
+        min_free_bytes=settings.recording_min_free_mb << 20,
+    )

@@ -51,12 +51,24 @@ MAY_IMPORT = {
         *("server.receiver", "server.errors", "server.media", "server.rate_limit", "server.rate_window", "server.wire"),
         "model",
     },
+    "server/recording": {
+        *(
+            "server.recording",
+            "server.errors",
+            "server.media",
+            "model.codec",
+            "model.errors",
+            "model.media.atomic_file",
+        ),
+        *("server.signalling.participant", "server.signalling.ports"),
+    },
     "server/signalling": {
         *(
             "server.signalling",
             "server.auth",
             "server.awake_clock",
             "server.errors",
+            "server.media.recorder",
             "server.metrics",
             "server.settings",
             PRIVATE_MODULE,
@@ -76,6 +88,8 @@ CLOCKS_AND_SOCKETS = {"aiohttp", "aiortc", "asyncio", "av", "time"}
 MAY_NOT_IMPORT = {
     "model": {"server"},
     "server/receiver": {"aiohttp"},
+    "server/recording": {"aiohttp", "aiortc"},
+    "server/recording/stream_clock.py": CLOCKS_AND_SOCKETS,
     "server/signalling": {"aiohttp"},
     "server/routes": {"aiortc", "av", "server.media", "server.receiver"},
     "server/sender/media": {"aiohttp", "aiortc"},

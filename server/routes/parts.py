@@ -10,6 +10,7 @@ from aiohttp import web
 from server.auth import Authority, Claims
 from server.invitations import Invitations
 from server.metrics import Metrics
+from server.recording.recordings import Recordings
 from server.settings import Settings
 from server.signalling.conference import Conference
 from server.turn import IceServers
@@ -25,6 +26,7 @@ class Parts:
     ice_servers: IceServers
     conference: Conference
     metrics: Metrics
+    recordings: Recordings
     clock: Callable[[], float]  # monotonic seconds
 
     def limits(self) -> dict[str, int]:

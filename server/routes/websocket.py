@@ -31,7 +31,7 @@ ANSWERS_QUEUED = MAX_QUEUED // 2
 """Messages that wait for a client before its next request is read: what it asks at once never makes it slow."""
 FRAMES_PER_MESSAGE = 4
 """Frames of any kind, pings and pongs too, for each message that a client may send; more are a flood."""
-REPLACEABLE = ("roster", "speaking", "load")
+REPLACEABLE = ("roster", "speaking", "load", "recording")
 """Of these only the newest is worth sending."""
 LEAVING = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
 """A client that closes in an orderly way leaves; one that breaks off may come back."""
@@ -247,6 +247,8 @@ class Socket:
             "roster": [p.entry() for p in conference.rooms.roster(request.room)],
             "speaking": conference.active_speaker(request.room),
             "overloaded": conference.overloaded,
+            "recording": parts.recordings.active(request.room),
+            "may_record": parts.recordings.enabled and self._claims.records(request.room),
             "limits": parts.limits(),
         }
 

@@ -72,6 +72,7 @@ class Conference:
         self._share_port = share_port
         self._seats = Seats()
         self._room_events = RoomEvents()
+        self.on_roster: Callable[[str], None] | None = None  # told of each change of a room; must not block
         self.on_room_event: Callable[[RoomEvent], None] | None = None  # told what happens in rooms; must not block
         self.administration = Administration(self.rooms, self._seats, self.act, self._clock)
         self.subscriptions = Subscriptions(settings, new_secret, self._connect, self._subscription_ended)
@@ -271,6 +272,10 @@ class Conference:
                 }
         return result
 
+    def announce_recording(self, room: str, active: bool) -> None:
+        """Let everybody in a room know whether it is recorded."""
+        self._seats.send(self.rooms.everybody(room), protocol.recording(active))
+
     def active_speaker(self, room: str) -> str | None:
         """Who speaks now: a client that joins late hears only of the next change."""
         return self._speakers.active(room)
@@ -293,6 +298,8 @@ class Conference:
                 publication = self.publishers.of(participant.id)
                 if publication is not None:
                     publication.silence(participant.muted)  # whom the roster shows as muted nobody hears
+            if self.on_roster is not None:
+                self.on_roster(room)
             if not everybody:
                 self._speakers.forget(room)
                 self.administration.emptied(room)

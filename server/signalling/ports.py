@@ -9,6 +9,7 @@ from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
 
 from model.motion import View
 from server.media.aiortc_private import PacketInlet
+from server.media.recorder import MediaRecorder
 
 
 class SubscriptionPort(Protocol):
@@ -76,6 +77,9 @@ class PublicationPort(Protocol):
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """One viewer's tracks."""
+
+    def record(self, recorder: MediaRecorder | None) -> None:
+        """Tell `recorder` everything that comes from now on; nobody with None."""
 
     def statistics(self) -> dict[str, Any]:
         """JSON-ready numbers."""

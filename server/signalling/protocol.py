@@ -216,6 +216,11 @@ def load(overloaded: bool) -> dict[str, Any]:
     return {"type": "load", "overloaded": overloaded}
 
 
+def recording(active: bool) -> dict[str, Any]:
+    """The room is being recorded, or no longer."""
+    return {"type": "recording", "recording": active}
+
+
 def ended(subscription: str, reason: str) -> dict[str, Any]:
     """A subscription ended without its viewer's doing; reason: unpublished, gone or failed."""
     return {"type": "ended", "subscription": subscription, "reason": reason}

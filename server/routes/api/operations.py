@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from server.routes.api import invitations, rooms
+from server.routes.api import invitations, recordings, rooms
 
-OPERATIONS = (*invitations.OPERATIONS, *rooms.OPERATIONS)
+OPERATIONS = (*invitations.OPERATIONS, *rooms.OPERATIONS, *recordings.OPERATIONS)
