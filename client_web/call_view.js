@@ -16,6 +16,7 @@ import { SHORTCUTS } from "./shortcuts.js";
  * @property {() => void} toggleCamera
  * @property {() => void} toggleMicrophone
  * @property {() => void} toggleNumbers
+ * @property {() => void} record
  * @property {() => void} share
  * @property {() => void} pictureInPicture
  * @property {() => void} leave
@@ -33,6 +34,8 @@ import { SHORTCUTS } from "./shortcuts.js";
 export function createCallView(devices, actions) {
   const room = element("span", { class: "call-room" });
   const people = element("span", { class: "call-people" });
+  const recording = element("span", { class: "call-recording", title: "Everything that is said and shown here is being recorded" }, "Recording");
+  recording.hidden = true;
   const banner = element("p", { class: "banner" });
   banner.hidden = true;
 
@@ -99,6 +102,7 @@ export function createCallView(devices, actions) {
     camera: control("camera", "Camera", actions.toggleCamera),
     numbers: control("numbers", "Numbers", actions.toggleNumbers),
     pictureInPicture: control("pictureInPicture", "Pop out", actions.pictureInPicture),
+    record: control("record", "Record", actions.record),
     share: control("share", "Share", actions.share),
     settings: control("settings", "Settings", openDialog),
     leave: control("leave", "Leave", actions.leave),
@@ -115,7 +119,7 @@ export function createCallView(devices, actions) {
     "main",
     { class: "call" },
     heading,
-    element("header", { class: "call-header" }, element("span", { class: "brand" }, mark(), element("span", { class: "brand-word" }, "visavis")), element("div", { class: "call-where" }, room, people)),
+    element("header", { class: "call-header" }, element("span", { class: "brand" }, mark(), element("span", { class: "brand-word" }, "visavis")), element("div", { class: "call-where" }, recording, room, people)),
     banner,
     element("div", { class: "call-body" }, grid.element, numbers.element),
     element("footer", { class: "call-footer" }, toolbar),
@@ -137,6 +141,12 @@ export function createCallView(devices, actions) {
     update(state, sent) {
       setText(room, state.room);
       setText(people, `${state.roster.length} ${state.roster.length === 1 ? "person" : "people"}`);
+      recording.hidden = !state.recording;
+      controls.record.button.hidden = !state.mayRecord;
+      controls.record.button.classList.toggle("is-recording", state.recording);
+      setText(controls.record.label, state.recording ? "Stop" : "Record");
+      setAttribute(controls.record.button, "aria-label", state.recording ? "Stop the recording" : "Record this call");
+      setAttribute(controls.record.button, "title", state.recording ? "Stop the recording" : "Record this call");
       banner.hidden = state.phase !== "reconnecting";
       setText(banner, state.phase === "reconnecting" ? "Connection lost. Reconnecting…" : "");
       press(controls.microphone, !state.muted, state.muted ? "microphoneOff" : "microphone", state.muted ? "Unmute" : "Mute");

@@ -6,6 +6,7 @@ import { exchangeInvitation, inviteLink, makeInvitation, readAccess } from "./in
 import { createLeftView } from "./left_view.js";
 import { createLobby } from "./lobby.js";
 import { Measurement } from "./measurement.js";
+import { startRecording, stopRecording } from "./recording.js";
 import { remember, remembered } from "./remembered.js";
 import { Sending } from "./sending.js";
 import { Session } from "./session.js";
@@ -60,6 +61,7 @@ const call = createCallView(devices, {
   toggleMicrophone,
   choose,
   toggleNumbers,
+  record: () => void record(),
   share: () => void share(),
   pictureInPicture: () => void pictureInPicture(),
   leave: () => session?.leave(),
@@ -230,6 +232,15 @@ function toggleNumbers() {
   measurement.now();
   if (state.numbers) call.numbers.close.focus();
   else call.focusNumbersControl();
+}
+
+async function record() {
+  const token = session?.token ?? null;
+  try {
+    await (state.recording ? stopRecording(state.room, token) : startRecording(state.room, token));
+  } catch (error) {
+    toast(error instanceof Error ? error.message : String(error));
+  }
 }
 
 async function share() {

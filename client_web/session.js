@@ -134,7 +134,14 @@ export class Session {
     if (this.ended) return;
     this.resume = answer.resume ?? null;
     this.self = answer.participant;
-    this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
+    this.events.dispatch({
+      type: "joined",
+      participant: answer.participant,
+      resume: this.resume,
+      roster: answer.roster,
+      recording: answer.recording === true,
+      mayRecord: answer.may_record === true,
+    });
     if (answer.speaking !== undefined) this.events.dispatch({ type: "speaking", participant: answer.speaking });
     if (answer.overloaded) this.events.onProblem(OVERLOADED);
     // The server keeps what a resumed participant watched; all of it is asked for anew.
@@ -165,6 +172,9 @@ export class Session {
         break;
       case "speaking":
         this.events.dispatch({ type: "speaking", participant: message.participant });
+        break;
+      case "recording":
+        this.events.dispatch({ type: "recording", recording: message.recording === true });
         break;
       case "load":
         this.events.onProblem(message.overloaded ? OVERLOADED : "The server has caught up.");

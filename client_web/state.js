@@ -23,6 +23,8 @@
  * @property {string | null} resume token that brings a lost connection back
  * @property {readonly Participant[]} roster everybody, oneself included, in the server's order
  * @property {string | null} speaking id of the one who speaks
+ * @property {boolean} recording whether the server records the room
+ * @property {boolean} mayRecord whether one's token permits that
  * @property {boolean} muted
  * @property {boolean} cameraOff
  * @property {boolean} numbers whether the numbers panel is open
@@ -31,7 +33,8 @@
  * @property {string | null} problem why joining failed or the call ended, in words
  *
  * @typedef {{type: "join", name: string, room: string}
- *   | {type: "joined", participant: string, resume: string | null, roster: readonly Participant[]}
+ *   | {type: "joined", participant: string, resume: string | null, roster: readonly Participant[], recording?: boolean, mayRecord?: boolean}
+ *   | {type: "recording", recording: boolean}
  *   | {type: "refused", problem: string}
  *   | {type: "roster", participants: readonly Participant[]}
  *   | {type: "speaking", participant: string | null}
@@ -57,6 +60,8 @@ export function initialState({ room = "", name = "", shortcuts = true } = {}) {
     resume: null,
     roster: [],
     speaking: null,
+    recording: false,
+    mayRecord: false,
     muted: false,
     cameraOff: false,
     numbers: false,
@@ -78,7 +83,18 @@ export function reduce(state, action) {
       return { ...state, phase: "joining", name: action.name, room: action.room, problem: null };
     case "joined":
       if (state.phase !== "joining" && !inCall) return state;
-      return { ...state, phase: "call", self: action.participant, resume: action.resume, roster: action.roster, problem: null };
+      return {
+        ...state,
+        phase: "call",
+        self: action.participant,
+        resume: action.resume,
+        roster: action.roster,
+        recording: action.recording === true,
+        mayRecord: action.mayRecord === true,
+        problem: null,
+      };
+    case "recording":
+      return inCall ? { ...state, recording: action.recording } : state;
     case "refused":
       return state.phase === "joining" ? { ...state, phase: "lobby", problem: action.problem } : state;
     case "roster":
@@ -147,8 +163,10 @@ export function watchPlan(watched, remote) {
 export function announcements(before, after) {
   if (after.phase === "reconnecting" && before.phase === "call") return ["Connection lost. Reconnecting."];
   if (after.phase === "call" && before.phase === "reconnecting") return ["Connected again."];
-  if (after.phase === "call" && before.phase === "joining") return [`You are in ${after.room}. ${company(others(after))}`];
-  if (after.phase !== "call" || before.phase !== "call" || before.roster === after.roster) return [];
+  if (after.phase === "call" && before.phase === "joining") return [`You are in ${after.room}. ${company(others(after))}${after.recording ? " This call is being recorded." : ""}`];
+  if (after.phase !== "call" || before.phase !== "call") return [];
+  if (after.recording !== before.recording) return [after.recording ? "This call is being recorded." : "The recording has ended."];
+  if (before.roster === after.roster) return [];
   const earlier = new Map(others(before).map((participant) => [participant.id, participant]));
   const later = new Map(others(after).map((participant) => [participant.id, participant]));
   const sentences = [];

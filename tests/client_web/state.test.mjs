@@ -145,3 +145,22 @@ test("the choice to do without shortcuts outlives the call", () => {
   const left = reduce(joining, { type: "left", problem: null });
   assert.deepEqual([initialState().shortcuts, off.shortcuts, left.shortcuts, reduce(left, { type: "lobby" }).shortcuts], [true, false, false, false]);
 });
+
+test("everybody is told when a recording begins and ends, and who comes later sees it", () => {
+  const call = inCall([person("b")]);
+  assert.deepEqual([call.recording, call.mayRecord], [false, false]);
+  const recorded = reduce(call, { type: "recording", recording: true });
+  assert.equal(recorded.recording, true);
+  assert.deepEqual(announcements(call, recorded), ["This call is being recorded."]);
+  assert.deepEqual(announcements(recorded, reduce(recorded, { type: "recording", recording: false })), ["The recording has ended."]);
+  const late = reduce(reduce(initialState(), { type: "join", name: "Me", room: "r" }), {
+    type: "joined",
+    participant: "me",
+    resume: null,
+    roster: [person("me")],
+    recording: true,
+    mayRecord: true,
+  });
+  assert.deepEqual([late.recording, late.mayRecord], [true, true]);
+  assert.equal(reduce(late, { type: "left", problem: null }).recording, false);
+});

@@ -252,10 +252,10 @@ class Stage:
         """Address of the page."""
         return f"http://localhost:{self.port}/"
 
-    def token(self, room: str = "lobby", *, invite: bool = False) -> str:
+    def token(self, room: str = "lobby", *, invite: bool = False, record: bool = False) -> str:
         """A token for the room, signed with the server's key."""
         assert self._parts is not None
-        return self._parts.authority.mint(room, invite=invite)
+        return self._parts.authority.mint(room, invite=invite, record=record)
 
     def administer(self, action: Literal["remove", "mute", "close"], name: str = "", room: str = "lobby") -> None:
         """Remove or mute the participant of that name, or close the room."""
