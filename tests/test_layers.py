@@ -80,6 +80,10 @@ MAY_IMPORT = {
         *("model", PRIVATE_MODULE, "server.media.media_packet"),
     },
     "server/sender/media": {"server.sender.media", "model"},
+    "server/viewer": {
+        *("server.viewer", "server.sender.connection.access", "server.sender.connection.reconnect"),
+        *("server.sender.connection.signalling", "server.media.stream_clock", "model.media", "model.errors"),
+    },
 }
 """All of the project that a folder or module may know."""
 
@@ -89,7 +93,7 @@ MAY_NOT_IMPORT = {
     "model": {"server"},
     "server/receiver": {"aiohttp"},
     "server/recording": {"aiohttp", "aiortc"},
-    "server/recording/stream_clock.py": CLOCKS_AND_SOCKETS,
+    "server/media/stream_clock.py": CLOCKS_AND_SOCKETS,
     "server/signalling": {"aiohttp"},
     "server/routes": {"aiortc", "av", "server.media", "server.receiver"},
     "server/sender/media": {"aiohttp", "aiortc"},

@@ -21,8 +21,8 @@ from model.codec.vav import AUDIO_RATE, AudioPacket
 from server.media.frame_assembly import FrameAssembly
 from server.media.media_packet import MediaPacket
 from server.media.rtp_payload import KeyframeStart, h264_keyframes, vp8_keyframe
+from server.media.stream_clock import StreamClock
 from server.recording.output import Output
-from server.recording.stream_clock import StreamClock
 
 SUFFIXES = {"VP8": ".webm", "H264": ".mp4"}
 

@@ -13,10 +13,10 @@ from model.errors import BitstreamError
 from server.media.media_packet import MediaPacket
 from server.media.recorder import MotionModel
 from server.media.rtp_payload import KeyframeStart, keyframe_start
+from server.media.stream_clock import StreamClock
 from server.recording.camera_file import SUFFIXES, CameraRecorder
 from server.recording.manifest import RecordedFile
 from server.recording.motion_file import MotionRecorder
-from server.recording.stream_clock import StreamClock
 
 NEW_FILE_SECONDS = 1.0
 """Between the beginnings of two files of a participant; what would need one sooner is left out."""

@@ -10,8 +10,8 @@ from model.codec.opus_packet import packet_samples
 from model.codec.packet import MotionMessage
 from model.codec.statistics import MotionStatistics
 from model.errors import BitstreamError
+from server.media.stream_clock import LONGEST_STEP, WINDOW, StreamClock
 from server.recording.motion_file import Decodable
-from server.recording.stream_clock import LONGEST_STEP, WINDOW, StreamClock
 from tests.model.codec.test_statistics import walk
 
 STATISTICS = MotionStatistics.default(2)

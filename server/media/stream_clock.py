@@ -1,4 +1,4 @@
-"""Places the timestamps of one RTP stream in the recording's time. Pure: takes the time.
+"""Places the timestamps of one RTP stream in the time of whoever takes it. Pure: takes the time.
 
 Between packets the stream's own clock counts, so jitter leaves no mark. The two are related by the packet that came
 fastest; where that has moved for a while, by drift or another way through the network, the relation follows.
@@ -17,7 +17,7 @@ LONGEST_STEP = 10.0
 
 
 class StreamClock:
-    """The clock of one stream at a time. Ticks are those of its timestamps, counted from the recording's start."""
+    """The clock of one stream at a time. Ticks are those of its timestamps, counted from the time 0 of `came`."""
 
     def __init__(self, rate: int) -> None:
         """`rate`: ticks a second."""
