@@ -27,7 +27,7 @@ class RecordedFile(BaseModel):
     participant: str
     identity: str
     name: str
-    kind: Literal["motion", "camera"]
+    kind: Literal["motion", "camera", "screen"]
     avatar: bool = False
     offset: float = Field(ge=0, allow_inf_nan=False)
     problem: str | None = None

@@ -108,7 +108,7 @@ class Recording:
             participant=participant.id,
             identity=participant.identity,
             name=participant.name,
-            kind="motion" if kind == "motion" else "camera",
+            kind="motion" if kind == "motion" else "camera" if participant.owner is None else "screen",
             avatar=participant.avatar,
             offset=0.0,
         )

@@ -208,6 +208,10 @@ class Socket:
         if isinstance(request, protocol.Publish):
             self._claims.may_publish()
             return {"sdp": await conference.publish(me, request.sdp)}
+        if isinstance(request, protocol.Share):
+            self._claims.may_publish()
+            screen, sdp = await conference.share(me, request.sdp)
+            return {"sdp": sdp, "participant": screen}
         if isinstance(request, protocol.Subscribe):
             self._claims.may_subscribe()
             room = conference.rooms.get(me).room
@@ -219,6 +223,8 @@ class Socket:
             return {"subscriptions": conference.subscriptions.sent_frames(me)}
         if isinstance(request, protocol.Unsubscribe):
             conference.subscriptions.end(conference.subscriptions.get(me, request.subscription), None)
+        elif isinstance(request, protocol.Unshare):
+            conference.unshare(me)
         elif isinstance(request, protocol.SetView):
             conference.subscriptions.set_view(me, request)
         elif isinstance(request, protocol.SetState):

@@ -44,8 +44,14 @@ class Administration:
         return roster
 
     def remove(self, room: str, participant: str) -> None:
-        """Make somebody leave; its identity stays out as long as the room lasts. Raises NotFoundError."""
+        """Make somebody leave; its identity stays out as long as the room lasts. A screen just ends.
+
+        Raises NotFoundError.
+        """
         found = self._rooms.find(room, participant)
+        if found.owner is not None:
+            self._act(self._rooms.leave(self._clock(), participant))
+            return
         self._barred[room, found.identity] = None
         if len(self._barred) > MAX_BARRED:
             del self._barred[next(iter(self._barred))]
@@ -62,5 +68,6 @@ class Administration:
         events: list[Event] = []
         self.roster(room)
         for participant in self._rooms.everybody(room):
-            events += self._rooms.leave(self._clock(), participant.id, "room_closed")
+            if participant.owner is None:
+                events += self._rooms.leave(self._clock(), participant.id, "room_closed")
         self._act(events)

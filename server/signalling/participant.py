@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["motion", "camera", "none"]
+Kind = Literal["motion", "camera", "screen", "none"]
 MediaState = Literal["live", "lost", "waiting"]
-Client = Literal["page", "daemon", "whip"]
+Client = Literal["page", "daemon", "whip", "screen"]
+"""`screen`: not somebody, but what somebody shares beside itself."""
 
 
 @dataclass(eq=False)
@@ -20,6 +21,7 @@ class Participant:
     name: str  # unique in the room
     client: Client
     resume: str  # secret that proves a returning client to be this participant
+    owner: str | None = None  # of a screen: the participant that shares it
     preview: bool = False  # in no roster: it publishes to watch itself, before it joins
     muted: bool = False
     camera_off: bool = False
@@ -36,9 +38,14 @@ class Participant:
         """What viewers are shown: `lost` as soon as the connection is."""
         return self.media if self.connected else "lost"
 
+    @property
+    def media_alone(self) -> bool:
+        """Whether its media is all that it has: no signalling connection says that it is still there."""
+        return self.client in ("whip", "screen")
+
     def entry(self) -> dict[str, object]:
         """The roster's entry (docs/protocol.md, "Participant")."""
-        return {
+        entry: dict[str, object] = {
             "id": self.id,
             "name": self.name,
             "kind": self.kind,
@@ -48,3 +55,4 @@ class Participant:
             "state": self.state,
             "publication": self.publication,
         }
+        return entry if self.owner is None else entry | {"owner": self.owner}

@@ -20,7 +20,7 @@ class RecordedFileModel(Model):
     participant: str
     identity: str
     name: str
-    kind: Literal["motion", "camera"]
+    kind: Literal["motion", "camera", "screen"]
     avatar: bool
     offset: float
     problem: str | None
