@@ -8,11 +8,12 @@ import { createLobby } from "./lobby.js";
 import { Measurement } from "./measurement.js";
 import { startRecording, stopRecording } from "./recording.js";
 import { remember, remembered } from "./remembered.js";
+import { chooseScreen } from "./screen.js";
 import { Sending } from "./sending.js";
 import { Session } from "./session.js";
 import { shortcutOf } from "./shortcuts.js";
 import { RequestError } from "./signalling.js";
-import { announcements, initialState, others, reduce, roomName } from "./state.js";
+import { announcements, initialState, others, reduce, roomName, screens } from "./state.js";
 import { announce, toast } from "./toasts.js";
 import { keepAwake } from "./wake_lock.js";
 
@@ -61,6 +62,7 @@ const call = createCallView(devices, {
   toggleMicrophone,
   choose,
   toggleNumbers,
+  shareScreen: () => void shareScreen(),
   record: () => void record(),
   share: () => void share(),
   pictureInPicture: () => void pictureInPicture(),
@@ -96,7 +98,7 @@ function onPhase(before) {
   devices.measureLevel(!inCall);
   if (state.phase === "left" || state.phase === "lobby") {
     measurement.stop();
-    for (const participant of others(state)) call.grid.tile(participant.id)?.show(null);
+    for (const participant of [...others(state), ...screens(state)]) call.grid.tile(participant.id)?.show(null);
   }
   document.title = inCall ? `${state.room} · visavis` : "visavis";
 }
@@ -232,6 +234,17 @@ function toggleNumbers() {
   measurement.now();
   if (state.numbers) call.numbers.close.focus();
   else call.focusNumbersControl();
+}
+
+async function shareScreen() {
+  const sharing = session;
+  if (state.sharing) return sharing?.shareScreen(null);
+  try {
+    const stream = await chooseScreen(() => sharing?.shareScreen(null));
+    if (stream !== null) sharing?.shareScreen(stream);
+  } catch {
+    toast("The browser does not share a screen.");
+  }
 }
 
 async function record() {

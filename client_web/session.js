@@ -2,6 +2,7 @@
 /** One stay in a room: the socket, the call over it, and coming back after a loss with the resume token. */
 import { Call } from "./call.js";
 import { backoffMs, RequestError, Signalling, socketAddress } from "./signalling.js";
+import { endScreen } from "./screen.js";
 import { signalLost } from "./state.js";
 
 /**
@@ -52,6 +53,8 @@ export class Session {
     this.motion = motion;
     this.events = events;
     this.ended = false;
+    /** What is shared beside oneself. @type {MediaStream | null} */
+    this.screen = null;
     /** @type {string | null} */
     this.resume = null;
     /** @type {string | null} */
@@ -88,6 +91,18 @@ export class Session {
     await Promise.all([this.call?.send(this.#sent()), this.#sendState()]);
   }
 
+  /**
+   * Shares a screen, or none any more. It outlives a lost connection.
+   * @param {MediaStream | null} stream
+   */
+  shareScreen(stream) {
+    if (this.screen !== stream) endScreen(this.screen);
+    this.screen = stream;
+    this.events.dispatch({ type: "sharing", sharing: stream !== null });
+    if (stream === null) void this.call?.unshare();
+    else void this.call?.share(stream);
+  }
+
   /** @returns {import("./call.js").Sent} */
   #sent() {
     const { microphone, camera } = this.devices;
@@ -99,6 +114,7 @@ export class Session {
   leave(problem = null) {
     if (this.ended) return;
     this.ended = true;
+    endScreen(this.screen);
     if (this.signalling.connected) void this.signalling.request("leave").catch(() => undefined);
     this.#closeCall();
     // The socket stays open for the one message above; closing sends what is queued first.
@@ -154,8 +170,13 @@ export class Session {
       onSubscribed: this.events.onSubscribed,
       onProblem: this.events.onProblem,
       onMotionRefused: this.events.onMotionRefused,
+      onScreenRefused: (problem) => {
+        this.events.onProblem(`Your screen cannot be shared: ${problem}`);
+        this.shareScreen(null);
+      },
     });
     this.call = call;
+    if (this.screen !== null) void call.share(this.screen);
     this.sentState = null;
     void this.#sendState();
     const { microphone, camera } = this.devices;
@@ -203,7 +224,7 @@ export class Session {
 
   /** @param {import("./state.js").Participant[]} roster */
   #follow(roster) {
-    this.call?.follow(roster.filter((participant) => participant.id !== this.self));
+    this.call?.follow(roster.filter((participant) => participant.id !== this.self && participant.owner !== this.self));
     const own = roster.find((participant) => participant.id === this.self);
     // The connection to the server is there, so it is our media that it lost; a camera just turned on needs a moment, though.
     const lost = own !== undefined && own.kind !== "none" && signalLost(own);

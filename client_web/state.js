@@ -2,11 +2,12 @@
 /** The page's state and every way in which it changes: `reduce(state, action)`, pure. Views draw it, main.js feeds it. */
 
 /**
- * @typedef {"motion" | "camera" | "none"} Kind
+ * @typedef {"motion" | "camera" | "screen" | "none"} Kind
  * @typedef {object} Participant
  * @property {string} id
  * @property {string} name
- * @property {Kind} kind what it publishes: motion of a face, a camera track, or nothing
+ * @property {Kind} kind what it publishes: motion of a face, a camera track, or nothing; or it is a screen that `owner` shares
+ * @property {string} [owner]
  * @property {boolean} muted
  * @property {boolean} camera_off
  * @property {boolean} avatar the face shown is not the sender's own
@@ -25,6 +26,7 @@
  * @property {string | null} speaking id of the one who speaks
  * @property {boolean} recording whether the server records the room
  * @property {boolean} mayRecord whether one's token permits that
+ * @property {boolean} sharing whether one shares a screen
  * @property {boolean} muted
  * @property {boolean} cameraOff
  * @property {boolean} numbers whether the numbers panel is open
@@ -35,6 +37,7 @@
  * @typedef {{type: "join", name: string, room: string}
  *   | {type: "joined", participant: string, resume: string | null, roster: readonly Participant[], recording?: boolean, mayRecord?: boolean}
  *   | {type: "recording", recording: boolean}
+ *   | {type: "sharing", sharing: boolean}
  *   | {type: "refused", problem: string}
  *   | {type: "roster", participants: readonly Participant[]}
  *   | {type: "speaking", participant: string | null}
@@ -62,6 +65,7 @@ export function initialState({ room = "", name = "", shortcuts = true } = {}) {
     speaking: null,
     recording: false,
     mayRecord: false,
+    sharing: false,
     muted: false,
     cameraOff: false,
     numbers: false,
@@ -93,6 +97,8 @@ export function reduce(state, action) {
         mayRecord: action.mayRecord === true,
         problem: null,
       };
+    case "sharing":
+      return inCall ? { ...state, sharing: action.sharing } : state;
     case "recording":
       return inCall ? { ...state, recording: action.recording } : state;
     case "refused":
@@ -126,7 +132,24 @@ export function reduce(state, action) {
  * @returns {Participant[]}
  */
 export function others(state) {
-  return state.roster.filter((participant) => participant.id !== state.self);
+  return people(state.roster).filter((participant) => participant.id !== state.self);
+}
+
+/**
+ * Those who are somebody: a shared screen has an entry, too.
+ * @param {readonly Participant[]} roster
+ */
+export function people(roster) {
+  return roster.filter((participant) => participant.owner === undefined);
+}
+
+/**
+ * Screens that others share, the one that came last at the end.
+ * @param {State} state
+ * @returns {Participant[]}
+ */
+export function screens(state) {
+  return state.roster.filter((participant) => participant.owner !== undefined && participant.owner !== state.self);
 }
 
 /**
@@ -170,6 +193,9 @@ export function announcements(before, after) {
   const earlier = new Map(others(before).map((participant) => [participant.id, participant]));
   const later = new Map(others(after).map((participant) => [participant.id, participant]));
   const sentences = [];
+  const shown = new Set(screens(before).map(({ id }) => id));
+  for (const screen of screens(after)) if (!shown.delete(screen.id)) sentences.push(`${screen.name} shares a screen.`);
+  for (const screen of screens(before)) if (shown.has(screen.id)) sentences.push(`${screen.name} shares no screen any more.`);
   for (const [id, participant] of earlier) if (!later.has(id)) sentences.push(`${participant.name} left.`);
   for (const [id, participant] of later) {
     const known = earlier.get(id);
@@ -185,11 +211,11 @@ export function announcements(before, after) {
   return sentences;
 }
 
-/** @param {Participant[]} people */
-function company(people) {
-  if (people.length === 0) return "Nobody else is here yet.";
-  if (people.length === 1) return `${people[0]?.name} is here.`;
-  return `${people.length} others are here.`;
+/** @param {Participant[]} present */
+function company(present) {
+  if (present.length === 0) return "Nobody else is here yet.";
+  if (present.length === 1) return `${present[0]?.name} is here.`;
+  return `${present.length} others are here.`;
 }
 
 /**

@@ -195,7 +195,11 @@ class Publishers:
         return self._all.get(publisher.participant) is publisher
 
     def _media_state(self, publisher: Publisher, state: str) -> None:
-        if self._present(publisher) and state in ("live", "lost", "waiting"):
+        if not self._present(publisher):
+            return
+        if state == "lost" and self._rooms.get(publisher.participant).owner is not None:
+            return  # a screen on which nothing moves sends nothing
+        if state in ("live", "lost", "waiting"):
             self._act(self._rooms.update(publisher.participant, media=state))  # type: ignore[arg-type]  # by `in`
 
     def _connection_ended(self, publisher: Publisher, connection: Connection) -> None:

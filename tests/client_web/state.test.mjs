@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { announcements, initialState, initials, others, reduce, roomName, signalLost, watchPlan } from "../../client_web/state.js";
+import { announcements, initialState, initials, others, people, reduce, roomName, screens, signalLost, watchPlan } from "../../client_web/state.js";
 
 const person = (id, more = {}) => ({
   id,
@@ -163,4 +163,16 @@ test("everybody is told when a recording begins and ends, and who comes later se
   });
   assert.deepEqual([late.recording, late.mayRecord], [true, true]);
   assert.equal(reduce(late, { type: "left", problem: null }).recording, false);
+});
+
+test("a shared screen is nobody, and one's own is not shown to oneself", () => {
+  const screen = (id, owner) => person(id, { name: owner.toUpperCase(), kind: "screen", owner });
+  const before = inCall([person("b")]);
+  const after = reduce(before, { type: "roster", participants: [person("me"), person("b"), screen("s", "b"), screen("t", "me")] });
+  assert.deepEqual(others(after).map(({ id }) => id), ["b"]);
+  assert.deepEqual(screens(after).map(({ id }) => id), ["s"]);
+  assert.equal(people(after.roster).length, 2);
+  assert.deepEqual(announcements(before, after), ["B shares a screen."]);
+  assert.deepEqual(announcements(after, before), ["B shares no screen any more."]);
+  assert.equal(reduce(after, { type: "sharing", sharing: true }).sharing, true);
 });
