@@ -89,6 +89,7 @@ class Recordings:
         self._changed = changed
         self._running: dict[str, Recording] = {}  # by room
         self._starting: set[str] = set()
+        self._ending: dict[str, Recording] = {}  # whose files are not whole yet, by their identifiers
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._executor: ThreadPoolExecutor | None = None
@@ -225,19 +226,26 @@ class Recordings:
         manifest, sizes = await asyncio.get_running_loop().run_in_executor(executor, _contents, folder)
         if manifest is None:
             return None
-        running = self._running.get(folder.parent.name)
-        if running is not None and running.manifest.recording == folder.name:
-            return Recorded(running.manifest, "recording", sizes)
+        for running in (self._running.get(folder.parent.name), self._ending.get(folder.name)):
+            if running is not None and running.manifest.recording == folder.name:
+                return Recorded(running.manifest, "recording", sizes)
         return Recorded(manifest, "interrupted" if manifest.ended is None else "ended", sizes)
 
     def _end(self, room: str, reason: Reason) -> asyncio.Task[None]:
         recording = self._running.pop(room)
         logger.info("recording ended", extra={"room": room, "recording": recording.manifest.recording, "why": reason})
-        task = asyncio.get_running_loop().create_task(recording.close(reason, self._wall_clock()))
+        self._ending[recording.manifest.recording] = recording
+        task = asyncio.get_running_loop().create_task(self._close(recording, reason))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._changed(room, False)
         return task
+
+    async def _close(self, recording: Recording, reason: Reason) -> None:
+        try:
+            await recording.close(reason, self._wall_clock())
+        finally:
+            del self._ending[recording.manifest.recording]
 
     async def _tick_forever(self) -> None:
         while True:
