@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.clip.call_pictures import CallFrame, FaceTile, FilmTile, call_frames
-from model.clip.call_sound import Piece, film_sound, mixed, packets_sound
+from model.clip.call_sound import LONGEST, Piece, film_sound, mixed, packets_sound
 from model.clip.decoder import Decoded, ProgressCount, check_model
 from model.clip.recorded_room import RecordedFile
 from model.clip.size import rendered_side, scaled
+from model.codec.packet import MotionMessage
 from model.codec.vav import AUDIO_RATE, Vav, read_vav
-from model.errors import InputError
+from model.errors import BitstreamError, InputError
 from model.media.atomic_file import check_place, complete_file
 from model.media.video import VideoWriter, check_video_name, encode_opus
 from model.motion import Motion, View
@@ -68,6 +69,7 @@ def decode_call(
     for take in takes:
         if take.vav is not None:
             check_model(head, take.vav.header, take.file.path)
+            check_times(take.vav, take.file.path)
     shift = Fraction(0) if len(takes) > 1 else -_beginning(head, takes[0])
     columns = math.ceil(math.sqrt(len(people)))
     rows = math.ceil(len(people) / columns)
@@ -93,7 +95,7 @@ def decode_call(
         waiting = next(packets, None)
         shown: dict[int, Fraction] = {}  # when each tile was painted last
         total = round(max((float(shift) + _seconds(take) for take in takes), default=0.0) * RATE)
-        while waiting is not None or not all(tile.ended for _, tile in playing):
+        while count < LONGEST * RATE and (waiting is not None or not all(tile.ended for _, tile in playing)):
             time = count / RATE
             due = [(at, tile, frame) for at, tile in faces if (frame := tile.due(time)) is not None]
             painted = _rendered(head, due, view, time, rendered)
@@ -147,6 +149,18 @@ def _paint(film: NDArray[np.uint8], tile: int, columns: int, picture: NDArray[np
     side = picture.shape[0]
     top, left = tile // columns * side, tile % columns * side
     film[top : top + side, left : left + side] = picture
+
+
+def check_times(vav: Vav, path: Path) -> None:
+    """Raise BitstreamError for motion or sound that lies a day or more after the recording's start."""
+    ends = [packet.start / AUDIO_RATE for packet in vav.audio]
+    ends += [
+        message.clock.at(MotionMessage.parse(message.data).capture_ms) / 1000
+        for message in vav.messages
+        if message.clock is not None
+    ]
+    if max(ends, default=0.0) >= LONGEST:
+        raise BitstreamError(f"{path}: it would last more than {LONGEST // 3600} hours")
 
 
 def _beginning(head: TalkingHead, take: _Take) -> Fraction:

@@ -16,6 +16,9 @@ from model.arrays import Floats
 from model.codec.vav import AUDIO_RATE, AudioPacket
 from model.media.container import decoded_sound, file_address, sound_stream
 
+LONGEST = 24 * 3600
+"""Seconds of a film; what lies beyond is damage."""
+
 Piece = tuple[int, Floats]
 """Samples (n,) at 48 kHz, and where the first lies, in samples after the film's start."""
 
@@ -71,7 +74,7 @@ def mixed(sources: Sequence[Iterator[Piece]]) -> Iterator[Floats]:
     waiting: list[Piece | None] = [next(source, None) for source in sources]
     second = 0
     rest = np.zeros(0, np.float32)  # beyond the second that was given out last
-    while any(piece is not None for piece in waiting) or rest.any():
+    while second < LONGEST and (any(piece is not None for piece in waiting) or rest.any()):
         first, end = second * AUDIO_RATE, (second + 1) * AUDIO_RATE
         sound = np.zeros(max(AUDIO_RATE, len(rest)), np.float32)
         sound[: len(rest)] = rest

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.clip.call_sound import LONGEST
 from model.errors import BitstreamError, InputError
 
 MANIFEST = "recording.json"
@@ -63,6 +64,6 @@ def _file(folder: Path, entry: dict[str, Any]) -> RecordedFile:
     if not FILE_NAME.fullmatch(name):
         raise ValueError(name)
     offset = float(entry["offset"])
-    if not 0 <= offset < 1e6:
+    if not 0 <= offset < LONGEST:
         raise ValueError(offset)
     return RecordedFile(folder / name, str(entry["participant"]), str(entry["name"]), offset)

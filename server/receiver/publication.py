@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 
 Kind = Literal["motion", "camera", "none"]
 
+_LONGEST_WAY = 10.0  # seconds from capture to here that a sender's word is taken for in a recording
+
 _CAMERA_LOST_AFTER = 1.0  # seconds without a picture
 
 
@@ -296,18 +298,16 @@ class Publication:
 
     def _record_motion(self, message: bytes, capture_ms: int) -> bool:
         now = self._clock()
-        captured = self._control.captured_at(capture_ms, now)
-        return self._recorder is None or self._recorder.motion(
-            message, capture_ms, now if captured is None else captured
-        )
+        age = self._control.sync.age(capture_ms, now) or 0.0
+        captured = now - min(max(0.0, age), _LONGEST_WAY)
+        return self._recorder is None or self._recorder.motion(message, capture_ms, captured)
 
     def _record_sound(self, packet: MediaPacket) -> None:
         if self._recorder is not None:
             # A camera's pictures and sound are placed by when they come.
             camera = self.kind == "camera"
-            self._recorder.sound(
-                packet, self._clock() - (0.0 if camera else sound_age(self._control)), alone=not camera
-            )
+            age = 0.0 if camera else min(max(0.0, sound_age(self._control)), _LONGEST_WAY)
+            self._recorder.sound(packet, self._clock() - age, alone=not camera)
 
     def _record_picture(self, packet: MediaPacket, keyframe: bool) -> None:
         if self._recorder is not None and self._recorder.picture(packet, self._clock(), keyframe):

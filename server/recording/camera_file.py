@@ -29,9 +29,6 @@ SUFFIXES = {"VP8": ".webm", "H264": ".mp4"}
 RATE = 90_000
 """Ticks of a timestamp a second."""
 
-WAIT_FOR_MISSING = 64
-"""Packets for which one that is missing is waited for; then a keyframe is asked for."""
-
 _MILLISECOND = Fraction(1, 1000)
 _OPTIONS = {
     "VP8": {"cluster_time_limit": "250"},
@@ -118,7 +115,7 @@ class CameraRecorder:
         """When the first picture was taken, seconds of the recorder's clock."""
         self._path, self._executor, self._failed = path, executor, failed
         self._output: Output[CameraFile] | None = None
-        self._assembly = FrameAssembly(WAIT_FOR_MISSING)
+        self._assembly = FrameAssembly()
         self._clock = StreamClock(RATE)
 
     @property

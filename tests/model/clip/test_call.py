@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model.__main__ import main
-from model.clip.call import check_call, single
+from model.clip.call import check_call, check_times, single
 from model.clip.call_pictures import FilmTile, call_frames
 from model.clip.call_sound import film_sound, mixed, packets_sound
 from model.clip.recorded_room import read_recorded_room
@@ -100,6 +100,20 @@ def test_frames_come_in_the_order_of_time_without_what_was_lost(tmp_path: Path) 
     times = [frame.ms for frame in frames]
     assert times == sorted(set(times))
     assert set(times) == {500 + 40 * n + (40 if n >= 25 else 0) for n in range(30) if n != 20}
+
+
+def test_a_call_of_days_is_damage_and_not_rendered(tmp_path: Path) -> None:
+    encoder = MotionEncoder(STATISTICS, epoch=3)
+    message = encoder.encode(walk(1, 2)[0], 1000) or encoder.flush() or b""
+    for name, at_ms, start in (("motion", 86_400_000, 0), ("sound", 0, 86_400 * 48_000)):
+        with VavWriter(tmp_path / name, HEADER) as writer:
+            writer.source(0, b"image")
+            writer.clock(CaptureClock(1000, at_ms))
+            writer.motion(message)
+            writer.audio([AudioPacket(start, 960, b"\x48")])
+        with pytest.raises(BitstreamError, match="24 hours"):
+            check_times(read_vav(tmp_path / name), tmp_path / name)
+    assert sum(1 for _ in zip(mixed([iter([(10**15, tone(0.1)[:, 0])])]), range(10), strict=False)) == 10
 
 
 def tone(seconds: float, level: float = 0.3) -> np.ndarray[Any, Any]:

@@ -179,6 +179,20 @@ async def test_a_cameras_film_without_an_end_plays_up_to_the_last_second(
 
 
 @pytest.mark.asyncio
+async def test_a_keyframe_of_many_packets_is_kept_whole(tmp_path: Path) -> None:
+    """As of a screen: 300 kB."""
+    start = b"\x10" + b"\x10\x02\x00\x9d\x01\x2a" + (1920).to_bytes(2, "little") + (1080).to_bytes(2, "little")
+    async with folder(tmp_path) as made:
+        for number in range(300):
+            payload = start if number == 0 else b"\x00" + bytes(1000)
+            packet = MediaPacket(payload, number, 9000, number == 299, "VP8")
+            made.take.picture(packet, 101.0 + number / 1000, keyframe=number == 0)
+    with av.open(str(tmp_path / "001.webm")) as container:
+        sizes = [packet.size for packet in container.demux(container.streams.video[0]) if packet.size]
+    assert sizes == [10 + 299 * 1000]
+
+
+@pytest.mark.asyncio
 async def test_sound_without_pictures_gets_a_file_of_its_own(tmp_path: Path) -> None:
     async with folder(tmp_path) as made:
         made.take.model(MODEL)
