@@ -136,7 +136,7 @@ async def test_a_recording_is_started_stopped_fetched_and_rendered(tmp_path: Pat
 
 async def test_a_server_that_is_killed_leaves_all_but_the_last_second(tmp_path: Path) -> None:
     environment = {"VISAVIS_RECORDINGS": str(tmp_path), "VISAVIS_RECORDING_MIN_FREE_MB": "0"}
-    async with asyncio.timeout(150), running(trained=True, **environment) as (process, _, address):
+    async with asyncio.timeout(240), running(trained=True, **environment) as (process, _, address):
         import aiohttp
 
         async with talker(address), aiohttp.ClientSession() as http:
