@@ -30,11 +30,14 @@ import { watchPlan } from "./state.js";
  * @property {(participant: string, stream: MediaStream | null) => void} onStream a picture and sound to show, or none any more
  * @property {(participant: string) => void} onSubscribed a subscription has just been answered
  * @property {(problem: string) => void} onProblem something that a person should know
+ * @property {(problem: string) => void} onScreenRefused the server does not take one's screen
  * @property {() => void} onMotionRefused the server has no time to render one more face
  */
 
 const GATHERING_MS = 3000;
 const CAMERA_BITS_PER_SECOND = 700_000;
+/** Of a screen: letters want bits when they change, and nearly none while they stand. */
+const SCREEN_BITS_PER_SECOND = 1_500_000;
 /** Beside motion, the daemon's: a browser's own choice would be twice as much. */
 const VOICE_BITS_PER_SECOND = 24_000;
 
@@ -96,9 +99,11 @@ export class Call {
     /** @type {MotionLink | null} */
     this.link = null;
     this.republishing = false;
+    /** The connection on which one's screen is shared. @type {RTCPeerConnection | null} */
+    this.screen = null;
     /** @type {Map<string, Subscription>} by participant */
     this.subscriptions = new Map();
-    /** @type {Map<string, number>} failed attempts in a row, by participant; "" is one's own publisher */
+    /** @type {Map<string, number>} failed attempts in a row, by participant; "" is one's own publisher, "screen" one's screen */
     this.failures = new Map();
     /** @type {readonly Participant[]} */
     this.remote = [];
@@ -160,6 +165,45 @@ export class Call {
       this.republishing = false;
       await this.publish({ ...this.sent, audio: senders.audio.track, video: senders.video?.track ?? null });
     });
+  }
+
+  /**
+   * Shares a screen beside what is published, on a connection of its own.
+   * @param {MediaStream} stream
+   */
+  async share(stream) {
+    this.#closeScreen();
+    const [picture] = stream.getVideoTracks();
+    const [sound] = stream.getAudioTracks();
+    if (picture === undefined || picture.readyState === "ended") return;
+    const connection = this.#connect();
+    this.screen = connection;
+    connection.addTransceiver(picture, { direction: "sendonly", sendEncodings: [{ maxBitrate: SCREEN_BITS_PER_SECOND }] });
+    if (sound !== undefined) connection.addTransceiver(sound, { direction: "sendonly" });
+    const again = () => {
+      if (this.screen !== connection) return;
+      this.#again("screen", async () => {
+        if (this.screen === connection) await this.share(stream);
+      });
+    };
+    this.#whenFailed(connection, again);
+    try {
+      await negotiate(connection, (sdp) => this.request("share", { sdp }));
+      this.failures.delete("screen");
+    } catch (error) {
+      if (this.closed || this.screen !== connection) return;
+      const code = error instanceof RequestError ? error.code : "";
+      if (code === "timeout") again();
+      // Another call takes this one's place, and shares anew.
+      else if (code !== "disconnected") this.events.onScreenRefused(message(error));
+    }
+  }
+
+  /** Shares no screen any more. */
+  async unshare() {
+    if (this.screen === null) return;
+    this.#closeScreen();
+    await this.request("unshare").catch(() => undefined);
   }
 
   /**
@@ -229,8 +273,14 @@ export class Call {
   close() {
     this.closed = true;
     this.#closePublisher();
+    this.#closeScreen();
     for (const { connection } of this.subscriptions.values()) connection.close();
     this.subscriptions.clear();
+  }
+
+  #closeScreen() {
+    this.screen?.close();
+    this.screen = null;
   }
 
   #closePublisher() {

@@ -5,8 +5,10 @@ import { element, setAttribute, setText } from "./element.js";
 import { createGrid } from "./grid.js";
 import { icon, mark } from "./icons.js";
 import { createNumbersPanel } from "./numbers_panel.js";
+import { canShareScreen } from "./screen.js";
 import { createSendingView } from "./sending_view.js";
 import { SHORTCUTS } from "./shortcuts.js";
+import { people as everybody } from "./state.js";
 
 /**
  * @typedef {import("./state.js").State} State
@@ -16,6 +18,8 @@ import { SHORTCUTS } from "./shortcuts.js";
  * @property {() => void} toggleCamera
  * @property {() => void} toggleMicrophone
  * @property {() => void} toggleNumbers
+ * @property {() => void} shareScreen
+ * @property {() => void} record
  * @property {() => void} share
  * @property {() => void} pictureInPicture
  * @property {() => void} leave
@@ -33,6 +37,8 @@ import { SHORTCUTS } from "./shortcuts.js";
 export function createCallView(devices, actions) {
   const room = element("span", { class: "call-room" });
   const people = element("span", { class: "call-people" });
+  const recording = element("span", { class: "call-recording", title: "Everything that is said and shown here is being recorded" }, "Recording");
+  recording.hidden = true;
   const banner = element("p", { class: "banner" });
   banner.hidden = true;
 
@@ -97,8 +103,10 @@ export function createCallView(devices, actions) {
   const controls = {
     microphone: control("microphone", "Mute", actions.toggleMicrophone),
     camera: control("camera", "Camera", actions.toggleCamera),
+    screen: control("screen", "Screen", actions.shareScreen),
     numbers: control("numbers", "Numbers", actions.toggleNumbers),
     pictureInPicture: control("pictureInPicture", "Pop out", actions.pictureInPicture),
+    record: control("record", "Record", actions.record),
     share: control("share", "Share", actions.share),
     settings: control("settings", "Settings", openDialog),
     leave: control("leave", "Leave", actions.leave),
@@ -107,6 +115,7 @@ export function createCallView(devices, actions) {
   setAttribute(controls.share.button, "aria-label", "Copy the link to this room");
   setAttribute(controls.numbers.button, "aria-controls", "numbers");
   controls.pictureInPicture.button.hidden = !document.pictureInPictureEnabled;
+  controls.screen.button.hidden = !canShareScreen();
   controls.leave.button.classList.add("is-leave");
   const toolbar = element("div", { class: "controls", role: "group", "aria-label": "Call controls" }, ...Object.values(controls).map(({ button }) => button));
   const heading = element("h1", { class: "visually-hidden", tabindex: -1 }, "Call");
@@ -115,7 +124,7 @@ export function createCallView(devices, actions) {
     "main",
     { class: "call" },
     heading,
-    element("header", { class: "call-header" }, element("span", { class: "brand" }, mark(), element("span", { class: "brand-word" }, "visavis")), element("div", { class: "call-where" }, room, people)),
+    element("header", { class: "call-header" }, element("span", { class: "brand" }, mark(), element("span", { class: "brand-word" }, "visavis")), element("div", { class: "call-where" }, recording, room, people)),
     banner,
     element("div", { class: "call-body" }, grid.element, numbers.element),
     element("footer", { class: "call-footer" }, toolbar),
@@ -136,7 +145,18 @@ export function createCallView(devices, actions) {
      */
     update(state, sent) {
       setText(room, state.room);
-      setText(people, `${state.roster.length} ${state.roster.length === 1 ? "person" : "people"}`);
+      const count = everybody(state.roster).length;
+      setText(people, `${count} ${count === 1 ? "person" : "people"}`);
+      controls.screen.button.classList.toggle("is-sharing", state.sharing);
+      setText(controls.screen.label, state.sharing ? "Stop" : "Screen");
+      setAttribute(controls.screen.button, "aria-label", state.sharing ? "Stop sharing your screen" : "Share your screen");
+      setAttribute(controls.screen.button, "title", state.sharing ? "Stop sharing your screen" : "Share your screen");
+      recording.hidden = !state.recording;
+      controls.record.button.hidden = !state.mayRecord;
+      controls.record.button.classList.toggle("is-recording", state.recording);
+      setText(controls.record.label, state.recording ? "Stop" : "Record");
+      setAttribute(controls.record.button, "aria-label", state.recording ? "Stop the recording" : "Record this call");
+      setAttribute(controls.record.button, "title", state.recording ? "Stop the recording" : "Record this call");
       banner.hidden = state.phase !== "reconnecting";
       setText(banner, state.phase === "reconnecting" ? "Connection lost. Reconnecting…" : "");
       press(controls.microphone, !state.muted, state.muted ? "microphoneOff" : "microphone", state.muted ? "Unmute" : "Mute");

@@ -1,8 +1,11 @@
 // @ts-check
-/** The stage: everybody's tiles, arranged to fill it; with one other person, oneself stands small in a corner. */
+/**
+ * The stage: everybody's tiles, arranged to fill it; with one other person, oneself stands small in a corner. The screen that was
+ * shared last stands large, and the tiles beside or below it.
+ */
 import { element, setAttribute } from "./element.js";
-import { arrange } from "./layout.js";
-import { others } from "./state.js";
+import { arrange, divide } from "./layout.js";
+import { others, screens } from "./state.js";
 import { createTile } from "./tile.js";
 
 /**
@@ -22,7 +25,9 @@ export function createGrid({ onView, onBlocked, invitation }) {
   const own = createTile({ own: true });
   const grid = element("div", { class: "grid" });
   const corner = element("div", { class: "corner" });
-  const stage = element("section", { class: "stage", "aria-label": "Participants" }, grid, corner, invitation);
+  const spotlight = element("div", { class: "spotlight" });
+  spotlight.hidden = true;
+  const stage = element("section", { class: "stage", "aria-label": "Participants" }, spotlight, grid, corner, invitation);
   /** @type {State | null} */
   let shown = null;
   let speaker = "";
@@ -38,11 +43,28 @@ export function createGrid({ onView, onBlocked, invitation }) {
     const height = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
     if (count === 0 || width <= 0 || height <= 0) return;
     const gap = small ? 8 : 12;
+    if (!spotlight.hidden) {
+      const parts = divide(width, height, gap);
+      spotlight.style.setProperty("--screen-width", `${parts.screen.width}px`);
+      spotlight.style.setProperty("--screen-height", `${parts.screen.height}px`);
+      stage.classList.toggle("is-beside", parts.beside);
+      spread(arrange(count, parts.rest.width, parts.rest.height, { gap, smallest: 60 }), parts.rest.height, gap);
+      return;
+    }
     // A phone held upright gives tiles its height; a face is shown whole in them (call.css).
     const narrow = small ? (count === 1 ? 0.5 : 3 / 4) : 1;
     const tile = arrange(count, width, height, { gap, narrow });
     corner.style.setProperty("--from-side", `${Math.max(0, (width - tile.width) / 2)}px`);
     corner.style.setProperty("--from-bottom", `${Math.max(0, (height - tile.height) / 2)}px`);
+    spread(tile, height, gap);
+  }
+
+  /**
+   * @param {import("./layout.js").Arrangement} tile
+   * @param {number} height px that there are
+   * @param {number} gap px
+   */
+  function spread(tile, height, gap) {
     grid.style.setProperty("--gap", `${gap}px`);
     stage.classList.toggle("scrolls", tile.rows * (tile.height + gap) - gap > height + 1);
     grid.style.setProperty("--columns", String(tile.columns));
@@ -61,14 +83,16 @@ export function createGrid({ onView, onBlocked, invitation }) {
     /** @param {State} state */
     update(state) {
       const remote = others(state);
-      const present = new Set(remote.map((participant) => participant.id));
+      const shared = screens(state);
+      const all = [...shared, ...remote];
+      const present = new Set(all.map((participant) => participant.id));
       for (const [id, tile] of tiles) {
         if (present.has(id)) continue;
         tile.show(null);
         tile.element.remove();
         tiles.delete(id);
       }
-      for (const participant of remote) {
+      for (const participant of all) {
         let tile = tiles.get(participant.id);
         if (tile === undefined) {
           tile = createTile({ own: false, onBlocked, onView: (view) => onView(participant.id, view) });
@@ -77,9 +101,14 @@ export function createGrid({ onView, onBlocked, invitation }) {
         }
         tile.update({ participant, speaking: state.speaking === participant.id, statistics: state.statistics[participant.id] });
       }
-      const aside = remote.length === 1;
+      const large = shared.at(-1);
+      const aside = remote.length === 1 && large === undefined;
       own.update({ participant: oneself(state), speaking: state.speaking === state.self, statistics: undefined, small: aside });
-      const wanted = remote.map((participant) => /** @type {Tile} */ (tiles.get(participant.id)).element);
+      const elementOf = (/** @type {Participant} */ participant) => /** @type {Tile} */ (tiles.get(participant.id)).element;
+      const wanted = all.filter((participant) => participant !== large).map(elementOf);
+      spotlight.hidden = large === undefined;
+      stage.classList.toggle("has-screen", large !== undefined);
+      reorder(spotlight, large === undefined ? [] : [elementOf(large)]);
       if (!aside) wanted.push(own.element);
       reorder(grid, wanted);
       reorder(corner, aside ? [own.element] : []);

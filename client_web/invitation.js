@@ -1,6 +1,6 @@
 // @ts-check
 /** Invitations: read from an address or from what somebody pastes, exchanged for a token, and made for others. */
-import { RequestError } from "./signalling.js";
+import { askApi } from "./api.js";
 import { roomName } from "./state.js";
 
 /**
@@ -50,7 +50,7 @@ export function inviteLink(page, room, invitation) {
  * @returns {Promise<string>}
  */
 export async function exchangeInvitation(invitation) {
-  return (await post("api/tokens", { invitation }, null)).token;
+  return (await askApi("POST", "api/tokens", { invitation }, null)).token;
 }
 
 /**
@@ -63,26 +63,10 @@ export async function makeInvitation(room, token) {
   const publish = { publish: true };
   const watch = { publish: false };
   const path = `api/rooms/${encodeURIComponent(room)}/invitations`;
-  const invited = await post(path, publish, token).catch((error) => {
+  const invited = await askApi("POST", path, publish, token).catch((error) => {
     // Who may only watch may invite others to watch.
-    if (error.code === "forbidden") return post(path, watch, token);
+    if (error.code === "forbidden") return askApi("POST", path, watch, token);
     throw error;
   });
   return invited.invitation;
-}
-
-/**
- * @param {string} path relative to the page
- * @param {object} body
- * @param {string | null} token
- * @returns {Promise<any>}
- */
-async function post(path, body, token) {
-  const headers = { "Content-Type": "application/json", ...(token === null ? {} : { Authorization: `Bearer ${token}` }) };
-  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => {
-    throw new RequestError("unreachable", "The server cannot be reached. Are you online?");
-  });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new RequestError(String(answer.code ?? "unknown"), String(answer.message ?? "The server refused."));
-  return answer;
 }

@@ -10,6 +10,23 @@
  */
 
 /**
+ * Divides the stage between a shared screen and everybody: beside each other where it is wide, else one above the other.
+ * @param {number} width of the stage, px
+ * @param {number} height px
+ * @param {number} gap px
+ * @returns {{beside: boolean, screen: {width: number, height: number}, rest: {width: number, height: number}}}
+ */
+export function divide(width, height, gap) {
+  const beside = width > height;
+  if (beside) {
+    const rest = Math.floor(Math.min(320, Math.max(120, width * 0.22)));
+    return { beside, screen: { width: width - rest - gap, height }, rest: { width: rest, height } };
+  }
+  const rest = Math.floor(Math.max(110, height * 0.3));
+  return { beside, screen: { width, height: height - rest - gap }, rest: { width, height: rest } };
+}
+
+/**
  * Picks the number of columns that makes the tiles largest. A tile's shape may vary between two aspect ratios, so that a
  * row fills the stage without stripes. Below `smallest` pixels of width the rows run on and the stage scrolls.
  * @param {number} count tiles, at least 1

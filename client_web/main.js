@@ -6,12 +6,14 @@ import { exchangeInvitation, inviteLink, makeInvitation, readAccess } from "./in
 import { createLeftView } from "./left_view.js";
 import { createLobby } from "./lobby.js";
 import { Measurement } from "./measurement.js";
+import { startRecording, stopRecording } from "./recording.js";
 import { remember, remembered } from "./remembered.js";
+import { chooseScreen } from "./screen.js";
 import { Sending } from "./sending.js";
 import { Session } from "./session.js";
 import { shortcutOf } from "./shortcuts.js";
 import { RequestError } from "./signalling.js";
-import { announcements, initialState, others, reduce, roomName } from "./state.js";
+import { announcements, initialState, others, reduce, roomName, screens } from "./state.js";
 import { announce, toast } from "./toasts.js";
 import { keepAwake } from "./wake_lock.js";
 
@@ -60,6 +62,8 @@ const call = createCallView(devices, {
   toggleMicrophone,
   choose,
   toggleNumbers,
+  shareScreen: () => void shareScreen(),
+  record: () => void record(),
   share: () => void share(),
   pictureInPicture: () => void pictureInPicture(),
   leave: () => session?.leave(),
@@ -94,7 +98,7 @@ function onPhase(before) {
   devices.measureLevel(!inCall);
   if (state.phase === "left" || state.phase === "lobby") {
     measurement.stop();
-    for (const participant of others(state)) call.grid.tile(participant.id)?.show(null);
+    for (const participant of [...others(state), ...screens(state)]) call.grid.tile(participant.id)?.show(null);
   }
   document.title = inCall ? `${state.room} · visavis` : "visavis";
 }
@@ -230,6 +234,26 @@ function toggleNumbers() {
   measurement.now();
   if (state.numbers) call.numbers.close.focus();
   else call.focusNumbersControl();
+}
+
+async function shareScreen() {
+  const sharing = session;
+  if (state.sharing) return sharing?.shareScreen(null);
+  try {
+    const stream = await chooseScreen(() => sharing?.shareScreen(null));
+    if (stream !== null) sharing?.shareScreen(stream);
+  } catch {
+    toast("The browser does not share a screen.");
+  }
+}
+
+async function record() {
+  const token = session?.token ?? null;
+  try {
+    await (state.recording ? stopRecording(state.room, token) : startRecording(state.room, token));
+  } catch (error) {
+    toast(error instanceof Error ? error.message : String(error));
+  }
 }
 
 async function share() {

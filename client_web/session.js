@@ -1,6 +1,7 @@
 // @ts-check
 /** One stay in a room: the socket, the call over it, and coming back after a loss with the resume token. */
 import { Call } from "./call.js";
+import { endScreen } from "./screen.js";
 import { backoffMs, joinRoom, nodeAddress, refusesToken, RequestError, Signalling } from "./signalling.js";
 import { signalLost } from "./state.js";
 
@@ -54,6 +55,8 @@ export class Session {
     this.motion = motion;
     this.events = events;
     this.ended = false;
+    /** What is shared beside oneself. @type {MediaStream | null} */
+    this.screen = null;
     /** @type {string | null} */
     this.resume = null;
     /** The node that the room has just moved to. @type {URL | null} */
@@ -92,6 +95,18 @@ export class Session {
     await Promise.all([this.call?.send(this.#sent()), this.#sendState()]);
   }
 
+  /**
+   * Shares a screen, or none any more. It outlives a lost connection.
+   * @param {MediaStream | null} stream
+   */
+  shareScreen(stream) {
+    if (this.screen !== stream) endScreen(this.screen);
+    this.screen = stream;
+    this.events.dispatch({ type: "sharing", sharing: stream !== null });
+    if (stream === null) void this.call?.unshare();
+    else void this.call?.share(stream);
+  }
+
   /** @returns {import("./call.js").Sent} */
   #sent() {
     const { microphone, camera } = this.devices;
@@ -103,6 +118,7 @@ export class Session {
   leave(problem = null) {
     if (this.ended) return;
     this.ended = true;
+    endScreen(this.screen);
     if (this.signalling.connected) void this.signalling.request("leave").catch(() => undefined);
     this.#closeCall();
     // The socket stays open for the one message above; closing sends what is queued first.
@@ -135,7 +151,14 @@ export class Session {
     if (this.ended) return;
     this.resume = answer.resume ?? null;
     this.self = answer.participant;
-    this.events.dispatch({ type: "joined", participant: answer.participant, resume: this.resume, roster: answer.roster });
+    this.events.dispatch({
+      type: "joined",
+      participant: answer.participant,
+      resume: this.resume,
+      roster: answer.roster,
+      recording: answer.recording === true,
+      mayRecord: answer.may_record === true,
+    });
     if (answer.speaking !== undefined) this.events.dispatch({ type: "speaking", participant: answer.speaking });
     if (answer.overloaded) this.events.onProblem(OVERLOADED);
     // The server keeps what a resumed participant watched; all of it is asked for anew.
@@ -148,8 +171,13 @@ export class Session {
       onSubscribed: this.events.onSubscribed,
       onProblem: this.events.onProblem,
       onMotionRefused: this.events.onMotionRefused,
+      onScreenRefused: (problem) => {
+        this.events.onProblem(`Your screen cannot be shared: ${problem}`);
+        this.shareScreen(null);
+      },
     });
     this.call = call;
+    if (this.screen !== null) void call.share(this.screen);
     this.sentState = null;
     void this.#sendState();
     const { microphone, camera } = this.devices;
@@ -166,6 +194,9 @@ export class Session {
         break;
       case "speaking":
         this.events.dispatch({ type: "speaking", participant: message.participant });
+        break;
+      case "recording":
+        this.events.dispatch({ type: "recording", recording: message.recording === true });
         break;
       case "load":
         this.events.onProblem(message.overloaded ? OVERLOADED : "The server has caught up.");
@@ -199,7 +230,7 @@ export class Session {
 
   /** @param {import("./state.js").Participant[]} roster */
   #follow(roster) {
-    this.call?.follow(roster.filter((participant) => participant.id !== this.self));
+    this.call?.follow(roster.filter((participant) => participant.id !== this.self && participant.owner !== this.self));
     const own = roster.find((participant) => participant.id === this.self);
     // The connection to the server is there, so it is our media that it lost; a camera just turned on needs a moment, though.
     const lost = own !== undefined && own.kind !== "none" && signalLost(own);

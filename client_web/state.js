@@ -2,11 +2,12 @@
 /** The page's state and every way in which it changes: `reduce(state, action)`, pure. Views draw it, main.js feeds it. */
 
 /**
- * @typedef {"motion" | "camera" | "none"} Kind
+ * @typedef {"motion" | "camera" | "screen" | "none"} Kind
  * @typedef {object} Participant
  * @property {string} id
  * @property {string} name
- * @property {Kind} kind what it publishes: motion of a face, a camera track, or nothing
+ * @property {Kind} kind what it publishes: motion of a face, a camera track, or nothing; or it is a screen that `owner` shares
+ * @property {string} [owner]
  * @property {boolean} muted
  * @property {boolean} camera_off
  * @property {boolean} avatar the face shown is not the sender's own
@@ -23,6 +24,9 @@
  * @property {string | null} resume token that brings a lost connection back
  * @property {readonly Participant[]} roster everybody, oneself included, in the server's order
  * @property {string | null} speaking id of the one who speaks
+ * @property {boolean} recording whether the server records the room
+ * @property {boolean} mayRecord whether one's token permits that
+ * @property {boolean} sharing whether one shares a screen
  * @property {boolean} muted
  * @property {boolean} cameraOff
  * @property {boolean} numbers whether the numbers panel is open
@@ -31,7 +35,9 @@
  * @property {string | null} problem why joining failed or the call ended, in words
  *
  * @typedef {{type: "join", name: string, room: string}
- *   | {type: "joined", participant: string, resume: string | null, roster: readonly Participant[]}
+ *   | {type: "joined", participant: string, resume: string | null, roster: readonly Participant[], recording?: boolean, mayRecord?: boolean}
+ *   | {type: "recording", recording: boolean}
+ *   | {type: "sharing", sharing: boolean}
  *   | {type: "refused", problem: string}
  *   | {type: "roster", participants: readonly Participant[]}
  *   | {type: "speaking", participant: string | null}
@@ -57,6 +63,9 @@ export function initialState({ room = "", name = "", shortcuts = true } = {}) {
     resume: null,
     roster: [],
     speaking: null,
+    recording: false,
+    mayRecord: false,
+    sharing: false,
     muted: false,
     cameraOff: false,
     numbers: false,
@@ -78,7 +87,20 @@ export function reduce(state, action) {
       return { ...state, phase: "joining", name: action.name, room: action.room, problem: null };
     case "joined":
       if (state.phase !== "joining" && !inCall) return state;
-      return { ...state, phase: "call", self: action.participant, resume: action.resume, roster: action.roster, problem: null };
+      return {
+        ...state,
+        phase: "call",
+        self: action.participant,
+        resume: action.resume,
+        roster: action.roster,
+        recording: action.recording === true,
+        mayRecord: action.mayRecord === true,
+        problem: null,
+      };
+    case "sharing":
+      return inCall ? { ...state, sharing: action.sharing } : state;
+    case "recording":
+      return inCall ? { ...state, recording: action.recording } : state;
     case "refused":
       return state.phase === "joining" ? { ...state, phase: "lobby", problem: action.problem } : state;
     case "roster":
@@ -110,7 +132,24 @@ export function reduce(state, action) {
  * @returns {Participant[]}
  */
 export function others(state) {
-  return state.roster.filter((participant) => participant.id !== state.self);
+  return people(state.roster).filter((participant) => participant.id !== state.self);
+}
+
+/**
+ * Those who are somebody: a shared screen has an entry, too.
+ * @param {readonly Participant[]} roster
+ */
+export function people(roster) {
+  return roster.filter((participant) => participant.owner === undefined);
+}
+
+/**
+ * Screens that others share, the one that came last at the end.
+ * @param {State} state
+ * @returns {Participant[]}
+ */
+export function screens(state) {
+  return state.roster.filter((participant) => participant.owner !== undefined && participant.owner !== state.self);
 }
 
 /**
@@ -147,11 +186,16 @@ export function watchPlan(watched, remote) {
 export function announcements(before, after) {
   if (after.phase === "reconnecting" && before.phase === "call") return ["Connection lost. Reconnecting."];
   if (after.phase === "call" && before.phase === "reconnecting") return ["Connected again."];
-  if (after.phase === "call" && before.phase === "joining") return [`You are in ${after.room}. ${company(others(after))}`];
-  if (after.phase !== "call" || before.phase !== "call" || before.roster === after.roster) return [];
+  if (after.phase === "call" && before.phase === "joining") return [`You are in ${after.room}. ${company(others(after))}${after.recording ? " This call is being recorded." : ""}`];
+  if (after.phase !== "call" || before.phase !== "call") return [];
+  if (after.recording !== before.recording) return [after.recording ? "This call is being recorded." : "The recording has ended."];
+  if (before.roster === after.roster) return [];
   const earlier = new Map(others(before).map((participant) => [participant.id, participant]));
   const later = new Map(others(after).map((participant) => [participant.id, participant]));
   const sentences = [];
+  const shown = new Set(screens(before).map(({ id }) => id));
+  for (const screen of screens(after)) if (!shown.delete(screen.id)) sentences.push(`${screen.name} shares a screen.`);
+  for (const screen of screens(before)) if (shown.has(screen.id)) sentences.push(`${screen.name} shares no screen any more.`);
   for (const [id, participant] of earlier) if (!later.has(id)) sentences.push(`${participant.name} left.`);
   for (const [id, participant] of later) {
     const known = earlier.get(id);
@@ -167,11 +211,11 @@ export function announcements(before, after) {
   return sentences;
 }
 
-/** @param {Participant[]} people */
-function company(people) {
-  if (people.length === 0) return "Nobody else is here yet.";
-  if (people.length === 1) return `${people[0]?.name} is here.`;
-  return `${people.length} others are here.`;
+/** @param {Participant[]} present */
+function company(present) {
+  if (present.length === 0) return "Nobody else is here yet.";
+  if (present.length === 1) return `${present[0]?.name} is here.`;
+  return `${present.length} others are here.`;
 }
 
 /**

@@ -78,7 +78,8 @@ export function createTile({ own, onView, onBlocked }) {
     setAttribute(tile, "data-participant", participant.id);
     tile.style.setProperty("--hue", String(HUES[hash(participant.id) % HUES.length]));
     setText(letters, initials(participant.name));
-    setText(name, own ? (properties.small ? "You" : `${participant.name} (you)`) : participant.name);
+    tile.classList.toggle("is-screen", participant.kind === "screen");
+    setText(name, own ? (properties.small ? "You" : `${participant.name} (you)`) : titleOf(participant));
     mutedIcon.hidden = !participant.muted;
     avatar.hidden = !participant.avatar;
     const kbps = neural && participant.state === "live" ? statistics?.kbps_payload : undefined;
@@ -145,12 +146,17 @@ function stateOf(participant, pictured, own) {
  * @param {boolean} speaking
  */
 function describe(participant, own, state, speaking) {
-  const parts = [own ? `${participant.name}, you` : participant.name];
+  const parts = [own ? `${participant.name}, you` : titleOf(participant)];
   if (participant.avatar) parts.push("shown as an avatar");
   if (participant.muted) parts.push("muted");
   else if (speaking) parts.push("speaking");
   if (state) parts.push(state.toLowerCase());
   return parts.join(", ");
+}
+
+/** @param {Participant} participant */
+function titleOf(participant) {
+  return participant.kind === "screen" ? `Screen of ${participant.name}` : participant.name;
 }
 
 /** @param {string} text */

@@ -7,7 +7,8 @@ import sys
 from model.command_line import run_command
 
 COMMANDS = {
-    name: f"server.commands.{name}" for name in ("call", "serve", "send", "token", "invite", "rooms", "doctor", "bench")
+    name: f"server.commands.{name}"
+    for name in ("call", "serve", "send", "view", "token", "invite", "rooms", "doctor", "bench")
 }
 """Names of the commands and their modules."""
 

@@ -17,6 +17,7 @@ from server.listener import LISTENER, watch_requests
 from server.metrics import Metrics
 from server.nodes.node import Node, Nodes
 from server.nodes.single import SingleNode
+from server.recording.recordings import RecordingLimits, Recordings
 from server.routes import add_routes, api
 from server.routes.errors import errors_middleware
 from server.routes.parts import PARTS, Parts
@@ -51,6 +52,15 @@ def build_app(
     authority = Authority.from_settings(settings, wall_clock)
     conference = Conference(settings, make_publication, metrics, clock, new_secret, capacity, share_port)
     nodes = _nodes(settings, conference, metrics, clock)
+    recordings = Recordings(
+        _recording_limits(settings),
+        clock,
+        wall_clock,
+        conference.rooms.roster,
+        conference.publishers.of,
+        conference.announce_recording,
+    )
+    conference.on_roster = recordings.follow
     application = web.Application(
         middlewares=[watch_requests, errors_middleware], client_max_size=settings.source_max_bytes
     )
@@ -65,6 +75,7 @@ def build_app(
         conference=conference,
         nodes=nodes,
         metrics=metrics,
+        recordings=recordings,
         clock=clock,
     )
     add_routes(application, api.ROUTES, settings.node_path)
@@ -76,6 +87,11 @@ def build_app(
             conference.on_room_event = webhooks.add
             yield
             await webhooks.close()
+
+    async def run_recordings(_application: web.Application) -> AsyncIterator[None]:
+        await recordings.open()
+        yield
+        await recordings.close()
 
     async def run_conference(_application: web.Application) -> AsyncIterator[None]:
         await conference.start()
@@ -91,6 +107,7 @@ def build_app(
 
     if settings.webhook_url:
         application.cleanup_ctx.append(run_webhooks)
+    application.cleanup_ctx.append(run_recordings)
     application.cleanup_ctx.append(run_conference)
     application.on_shutdown.append(shut_down)
     return application
@@ -105,3 +122,13 @@ def _nodes(settings: Settings, conference: Conference, metrics: Metrics, clock: 
     # Not at the top: without other nodes nothing needs redis.
     registry = importlib.import_module("server.nodes.registry")
     return Node(registry.RedisRegistry(registry.connect(redis_url), address), conference, name, address, metrics, clock)
+
+
+def _recording_limits(settings: Settings) -> RecordingLimits:
+    return RecordingLimits(
+        directory=settings.recordings,
+        at_once=settings.max_recordings,
+        max_bytes=settings.recording_max_mb << 20,
+        max_seconds=settings.recording_hours * 3600.0,
+        min_free_bytes=settings.recording_min_free_mb << 20,
+    )

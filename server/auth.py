@@ -1,7 +1,7 @@
 """Tokens: HS256 JWT (RFC 7519) in the shape that LiveKit made common, minted and verified.
 
 Claims: `iss` the key's name, `sub` the identity, `exp` and `nbf` in Unix seconds, `name` (optional) and
-`video: {room, roomJoin, canPublish, canSubscribe, canInvite, roomAdmin, admin}`. A missing `canPublish` or
+`video: {room, roomJoin, canPublish, canSubscribe, canInvite, roomRecord, roomAdmin, admin}`. A missing `canPublish` or
 `canSubscribe` is granted, as LiveKit does; what else is missing is not.
 """
 
@@ -39,6 +39,7 @@ class VideoGrant(BaseModel):
     canPublish: bool = True  # noqa: N815
     canSubscribe: bool = True  # noqa: N815
     canInvite: bool = False  # noqa: N815
+    roomRecord: bool = False  # noqa: N815
     roomAdmin: bool = False  # noqa: N815
     admin: bool = False  # of all rooms
 
@@ -75,6 +76,15 @@ class Claims(BaseModel):
         if not self.administers(room) and not (self.video.canInvite and self.video.room == room):
             raise ForbiddenError(f"the token does not permit inviting to room {room!r}")
 
+    def records(self, room: str) -> bool:
+        """Whether the token permits recording `room`."""
+        return self.administers(room) or (self.video.roomRecord and self.video.room == room)
+
+    def may_record(self, room: str) -> None:
+        """Raise ForbiddenError unless the token permits recording `room`."""
+        if not self.records(room):
+            raise ForbiddenError(f"the token does not permit recording room {room!r}")
+
     def administers(self, room: str) -> bool:
         """Whether the token administers `room`: the one that it names, or all."""
         return self.video.admin or (self.video.roomAdmin and self.video.room == room)
@@ -110,12 +120,13 @@ class Authority:
         publish: bool = True,
         subscribe: bool = True,
         invite: bool = False,
+        record: bool = False,
         room_admin: bool = False,
         admin: bool = False,
     ) -> str:
         """A token for `room`; without `identity` a random one. Without a room it opens none (`admin`)."""
         now = self.clock()
-        granted = {"canInvite": invite, "roomAdmin": room_admin, "admin": admin}
+        granted = {"canInvite": invite, "roomRecord": record, "roomAdmin": room_admin, "admin": admin}
         claims: dict[str, object] = {
             "iss": self.key,
             "sub": identity or f"guest-{secrets.token_hex(6)}",

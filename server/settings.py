@@ -109,6 +109,15 @@ class Settings(BaseSettings):
     )
     source_cache_mb: int = Field(default=512, ge=1, description="Memory of the cache of enrolled source images, MiB.")
 
+    # Recordings
+    recordings: Path | None = Field(
+        default=None, description="Directory of recordings; without one nothing is recorded."
+    )
+    max_recordings: int = Field(default=8, ge=1, description="Rooms that are recorded at a time.")
+    recording_max_mb: int = Field(default=4096, ge=1, description="Bytes of one recording, MiB; beyond, it ends.")
+    recording_hours: float = Field(default=6.0, gt=0, description="Longest recording, hours; then it ends.")
+    recording_min_free_mb: int = Field(default=1024, ge=0, description="MiB that recordings leave free on their disk.")
+
     # Times, seconds
     gone_seconds: float = Field(
         default=5.0, gt=0, description="Silence after which a participant is gone from the roster."

@@ -52,12 +52,24 @@ MAY_IMPORT = {
         *("server.receiver", "server.errors", "server.media", "server.rate_limit", "server.rate_window", "server.wire"),
         "model",
     },
+    "server/recording": {
+        *(
+            "server.recording",
+            "server.errors",
+            "server.media",
+            "model.codec",
+            "model.errors",
+            "model.media.atomic_file",
+        ),
+        *("server.signalling.participant", "server.signalling.ports"),
+    },
     "server/signalling": {
         *(
             "server.signalling",
             "server.auth",
             "server.awake_clock",
             "server.errors",
+            "server.media.recorder",
             "server.metrics",
             "server.settings",
             PRIVATE_MODULE,
@@ -69,6 +81,10 @@ MAY_IMPORT = {
         *("server.rate_limit", "server.rate_window", "model", PRIVATE_MODULE, "server.media.media_packet"),
     },
     "server/sender/media": {"server.sender.media", "server.rate_limit", "model"},
+    "server/viewer": {
+        *("server.viewer", "server.sender.connection.access", "server.sender.connection.reconnect"),
+        *("server.sender.connection.signalling", "server.media.stream_clock", "model.media", "model.errors"),
+    },
 }
 """All of the project that a folder or module may know."""
 
@@ -77,6 +93,8 @@ CLOCKS_AND_SOCKETS = {"aiohttp", "aiortc", "asyncio", "av", "time"}
 MAY_NOT_IMPORT = {
     "model": {"server"},
     "server/receiver": {"aiohttp"},
+    "server/recording": {"aiohttp", "aiortc"},
+    "server/media/stream_clock.py": CLOCKS_AND_SOCKETS,
     "server/signalling": {"aiohttp"},
     "server/routes": {"aiortc", "av", "server.media", "server.receiver"},
     "server/sender/media": {"aiohttp", "aiortc"},

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.clip.size import rendered_side, scaled
 from model.codec.decoder import DecodedFrame, MotionDecoder
 from model.codec.source_image import decode_source
 from model.codec.statistics import MotionStatistics
@@ -81,27 +82,27 @@ def decode_clip(
 ) -> Decoded:
     """Render a `.vav` file to a video file, seen from `view`.
 
-    size: side of the pictures, one of the profile's; None: the networks' own.
+    size: side of the pictures; None: the networks' own.
     mark: draw into every picture that it is rendered, or an avatar. The file's metadata says so in any case.
 
     Raises InputError, FaceError (the other face), BitstreamError, or WeightsError when the file needs other weights.
     """
     path, vav = files.path, files.vav
-    _check_model(head, vav.header, path)
+    check_model(head, vav.header, path)
     size = head.profile.size if size is None else size
-    if size not in head.profile.sizes:
-        raise InputError(f"the profile {head.profile.name} renders {_or(head.profile.sizes)} pixels, not {size}")
+    rendered = rendered_side(head.profile.sizes, size)
     frames = _decode_motion(head.statistics, vav, path)
     if not frames:
         raise BitstreamError(f"{path}: cut before the end of its first second of motion")
-    states = {index: head.enrol(_picture(data, head.profile.sizes, path)) for index, data in vav.sources.items()}
+    states = [enrolled(head, data, path) for data in vav.images]
+    images = vav.messages[-1].images  # in an encoded film each source index stands for one image
     avatar = None if files.face is None else _enrol_still(head, files.face)
     times = _times(vav, frames)
     channels = vav.header.audio_channels if vav.audio else 0
     face_mark: FaceMark = "rendered" if avatar is None else "avatar"
     provenance = Provenance(head.profile.name, head.weights_hash, avatar is not None, channels > 0)
     with (
-        _published(files.out, provenance, files.signing) as part,
+        published(files.out, provenance, files.signing) as part,
         VideoWriter(part, (size, size), vav.header.rate, audio_channels=channels, tags=provenance.tags()) as writer,
     ):
         sound = iter(vav.audio)
@@ -113,13 +114,14 @@ def decode_clip(
             motion = _motion(batch)
             if avatar is not None:
                 motion = transfer(motion, first, avatar.motion.to_numpy())
-            driven = [states[f.source] if avatar is None else avatar for f in batch]
+            driven = [states[images[f.source]] if avatar is None else avatar for f in batch]
             shown_at = [FrameTime(view_filter, float(at)) for at in times[start : start + len(batch)]]
-            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at, size)
+            pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at, rendered)
             for index, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy(), start):
                 while waiting is not None and waiting.start <= times[index] * AUDIO_RATE:
                     writer.sound(waiting.start, waiting.duration, waiting.data)
                     waiting = next(sound, None)
+                picture = scaled(picture, size)
                 shown = marked(picture, face_mark) if mark else picture
                 writer.frame(shown, times[index], times[index + 1] - times[index])
             if progress is not None:
@@ -131,7 +133,7 @@ def decode_clip(
 
 
 @contextmanager
-def _published(out: Path, provenance: Provenance, signing: SigningFiles | None) -> Iterator[Path]:
+def published(out: Path, provenance: Provenance, signing: SigningFiles | None) -> Iterator[Path]:
     """A name to write a video to; at the end it gets its XMP packet and its signature and takes the place of `out`."""
     with complete_file(out) as complete:
         if signing is None:
@@ -150,7 +152,8 @@ def _describe(path: Path, provenance: Provenance) -> None:
         append_xmp(path, provenance)
 
 
-def _check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:
+def check_model(head: TalkingHead, header: VavHeader, path: Path) -> None:
+    """Whether a file was made with that model. Raises WeightsError, BitstreamError."""
     if header.weights.hex() != head.weights_hash:
         raise WeightsError(
             f"{path} was made with weights {header.weights.hex()[:12]} of profile {header.profile}, "
@@ -169,7 +172,7 @@ def _decode_motion(statistics: MotionStatistics, vav: Vav, path: Path) -> list[D
     frames: list[DecodedFrame] = []
     for message in vav.messages:
         try:
-            decoded = decoder.decode(message)
+            decoded = decoder.decode(message.data)
         except BitstreamError as error:
             raise BitstreamError(f"{path}: {error}") from None
         if not decoded:
@@ -198,7 +201,9 @@ def _or(sizes: tuple[int, ...]) -> str:
     return " or ".join(map(str, sizes))
 
 
-def _picture(data: bytes, sizes: tuple[int, ...], path: Path) -> torch.Tensor:
+def enrolled(head: TalkingHead, data: bytes, path: Path) -> SourceState:
+    """Source state of an image of a file. Raises BitstreamError."""
+    sizes = head.profile.sizes
     try:
         picture = decode_source(data)
     except BitstreamError as error:
@@ -206,7 +211,7 @@ def _picture(data: bytes, sizes: tuple[int, ...], path: Path) -> torch.Tensor:
     height, width, _ = picture.shape
     if height != width or width not in sizes:
         raise BitstreamError(f"{path}: source image of {width} x {height} pixels, not {_or(sizes)}")
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)
+    return head.enrol(torch.from_numpy(picture.copy()).permute(2, 0, 1))
 
 
 def _enrol_still(head: TalkingHead, picture: NDArray[np.uint8]) -> SourceState:

@@ -85,6 +85,14 @@ class MotionDecoder:
                 received |= 1 << index
         return Acknowledgement(self._epoch, self._newest, received).serialize()
 
+    def intra_request(self) -> bytes | None:
+        """What to send back in place of an acknowledgement, so that somebody else can begin to decode with the next
+        message; None before the first one.
+        """
+        if self._epoch is None or self._newest is None:
+            return None
+        return RefreshRequest(self._epoch, self._newest).serialize()
+
     def levels(self, sequence: int) -> list[int] | None:
         """Levels (N) of a frame that is still remembered: what must agree bit for bit between implementations."""
         frame = self._history.get(sequence)

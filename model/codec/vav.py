@@ -4,15 +4,17 @@
     block = type (4 ASCII letters), length (u32), payload, CRC-32 of type and payload (u32)
 
 HEAD comes first, SRCE next, then MOTN and OPUS by time, ENDS last. A file without ENDS was cut; what came before the
-cut is good.
+cut is good. Version 1 holds an encoded film: one chain of messages. Version 2 holds a call as it came: messages of
+several encoders, some lost, source images that take the place of others, and times that count from its start.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,10 +29,18 @@ MAGIC = b"\x89VAV\r\n\x1a\n"
 """As in PNG: the high bit and the line ends show a transfer that took the file for text."""
 
 VERSION = 1
+"""Of an encoded film."""
+
+LIVE_VERSION = 2
+"""Of a recorded call. Later versions add blocks and fields of HEAD that a reader of this one may skip."""
+
 AUDIO_RATE = 48_000
 
 MAX_FILE_BYTES = 512 << 20
 MAX_SOURCES = 16
+MAX_LIVE_SOURCES = 1024
+"""Source images of one participant over a whole call."""
+
 MAX_AUDIO_BLOCK_BYTES = 1 << 18
 _LIMITS = {
     b"HEAD": 512,
@@ -39,10 +49,14 @@ _LIMITS = {
     b"OPUS": MAX_AUDIO_BLOCK_BYTES,
     b"ENDS": 8,
 }
+_LIVE_LIMITS = _LIMITS | {b"CLOK": 12}
+_MAX_SKIPPED = 4 << 20  # bytes of a block that this reader does not know
 
 _BLOCK = struct.Struct("!4sI")
 _CRC = struct.Struct("!I")
 _HEAD = struct.Struct("!HH32sIIIIfffBH")
+_STARTED = struct.Struct("!Q")
+_CLOCK = struct.Struct("!Iq")
 _ENDS = struct.Struct("!II")
 _AUDIO = struct.Struct("!qH")
 _AUDIO_PACKET = struct.Struct("!HH")
@@ -64,13 +78,19 @@ class VavHeader:
     crop_side: float
     audio_channels: int = 0  # 0: no sound, else 1 or 2
     audio_pre_skip: int = 0  # samples at 48 kHz to drop from the start of the decoded sound (RFC 7845, section 4.2)
+    started_ms: int | None = None  # of a recorded call: Unix time at which its time is 0, milliseconds
+
+    @property
+    def live(self) -> bool:
+        """Whether the file holds a recorded call (version 2)."""
+        return self.started_ms is not None
 
     def serialize(self) -> bytes:
         """Payload of the HEAD block."""
         name = self.profile.encode("ascii")
         rate = self.rate
         return (
-            bytes([VERSION, len(name)])
+            bytes([LIVE_VERSION if self.live else VERSION, len(name)])
             + name
             + _HEAD.pack(
                 self.keypoints,
@@ -86,16 +106,22 @@ class VavHeader:
                 self.audio_channels,
                 self.audio_pre_skip,
             )
+            + (b"" if self.started_ms is None else _STARTED.pack(self.started_ms))
         )
 
     @staticmethod
     def parse(data: bytes) -> VavHeader:
         """Raises BitstreamError."""
-        if len(data) < 2 or data[0] != VERSION:
-            raise BitstreamError(f"a .vav file of version {data[0] if data else '?'}; this is version {VERSION}")
-        length = data[1]
-        if not 1 <= length <= 64 or len(data) != 2 + length + _HEAD.size or not data[2 : 2 + length].isascii():
+        if len(data) < 2 or data[0] not in (VERSION, LIVE_VERSION):
+            known = f"versions {VERSION} and {LIVE_VERSION} are read"
+            raise BitstreamError(f"a .vav file of version {data[0] if data else '?'}; {known}")
+        length, live = data[1], data[0] == LIVE_VERSION
+        end = 2 + length + _HEAD.size
+        # What a later minor addition puts behind the fields of version 2 is skipped.
+        fits = len(data) >= end + _STARTED.size if live else len(data) == end
+        if not 1 <= length <= 64 or not fits or not data[2 : 2 + length].isascii():
             raise BitstreamError("damaged .vav header")
+        started_ms = _STARTED.unpack_from(data, end)[0] if live else None
         keypoints, size, weights, numerator, denominator, *rest = _HEAD.unpack_from(data, 2 + length)
         width, height, x, y, side, channels, pre_skip = rest
         if bool(numerator) != bool(denominator) or channels > 2 or not keypoints or not size:
@@ -104,7 +130,9 @@ class VavHeader:
             raise BitstreamError("damaged .vav header")
         rate = Fraction(numerator, denominator) if numerator else None
         profile = data[2 : 2 + length].decode("ascii")
-        return VavHeader(profile, keypoints, size, weights, rate, width, height, x, y, side, channels, pre_skip)
+        return VavHeader(
+            profile, keypoints, size, weights, rate, width, height, x, y, side, channels, pre_skip, started_ms
+        )
 
 
 @dataclass(frozen=True)
@@ -116,13 +144,34 @@ class AudioPacket:
     data: bytes
 
 
+@dataclass(frozen=True)
+class CaptureClock:
+    """Where capture times of a call's motion lie: `capture_ms` of the sender's clock is `at_ms` of the recording."""
+
+    capture_ms: int  # uint32
+    at_ms: int  # milliseconds after the start of the recording
+
+    def at(self, capture_ms: int) -> int:
+        """Milliseconds after the start at which a frame with that capture time is shown."""
+        return self.at_ms + ((capture_ms - self.capture_ms + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+
+
+@dataclass(frozen=True)
+class MotionBlock:
+    """A motion message, with what was in force when it came."""
+
+    data: bytes
+    images: Mapping[int, int]  # number in `Vav.images` of the source image that each source index stands for
+    clock: CaptureClock | None = None  # of a recorded call
+
+
 @dataclass
 class Vav:
     """A file as read."""
 
     header: VavHeader
-    sources: dict[int, bytes] = field(default_factory=dict)  # image bytes by source index
-    messages: list[bytes] = field(default_factory=list)  # motion messages in order
+    images: list[bytes] = field(default_factory=list)  # source images in the order of the file
+    messages: list[MotionBlock] = field(default_factory=list)  # in the order of the file
     audio: list[AudioPacket] = field(default_factory=list)
     frames: int = 0
     duration_ms: int | None = None  # None: the file was cut
@@ -137,12 +186,12 @@ class Vav:
     @property
     def motion_bytes(self) -> int:
         """Bytes of all motion messages, headers of the messages included, of the blocks not."""
-        return sum(map(len, self.messages))
+        return sum(len(message.data) for message in self.messages)
 
     @property
     def source_bytes(self) -> int:
         """Bytes of all source images."""
-        return sum(map(len, self.sources.values()))
+        return sum(map(len, self.images))
 
     @property
     def seconds(self) -> float:
@@ -151,15 +200,25 @@ class Vav:
             return self.duration_ms / 1000
         if self.header.rate is not None:
             return float(self.frames / self.header.rate)
-        return (MotionMessage.parse(self.messages[-1]).capture_ms or 0) / 1000 if self.messages else 0.0
+        if not self.messages:
+            return 0.0
+        last, capture_ms = self.messages[-1], MotionMessage.parse(self.messages[-1].data).capture_ms
+        if last.clock is None:
+            return (capture_ms or 0) / 1000
+        # A short message is timed by its reference; the clock is said anew each second.
+        return (last.clock.at_ms if capture_ms is None else last.clock.at(capture_ms)) / 1000
 
 
 class VavWriter:
-    """Writes blocks to a file that the caller puts in place when it is complete (`model.media.atomic_file`)."""
+    """Writes blocks to a file that the caller puts in place when it is complete (`model.media.atomic_file`).
+
+    A recorded call is written in place: what `flush` has written a reader can take, whatever happens afterwards.
+    """
 
     def __init__(self, path: Path, header: VavHeader) -> None:
         self._file: BinaryIO = path.open("wb")
-        self._file.write(MAGIC)
+        self.written = 0  # bytes
+        self._write(MAGIC)
         self._block(b"HEAD", header.serialize())
 
     def __enter__(self) -> VavWriter:
@@ -168,14 +227,27 @@ class VavWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
         self._file.close()
 
+    def flush(self) -> None:
+        """Hand everything to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
     def source(self, index: int, data: bytes) -> None:
-        """A source image (0 ... 255), before the first message that names it."""
+        """A source image (0 ... 255), before the first message that names it; in a call also in place of another."""
         self._block(b"SRCE", bytes([index]) + data)
 
+    def clock(self, clock: CaptureClock) -> None:
+        """What the capture times of the messages that follow count from; in a recorded call alone."""
+        self._block(b"CLOK", _CLOCK.pack(clock.capture_ms, clock.at_ms))
+
     def motion(self, message: bytes) -> None:
-        """The next motion message of a chain encoder."""
+        """The next motion message: of a chain encoder, or of a call as it came."""
         self._block(b"MOTN", message)
 
     def audio(self, packets: Sequence[AudioPacket]) -> None:
@@ -189,10 +261,15 @@ class VavWriter:
         self._block(b"ENDS", _ENDS.pack(frames, duration_ms))
 
     def _block(self, kind: bytes, payload: bytes) -> None:
-        if len(payload) > _LIMITS[kind]:
-            raise InputError(f"a {kind.decode()} block of {len(payload)} bytes; at most {_LIMITS[kind]} are allowed")
+        limit = _LIVE_LIMITS[kind]
+        if len(payload) > limit:
+            raise InputError(f"a {kind.decode()} block of {len(payload)} bytes; at most {limit} are allowed")
         crc = zlib.crc32(payload, zlib.crc32(kind))
-        self._file.write(_BLOCK.pack(kind, len(payload)) + payload + _CRC.pack(crc))
+        self._write(_BLOCK.pack(kind, len(payload)) + payload + _CRC.pack(crc))
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self.written += len(data)
 
 
 def read_vav(path: Path) -> Vav:
@@ -218,44 +295,60 @@ def parse_vav(data: bytes) -> Vav:
     """The bytes of a file. Raises BitstreamError, as `read_vav`."""
     if not data.startswith(MAGIC):
         raise BitstreamError("not a .vav file")
-    blocks = _blocks(data)
-    kind, payload = next(blocks, (b"", b""))
+    kind, payload = next(_blocks(data, len(MAGIC), live=False), (b"", b""))
     if kind != b"HEAD":
         raise BitstreamError("cut before the end of its header")
-    vav = Vav(VavHeader.parse(payload), file_bytes=len(data))
-    for kind, payload in blocks:
+    header = VavHeader.parse(payload)
+    vav = Vav(header, file_bytes=len(data))
+    current: dict[int, int] = {}  # number of the image that each source index stands for
+    clock: CaptureClock | None = None
+    rest = len(MAGIC) + _BLOCK.size + len(payload) + _CRC.size
+    for kind, payload in _blocks(data, rest, live=header.live):
         if vav.complete or kind == b"HEAD":
             raise BitstreamError(f"a {kind.decode()} block where none belongs")
         if kind == b"SRCE":
-            if len(payload) < 2 or payload[0] in vav.sources or len(vav.sources) >= MAX_SOURCES:
+            most = MAX_LIVE_SOURCES if header.live else MAX_SOURCES
+            double = not header.live and bool(payload) and payload[0] in current
+            if len(payload) < 2 or double or len(vav.images) >= most:
                 raise BitstreamError("a source image that is empty, double or one too many")
-            vav.sources[payload[0]] = payload[1:]
+            current = current | {payload[0]: len(vav.images)}
+            vav.images.append(payload[1:])
+        elif kind == b"CLOK":
+            if len(payload) != _CLOCK.size:
+                raise BitstreamError("damaged CLOK block")
+            clock = CaptureClock(*_CLOCK.unpack(payload))
         elif kind == b"MOTN":
             message = MotionMessage.parse(payload)
-            if message.short:
+            if message.short and not header.live:
                 raise BitstreamError("a motion message without a time of its own")
-            if message.source not in vav.sources:
+            if message.source is not None and message.source not in current:
                 raise BitstreamError(f"motion for source image {message.source}, which the file lacks")
-            vav.messages.append(payload)
+            if header.live and clock is None:
+                raise BitstreamError("motion whose capture times count from nothing")
+            vav.messages.append(MotionBlock(payload, current, clock))
             vav.frames += message.frames
         elif kind == b"OPUS":
             vav.audio_bytes += len(payload)
             vav.audio.extend(_audio_packets(payload))
         else:
             vav.duration_ms = _end(payload, vav.frames)
-    if not vav.sources:
+    if not vav.images and not header.live:
         raise BitstreamError("cut before the end of its source image")
     return vav
 
 
-def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and payload of each complete block; ends silently where the data was cut."""
-    position = len(MAGIC)
+def _blocks(data: bytes, position: int, live: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Type and payload of each complete block from there on; ends silently where the data was cut.
+
+    In a recorded call a block whose type begins with a small letter may be skipped, as PNG has it of its chunks.
+    """
+    limits = _LIVE_LIMITS if live else _LIMITS
     while position + _BLOCK.size <= len(data):
         kind, length = _BLOCK.unpack_from(data, position)
-        if kind not in _LIMITS:
+        skipped = live and kind.isalpha() and kind[:1].islower()
+        if kind not in limits and not skipped:
             raise BitstreamError(f"unknown block at byte {position}")
-        if length > _LIMITS[kind]:
+        if length > limits.get(kind, _MAX_SKIPPED):
             raise BitstreamError(f"{kind.decode()} block at byte {position} is too long ({length} bytes)")
         start = position + _BLOCK.size
         end = start + length
@@ -264,7 +357,8 @@ def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         payload = data[start:end]
         if zlib.crc32(payload, zlib.crc32(kind)) != _CRC.unpack_from(data, end)[0]:
             raise BitstreamError(f"{kind.decode()} block at byte {position} is damaged (wrong checksum)")
-        yield kind, payload
+        if not skipped:
+            yield kind, payload
         position = end + _CRC.size
 
 

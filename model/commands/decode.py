@@ -1,4 +1,4 @@
-"""`python -m model decode`: a `.vav` file back to a video."""
+"""`python -m model decode`: a `.vav` file, or the folder of a recorded call, back to a video."""
 
 from __future__ import annotations
 
@@ -6,27 +6,33 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.errors import InputError
 
 if TYPE_CHECKING:
+    from model.clip.decoder import Decoded, ProgressCount
     from model.media.content_credentials import SigningFiles
+    from model.talking_head import TalkingHead
 
 CERTIFICATE, KEY = "VISAVIS_C2PA_CERTIFICATE", "VISAVIS_C2PA_KEY"
 
-HELP = "render a .vav file to a video, from another angle or with another face if asked"
+HELP = "render a .vav file or a recorded call to a video, from another angle or with another face if asked"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("input", type=Path, metavar="IN.vav", help="file that `encode` wrote")
+    parser.add_argument(
+        "input", type=Path, metavar="IN.vav", help="file that `encode` wrote, file or folder of a recording"
+    )
     parser.add_argument("output", type=Path, metavar="OUT.mp4", help="video to write: H.264, sound as Opus")
     for name, what in (("yaw", "right of the image"), ("pitch", "up"), ("roll", "clockwise")):
         parser.add_argument(f"--{name}", type=_angle, default=0.0, metavar="DEG", help=f"turn the head further {what}")
     parser.add_argument("--source", type=Path, metavar="IMAGE", help="put the face of this image in its place")
-    parser.add_argument("--size", type=int, metavar="PX", help="side of the pictures: 256, or 512 for sharp ones (256)")
+    parser.add_argument("--size", type=int, metavar="PX", help="side of the pictures: from 257 on sharp ones (256)")
+    parser.add_argument("--participant", metavar="WHO", help="of a recording's folder: this id or name alone")
     parser.add_argument(
         "--no-mark",
         action="store_true",
@@ -52,12 +58,9 @@ def run(options: argparse.Namespace) -> int:
     """Decode and print what was written."""
     from tqdm import tqdm
 
-    from model.clip.decoder import DecodeFiles, decode_clip
-    from model.motion import View
     from model.talking_head import TalkingHead
 
-    view = View(options.yaw, options.pitch, options.roll)
-    files = DecodeFiles.read(options.input, options.output, options.source, _signing(options))
+    decode = _checked(options)
     head = TalkingHead.load(options.weights, engine="auto")
     with tqdm(desc="render", unit="frame", file=sys.stderr, leave=False, disable=None) as bar:
 
@@ -65,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done)
 
-        decoded = decode_clip(head, files, view, progress, options.size, mark=not options.no_mark)
+        decoded = decode(head, progress)
     if not decoded.complete:
         print(f"{options.input} was cut: decoded up to the cut", file=sys.stderr)
     if options.json:
@@ -75,6 +78,31 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"{options.output}: {decoded.frames} frames, {decoded.seconds:.2f} s")
     return 0
+
+
+def _checked(options: argparse.Namespace) -> Callable[[TalkingHead, ProgressCount], Decoded]:
+    """What is to be done once the model is there; everything that needs no model is checked now."""
+    from model.clip.call import check_call, decode_call, single
+    from model.clip.decoder import DecodeFiles, decode_clip
+    from model.clip.recorded_room import read_recorded_room
+    from model.codec.vav import read_vav
+    from model.motion import View
+
+    path, view, mark = options.input, View(options.yaw, options.pitch, options.roll), not options.no_mark
+    signing = _signing(options)
+    folder = path.is_dir()
+    if options.participant is not None and not folder:
+        raise InputError("--participant belongs to the folder of a recorded call")
+    if not folder and not read_vav(path).header.live:
+        film = DecodeFiles.read(path, options.output, options.source, signing)
+        return lambda head, progress: decode_clip(head, film, view, progress, options.size, mark=mark)
+    if options.source is not None:
+        raise InputError("--source belongs to an encoded film: a recorded call keeps its faces")
+    files = read_recorded_room(path, options.participant) if folder else [single(path)]
+    check_call(files, options.output, signing)
+    return lambda head, progress: decode_call(
+        head, files, options.output, view, progress, options.size, mark=mark, signing=signing
+    )
 
 
 def _signing(options: argparse.Namespace) -> SigningFiles | None:

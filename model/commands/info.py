@@ -42,7 +42,7 @@ def describe_file(vav: Vav) -> dict[str, Any]:
         "fps": None if header.rate is None else round(float(header.rate), 3),
         "bytes_file": vav.file_bytes,
         "bytes_source": vav.source_bytes,
-        "sources": len(vav.sources),
+        "sources": len(vav.images),
         "bytes_motion": bytes_motion,
         "bytes_audio": vav.audio_bytes,
         "bytes_container": vav.file_bytes - bytes_known,
@@ -58,6 +58,7 @@ def describe_file(vav: Vav) -> dict[str, Any]:
         "crop": [round(v, 1) for v in (header.crop_x, header.crop_y, header.crop_side)],
         "frame_size": [header.frame_width, header.frame_height],
         "complete": vav.complete,
+        "recorded_call": header.live,
     }
 
 

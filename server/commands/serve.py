@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -133,6 +134,10 @@ def check_files(settings: Settings) -> None:
     """Raise SettingsError for files that the settings name and that are not there: before anything is loaded."""
     if settings.weights is not None and not settings.weights.is_file():
         raise SettingsError(f"VISAVIS_WEIGHTS: no weights at {settings.weights}")
+    if settings.recordings is not None and not (
+        settings.recordings.is_dir() and os.access(settings.recordings, os.W_OK | os.X_OK)
+    ):
+        raise SettingsError(f"VISAVIS_RECORDINGS: {settings.recordings} is no directory that can be written to")
     if not (settings.client_folder / "index.html").is_file():
         raise SettingsError(f"VISAVIS_CLIENT_FOLDER: no page in {settings.client_folder}")
 

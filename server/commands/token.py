@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-publish", action="store_true", help="the holder may only watch")
     parser.add_argument("--no-subscribe", action="store_true", help="the holder may only publish")
     parser.add_argument("--no-invite", action="store_true", help="the holder may not invite others")
+    parser.add_argument("--record", action="store_true", help="the holder may record the room")
     parser.add_argument("--room-admin", action="store_true", help="the holder administers the room")
     parser.add_argument("--admin", action="store_true", help="the holder administers all rooms")
     parser.add_argument("--json", action="store_true", help="print an object with token, room, identity and expiry")
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         publish=not options.no_publish,
         subscribe=not options.no_subscribe,
         invite=not options.no_invite and options.room is not None,
+        record=options.record and options.room is not None,
         room_admin=options.room_admin and options.room is not None,
         admin=options.admin,
     )

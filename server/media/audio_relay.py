@@ -64,6 +64,7 @@ class AudioRelay:
         self._source: PacketSource | None = None
         self._loudness = Loudness(clock)
         self._silent = False
+        self.on_accepted: Callable[[MediaPacket], None] | None = None  # told each packet that others may hear
         self.released: Callable[[MediaPacket], None] | None = None  # called with each packet as it leaves
 
     @property
@@ -120,6 +121,8 @@ class AudioRelay:
         if packet.codec != "opus" or self._silent:
             return
         self._loudness.packet(packet)
+        if self.on_accepted is not None:
+            self.on_accepted(packet)
         self._delayed.push([(packet, source)], self._clock())
 
     def _release(self, item: tuple[MediaPacket, PacketSource], _: float) -> None:

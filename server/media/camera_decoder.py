@@ -74,7 +74,7 @@ class CameraDecoder:
     def packet(self, packet: MediaPacket, keyframe: bool) -> None:
         """One more packet; `keyframe`: one begins with it."""
         try:
-            frames = self._assembly.add(packet, keyframe)
+            frames = [frame.data for frame in self._assembly.add(packet, keyframe)]
             for data in frames:
                 _check(packet.codec, data)
         except ValueError:

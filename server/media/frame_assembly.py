@@ -6,6 +6,8 @@ the next keyframe is left out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aiortc.codecs.h264 import h264_depayload
 from aiortc.codecs.vpx import vp8_depayload
 
@@ -13,6 +15,14 @@ from server.media.media_packet import MediaPacket
 from server.media.rtp_numbers import newer
 
 _DEPAYLOAD = {"VP8": vp8_depayload, "H264": h264_depayload}
+
+
+@dataclass(frozen=True, slots=True)
+class AssembledFrame:
+    """A whole frame as its encoder gave it out."""
+
+    data: bytes  # of H.264 with start codes
+    timestamp: int  # uint32, of its packets
 
 
 class FrameAssembly:
@@ -28,7 +38,7 @@ class FrameAssembly:
         """Whether nothing can be made of what comes before a keyframe does."""
         return self._next is None
 
-    def add(self, packet: MediaPacket, keyframe: bool) -> list[bytes]:
+    def add(self, packet: MediaPacket, keyframe: bool) -> list[AssembledFrame]:
         """The frames that this packet completes; `keyframe`: one begins with it. Raises ValueError."""
         if self._next is None:
             if not keyframe:
@@ -50,7 +60,7 @@ class FrameAssembly:
         self._packets.clear()
         self._next = None
 
-    def _complete(self) -> bytes | None:
+    def _complete(self) -> AssembledFrame | None:
         """The next frame, if all of it is here: packets of one timestamp up to the marker (RFC 7741 section 4.1)."""
         assert self._next is not None
         parts, sequence, first = [], self._next, self._packets.get(self._next)
@@ -67,4 +77,5 @@ class FrameAssembly:
         for part in parts:
             del self._packets[part.sequence]
         self._next = sequence
-        return b"".join(_DEPAYLOAD[part.codec](part.payload) for part in parts)
+        data = b"".join(_DEPAYLOAD[part.codec](part.payload) for part in parts)
+        return AssembledFrame(data, parts[0].timestamp)

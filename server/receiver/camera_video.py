@@ -34,6 +34,8 @@ class CameraVideo:
         self._profile: int | None = None
         self.codec: Literal["VP8", "H264"] | None = None
         """What the camera sends, or is expected to."""
+        self.on_accepted: Callable[[MediaPacket, bool], None] | None = None
+        """Told each packet whose pictures are taken, and whether a keyframe begins with it."""
         self.refused: str | None = None
         """Why its present pictures are not taken."""
         self.malformed = 0
@@ -85,6 +87,8 @@ class CameraVideo:
             return
         self._last_at = self._clock()
         packet = replace(packet, profile=self._profile)
+        if self.on_accepted is not None:
+            self.on_accepted(packet, start is not None)
         if self._forwarding.packet(packet, start is not None):
             self._decoder.packet(packet, start is not None)
         else:

@@ -12,6 +12,12 @@ SOUND_AGE = 0.0265
 """Seconds: age of the first sample of a 20 ms packet when it leaves a sender that does not say it."""
 
 
+def sound_age(control: ControlSession) -> float:
+    """Seconds between the beginning of the sound in a packet and when that comes here."""
+    # The sender's stage holds the length of its packets.
+    return control.sender_stages.get("audio", SOUND_AGE) + (control.sync.round_trip or 0.0) / 2
+
+
 class LipSync:
     """Sets the delay of sound and the required depth of playout; once a second is enough.
 
@@ -39,8 +45,7 @@ class LipSync:
             return
         natural = self._playout.natural_depth
         picture = way + natural + after
-        # The sender's stage holds the length of its packets.
-        sound = self._control.sender_stages.get("audio", SOUND_AGE) + (self._control.sync.round_trip or 0.0) / 2
+        sound = sound_age(self._control)
         delays = lip_sync_delays(picture, sound)
         self._playout.require_depth(natural + delays.picture if delays.picture else 0.0)
         self._audio.set_delay(delays.sound)

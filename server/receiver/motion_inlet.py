@@ -47,6 +47,8 @@ class Decoder(Protocol):
 
     def acknowledgement(self) -> bytes | None: ...
 
+    def intra_request(self) -> bytes | None: ...
+
 
 class MotionInlet:
     """One channel at a time; a new one replaces the old and brings a new decoder. Belongs to one event loop."""
@@ -79,6 +81,9 @@ class MotionInlet:
         self._loss = LossMeter()
         self.arrival_age = Percentiles()  # seconds from capture to arrival of frames
         self.malformed = 0
+        self.on_accepted: Callable[[bytes, DecodedFrame], bool] | None = None
+        """Told each message that brought frames, and its capture time; whether it needs none from before."""
+        self._wants_intra = False
 
     @property
     def attached(self) -> bool:
@@ -146,7 +151,8 @@ class MotionInlet:
             self._refuse("too long, too frequent or no bytes")
             return False
         try:
-            if not self._decode_limit.admit(now, MotionMessage.parse(data).frames):
+            message = MotionMessage.parse(data)
+            if not self._decode_limit.admit(now, message.frames):
                 self._refuse("too many frames a second")
                 return False
             frames = decoder.decode(data)
@@ -156,6 +162,8 @@ class MotionInlet:
         self._control.heard()
         self._bytes.add(len(data), now)
         self._headers.add(header_bytes, now)
+        if frames:
+            self._wants_intra = self.on_accepted is not None and not self.on_accepted(data, frames[0])
         for frame in frames:
             if not np.isfinite(frame.vector).all():
                 self._refuse("motion that is not finite")
@@ -178,7 +186,7 @@ class MotionInlet:
         now = self._clock()
         if self._decoder is None or now - self._acknowledged < every:
             return
-        answer = self._decoder.acknowledgement()
+        answer = self._decoder.intra_request() if self._wants_intra else self._decoder.acknowledgement()
         if answer is not None:
             self._acknowledged = now
             send(answer)

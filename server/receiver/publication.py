@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from aiortc import RTCDataChannel
 
-from model.codec.decoder import MotionDecoder
+from model.codec.decoder import DecodedFrame, MotionDecoder
 from model.media.face_mark import FaceMark
 from model.motion import View
 from server.errors import CapacityError
@@ -21,11 +21,12 @@ from server.media.audio_relay import AudioRelay
 from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec
 from server.media.forwarding import Forwarding
-from server.media.media_packet import PacketSource
+from server.media.media_packet import MediaPacket, PacketSource
+from server.media.recorder import MediaRecorder, MotionModel
 from server.receiver.camera_video import CameraVideo
 from server.receiver.control_session import ControlSession
 from server.receiver.latency_meter import LatencyMeter
-from server.receiver.lip_sync import LipSync
+from server.receiver.lip_sync import LipSync, sound_age
 from server.receiver.motion_inlet import MotionInlet
 from server.receiver.motion_video import MotionVideo
 from server.receiver.observer import Observer, SilentObserver
@@ -41,6 +42,8 @@ from server.wire.control import ReceiverStatistics
 _log = logging.getLogger(__name__)
 
 Kind = Literal["motion", "camera", "none"]
+
+_LONGEST_WAY = 10.0  # seconds from capture to here that a sender's word is taken for in a recording
 
 _CAMERA_LOST_AFTER = 1.0  # seconds without a picture
 
@@ -87,7 +90,7 @@ class Publication:
         self._playout = PlayoutBuffer(self._settings.playout, 1 / self._settings.fps)
         self._sources = SourceSlots(sources, self._settings.max_sources)
         self._control = ControlSession(
-            clock, self._sources.announce, self._peer_gone, self._settings.gone_after_s, awake or clock
+            clock, self._announced, self._peer_gone, self._settings.gone_after_s, awake or clock
         )
         self._inlet = MotionInlet(
             self._playout,
@@ -119,6 +122,7 @@ class Publication:
         self._spare = SpareTime()
         self.audio = AudioRelay(clock)
         self._lip_sync = LipSync(self.latency, self._control, self._playout.delay, self.audio)
+        self._recorder: MediaRecorder | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._state: State = "waiting"
         self._closed = False
@@ -187,14 +191,35 @@ class Publication:
 
         Raises InputError (413, 415 and 422 among them), FaceError, SourceCacheFullError, EngineError, ConflictError.
         """
-        return await self._sources.add(index, image)
+        sha256 = await self._sources.add(index, image)
+        self._record_source(index)
+        return sha256
 
     async def attach_cached_source(self, index: int, sha256: str) -> bool:
         """Use a source image that the cache still holds; False when it must be uploaded.
 
         Raises InputError, ConflictError.
         """
-        return self._sources.attach(index, sha256)
+        attached = self._sources.attach(index, sha256)
+        self._record_source(index)
+        return attached
+
+    def record(self, recorder: MediaRecorder | None) -> None:
+        """Tell `recorder` everything that comes from now on, beginning with the source images; nobody with None."""
+        if recorder is self._recorder:
+            return
+        self._recorder = recorder
+        self._inlet.on_accepted = None if recorder is None else self._record_motion
+        self.audio.on_accepted = None if recorder is None else self._record_sound
+        self._camera.on_accepted = None if recorder is None else self._record_picture
+        if recorder is None:
+            return
+        model = self._engine.model
+        recorder.model(MotionModel(model.profile.name, model.profile.keypoints, model.profile.size, model.weights_hash))
+        for index in self._sources.indices:
+            self._record_source(index)
+        if self._camera.attached:
+            self._forwarding.request_keyframe()
 
     # The viewers' side
 
@@ -268,6 +293,33 @@ class Publication:
         self._sources.close()
 
     # Inside
+
+    def _announced(self, index: int, sha256: str) -> bool:
+        known = self._sources.announce(index, sha256)
+        self._record_source(index)
+        return known
+
+    def _record_source(self, index: int) -> None:
+        image = self._sources.image(index)
+        if self._recorder is not None and image is not None:
+            self._recorder.source(index, image)
+
+    def _record_motion(self, message: bytes, first: DecodedFrame) -> bool:
+        now = self._clock()
+        age = self._control.sync.age(first.capture_ms, now) or 0.0
+        captured = now - min(max(0.0, age), _LONGEST_WAY)
+        return self._recorder is None or self._recorder.motion(message, first.source, first.capture_ms, captured)
+
+    def _record_sound(self, packet: MediaPacket) -> None:
+        if self._recorder is not None:
+            # A camera's pictures and sound are placed by when they come.
+            camera = self.kind == "camera"
+            age = 0.0 if camera else min(max(0.0, sound_age(self._control)), _LONGEST_WAY)
+            self._recorder.sound(packet, self._clock() - age, alone=not camera)
+
+    def _record_picture(self, packet: MediaPacket, keyframe: bool) -> None:
+        if self._recorder is not None and self._recorder.picture(packet, self._clock(), keyframe):
+            self._forwarding.request_keyframe()
 
     def _check_capacity(self, view: ViewKey) -> None:
         """Raise CapacityError when the machine has no time for one more view; one that is rendered already is free."""

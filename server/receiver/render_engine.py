@@ -63,6 +63,9 @@ class Model(Protocol):
     @property
     def statistics(self) -> MotionStatistics: ...
 
+    @property
+    def weights_hash(self) -> str: ...
+
     def enrol(self, image: Tensor) -> SourceState: ...
 
     def render(

@@ -45,7 +45,12 @@ class CacheSettings:
 @dataclass
 class _Entry:
     state: SourceState
+    image: bytes  # whose decoding is what was enrolled
     users: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.state.nbytes + len(self.image)
 
 
 @cache
@@ -68,7 +73,7 @@ class SourceCache:
         self._settings = settings or CacheSettings()
         self._find_crop = find_crop
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
-        self._running: dict[str, asyncio.Task[SourceState]] = {}
+        self._running: dict[str, asyncio.Task[_Entry]] = {}
         # One worker: decoding and face detection of uploads never take more than one core.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="source-decoder")
         self._bytes = 0
@@ -102,11 +107,11 @@ class SourceCache:
             self._running[sha256] = task
             task.add_done_callback(lambda done: self._finished(sha256, done))
         # Shielded: several callers may wait for one enrolment, and one that hangs up must not fail the others.
-        state = await asyncio.shield(task)
+        entry = await asyncio.shield(task)
         if sha256 not in self._entries:
-            self._make_room(state.nbytes)
-            self._entries[sha256] = _Entry(state)
-            self._bytes += state.nbytes
+            self._make_room(entry.nbytes)
+            self._entries[sha256] = entry
+            self._bytes += entry.nbytes
         self.acquire(sha256)
         return sha256
 
@@ -123,6 +128,10 @@ class SourceCache:
         """The state of an acquired entry. Raises KeyError for one that is not cached."""
         return self._entries[sha256].state
 
+    def image(self, sha256: str) -> bytes:
+        """The image of an acquired entry: as it came where that is a crop of the size that was enrolled, else a PNG."""
+        return self._entries[sha256].image
+
     def release(self, sha256: str) -> None:
         """Give an acquired entry back; it stays cached until room is needed."""
         entry = self._entries[sha256]
@@ -138,15 +147,15 @@ class SourceCache:
         self._entries.clear()
         self._bytes = 0
 
-    async def _enrol(self, image: bytes) -> SourceState:
+    async def _enrol(self, image: bytes) -> _Entry:
         loop = asyncio.get_running_loop()
         settings = self._settings
-        picture = await loop.run_in_executor(
+        picture, kept = await loop.run_in_executor(
             self._pool, crop_source, image, self._engine.model.profile.source_size, settings.limits, self._find_crop
         )
-        return await self._engine.enrol(picture)
+        return _Entry(await self._engine.enrol(picture), kept)
 
-    def _finished(self, sha256: str, task: asyncio.Task[SourceState]) -> None:
+    def _finished(self, sha256: str, task: asyncio.Task[_Entry]) -> None:
         self._running.pop(sha256, None)
         if not task.cancelled():
             task.exception()  # seen, also when every caller has hung up
@@ -157,4 +166,4 @@ class SourceCache:
         while len(self._entries) >= settings.max_count or self._bytes + nbytes > settings.max_bytes:
             if not idle:
                 raise SourceCacheFullError("the source cache is full of images in use")
-            self._bytes -= self._entries.pop(idle.pop(0)).state.nbytes
+            self._bytes -= self._entries.pop(idle.pop(0)).nbytes

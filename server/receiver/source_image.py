@@ -6,6 +6,7 @@ it is. Any other picture (an avatar, a photo) is cropped around its one face as 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,12 +42,24 @@ SourceSize = Callable[[float], int]
 """Side of the picture to enrol for a crop of so many pixels a side (`model.talking_head.Profile.source_size`)."""
 
 
-def crop_source(data: bytes, source_size: SourceSize, limits: SourceLimits, find_crop: FindCrop) -> NDArray[np.uint8]:
-    """The picture to enrol, uint8 (S, S, 3) RGB, S as `source_size` says. Blocking: call it in a worker.
+def crop_source(
+    data: bytes, source_size: SourceSize, limits: SourceLimits, find_crop: FindCrop
+) -> tuple[NDArray[np.uint8], bytes]:
+    """The picture to enrol, uint8 (S, S, 3) RGB, S as `source_size` says, and an image that decodes to it.
 
+    That image is the uploaded one where nothing was cut or scaled, else a PNG. Blocking: call it in a worker.
     Raises SourceTooLargeError, SourceFormatError, InputError (too small) and FaceError (not exactly one face).
     """
     picture = decode_source(data, limits)
+    cut = _cut(picture, source_size, find_crop)
+    if cut.shape == picture.shape and np.array_equal(cut, picture):
+        return cut, data
+    out = io.BytesIO()
+    Image.fromarray(cut).save(out, "PNG", compress_level=1)
+    return cut, out.getvalue()
+
+
+def _cut(picture: NDArray[np.uint8], source_size: SourceSize, find_crop: FindCrop) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
     if min(width, height) < MIN_SIDE:
         raise InputError(f"a source image is at least {MIN_SIDE} pixels wide and high")

@@ -27,6 +27,16 @@ class SourceSlots:
         sha256 = self._hashes.get(index)
         return None if sha256 is None else self._cache.state(sha256)
 
+    @property
+    def indices(self) -> list[int]:
+        """Slots that hold an image."""
+        return list(self._hashes)
+
+    def image(self, index: int) -> bytes | None:
+        """The image as it can be enrolled again; None where the slot is empty."""
+        sha256 = self._hashes.get(index)
+        return None if sha256 is None else self._cache.image(sha256)
+
     async def add(self, index: int, image: bytes) -> str:
         """Decode, check and enrol an image; returns its SHA-256 in hex.
 

@@ -31,7 +31,7 @@ async def config(request: web.Request) -> web.Response:
         # (DNS rebinding) could read a token here.
         if not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
             raise ForbiddenError("without a key visavis serves localhost alone: open it as http://localhost")
-        answer["token"] = parts.authority.mint(room, hours=settings.token_hours)
+        answer["token"] = parts.authority.mint(room, hours=settings.token_hours, record=parts.recordings.enabled)
     return web.json_response(answer, headers={"Cache-Control": "no-store"})
 
 

@@ -24,7 +24,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-PERMISSIONS_POLICY = "camera=(self), microphone=(self), picture-in-picture=(self), display-capture=(), geolocation=()"
+PERMISSIONS_POLICY = (
+    "camera=(self), microphone=(self), picture-in-picture=(self), display-capture=(self), geolocation=()"
+)
 
 
 BUILT = "built/"

@@ -11,6 +11,7 @@ from server.auth import Authority, Claims
 from server.invitations import Invitations
 from server.metrics import Metrics
 from server.nodes.node import Nodes
+from server.recording.recordings import Recordings
 from server.settings import Settings
 from server.signalling.conference import Conference
 from server.signalling.protocol import parse_room
@@ -30,6 +31,7 @@ class Parts:
     conference: Conference
     nodes: Nodes
     metrics: Metrics
+    recordings: Recordings
     clock: Callable[[], float]  # monotonic seconds
 
     def limits(self) -> dict[str, int]:

@@ -32,7 +32,7 @@ ANSWERS_QUEUED = MAX_QUEUED // 2
 """Messages that wait for a client before its next request is read: what it asks at once never makes it slow."""
 FRAMES_PER_MESSAGE = 4
 """Frames of any kind, pings and pongs too, for each message that a client may send; more are a flood."""
-REPLACEABLE = ("roster", "speaking", "load", "resume")
+REPLACEABLE = ("roster", "speaking", "load", "resume", "recording")
 """Of these only the newest is worth sending."""
 LEAVING = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
 """A client that closes in an orderly way leaves; one that breaks off may come back."""
@@ -218,6 +218,10 @@ class Socket:
         if isinstance(request, protocol.Publish):
             self._claims.may_publish()
             return {"sdp": await conference.publish(me, request.sdp)}
+        if isinstance(request, protocol.Share):
+            self._claims.may_publish()
+            screen, sdp = await conference.share(me, request.sdp)
+            return {"sdp": sdp, "participant": screen}
         if isinstance(request, protocol.Subscribe):
             self._claims.may_subscribe()
             room = conference.rooms.get(me).room
@@ -229,6 +233,8 @@ class Socket:
             return {"subscriptions": conference.subscriptions.sent_frames(me)}
         if isinstance(request, protocol.Unsubscribe):
             conference.subscriptions.end(conference.subscriptions.get(me, request.subscription), None)
+        elif isinstance(request, protocol.Unshare):
+            conference.unshare(me)
         elif isinstance(request, protocol.SetView):
             conference.subscriptions.set_view(me, request)
         elif isinstance(request, protocol.SetState):
@@ -260,6 +266,8 @@ class Socket:
             "roster": [p.entry() for p in conference.rooms.roster(request.room)],
             "speaking": conference.active_speaker(request.room),
             "overloaded": conference.overloaded,
+            "recording": parts.recordings.active(request.room),
+            "may_record": parts.recordings.enabled and self._claims.records(request.room),
             "limits": parts.limits(),
             "node": parts.settings.node_address or None,
         }

@@ -12,7 +12,7 @@ import aiohttp
 
 from server.sender.connection.access import Access
 from server.sender.connection.motion_publisher import Encoder
-from server.sender.connection.reconnect import Reconnect, Why
+from server.sender.connection.reconnect import Reconnect, Why, why_refused
 from server.sender.connection.session import Identity, Session
 from server.sender.connection.signalling import ConnectionLostError, RefusedError
 from server.sender.media.feed import Feed, FeedListener
@@ -26,10 +26,6 @@ STATUS_SECONDS = 1.0
 
 FEED_SECONDS = 20.0
 """A feed that has nothing to send after that long is joined without: others should see that somebody is there."""
-
-_FAILED: Why = "failed"
-_WHY: dict[str, Why] = {"starting": "starting", "moved": "moved", "nodes_unavailable": "placing", "draining": "placing"}
-"""By the code of the server's error."""
 
 FeedFactory = Callable[[FeedListener], Feed]
 
@@ -156,7 +152,8 @@ class Daemon:
     async def _attempt(self, http: aiohttp.ClientSession, feed: Feed) -> None:
         """One connection from its first word to its end, then the pause before the next one."""
         self.reconnect.start()
-        before, why = self._why, _FAILED
+        before = self._why
+        why: Why = "failed"
         try:
             token = await self._access.token(http)
             session = self.session = Session(
@@ -180,7 +177,7 @@ class Daemon:
         except RefusedError as error:
             if not self._may_try_again(error):
                 raise
-            self._why, why = str(error), _WHY.get(error.code, _FAILED)
+            self._why, why = str(error), why_refused(error.code)
             self.identity.node = error.address
         except ConnectionLostError as error:
             self._why = str(error)

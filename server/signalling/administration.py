@@ -56,8 +56,14 @@ class Administration:
         return roster
 
     def remove(self, room: str, participant: str) -> None:
-        """Make somebody leave; its identity stays out as long as the room lasts. Raises NotFoundError."""
+        """Make somebody leave; its identity stays out as long as the room lasts. A screen just ends.
+
+        Raises NotFoundError.
+        """
         found = self._rooms.find(room, participant)
+        if found.owner is not None:
+            self._act(self._rooms.leave(self._clock(), participant))
+            return
         self.bar(room, [found.identity])
         if self.on_barred is not None:
             self.on_barred(room, found.identity)
@@ -74,5 +80,6 @@ class Administration:
         events: list[Event] = []
         self.roster(room)
         for participant in self._rooms.everybody(room):
-            events += self._rooms.leave(self._clock(), participant.id, "room_closed")
+            if participant.owner is None:
+                events += self._rooms.leave(self._clock(), participant.id, "room_closed")
         self._act(events)

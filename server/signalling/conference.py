@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from server.auth import Claims
 from server.awake_clock import AwakeClock
-from server.errors import CapacityError, DrainingError, StartingError
+from server.errors import CapacityError, DrainingError, NotFoundError, StartingError
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling import protocol
@@ -73,6 +73,7 @@ class Conference:
         self._share_port = share_port
         self._seats = Seats()
         self._room_events = RoomEvents()
+        self.on_roster: Callable[[str], None] | None = None  # told of each change of a room; must not block
         self.on_room_event: Callable[[RoomEvent], None] | None = None  # told what happens in rooms; must not block
         self.administration = Administration(self.rooms, self._seats, self.act, self._clock)
         self.subscriptions = Subscriptions(settings, new_secret, self._connect, self._subscription_ended)
@@ -139,6 +140,8 @@ class Conference:
             await asyncio.gather(self._ticker, return_exceptions=True)
             self._ticker = None
         for participant in self._seats.participants():
+            if participant not in self._seats:
+                continue  # a screen, which went with its owner
             self._seats.close(participant, "shutdown")
             self.act(self.rooms.leave(self._clock(), participant, "closed"))
         self.subscriptions.end_all()
@@ -228,6 +231,30 @@ class Conference:
         self._seats.check(participant)
         return await self.publishers.publish(participant, sdp)
 
+    async def share(self, owner: str, sdp: str) -> tuple[str, str]:
+        """Answer the offer of the connection on which a participant shares its screen; returns (its id, answer).
+
+        Offered again it replaces the connection. Raises SdpError, ConflictError.
+        """
+        self._check_open()
+        self._seats.check(owner)
+        screen, events = self.rooms.share(self._clock(), owner)
+        if events:
+            self._seats.take(screen.id, None)
+        try:
+            answer = await self.publishers.publish(screen.id, sdp)
+        except BaseException:
+            self.leave(screen.id, reason="closed")
+            raise
+        return screen.id, answer
+
+    def unshare(self, owner: str) -> None:
+        """The participant shares its screen no longer. Raises NotFoundError when it does not."""
+        screen = self.rooms.screen_of(owner)
+        if screen is None:
+            raise NotFoundError("no screen is shared")
+        self.leave(screen.id)
+
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
         self._seats.check(participant)
@@ -292,6 +319,10 @@ class Conference:
                 }
         return result
 
+    def announce_recording(self, room: str, active: bool) -> None:
+        """Let everybody in a room know whether it is recorded."""
+        self._seats.send(self.rooms.everybody(room), protocol.recording(active))
+
     def active_speaker(self, room: str) -> str | None:
         """Who speaks now: a client that joins late hears only of the next change."""
         return self._speakers.active(room)
@@ -315,10 +346,14 @@ class Conference:
                 if publication is not None:
                     publication.silence(participant.muted)  # whom the roster shows as muted nobody hears
                     publication.mark_avatar(participant.avatar)  # viewers by WHEP see no roster
+            if self.on_roster is not None:
+                self.on_roster(room)
             if not everybody:
                 self._speakers.forget(room)
                 self.administration.emptied(room)
-            for happened in self._room_events.update(room, roster):
+            # A screen is nobody: it neither joins nor leaves.
+            people = [participant for participant in roster if participant.owner is None]
+            for happened in self._room_events.update(room, people):
                 if self.on_room_event is not None:
                     self.on_room_event(happened)
 
@@ -391,7 +426,7 @@ class Conference:
         levels: dict[str, float] = {}
         for participant in self.rooms.roster(room):
             publication = self.publishers.of(participant.id)
-            if publication is not None and not participant.muted:
+            if publication is not None and not participant.muted and participant.owner is None:
                 levels[participant.id] = publication.audio_level
         if self._speakers.update(room, self._clock(), levels):
             self._seats.send(self.rooms.everybody(room), protocol.speaking(self._speakers.active(room)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["motion", "camera", "none"]
+Kind = Literal["motion", "camera", "screen", "none"]
 MediaState = Literal["live", "lost", "waiting"]
-Client = Literal["page", "daemon", "whip"]
+Client = Literal["page", "daemon", "whip", "screen"]
+"""`screen`: not somebody, but what somebody shares beside itself."""
 
 
 @dataclass(eq=False)
@@ -19,6 +20,7 @@ class Participant:
     identity: str  # the `sub` of its token
     name: str  # unique in the room
     client: Client
+    owner: str | None = None  # of a screen: the participant that shares it
     preview: bool = False  # in no roster: it publishes to watch itself, before it joins
     muted: bool = False
     camera_off: bool = False
@@ -40,9 +42,14 @@ class Participant:
         """Whether its pictures are rendered from motion: no camera took them."""
         return self.kind == "motion"
 
+    @property
+    def media_alone(self) -> bool:
+        """Whether its media is all that it has: no signalling connection says that it is still there."""
+        return self.client in ("whip", "screen")
+
     def entry(self) -> dict[str, object]:
         """The roster's entry (docs/protocol.md, "Participant")."""
-        return {
+        entry: dict[str, object] = {
             "id": self.id,
             "name": self.name,
             "kind": self.kind,
@@ -53,3 +60,4 @@ class Participant:
             "state": self.state,
             "publication": self.publication,
         }
+        return entry if self.owner is None else entry | {"owner": self.owner}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from aiortc import MediaStreamTrack, RTCDataChannel, RTCRtpSender
 
 from server.media.aiortc_private import PacketInlet
+from server.media.recorder import MediaRecorder
 
 if TYPE_CHECKING:
     from model.motion import View
@@ -81,6 +82,9 @@ class PublicationPort(Protocol):
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """One viewer's tracks."""
+
+    def record(self, recorder: MediaRecorder | None) -> None:
+        """Tell `recorder` everything that comes from now on; nobody with None."""
 
     def statistics(self) -> dict[str, Any]:
         """JSON-ready numbers."""

@@ -74,6 +74,19 @@ class Subscribe(_Request):
     codec: Literal["VP8", "H264"] | None = None
 
 
+class Share(_Request):
+    """Offer of the connection on which this participant shares its screen, beside what it publishes."""
+
+    type: Literal["share"]
+    sdp: Sdp
+
+
+class Unshare(_Request):
+    """Share the screen no longer."""
+
+    type: Literal["unshare"]
+
+
 class Unsubscribe(_Request):
     """End one subscription."""
 
@@ -140,11 +153,23 @@ class Ping(_Request):
 
 
 ClientMessage = (
-    Join | Publish | Subscribe | Unsubscribe | SetView | SetState | GetStatistics | GetFrames | Report | Leave | Ping
+    Join
+    | Publish
+    | Share
+    | Unshare
+    | Subscribe
+    | Unsubscribe
+    | SetView
+    | SetState
+    | GetStatistics
+    | GetFrames
+    | Report
+    | Leave
+    | Ping
 )
 _CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 _TYPES = (
-    *("join", "publish", "subscribe", "unsubscribe", "view", "state"),
+    *("join", "publish", "share", "unshare", "subscribe", "unsubscribe", "view", "state"),
     *("statistics", "frames", "report", "leave", "ping"),
 )
 
@@ -216,6 +241,11 @@ def speaking(participant: str | None) -> dict[str, Any]:
 def load(overloaded: bool) -> dict[str, Any]:
     """The server renders slower than it promised, or again as fast."""
     return {"type": "load", "overloaded": overloaded}
+
+
+def recording(active: bool) -> dict[str, Any]:
+    """The room is being recorded, or no longer."""
+    return {"type": "recording", "recording": active}
 
 
 def ended(subscription: str, reason: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from aiortc import RTCDataChannel
 
-from server.errors import ConflictError, NotFoundError
+from server.errors import ConflictError, NotFoundError, SdpError
 from server.media.aiortc_private import PacketInlet
 from server.signalling.connection import Connection, Outcome
 from server.signalling.offer import Offer, parse_offer, publishing
@@ -95,6 +95,9 @@ class Publishers:
         offer = parse_offer(sdp, self._private_candidates)
         publishing(offer)
         kind = _expected_kind(offer)
+        screen = self._rooms.get(participant).owner is not None
+        if screen and (kind != "camera" or offer.has_data):
+            raise SdpError("a screen is shared as pictures, with sound or without")
         publisher = self._of(participant)
         previous, publisher.connection = publisher.connection, None
         if previous is not None:
@@ -128,7 +131,7 @@ class Publishers:
             raise
         if not publisher.announced:
             publisher.announced = True
-            self._act(self._rooms.published(participant, kind))
+            self._act(self._rooms.published(participant, "screen" if screen else kind))
         return answer
 
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
@@ -163,7 +166,7 @@ class Publishers:
         for publisher in list(self._all.values()):
             if publisher.lost_at is not None and self._clock() - publisher.lost_at >= self._gone_seconds:
                 self._lose(publisher)
-            elif publisher.announced and (kind := _kind(publisher)) != "none":
+            elif publisher.announced and (kind := self._kind(publisher)) != "none":
                 self._act(self._rooms.update(publisher.participant, kind=kind))
 
     # Inside
@@ -183,17 +186,26 @@ class Publishers:
         if self._present(publisher):
             self._rooms.get(publisher.participant).sources[index] = sha256
 
+    def _kind(self, publisher: Publisher) -> Kind:
+        """What it turned out to publish. A screen comes as a camera's pictures do."""
+        kind = "none" if publisher.publication is None else publisher.publication.kind
+        return "screen" if kind == "camera" and self._rooms.get(publisher.participant).owner is not None else kind
+
     def _present(self, publisher: Publisher) -> bool:
         return self._all.get(publisher.participant) is publisher
 
     def _media_state(self, publisher: Publisher, state: str) -> None:
-        if self._present(publisher) and state in ("live", "lost", "waiting"):
+        if not self._present(publisher):
+            return
+        if state == "lost" and self._rooms.get(publisher.participant).owner is not None:
+            return  # a screen on which nothing moves sends nothing
+        if state in ("live", "lost", "waiting"):
             self._act(self._rooms.update(publisher.participant, media=state))  # type: ignore[arg-type]  # by `in`
 
     def _connection_ended(self, publisher: Publisher, connection: Connection) -> None:
         if not self._present(publisher) or publisher.connection is not connection:
             return
-        if self._rooms.get(publisher.participant).client == "whip":
+        if self._rooms.get(publisher.participant).media_alone:
             self._lose(publisher)
         else:
             publisher.connection, publisher.lost_at = None, self._clock()
@@ -203,8 +215,7 @@ class Publishers:
         """The peer of a publication was silent for too long, or its connection ended and no other came."""
         if not self._present(publisher):
             return
-        if self._rooms.get(publisher.participant).client == "whip":
-            # Its media is all that a WHIP client has.
+        if self._rooms.get(publisher.participant).media_alone:
             self._act(self._rooms.leave(self._clock(), publisher.participant, "silent"))
         else:
             self._spawn(self._end(publisher, "failed"))
@@ -221,10 +232,6 @@ class Publishers:
             await connection.close()
         if publication is not None:
             await publication.close()
-
-
-def _kind(publisher: Publisher) -> Kind:
-    return "none" if publisher.publication is None else publisher.publication.kind
 
 
 def _expected_kind(offer: Offer) -> Kind:

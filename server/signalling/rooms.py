@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.errors import CapacityError, ForbiddenError, NotFoundError
+from server.errors import CapacityError, ConflictError, ForbiddenError, NotFoundError
 from server.signalling.names import sameness
 from server.signalling.participant import Client, Kind, MediaState, Participant
 from server.signalling.resumption import Resume
@@ -156,6 +156,29 @@ class Rooms:
         )
         return joined, self._add(joined)
 
+    def share(self, now: float, owner: str) -> tuple[Participant, list[Event]]:
+        """A participant's screen, a new one or the one that it has. Raises ConflictError for a preview."""
+        found = self.get(owner)
+        if found.preview or found.owner is not None:
+            raise ConflictError("only a participant of the room shares a screen")
+        screen = self.screen_of(owner)
+        if screen is not None:
+            return screen, []
+        screen = Participant(
+            id=self._new_secret()[:12],
+            room=found.room,
+            identity=found.identity,
+            name=found.name,
+            client="screen",
+            owner=owner,
+            heard=now,
+        )
+        return screen, self._add(screen)
+
+    def screen_of(self, owner: str) -> Participant | None:
+        """The screen that a participant shares."""
+        return next((p for p in self.everybody(self.get(owner).room) if p.owner == owner), None)
+
     def heard(self, now: float, participant: str) -> None:
         """Any sign of life of a connected participant."""
         self.get(participant).heard = now
@@ -172,6 +195,8 @@ class Rooms:
         """Take the participant out; its resume token stays good (a page that is reloaded) unless it goes for good."""
         found = self.get(participant)
         room = self._rooms[found.room]
+        screen = self.screen_of(participant)
+        events = [] if screen is None else self.leave(now, screen.id)
         del room.participants[participant], self._where[participant]
         if reason in FOR_GOOD:
             self._forget_ended(now)
@@ -181,7 +206,7 @@ class Rooms:
         changed = self._changed(found.room)
         if not room.participants:
             del self._rooms[found.room]
-        return [Gone(found.room, participant, reason), changed]
+        return [*events, Gone(found.room, participant, reason), changed]
 
     def update(
         self,
@@ -199,6 +224,8 @@ class Rooms:
         before = found.entry()
         if name is not None and name != found.name:
             found.name = self._free_name(found.room, name, besides=found.id)
+            if (screen := self.screen_of(participant)) is not None:
+                screen.name = found.name
         for attribute, value in (
             ("muted", muted),
             ("camera_off", camera_off),
@@ -224,8 +251,8 @@ class Rooms:
             participant.id
             for room in self._rooms.values()
             for participant in room.participants.values()
-            # A WHIP client has no signalling connection to be heard on: its media decides.
-            if (participant.client != "whip" or not participant.connected)
+            # Without a signalling connection to be heard on its media decides.
+            if (not participant.media_alone or not participant.connected)
             and now - participant.heard >= self._limits.gone_seconds
         ]
         return [event for participant in silent for event in self.leave(now, participant, "silent")]
@@ -268,12 +295,12 @@ class Rooms:
         if room not in self._rooms:
             if len(self._rooms) >= self._limits.rooms:
                 raise CapacityError("the server has no room left")
-        elif sum(p.preview == preview for p in self.everybody(room)) >= self._limits.participants:
+        elif sum(p.preview == preview and p.owner is None for p in self.everybody(room)) >= self._limits.participants:
             raise CapacityError("the room is full")
 
     def _free_name(self, room: str, name: str, besides: str = "") -> str:
         """`name`, or with the first free number behind it: two people called Ada can be distinguished."""
-        taken = {sameness(p.name) for p in self.roster(room) if p.id != besides}
+        taken = {sameness(p.name) for p in self.roster(room) if p.id != besides and p.owner is None}
         number, candidate = 2, name
         while sameness(candidate) in taken:
             candidate = f"{name} ({number})"

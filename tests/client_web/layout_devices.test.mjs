@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deviceNotices, explainDeviceError, meterLevel } from "../../client_web/devices.js";
-import { arrange } from "../../client_web/layout.js";
+import { arrange, divide } from "../../client_web/layout.js";
 
 test("tiles fill the stage without leaving it, at every count and size", () => {
   for (const [width, height] of [[374, 640], [1318, 600], [1872, 900], [844, 300]]) {
@@ -54,4 +54,14 @@ test("two devices that failed for one reason make one notice", () => {
   assert.deepEqual(deviceNotices(camera, explainDeviceError("NotFoundError", "microphone")).length, 2);
   assert.deepEqual(deviceNotices(null, microphone), [microphone]);
   assert.deepEqual(deviceNotices(null, null), []);
+});
+
+test("a shared screen has most of the stage, and everybody the rest", () => {
+  for (const [width, height] of [[1900, 900], [1366, 640], [390, 700], [320, 480]]) {
+    const { beside, screen, rest } = divide(width, height, 12);
+    assert.equal(beside, width > height);
+    assert.ok(screen.width > 0 && screen.height > 0 && rest.width > 0 && rest.height > 0);
+    assert.ok(screen.width * screen.height > 1.9 * rest.width * rest.height);
+    assert.equal(beside ? screen.width + 12 + rest.width : screen.height + 12 + rest.height, beside ? width : height);
+  }
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { announcements, initialState, initials, others, reduce, roomName, signalLost, watchPlan } from "../../client_web/state.js";
+import { announcements, initialState, initials, others, people, reduce, roomName, screens, signalLost, watchPlan } from "../../client_web/state.js";
 
 const person = (id, more = {}) => ({
   id,
@@ -144,4 +144,35 @@ test("the choice to do without shortcuts outlives the call", () => {
   const joining = reduce(off, { type: "join", name: "Ada", room: "r" });
   const left = reduce(joining, { type: "left", problem: null });
   assert.deepEqual([initialState().shortcuts, off.shortcuts, left.shortcuts, reduce(left, { type: "lobby" }).shortcuts], [true, false, false, false]);
+});
+
+test("everybody is told when a recording begins and ends, and who comes later sees it", () => {
+  const call = inCall([person("b")]);
+  assert.deepEqual([call.recording, call.mayRecord], [false, false]);
+  const recorded = reduce(call, { type: "recording", recording: true });
+  assert.equal(recorded.recording, true);
+  assert.deepEqual(announcements(call, recorded), ["This call is being recorded."]);
+  assert.deepEqual(announcements(recorded, reduce(recorded, { type: "recording", recording: false })), ["The recording has ended."]);
+  const late = reduce(reduce(initialState(), { type: "join", name: "Me", room: "r" }), {
+    type: "joined",
+    participant: "me",
+    resume: null,
+    roster: [person("me")],
+    recording: true,
+    mayRecord: true,
+  });
+  assert.deepEqual([late.recording, late.mayRecord], [true, true]);
+  assert.equal(reduce(late, { type: "left", problem: null }).recording, false);
+});
+
+test("a shared screen is nobody, and one's own is not shown to oneself", () => {
+  const screen = (id, owner) => person(id, { name: owner.toUpperCase(), kind: "screen", owner });
+  const before = inCall([person("b")]);
+  const after = reduce(before, { type: "roster", participants: [person("me"), person("b"), screen("s", "b"), screen("t", "me")] });
+  assert.deepEqual(others(after).map(({ id }) => id), ["b"]);
+  assert.deepEqual(screens(after).map(({ id }) => id), ["s"]);
+  assert.equal(people(after.roster).length, 2);
+  assert.deepEqual(announcements(before, after), ["B shares a screen."]);
+  assert.deepEqual(announcements(after, before), ["B shares no screen any more."]);
+  assert.equal(reduce(after, { type: "sharing", sharing: true }).sharing, true);
 });

@@ -31,6 +31,7 @@ from server.app import build_app
 from server.auth import Claims, VideoGrant
 from server.errors import CapacityError
 from server.media.aiortc_private import PacketInlet
+from server.media.recorder import MediaRecorder
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.signalling.conference import Conference
@@ -143,6 +144,7 @@ class StagedPublication:
         self.on_state: Callable[[str], None] | None = None
         self.audio_level = -127.0
         self.video_codec: Literal["VP8", "H264"] | None = None
+        self.recorder: MediaRecorder | None = None
         self.numbers: dict[str, Any] = {}
         self.views: list[View] = []
         self.sources: dict[int, bytes] = {}
@@ -207,6 +209,10 @@ class StagedPublication:
         """A painted picture and a hum."""
         return StagedSubscription(self)
 
+    def record(self, recorder: MediaRecorder | None) -> None:
+        """Remember who records; nothing is told to it."""
+        self.recorder = recorder
+
     def statistics(self) -> dict[str, Any]:
         """What the test set."""
         return self.numbers
@@ -249,10 +255,10 @@ class Stage:
         """Address of the page."""
         return f"http://localhost:{self.port}/"
 
-    def token(self, room: str = "lobby", *, invite: bool = False) -> str:
+    def token(self, room: str = "lobby", *, invite: bool = False, record: bool = False) -> str:
         """A token for the room, signed with the server's key."""
         assert self._parts is not None
-        return self._parts.authority.mint(room, invite=invite)
+        return self._parts.authority.mint(room, invite=invite, record=record)
 
     def administer(self, action: Literal["remove", "mute", "close"], name: str = "", room: str = "lobby") -> None:
         """Remove or mute the participant of that name, or close the room."""

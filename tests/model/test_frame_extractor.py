@@ -30,7 +30,7 @@ def head() -> TalkingHead:
 @pytest.fixture(scope="module")
 def source() -> NDArray[np.uint8]:
     """The source image of the built-in portrait, (256, 256, 3)."""
-    return decode_source(read_vav(PORTRAIT).sources[0])
+    return decode_source(read_vav(PORTRAIT).images[0])
 
 
 def whole(frame: NDArray[np.uint8]) -> Crop:

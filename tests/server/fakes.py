@@ -51,6 +51,7 @@ class PaintingModel:
     frame_times: list[FrameTime] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)  # of the batches
     gate: threading.Event | None = None  # rendering waits for it when set
+    weights_hash: str = "00" * 32
     fail: bool = False
     entered: int = 0  # batches begun
 

@@ -1,4 +1,4 @@
-"""`serve` as a process of its own, with an untrained model, on a free port of loopback."""
+"""`serve` as a process of its own, with an untrained model unless told otherwise, on a free port of loopback."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 
 @asynccontextmanager
-async def starting(**environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def starting(*, trained: bool = False, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The process as it was just started; its log, an object a line, comes on its error output."""
+    model = () if trained else ("--random-weights",)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "server", "serve", "--port", "0", "--random-weights", "--log-format", "json", "--device", "cpu"),
+        *("-m", "server", "serve", "--port", "0", *model, "--log-format", "json", "--device", "cpu"),
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
     )
@@ -29,9 +30,11 @@ async def starting(**environment: str) -> AsyncIterator[asyncio.subprocess.Proce
 
 
 @asynccontextmanager
-async def running(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[dict[str, Any]], str]]:
+async def running(
+    *, trained: bool = False, **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[dict[str, Any]], str]]:
     """The process once it listens; its log so far, and its address."""
-    async with starting(**environment) as process:
+    async with starting(trained=trained, **environment) as process:
         assert process.stderr is not None
         log: list[dict[str, Any]] = []
         while not log or "listening on" not in log[-1]["message"]:

@@ -24,11 +24,13 @@ _MEANING = {
     400: "The request has the wrong shape.",
     401: "No token or invitation, or one that is malformed, expired or foreign.",
     403: "The token does not permit it.",
-    404: "No such room or participant.",
+    404: "No such room, participant or recording.",
+    409: "It does not fit the present state.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many of these from one address.",
-    503: "Which node the room lives on cannot be told now.",
+    501: "This server has no directory for recordings.",
+    503: "A bound is reached, the disk is full, or which node the room lives on cannot be told now.",
 }
 
 
@@ -59,6 +61,8 @@ def _described(operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "Carried out."}
     if operation.gives is not None:
         answer["content"] = _json(operation.gives.__name__)
+    elif operation.file:
+        answer["content"] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,

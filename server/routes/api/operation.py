@@ -18,8 +18,8 @@ from server.errors import ProtocolError, TooLargeError, UnsupportedMediaError
 
 MAX_BODY_BYTES = 4096
 
-Handle = Callable[[web.Request, Any], Awaitable[BaseModel | None]]
-"""Takes the request and its checked body (None without a model); gives the answer, or None for 204."""
+Handle = Callable[[web.Request, Any], Awaitable[BaseModel | web.StreamResponse | None]]
+"""Takes the request and its checked body (None without a model); gives the answer, a file, or None for 204."""
 
 
 class Model(BaseModel):
@@ -40,12 +40,13 @@ class Operation:
     grant: str | None
     takes: type[Model] | None = None
     gives: type[Model] | None = None
+    file: bool = False  # gives the bytes of a file instead
     errors: tuple[int, ...] = ()
 
     @property
     def status(self) -> int:
         """Of an answer to a request that was carried out."""
-        if self.gives is None:
+        if self.gives is None and not self.file:
             return 204
         return 201 if self.method == "POST" else 200
 
@@ -56,6 +57,8 @@ class Operation:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = None if self.takes is None else await _read(request, self.takes)
         answer = await self.handle(request, body)
+        if isinstance(answer, web.StreamResponse):
+            return answer
         headers = {"Cache-Control": "no-store"}
         if answer is None:
             return web.Response(status=204, headers=headers)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from server.routes.api import invitations, nodes, rooms
+from server.routes.api import invitations, nodes, recordings, rooms
 
-OPERATIONS = (*invitations.OPERATIONS, *rooms.OPERATIONS, *nodes.OPERATIONS)
+OPERATIONS = (*invitations.OPERATIONS, *rooms.OPERATIONS, *recordings.OPERATIONS, *nodes.OPERATIONS)

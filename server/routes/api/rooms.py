@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from server.errors import ForbiddenError
 from server.routes.api.operation import Model, Operation
@@ -19,14 +20,15 @@ class ParticipantModel(Model):
     id: str
     identity: str
     name: str
-    client: Literal["page", "daemon", "whip"]
-    kind: Literal["motion", "camera", "none"]
+    client: Literal["page", "daemon", "whip", "screen"]
+    kind: Literal["motion", "camera", "screen", "none"]
     rendered: bool
     state: Literal["live", "lost", "waiting"]
     muted: bool
     camera_off: bool
     avatar: bool
     publication: int
+    owner: str | None = Field(description="Of a screen: who shares it.")
 
     @classmethod
     def of(cls, participant: Participant) -> ParticipantModel:
@@ -62,7 +64,7 @@ class Muting(Model):
 
 
 def _summary(parts: Parts, room: str) -> RoomSummary:
-    roster = parts.conference.rooms.roster(room)
+    roster = [participant for participant in parts.conference.rooms.roster(room) if participant.owner is None]
     publishing = sum(participant.kind != "none" for participant in roster)
     return RoomSummary(name=room, participants=len(roster), publishing=publishing)
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codec.decoder import MotionDecoder
+from model.codec.opus_packet import SILENCE, SILENCE_SAMPLES, join_packets, joinable
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, AudioPacket, read_vav
 from model.errors import InputError, VisavisError, WeightsError
 from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
-from server.sender.media.opus_packet import SILENCE, SILENCE_SAMPLES, join_packets, joinable
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.recorded_sources import Placed, RecordedSources
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
@@ -58,19 +58,20 @@ def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) 
             f"{path.name} was recorded with other weights ({vav.header.weights.hex()[:12]}) than those in use "
             f"({weights_hash[:12]}): record it again (make portrait, or python -m model encode)"
         )
+    if vav.header.live:
+        raise InputError(f"{path.name} is a recorded call: decode it, and encode the film")
     decoder = MotionDecoder(statistics)
-    frames = [frame for message in vav.messages for frame in decoder.decode(message)]
+    frames = [frame for message in vav.messages for frame in decoder.decode(message.data)]
     if len(frames) < 2:
         raise InputError(f"{path.name} holds {len(frames)} frames: nothing to play")
-    numbered = {index: number for number, index in enumerate(vav.sources)}
     rate = vav.header.rate
     numbers = range(len(frames))
     times = [i / rate for i in numbers] if rate else [(f.capture_ms - frames[0].capture_ms) / 1000 for f in frames]
     return Recording(
         vectors=np.stack([frame.vector for frame in frames]),
         times=np.array([float(time) for time in times]),
-        sources=tuple(vav.sources.values()),
-        driven=tuple(numbered[frame.source] for frame in frames),
+        sources=tuple(vav.images),
+        driven=tuple(vav.messages[-1].images[frame.source] for frame in frames),
         sound=tuple(repacked(vav.audio)),
         duration=vav.seconds,
     )

@@ -15,9 +15,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from model.codec.opus_packet import SILENCE
 from model.errors import InputError
 from model.media.container import decoded_sound, sound_stream
-from server.sender.media.opus_packet import SILENCE
 from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time
 from server.sender.media.voice_activity import VoiceActivity
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +18,17 @@ from model.codec.packet import MotionMessage
 from model.codec.rate import Rate
 from model.codec.source_image import MAX_SOURCE_BYTES, decode_source, encode_source
 from model.codec.statistics import MotionStatistics
-from model.codec.vav import MAGIC, AudioPacket, Vav, VavHeader, VavWriter, parse_vav, read_vav
+from model.codec.vav import (
+    MAGIC,
+    MAX_LIVE_SOURCES,
+    AudioPacket,
+    CaptureClock,
+    Vav,
+    VavHeader,
+    VavWriter,
+    parse_vav,
+    read_vav,
+)
 from model.errors import BitstreamError, InputError
 from model.media.atomic_file import complete_file
 from tests.model.codec.test_statistics import walk
@@ -71,9 +82,9 @@ def test_round_trip(path: Path) -> None:
     assert vav.complete
     assert (vav.frames, vav.seconds) == (60, 2.502)
     assert vav.audio == PACKETS[:48]
-    assert decode_source(vav.sources[0]).shape == (64, 64, 3)
+    assert decode_source(vav.images[0]).shape == (64, 64, 3)
     decoder = MotionDecoder(STATISTICS)
-    assert sum(len(decoder.decode(message)) for message in vav.messages) == 60
+    assert sum(len(decoder.decode(message.data)) for message in vav.messages) == 60
 
 
 def test_golden_bytes(tmp_path: Path) -> None:
@@ -109,12 +120,12 @@ def check_prefix(data: bytes, whole: Vav) -> None:
     assert vav.messages == whole.messages[: len(vav.messages)]
     assert vav.audio == whole.audio[: len(vav.audio)]
     decoder = MotionDecoder(STATISTICS)
-    assert sum(len(decoder.decode(message)) for message in vav.messages) == vav.frames
+    assert sum(len(decoder.decode(message.data)) for message in vav.messages) == vav.frames
 
 
 def blocks_end_of_source(whole: Vav) -> int:
     """Byte after the SRCE block."""
-    return len(MAGIC) + 12 + len(whole.header.serialize()) + 12 + 1 + len(whole.sources[0])
+    return len(MAGIC) + 12 + len(whole.header.serialize()) + 12 + 1 + len(whole.images[0])
 
 
 def test_cut_at_every_block(path: Path) -> None:
@@ -251,3 +262,73 @@ def test_complete_file_needs_a_folder(tmp_path: Path) -> None:
     for place in (tmp_path / "missing" / "out.txt", tmp_path):
         with pytest.raises(InputError), complete_file(place):
             pass
+
+
+LIVE = replace(HEADER, rate=None, audio_pre_skip=0, started_ms=1_800_000_000_123)
+LIVE_START = MAGIC + block(b"HEAD", LIVE.serialize())
+CLOCK = block(b"CLOK", struct.pack("!Iq", 5, 40))
+
+
+def test_golden_bytes_of_a_recorded_call(tmp_path: Path) -> None:
+    path = tmp_path / "call.vav"
+    message = MotionMessage(7, 65535, 0, 1, 2, -3, 4_294_967_290).write(lambda coder: None)
+    with VavWriter(path, LIVE) as writer:
+        writer.source(2, b"AB")
+        writer.clock(CaptureClock(4_294_967_290, -40))
+        writer.motion(message)
+        writer.audio([AudioPacket(48_000, 2880, b"\xfc\xff\xfe"), AudioPacket(50_880, 960, b"\x48")])
+        writer.end(1, 1080)
+        writer.flush()
+        assert writer.written == path.stat().st_size
+    assert path.read_bytes().hex() == (
+        "895641560d0a1a0a"
+        "48454144" + "00000052" + "02" + "05" + "736d616c6c" + "0002" + "0040" + bytes(range(32)).hex()
+        + "00000000" + "00000000" + "00000280" + "00000168" + "43a04000" + "43344000" + "43480000" + "01" + "0000"
+        + "000001a3185c507b" + _crc(path, 0)
+        + "53524345" + "00000003" + "02" + "4142" + _crc(path, 1)
+        + "434c4f4b" + "0000000c" + "fffffffa" + "ffffffffffffffd8" + _crc(path, 2)
+        + "4d4f544e" + "0000000c" + "41" + "0007" + "ffff" + "fffffffa" + "0138cc"
+        + _crc(path, 3)
+        + "4f505553" + "00000016" + "000000000000bb80" + "0002" + "0b40" + "0003" + "fcfffe" + "03c0" + "0001" + "48"
+        + _crc(path, 4)
+        + "454e4453" + "00000008" + "00000001" + "00000438" + _crc(path, 5)
+    )  # fmt: skip
+    vav = read_vav(path)
+    assert (vav.header, vav.images, vav.seconds) == (LIVE, [b"AB"], 1.08)
+    (found,) = vav.messages
+    assert (found.data, found.images) == (message, {2: 0})
+    assert found.clock is not None
+    assert [found.clock.at(ms) for ms in (4_294_967_290, 4_294_967_250, 34)] == [-40, -80, 0]  # over the wrap
+
+
+def test_a_recorded_call_may_change_its_images_and_lack_them() -> None:
+    assert parse_vav(LIVE_START).images == []
+    message = block(b"MOTN", MESSAGE)
+    vav = parse_vav(LIVE_START + SOURCE + CLOCK + message + SOURCE + message)
+    assert [set(found.images.values()) for found in vav.messages] == [{0}, {1}]
+
+
+def test_a_reader_skips_what_a_later_version_adds_to_a_recorded_call() -> None:
+    later = MAGIC + block(b"HEAD", LIVE.serialize() + b"later") + block(b"note", b"later") + SOURCE + CLOCK
+    vav = parse_vav(later + block(b"xTRA", bytes(100)) + block(b"MOTN", MESSAGE))
+    assert (vav.header, len(vav.messages)) == (LIVE, 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        START + SOURCE + block(b"note", b""),
+        START + SOURCE + CLOCK,
+        LIVE_START + block(b"NOTE", b""),
+        LIVE_START + b"note\xff\xff\xff\xff",
+        LIVE_START + SOURCE + block(b"MOTN", MESSAGE),
+        LIVE_START + CLOCK + block(b"MOTN", MESSAGE),
+        LIVE_START + block(b"CLOK", bytes(11)),
+        MAGIC + block(b"HEAD", LIVE.serialize()[:-1]),
+        MAGIC + block(b"HEAD", b"\x03" + LIVE.serialize()[1:]),
+        *(LIVE_START + block(b"SRCE", b"\0A") * (MAX_LIVE_SOURCES + 1) for _ in "1"),
+    ],
+)
+def test_impossible_recorded_calls_are_refused(data: bytes) -> None:
+    with pytest.raises(BitstreamError):
+        parse_vav(data)

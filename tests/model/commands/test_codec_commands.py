@@ -81,8 +81,10 @@ def test_decode_gives_sharp_pictures(files: Path, capsys: pytest.CaptureFixture[
     figures = run_json(capsys, "decode", files / "clip.vav", files / "sharp.mp4", "--size", 512)
     assert figures["size"] == 512
     assert next(iter(read_frames(files / "sharp.mp4"))).rgb().shape == (512, 512, 3)
-    line = fails(capsys, files, "decode", files / "clip.vav", files / "none.mp4", "--size", 300)
-    assert "256 or 512 pixels, not 300" in line
+    line = fails(capsys, files, "decode", files / "clip.vav", files / "none.mp4", "--size", 301)
+    assert "64 to 2048 pixels a side, not 301" in line
+    run_json(capsys, "decode", files / "clip.vav", files / "small.mp4", "--size", 300)
+    assert next(iter(read_frames(files / "small.mp4"))).rgb().shape == (300, 300, 3)
 
 
 def test_info_counts_every_byte(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

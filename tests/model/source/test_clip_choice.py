@@ -85,7 +85,7 @@ def test_encode_takes_the_frame_that_it_chose(tmp_path: Path) -> None:
     files, asked = EncodeFiles.check(tmp_path / "in.mp4", tmp_path / "out.vav"), []
     for frame in (None, 0, 5, 10):
         vav, _ = encode_clip(head, files, EncodeOptions(source_frame=frame))
-        asked.append(decode_source(vav.sources[0]))
+        asked.append(decode_source(vav.images[0]))
     chosen, *candidates = asked
     assert any(np.array_equal(chosen, candidate) for candidate in candidates)
     assert not np.array_equal(candidates[0], candidates[1])

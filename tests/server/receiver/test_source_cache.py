@@ -46,7 +46,7 @@ def one_size(available: float) -> int:
 def test_formats(file_format: str) -> None:
     data = encoded(200, file_format=file_format)
     assert content_type(data) == CONTENT_TYPES[file_format]
-    picture = crop_source(data, one_size, SourceLimits(), lambda _: FixedCrop(80))
+    picture, _ = crop_source(data, one_size, SourceLimits(), lambda _: FixedCrop(80))
     assert picture.shape == (SIZE, SIZE, 3)
     assert abs(int(picture[10, 10, 0]) - 200) < 8
 
@@ -54,7 +54,7 @@ def test_formats(file_format: str) -> None:
 def test_a_head_crop_is_used_whole_and_other_pictures_are_cropped() -> None:
     def level(size: tuple[int, int], side: float) -> int:
         data = encoded(200, size)
-        return int(crop_source(data, one_size, SourceLimits(), lambda _: FixedCrop(side))[0, 0, 0])
+        return int(crop_source(data, one_size, SourceLimits(), lambda _: FixedCrop(side))[0][0, 0, 0])
 
     assert level((80, 80), 75.0) == 200  # what the sender uploads
     assert level((80, 80), 30.0) == 7  # a square photo of a whole person
@@ -70,7 +70,7 @@ def test_a_picture_is_enrolled_as_large_as_it_is() -> None:
         return 128 if available >= 100 else 64
 
     def side(size: tuple[int, int], crop: float) -> int:
-        return len(crop_source(encoded(1, size), by_pixels, SourceLimits(), lambda _: FixedCrop(crop)))
+        return len(crop_source(encoded(1, size), by_pixels, SourceLimits(), lambda _: FixedCrop(crop))[0])
 
     assert [side((120, 120), 110.0), side((90, 90), 80.0), side((300, 200), 110.0), side((300, 200), 90.0)] == [
         128,
@@ -175,10 +175,10 @@ async def test_bytes_are_bounded_and_a_full_cache_says_so(engine: RenderEngine) 
     held = [await cache.add(encoded(level)) for level in (1, 2)]
     with pytest.raises(SourceCacheFullError):
         await cache.add(encoded(3))
-    assert cache.nbytes == 2000
+    assert 2000 < cache.nbytes <= 2500  # of features, and the images themselves
     cache.release(held[0])
     await cache.add(encoded(3))
-    assert cache.nbytes == 2000
+    assert 2000 < cache.nbytes <= 2500
     assert cache.acquire(held[0]) is None
     await cache.close()
     assert cache.nbytes == 0

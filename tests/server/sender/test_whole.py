@@ -133,7 +133,7 @@ def write_scenes(path: Path, scenes: int) -> Path:
     """The built-in talker's first second over and over, each time with a source image of its own."""
     talker, statistics = read_vav(PORTRAIT), TalkingHead.load().statistics
     recording = read_recording(PORTRAIT, statistics, talker.header.weights.hex())
-    picture = decode_source(next(iter(talker.sources.values())))
+    picture = decode_source(talker.images[0])
     encoder = MotionEncoder(statistics, Rate(frames_per_message=5, header_bytes=0), chain=True)
     frames = [(scene, recording.vectors[frame]) for scene in range(scenes) for frame in range(25)]
     with VavWriter(path, replace(talker.header, rate=Fraction(25), audio_channels=0, audio_pre_skip=0)) as writer:
@@ -152,7 +152,7 @@ def write_scenes(path: Path, scenes: int) -> Path:
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="no trained weights yet")
 async def test_a_recording_of_more_scenes_than_the_receiver_has_places_is_sent(tmp_path: Path) -> None:
     film = write_scenes(tmp_path / "film.vav", 6)
-    images = {hashlib.sha256(data).hexdigest(): index for index, data in read_vav(film).sources.items()}
+    images = {hashlib.sha256(data).hexdigest(): index for index, data in enumerate(read_vav(film).images)}
     seen: list[int] = []  # scenes of which the receiver has the image while frames of it come
     async with running_call() as call:
         choices = parse_choices(

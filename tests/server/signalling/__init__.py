@@ -28,6 +28,7 @@ from aiortc import (
 from model.errors import InputError, NoFaceError
 from server.app import build_app
 from server.media.aiortc_private import PacketInlet
+from server.media.recorder import MediaRecorder
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
 from server.signalling.connection import SharePort
@@ -117,6 +118,7 @@ class FakePublication:
         self.audio_level = -127.0
         self.silent = False
         self.avatar: bool | None = None
+        self.recorder: MediaRecorder | None = None
         self.video_codec: Literal["VP8", "H264"] | None = None
         self.on_gone: Callable[[], None] | None = None
         self.on_state: Callable[[str], None] | None = None
@@ -168,6 +170,9 @@ class FakePublication:
         if sha256 in CACHED:
             self.sources[index] = sha256
         return sha256 in CACHED
+
+    def record(self, recorder: MediaRecorder | None) -> None:
+        self.recorder = recorder
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> FakeSubscription:
         del viewer, codec

@@ -201,6 +201,11 @@ def test_unknown_participant_is_not_found() -> None:
             ask()
 
 
+def people(rooms: Rooms, room: str) -> list[Participant]:
+    """Those in the roster who are no screens."""
+    return [participant for participant in rooms.roster(room) if participant.owner is None]
+
+
 class RoomsMachine(RuleBasedStateMachine):
     """Random clients; the invariants hold after every step."""
 
@@ -217,7 +222,7 @@ class RoomsMachine(RuleBasedStateMachine):
 
     @rule(room=st.sampled_from("abc"), name=st.sampled_from(["Ada", "Bob"]), identity=st.sampled_from("xy"))
     def join(self, room: str, name: str, identity: str) -> None:
-        full = len(self.rooms.roster(room)) >= LIMITS.participants
+        full = len(people(self.rooms, room)) >= LIMITS.participants
         crowded = not self.rooms.roster(room) and len(self.rooms.names()) >= LIMITS.rooms
         try:
             participant, _ = self.rooms.join(self.now, room, identity, name, "page")
@@ -246,6 +251,13 @@ class RoomsMachine(RuleBasedStateMachine):
         else:
             assert len(self.rooms) == before + 1
             self.known.append(back)
+
+    @rule(index=st.integers(0, 50))
+    def share(self, index: int) -> None:
+        if participant := self._pick(index):
+            screen, _ = self.rooms.share(self.now, participant.id)
+            assert self.rooms.screen_of(participant.id) is screen
+            assert screen.name == participant.name
 
     @rule(index=st.integers(0, 50))
     def leave(self, index: int) -> None:
@@ -288,7 +300,10 @@ class RoomsMachine(RuleBasedStateMachine):
         assert len(self.rooms.names()) <= LIMITS.rooms
         assert self.rooms.remembered <= LIMITS.remembered
         for room in self.rooms.names():
-            names = [p.name for p in self.rooms.roster(room)]
+            names = [p.name for p in people(self.rooms, room)]
+            owners = [p.owner for p in self.rooms.roster(room) if p.owner is not None]
+            assert len(set(owners)) == len(owners)
+            assert set(owners) <= {p.id for p in people(self.rooms, room)}
             assert 1 <= len(names) <= LIMITS.participants
             assert len(set(names)) == len(names)
 

@@ -198,7 +198,7 @@ async def test_every_operation_answers_what_it_is_described_to() -> None:
     """Without a token and with one that permits nothing: a described status and the error's shape."""
     async with running_call(**KEY) as call:
         for operation in OPERATIONS:
-            path = operation.path.format(room="lobby", id="x")
+            path = operation.path.format(room="lobby", id="x", recording="x", file="001.vav")
             described = description()["paths"][operation.path][operation.method.lower()]["responses"]
             for headers in (None, call.bearer("other"), call.bearer("", admin=True)):
                 status, answer = await ask(call, operation.method, path, headers, {} if operation.takes else None)

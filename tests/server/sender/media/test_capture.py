@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
+from model.codec.opus_packet import SILENCE
 from model.codec.rate import Rate
 from model.errors import InputError, VisavisError
 from server.media.media_packet import MediaPacket
@@ -20,7 +21,6 @@ from server.sender import build
 from server.sender.connection.opus_track import OpusTrack
 from server.sender.media.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration
 from server.sender.media.inputs import PORTRAIT, MediaInput, camera_address, open_camera, open_file, parse_source
-from server.sender.media.opus_packet import SILENCE
 from server.sender.media.reader import Timeline
 from server.sender.media.sound import (
     PACKET_SAMPLES,

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
+from model.codec.opus_packet import SILENCE, SILENCE_SAMPLES, frame_samples, join_packets
 from model.errors import BitstreamError
-from server.sender.media.opus_packet import SILENCE, SILENCE_SAMPLES, frame_samples, join_packets
 
 
 def coded(milliseconds: int = 20) -> list[bytes]:

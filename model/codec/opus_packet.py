@@ -32,6 +32,18 @@ def frame_samples(packet: bytes) -> int:
     return _CELT[config % 4]
 
 
+def packet_samples(packet: bytes) -> int:
+    """Samples at 48 kHz of a whole packet (section 3.2). Raises BitstreamError for one that cannot be."""
+    samples = frame_samples(packet)
+    code = packet[0] & 3
+    if code == 3 and len(packet) < 2:
+        raise BitstreamError("an Opus packet of code 3 says how many frames it has")
+    samples *= (1, 2, 2, packet[1] & 0x3F if code == 3 else 0)[code]
+    if not 0 < samples <= MAX_SAMPLES:
+        raise BitstreamError("an Opus packet lasts at most 120 ms")
+    return samples
+
+
 def join_packets(packets: Sequence[bytes]) -> bytes:
     """Packets of one frame each and of one configuration as one packet of code 3 with lengths (section 3.2.5).
 

@@ -1,0 +1,1 @@
+"""Watching by a program."""
