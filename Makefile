@@ -7,13 +7,14 @@ ROOM ?= demo
 SOURCE ?= portrait
 PORT ?= 8080
 SECONDS_OF_SOAK ?= 600
+SEED ?= 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web browser redis call test lint types unit test-web checkers nightly bench soak lock teacher portrait clean
+.PHONY: help setup web browser redis call test lint types unit test-web checkers nightly bench bench-network soak lock teacher portrait clean
 
 help:  ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/.ready  ## make .venv with everything that a call and the tests need, and the command .venv/bin/visavis
 
@@ -86,6 +87,9 @@ checkers:  ## .venv-deploy: what the tests check deploy/ with; without it they s
 bench: setup  ## performance of this machine, as JSON
 	$(BIN)/visavis bench --json
 	$(BIN)/visavis bench-call --viewers 3 --json
+
+bench-network: setup  ## calls over bad lines in virtual time: loss, jitter, outages, bottlenecks; a table (SEED=)
+	$(BIN)/python -m server.benchmark.network --seed "$(SEED)"
 
 teacher:  ## the training teacher's own environment, .venv-teacher
 	test -x .venv-teacher/bin/python || $(PYTHON) -m venv .venv-teacher

@@ -19,7 +19,11 @@ LONGEST = 450
 """Lines of a module that can still be read in one sitting."""
 
 PRIVATE_MODULE = "server.media.aiortc_private"
-PRIVATE = {Path(name.replace(".", "/")).with_suffix(".py") for name in (PRIVATE_MODULE, "server.ice.aioice_private")}
+PRIVATE_TRANSPORT = "server.media.aiortc_transport_private"
+PRIVATE = {
+    Path(name.replace(".", "/")).with_suffix(".py")
+    for name in (PRIVATE_MODULE, PRIVATE_TRANSPORT, "server.ice.aioice_private")
+}
 
 MAY_IMPORT = {
     "model/codec": {"model.codec", "model.errors", "model.pixels"},
@@ -73,12 +77,14 @@ MAY_IMPORT = {
             "server.metrics",
             "server.settings",
             PRIVATE_MODULE,
+            PRIVATE_TRANSPORT,
         ),
         *("model.errors", "model.motion", "model.view_bounds"),
     },
     "server/sender": {
         *("server.sender", "server.wire", "server.auth", "server.awake_clock", "server.errors", "server.settings"),
-        *("server.rate_limit", "server.rate_window", "model", PRIVATE_MODULE, "server.media.media_packet"),
+        *("server.rate_limit", "server.rate_window", "model", PRIVATE_MODULE, PRIVATE_TRANSPORT),
+        "server.media.media_packet",
     },
     "server/sender/media": {"server.sender.media", "server.rate_limit", "model"},
     "server/viewer": {

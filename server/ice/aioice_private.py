@@ -12,6 +12,7 @@ import ipaddress
 import secrets
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any, cast
 
 from aioice import Candidate, stun
@@ -20,7 +21,7 @@ from aioice.ice import Connection, StunProtocol
 from aiortc import RTCPeerConnection
 
 from server.ice.demultiplexer import Address, Counters, Demultiplexer
-from server.ice.udp_port import UdpSocket, open_sockets
+from server.ice.udp_port import PortSocket, open_sockets
 
 MAX_WAITING = 1024
 """Datagrams that wait until a connection reads them; aioice's queue has no bound."""
@@ -31,7 +32,7 @@ _VERSION = {socket.AF_INET: 4, socket.AF_INET6: 6}
 class _Lane:
     """One socket of the port with its connections."""
 
-    def __init__(self, udp: UdpSocket) -> None:
+    def __init__(self, udp: PortSocket) -> None:
         self.udp = udp
         self.version = _VERSION[udp.family]
         self.connections: Demultiplexer[_Share] = Demultiplexer()
@@ -137,9 +138,9 @@ class _Share(StunProtocol):
 class IcePort:
     """A UDP port that many peer connections share. Make it on a running event loop; close it after all of them."""
 
-    def __init__(self, number: int) -> None:
-        """Open the port on all addresses; 0 takes a free one. Raises OSError."""
-        self._lanes = [_Lane(udp) for udp in open_sockets(number)]
+    def __init__(self, number: int, sockets: Sequence[PortSocket] | None = None) -> None:
+        """Open the port on all addresses, unless `sockets` are given; 0 takes a free one. Raises OSError."""
+        self._lanes = [_Lane(udp) for udp in (open_sockets(number) if sockets is None else sockets)]
 
     @property
     def number(self) -> int:

@@ -12,6 +12,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
+from typing import Protocol
 
 from server.ice.demultiplexer import Address
 
@@ -25,6 +26,18 @@ _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # Python names it from 3.12 on; 
 
 OnDatagram = Callable[[bytes, Address, "bytes | None"], None]
 """Called with a datagram, where it came from, and the packed local address that it was sent to."""
+
+
+class PortSocket(Protocol):
+    """A `UdpSocket`, or what takes its place."""
+
+    @property
+    def family(self) -> socket.AddressFamily: ...
+    @property
+    def port(self) -> int: ...
+    def read(self, on_datagram: OnDatagram) -> None: ...
+    def send(self, datagram: bytes, address: Address, local: bytes | None) -> bool: ...
+    def close(self) -> None: ...
 
 
 class UdpSocket:

@@ -1,9 +1,9 @@
-"""Everything that visavis needs of aiortc beyond its public interface, in one place; tests compare it with aiortc 1.16.
+"""What visavis needs of aiortc's media beyond its public interface; tests compare it with aiortc 1.16.
 
 - `PacketInlet`: incoming RTP as packets. aiortc's receivers decode all that comes, on a thread whose queue has no bound
   and which their `stop` joins on the event loop.
 - `PacketOutlet`: outgoing RTP whose track yields packets that are numbered and encoded already.
-- `accept_rsa`, `transported_bytes`, `close_peer`: certificates of others, traffic, and an orderly end.
+- `transported_bytes`, `close_peer`: traffic, and an orderly end.
 
 On import, aiortc's table of codecs is extended by the profiles of H.264 that cameras of others send, and by what Opus
 is asked for (in-band FEC, RFC 7587 section 6.1); its header extensions of sound by the one that marks motion behind the
@@ -15,13 +15,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, Literal, cast
 
 import av
 from aiortc import (
     MediaStreamTrack,
-    RTCCertificate,
     RTCPeerConnection,
     RTCRtpCodecParameters,
     RTCRtpReceiver,
@@ -34,6 +32,7 @@ from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RtcpPsfbPacket,
+    RtcpRrPacket,
     RtcpSrPacket,
     RtpPacket,
     pack_remb_fci,
@@ -41,24 +40,19 @@ from aiortc.rtp import (
     unwrap_rtx,
     wrap_rtx,
 )
-from OpenSSL import SSL
-from pylibsrtp._binding import ffi
 
 from model.errors import BitstreamError
 from server.media.codec_table import extend_codecs, payload_type_of
 from server.media.media_packet import MediaPacket
-from server.media.rtp_feedback import MissingPackets, RetransmissionBudget
+from server.media.rtp_feedback import MissingPackets, Pacer, RetransmissionBudget
 from server.media.rtp_numbers import RtpNumbers, random_numbers
 from server.media.rtp_payload import Vp8Numbers
-from server.media.srtp_sources import MAX_STREAMS, BoundedSession
+from server.media.srtp_sources import MAX_STREAMS
 from server.media.trailer_extension import answer_packet, extend_header_extensions, mark_trailer, split_trailer
 from server.wire.voice_trailer import unpack_answer
 
 _CANCEL_AGAIN_SECONDS = 0.2
 """Time in which a cancelled handshake ends unless it missed that it was cancelled."""
-
-MAX_DATAGRAM = 2048
-"""Bytes of an outgoing packet with room for its trailer; incoming ones have 1500 at most."""
 
 STREAM_SILENT_SECONDS = 0.5
 """A track's packets are those of one stream; another takes over when it has been silent for so long (simulcast)."""
@@ -68,43 +62,6 @@ HISTORY_PACKETS = 256
 
 extend_codecs()
 extend_header_extensions()
-
-
-class _Certificate(RTCCertificate):
-    """A certificate whose connections take peers with an RSA key, too; aiortc's offer has ECDSA suites alone."""
-
-    def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
-        context = super()._create_ssl_context(srtp_profiles)
-        context.set_cipher_list(
-            b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:"
-            b"ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-SHA:"
-            b"ECDHE-RSA-AES256-SHA"
-        )
-        return context
-
-
-def accept_rsa(peer: RTCPeerConnection) -> None:
-    """Take peers with RSA certificates, too (GStreamer, FFmpeg). Call before anything is added to `peer`."""
-    peer._RTCPeerConnection__certificates = [_Certificate.generateCertificate()]  # type: ignore[attr-defined]
-
-
-def bound_transports(peer: RTCPeerConnection) -> None:
-    """Bound what a peer's transports keep of it, and send packets as long as any that came in.
-
-    Call it once the remote description is set, before the connection is established.
-    """
-    for transport in cast(Any, peer)._RTCPeerConnection__dtlsTransports:
-        transport._setup_srtp = partial(_set_up, transport, transport._setup_srtp)
-
-
-def _set_up(transport: Any, set_up: Callable[[], None]) -> None:
-    set_up()
-    if transport._rx_srtp is not None:
-        transport._rx_srtp = BoundedSession(transport._rx_srtp)
-        # pylibsrtp leaves 144 bytes of its 1500 to a trailer of which 16 are used; others send packets of 1400.
-        outgoing = transport._tx_srtp
-        outgoing._cdata = ffi.new("char[]", MAX_DATAGRAM)
-        outgoing._buffer = ffi.buffer(outgoing._cdata)
 
 
 class PacketInlet:
@@ -248,7 +205,7 @@ class PacketOutlet:
 
     Sequence numbers and timestamps go on over changes between the two. Make it before the connection is established.
     `on_keyframe()` is called on every PLI or FIR, `on_bitrate(bits_per_second)` on every REMB for this sender,
-    `on_answer(bytes)` on every answer to a trailer.
+    `on_answer(bytes)` on every answer to a trailer, `on_loss(share)` on every report of how many packets were lost.
     """
 
     def __init__(
@@ -258,6 +215,7 @@ class PacketOutlet:
         on_keyframe: Callable[[], None] = lambda: None,
         on_bitrate: Callable[[int], None] = lambda _rate: None,
         on_answer: Callable[[bytes], None] = lambda _answer: None,
+        on_loss: Callable[[float], None] = lambda _share: None,
         reports_every: float = 0.0,
     ) -> None:
         """`reports_every`: seconds between sender reports at least; aiortc sends one a second."""
@@ -265,6 +223,8 @@ class PacketOutlet:
         self._now = now
         self._codecs: list[RTCRtpCodecParameters] = []
         self._budget = RetransmissionBudget()
+        self._pacer = Pacer() if sender.kind == "video" else None
+        self._on_bitrate = on_bitrate
         self._history: dict[int, RtpPacket] = {}
         self._encoder: Any = None
         self._encoding = False  # whether what went out last was encoded here
@@ -277,7 +237,7 @@ class PacketOutlet:
         self._sender._run_rtp = self._run
         self._sender._retransmit = self._retransmit
         self._sender._send_keyframe = on_keyframe
-        _route_feedback(sender, on_bitrate, on_answer)
+        _route_feedback(sender, self._estimated, on_answer, on_loss)
         self._reports_every, self._reported = reports_every, float("-inf")
         self._send_rtcp: Callable[[Any], Awaitable[None]] = self._sender._send_rtcp
         self._sender._send_rtcp = self._report
@@ -301,6 +261,8 @@ class PacketOutlet:
                 now = self._now()
                 encoded = isinstance(item, av.Packet)
                 for packet in self._encoded(item, codec, now) if encoded else self._as_is(item, now):
+                    if self._pacer is not None and (wait := self._pacer.wait(len(packet.payload), self._now())):
+                        await asyncio.sleep(wait)
                     packet.ssrc = sender._ssrc
                     packet.extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
                     packet.extensions.mid = sender._RTCRtpSender__mid
@@ -320,6 +282,11 @@ class PacketOutlet:
                 sender.track.stop()
             self._history.clear()
             sender._RTCRtpSender__rtp_exited.set()
+
+    def _estimated(self, bits_per_second: int) -> None:
+        if self._pacer is not None:
+            self._pacer.estimate(bits_per_second, self._now())
+        self._on_bitrate(bits_per_second)
 
     async def _report(self, packets: list[Any]) -> None:
         if any(isinstance(packet, RtcpSrPacket) for packet in packets):
@@ -387,8 +354,13 @@ class PacketOutlet:
         await self._sender.transport._send_rtp(packet.serialize(self._sender._RTCRtpSender__rtp_header_extensions_map))
 
 
-def _route_feedback(sender: Any, on_bitrate: Callable[[int], None], on_answer: Callable[[bytes], None]) -> None:
-    """Call `on_bitrate` on every REMB, `on_answer` on every answer; NACKs and reports go their ordinary way."""
+def _route_feedback(
+    sender: Any,
+    on_bitrate: Callable[[int], None],
+    on_answer: Callable[[bytes], None],
+    on_loss: Callable[[float], None],
+) -> None:
+    """Call `on_bitrate` on every REMB, `on_answer` on every answer; NACKs and reports go their ordinary way, too."""
     handle: Callable[[Any], Awaitable[None]] = sender._handle_rtcp_packet
     ssrc: int = sender._ssrc
 
@@ -405,6 +377,10 @@ def _route_feedback(sender: Any, on_bitrate: Callable[[int], None], on_answer: C
             if ssrc in ssrcs:
                 on_bitrate(bitrate)
             return
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == ssrc:
+                    on_loss(report.fraction_lost / 256)  # RFC 3550 section 6.4.1
         await handle(packet)
 
     sender._handle_rtcp_packet = handle_rtcp_packet

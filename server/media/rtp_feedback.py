@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -119,6 +120,52 @@ class RetransmissionBudget:
         return True
 
 
+SOUND_BITS = 30_000
+"""Bits a second of a line that are left to the sound beside a picture, headers included."""
+
+
+def picture_share(bits_per_second: int) -> int:
+    """What of a viewer's estimate (REMB), which holds for the whole connection, its picture may take."""
+    return max(bits_per_second - SOUND_BITS, bits_per_second // 2)
+
+
+class Pacer:
+    """Spaces packets of pictures on a line that is too narrow: a keyframe at once would hold up the sound behind it.
+
+    An estimate (REMB) is never much above what came, so a small one alone says nothing. A line is too narrow when its
+    estimate falls to below what is sent.
+    """
+
+    def __init__(self, faster: float = 1.2, burst: float = 0.02, hold: float = 10.0) -> None:
+        self._faster = faster  # than the estimate, so that what has piled up becomes less
+        self._burst = burst  # seconds at that rate that may leave at once
+        self._hold = hold  # seconds that a line counts as narrow after it was seen to be
+        self._sent: deque[tuple[float, int]] = deque()  # of the last second: (when, bytes)
+        self._estimates: deque[tuple[float, int]] = deque()  # of the last two seconds: (when, bits a second)
+        self._narrow = float("-inf")  # seen so last
+        self._free = float("-inf")
+
+    def estimate(self, bits_per_second: int, now: float) -> None:
+        """What the viewer's receiver says that the line carries."""
+        self._estimates.append((now, bits_per_second))
+        while self._estimates[0][0] < now - 2.0:
+            self._estimates.popleft()
+        falls = bits_per_second < 0.95 * max(bits for _, bits in self._estimates)
+        if falls and 8 * sum(size for when, size in self._sent if when >= now - 1.0) > 0.9 * bits_per_second:
+            self._narrow = now
+
+    def wait(self, size: int, now: float) -> float:
+        """Seconds after which a packet of `size` bytes may leave; it counts as sent then."""
+        self._sent.append((now, size))
+        while self._sent[0][0] < now - 1.0:
+            self._sent.popleft()
+        if now - self._narrow > self._hold:
+            return 0.0
+        begin = max(self._free, now - self._burst)
+        self._free = begin + 8 * size / (self._faster * picture_share(self._estimates[-1][1]))
+        return max(begin - now, 0.0)
+
+
 @dataclass(frozen=True)
 class BitrateSettings:
     """Bounds of one encoder's rate, bits a second, and how eagerly it follows."""
@@ -126,7 +173,7 @@ class BitrateSettings:
     minimum: int = 40_000
     maximum: int = 900_000
     change: float = 0.2  # relative changes below this are not worth a new encoder and its keyframe
-    down_every: float = 2.0  # seconds between reductions at least
+    down_every: float = 1.0  # seconds between reductions at least
     up_every: float = 10.0  # seconds between increases at least
     stale_after: float = 15.0  # an estimate that old says nothing any more
 

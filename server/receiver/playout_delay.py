@@ -35,6 +35,8 @@ class DelaySettings:
     base_window: float = 10.0  # how long a smallest transit counts
     growth: float = 0.25  # seconds of depth gained per second at most (playing at 75 % speed)
     shrink: float = 0.05  # seconds of depth given back per second at most (playing at 105 % speed)
+    deep: float = 0.2  # seconds above the fastest transit: a depth beyond that is given back faster
+    shrink_deep: float = 0.5  # seconds of such depth given back per second at most (playing at 150 % speed)
     jump: float = 2.0  # a transit that moves by more than this is a restarted sender clock
 
 
@@ -144,6 +146,8 @@ class PlayoutDelay:
             if wanted > self._applied:
                 self._applied = min(wanted, self._applied + self._settings.growth * elapsed)
             else:
-                self._applied = max(wanted, self._applied - self._settings.shrink * elapsed)
+                settings = self._settings
+                shrink = settings.shrink_deep if self._applied - base > settings.deep else settings.shrink
+                self._applied = max(wanted, self._applied - shrink * elapsed)
         self._updated_at = now
         return self._applied

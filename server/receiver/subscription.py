@@ -12,6 +12,7 @@ from server.media.audio_relay import AudioTrack
 from server.media.broadcast import Broadcast
 from server.media.fanout import PacketTrack
 from server.media.forwarding import Forwarding
+from server.media.rtp_feedback import picture_share
 from server.media.sent_frames import SentFrames
 from server.receiver.rendered_view import ViewKey, quantise_view
 
@@ -74,7 +75,7 @@ class Subscription:
         if self.video.forwards:
             self._forwarding.estimate(self._viewer, bits_per_second)
         else:
-            self._broadcast.estimate(self._viewer, bits_per_second)
+            self._broadcast.estimate(self._viewer, picture_share(bits_per_second))
 
     def sent_frames(self) -> list[tuple[int, float]]:
         """Pictures sent since this was asked last: RTP timestamp, capture time in seconds of the receiver's clock."""

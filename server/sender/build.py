@@ -29,7 +29,7 @@ from server.sender.media.extractor import Avatar, ModelExtractor
 from server.sender.media.feed import Feed, FeedListener, LiveFeed
 from server.sender.media.inputs import MediaInput, check_source, parse_source
 from server.sender.media.recording import RecordingFeed, read_recording
-from server.sender.media.sound import VOICE_KBPS
+from server.sender.media.voice_order import VOICE_KBPS
 from server.sender.status_line import LineFilter, Screen, StatusLine
 from server.settings import Settings
 
@@ -108,6 +108,7 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
         _feed_factory(choices, model, avatar, fps),
         lambda: MotionEncoder(model.statistics, choices.rate),
         clock=time.monotonic,
+        voice_kbps=choices.voice_kbps,
         status_line=line,
     )
 
@@ -145,7 +146,6 @@ def _feed_factory(
         fps=fps,
         clock=time.monotonic,
         sound=choices.sound,
-        voice_kbps=choices.voice_kbps,
         loop=choices.loop,
         avatar=avatar,
     )

@@ -18,6 +18,7 @@ from server.sender.connection.signalling import ConnectionLostError, RefusedErro
 from server.sender.media.feed import Feed, FeedListener
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.voice_order import VOICE_KBPS
 from server.sender.status_line import Status, StatusLine
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Daemon:
         make_encoder: Callable[[], Encoder],
         *,
         clock: Clock,
+        voice_kbps: float = VOICE_KBPS,
         status_line: StatusLine | None = None,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -60,6 +62,7 @@ class Daemon:
         self._make_feed = make_feed
         self._make_encoder = make_encoder
         self._clock = clock
+        self._voice_kbps = voice_kbps
         self._status_line = status_line
         self._sleep = sleep
         self.identity = Identity(destination.room, destination.name, destination.avatar)
@@ -165,6 +168,8 @@ class Daemon:
                 sound=feed.sound,
                 clock=self._clock,
                 on_source=self._on_source_answer,
+                voice_kbps=self._voice_kbps,
+                patience=self.reconnect.patience,
             )
             try:
                 await self._live_through(session)

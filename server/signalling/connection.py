@@ -26,14 +26,8 @@ from aiortc.sdp import candidate_from_sdp
 
 from server.awake_clock import AwakeClock
 from server.errors import SdpError
-from server.media.aiortc_private import (
-    PacketInlet,
-    accept_rsa,
-    bound_transports,
-    close_peer,
-    inlet_of,
-    transported_bytes,
-)
+from server.media.aiortc_private import PacketInlet, close_peer, inlet_of, transported_bytes
+from server.media.aiortc_transport_private import accept_rsa, bound_transports, pace_forward_tsn
 from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
 
 logger = logging.getLogger(__name__)
@@ -150,6 +144,7 @@ class Connection:
             async with self._negotiation:
                 await self.peer.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
                 bound_transports(self.peer)
+                pace_forward_tsn(self.peer, asyncio.get_running_loop().time)
                 if self._share_port is not None:
                     self._share_port(self.peer)
                 await self.peer.setLocalDescription(await self.peer.createAnswer())

@@ -100,7 +100,9 @@ class Viewer:
 
     async def _attend(self, http: aiohttp.ClientSession) -> None:
         """One stay in the room."""
-        signalling = Signalling(http, self._node or self._server, await self._access.token(http))
+        signalling = Signalling(
+            http, self._node or self._server, await self._access.token(http), self._reconnect.patience
+        )
         signalling.on_message = self._on_message
         try:
             await signalling.connect()

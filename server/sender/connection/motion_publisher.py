@@ -1,23 +1,27 @@
 """Motion frames on their way: behind the packets of the voice, or on the data channel; and what they cost there.
 
 While the voice brings a packet every 60 ms, frames wait for the next one and travel behind it (`take_trailer`): that
-costs no header. Without a voice, or when it stalls, they take the data channel as soon as it is empty.
+costs no header. Without a voice, or when it stalls, they take the data channel as soon as it is empty. How many, and
+how precise, `rate_control.py` says; from here it learns how long the way is: each acknowledgement names the frame that
+it answers at once.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec.packet import MAX_FRAMES
+from model.codec.packet import Acknowledgement, MotionMessage, parse_message
 from model.codec.rate import HEADER_BYTES, Rate
 from model.errors import BitstreamError
 from server.rate_window import RateWindow
+from server.sender.connection.rate_control import PIECE_SECONDS, RateControl
 from server.sender.media.samples import MotionSample
+from server.sender.media.voice_order import PACKET_PIECES
 from server.wire.channel import DataChannel
 from server.wire.voice_trailer import MAX_TRAILER
 
@@ -29,21 +33,17 @@ RATE_WINDOW, LEAST_WINDOW = 2.0, 0.5
 STILL_BUFFERED = 0
 """Bytes that the channel may hold when a frame is encoded. More, and the frame waits: what is encoded goes out now."""
 
-VOICE_STALLED = 0.1
-"""Seconds without a packet of the voice after which it is not waited for."""
+VOICE_STALLED = 0.04
+"""Seconds after which a packet of the voice that was due is not waited for."""
 
-LONGEST_WAIT = 0.08
+LONGEST_WAIT = 0.02
 """Seconds that the oldest frame waits for a packet of the voice when it is late; then all take the data channel."""
 
 SILENT_WAIT = 0.05
 """Seconds that the oldest frame waits before it is worth a packet of silence: two frames share it at 25 a second."""
 
-CHANNEL_BUNDLE, GENEROUS_KBPS = 2, 40.0
-"""Frames that share a message of the data channel at least, unless the budget is generous: its headers cost more than
-what two frames hold."""
-
-SCARCE_LOSS = 0.01
-"""Share of frames lost up to which none is repeated behind the voice."""
+UNANSWERED = 256
+"""Messages whose time of leaving is remembered; an answer to an older one tells nothing."""
 
 
 class Encoder(Protocol):
@@ -64,10 +64,11 @@ class MotionPublisher:
     On the data channel at most one frame waits; a newer one replaces it and counts as dropped.
     """
 
-    def __init__(self, encoder: Encoder, channel: DataChannel) -> None:
+    def __init__(self, encoder: Encoder, channel: DataChannel, control: RateControl) -> None:
         self._encoder = encoder
         self._channel = channel
-        self._rate = _channel_rate(encoder.rate)
+        self._control = control
+        self._left: dict[int, float] = {}  # when the message whose newest frame has this number left, seconds
         self._waiting: MotionSample | None = None
         self._oldest: float | None = None  # since when encoded frames wait for the voice, seconds
         self._count = 0  # of these frames
@@ -92,14 +93,14 @@ class MotionPublisher:
             self.dropped += 1
         elif self._rides(now):
             self._waiting = None
-            self._use(self._riding_rate())
+            self._use(self._control.decision.riding)
             message = self._encode(sample, now)
             if message is not None:  # of frames before: for another source image, or too long
                 self._transmit(message, now)
                 self._oldest, self._count = None, 0
             self._oldest = now if self._oldest is None else self._oldest
             self._count += 1
-            if now - self._oldest >= LONGEST_WAIT:
+            if now - self._oldest >= self._voice_interval + LONGEST_WAIT:
                 self._release(now)
         elif self._channel.bufferedAmount > STILL_BUFFERED:
             self.dropped += self._waiting is not None
@@ -108,7 +109,7 @@ class MotionPublisher:
             self.dropped += self._waiting is not None
             self._waiting = None
             self._release(now)
-            self._use(self._rate)
+            self._use(self._control.decision.channel)
             self._transmit(self._encode(sample, now), now)
 
     def take_trailer(self, now: float) -> bytes:
@@ -123,8 +124,7 @@ class MotionPublisher:
         if len(message) > MAX_TRAILER:
             self._transmit(message, now)
             return b""
-        self.payload.add(len(message), now)
-        self.wire.add(len(message), now)
+        self._count_out(message, 0, now)
         return message
 
     def wants_packet(self, now: float) -> bool:
@@ -149,23 +149,32 @@ class MotionPublisher:
             self._oldest, self._count = None, 0
             self._transmit(self._encoder.flush(), now)
 
-    def receive(self, message: bytes | str) -> None:
+    def receive(self, message: bytes | str, now: float) -> None:
         """A message came from the receiver: an acknowledgement, or nothing we know."""
         try:
             if isinstance(message, str):
                 raise BitstreamError("text on the motion channel")
             self._encoder.on_acknowledgement(message)
+            answer = parse_message(message)
         except BitstreamError as error:
             self.malformed += 1
             logger.debug("motion channel: %s", error)
+            return
+        if isinstance(answer, Acknowledgement):
+            if not self.trailers:
+                self._control.lost(self._encoder.loss)  # nothing else tells it
+            self._control.motion_rate(8e-3 * self.payload.rate(now))
+            left = self._left.pop(answer.sequence, None)
+            if left is not None:
+                self._control.measured(now - left, now)
 
     def _rides(self, now: float) -> bool:
-        return self.trailers and now - self._voice <= VOICE_STALLED
+        return self.trailers and now - self._voice <= self._voice_interval + VOICE_STALLED
 
-    def _riding_rate(self) -> Rate:
-        """All that waits becomes one message when a packet leaves; nothing is repeated on a line that loses nothing."""
-        repeat = min(self._rate.repeat, MAX_FRAMES // 2) if self._encoder.loss > SCARCE_LOSS else 0
-        return replace(self._rate, frames_per_message=MAX_FRAMES - repeat, repeat=repeat, header_bytes=0)
+    @property
+    def _voice_interval(self) -> float:
+        """Seconds between packets of the voice; one that is recorded keeps to its own."""
+        return max(self._control.decision.voice.pieces, PACKET_PIECES) * PIECE_SECONDS
 
     def _use(self, rate: Rate) -> None:
         if self._encoder.rate != rate:
@@ -187,11 +196,14 @@ class MotionPublisher:
         if message is None:
             return
         self._channel.send(message)
+        self._count_out(message, HEADER_BYTES, now)
+        self._control.sent(len(message) + HEADER_BYTES, now)
+
+    def _count_out(self, message: bytes, header_bytes: int, now: float) -> None:
         self.payload.add(len(message), now)
-        self.wire.add(len(message) + HEADER_BYTES, now)
-
-
-def _channel_rate(rate: Rate) -> Rate:
-    if rate.kbps is None or rate.kbps >= GENEROUS_KBPS:
-        return rate
-    return replace(rate, frames_per_message=max(rate.frames_per_message, CHANNEL_BUNDLE))
+        self.wire.add(len(message) + header_bytes, now)
+        with suppress(BitstreamError):
+            sent = MotionMessage.parse(message)
+            self._left[(sent.sequence + sent.frames - 1) & 0xFFFF] = now
+            if len(self._left) > UNANSWERED:
+                del self._left[next(iter(self._left))]

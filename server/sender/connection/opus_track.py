@@ -12,11 +12,9 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from server.media.media_packet import MediaPacket
 from server.rate_window import RateWindow
 from server.sender.connection.motion_publisher import LEAST_WINDOW, RATE_WINDOW
+from server.sender.connection.rate_control import PACKET_HEADER_BYTES, RateControl
 from server.sender.media.reader import Clock
 from server.sender.media.sound import RATE, SoundPacket, SoundQueue
-
-PACKET_HEADER_BYTES = 64
-"""IPv4 and UDP 28, RTP with two header extensions 20, the tag of SRTP 16."""
 
 SILENCE_EVERY = 0.4
 """Seconds between packets of silence at most, as libopus has it with DTX: they keep the comfort noise fresh."""
@@ -38,11 +36,12 @@ class OpusTrack(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, queue: SoundQueue, clock: Clock, trailers: Trailers) -> None:
+    def __init__(self, queue: SoundQueue, clock: Clock, trailers: Trailers, control: RateControl) -> None:
         super().__init__()
         self._queue = queue
         self._clock = clock
         self._trailers = trailers
+        self._control = control
         self.payload = RateWindow(RATE_WINDOW, LEAST_WINDOW)
         """Bytes of Opus."""
         self.wire = RateWindow(RATE_WINDOW, LEAST_WINDOW)
@@ -76,6 +75,7 @@ class OpusTrack(MediaStreamTrack):
     def _packet(self, sound: SoundPacket, now: float, counted: bool = True) -> MediaPacket:
         assert self._first is not None
         trailer = self._trailers.take_trailer(now)
+        self._control.sent(len(sound.data) + len(trailer) + PACKET_HEADER_BYTES, now)
         if counted:
             self.payload.add(len(sound.data), now)
             self.wire.add(len(sound.data) + PACKET_HEADER_BYTES, now)

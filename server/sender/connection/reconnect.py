@@ -3,7 +3,9 @@
     idle -> connecting -> live -> waiting -> connecting -> ...    and from anywhere -> ended
 
 A connection that had held is tried again at once; what fails after that waits 0.5 s, 1 s, 2 s ... at most 15 s, each
-shortened by a random share so that a server's restart does not bring all senders back in the same instant.
+shortened by a random share so that a server's restart does not bring all senders back in the same instant. An attempt
+is given up soon, since after an outage a new one gets through before TCP says an old one again; on a line where that is
+too soon, each further one is given twice the time.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ MOST_PLACING = 15
 MOST_MOVES = 4
 """Nodes in a row that send us on; after these something is wrong with them."""
 
+FIRST_PATIENCE, LONGEST_PATIENCE = 3.0, 15.0
+"""Seconds for each step of an attempt to connect, of the first one and of later ones at most."""
+
 STABLE_AFTER = 10.0
 """Seconds live after which a loss counts as the first one: tried at once, then from the first delay again."""
 
@@ -55,6 +60,11 @@ class Reconnect:
         self.reconnects = 0
         """Connections after the first that went live."""
         self._was_live = False
+
+    @property
+    def patience(self) -> float:
+        """Seconds for each step of the attempt that begins now."""
+        return min(FIRST_PATIENCE * 2.0 ** min(max(self._failures - 1, 0), 16), LONGEST_PATIENCE)
 
     def start(self) -> None:
         """Begin the first attempt, or the one that was waited for."""

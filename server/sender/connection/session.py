@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,19 +19,22 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
-    RTCRtpSender,
     RTCSessionDescription,
 )
 
 from model.errors import BitstreamError, VisavisError
 from server.media.aiortc_private import PacketOutlet, close_peer
+from server.media.aiortc_transport_private import pace_forward_tsn
 from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
+from server.sender.connection.rate_control import FIRST_SOURCE_KBPS, RateControl
+from server.sender.connection.reconnect import FIRST_PATIENCE
 from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling, node_address
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SECONDS, SoundQueue
+from server.sender.media.voice_order import VOICE_KBPS
 from server.wire.control import (
     NeedSource,
     Ping,
@@ -47,18 +50,19 @@ from server.wire.voice_trailer import EXTENSION_URI
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 15.0
-"""Time that ICE, DTLS and SCTP may take."""
-
 UPLOAD_SECONDS = 20.0
+"""Time that the server has for an answer; sending the image comes on top."""
+
+LONGEST_UPLOAD = 15.0
+"""Seconds that sending a source image takes at most, however narrow the line is: a server waits 20."""
+
+UPLOAD_BYTES = 1200
+"""Of a source image that are sent at once."""
 
 WHY_SECONDS = 0.2
 
 REPORTS_EVERY = 5.0
 """Seconds between sender reports at least, the interval of RFC 3550 section 6.2: the receiver has clocks from pings."""
-
-LOSS_FADES = 0.9
-"""Of the highest loss of sound what counts a second later."""
 
 PICTURE_REFUSED = frozenset({"unusable_image", "no_face", "several_faces", "face", "input"})
 """Codes of a source image that the receiver cannot use; another picture may do."""
@@ -109,7 +113,10 @@ class Session:
         sound: SoundQueue | None,
         clock: Clock,
         on_source: Callable[[int, RefusedError | None], None],
+        voice_kbps: float = VOICE_KBPS,
+        patience: float = FIRST_PATIENCE,
     ) -> None:
+        """`patience`: seconds that the server may take for each answer, and then ICE, DTLS and SCTP for theirs."""
         self._http = http
         self._server = server
         self._token = token
@@ -117,12 +124,15 @@ class Session:
         self._sound = sound
         self._clock = clock
         self._on_source = on_source
-        self._signalling = Signalling(http, server, token)
+        self._patience = patience
+        self._signalling = Signalling(http, server, token, patience)
         self._peer: RTCPeerConnection | None = None
         self._control: RTCDataChannel | None = None
         self._track: OpusTrack | None = None
-        self._sound_sender: RTCRtpSender | None = None
         self._encoder = encoder
+        self.rates = RateControl(encoder.rate, voice_kbps)
+        if sound is not None:
+            sound.order = self.rates.decision.voice
         self._pinger: asyncio.Task[None] | None = None
         self._uploads: set[asyncio.Task[None]] = set()
         self._places: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # by index: one picture after another
@@ -185,7 +195,7 @@ class Session:
         peer = self._peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         motion = peer.createDataChannel("motion", ordered=False, maxRetransmits=0)
         control = self._control = peer.createDataChannel("control")
-        publisher = self.publisher = MotionPublisher(self._encoder, motion)
+        publisher = self.publisher = MotionPublisher(self._encoder, motion, self.rates)
         opened = asyncio.get_running_loop().create_future()
 
         def on_open() -> None:
@@ -205,17 +215,24 @@ class Session:
 
         peer.on("connectionstatechange", on_state)
         if self._sound is not None:
-            self._track = OpusTrack(self._sound, self._clock, publisher)
-            sender = self._sound_sender = peer.addTransceiver(self._track, direction="sendonly").sender
-            PacketOutlet(sender, self._clock, on_answer=self._on_answer, reports_every=REPORTS_EVERY)
+            self._track = OpusTrack(self._sound, self._clock, publisher, self.rates)
+            sender = peer.addTransceiver(self._track, direction="sendonly").sender
+            PacketOutlet(
+                sender,
+                self._clock,
+                on_answer=self._on_answer,
+                on_loss=self._on_loss,
+                reports_every=REPORTS_EVERY,
+            )
         await peer.setLocalDescription(await peer.createOffer())
+        pace_forward_tsn(peer, self._clock)
         answer = await self._signalling.request("publish", sdp=peer.localDescription.sdp)
         try:
             await peer.setRemoteDescription(RTCSessionDescription(str(answer["sdp"]), "answer"))
         except (ValueError, KeyError) as error:
             raise ConnectionLostError(f"the server's answer is unusable: {error}") from None
         publisher.trailers = self._sound is not None and EXTENSION_URI in str(answer["sdp"])
-        await asyncio.wait((opened, self.lost), timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((opened, self.lost), timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
         if self.lost.done():
             raise ConnectionLostError(self.lost.result())
         if not opened.done():
@@ -291,11 +308,12 @@ class Session:
         headers = {"Authorization": f"Bearer {self._token}"}
         if not attach:
             headers["Content-Type"] = source.content_type
+            headers["Content-Length"] = str(len(source.data))
         try:
             async with (
-                asyncio.timeout(UPLOAD_SECONDS),
+                asyncio.timeout(UPLOAD_SECONDS + (0.0 if attach else LONGEST_UPLOAD)),
                 self._http.put(
-                    address, params=params, headers=headers, data=b"" if attach else source.data
+                    address, params=params, headers=headers, data=b"" if attach else self._paced(source.data)
                 ) as response,
             ):
                 if response.status == 201:
@@ -309,6 +327,17 @@ class Session:
             raise ConnectionLostError(f"the source upload was answered {response.status}")
         raise RefusedError(str(body.get("code", "")), f"source image refused: {body.get('message', response.status)}")
 
+    async def _paced(self, data: bytes) -> AsyncIterator[bytes]:
+        """A source image in pieces, as the line takes them beside voice and motion."""
+        first = not self._identity.uploaded
+        for start in range(0, len(data), UPLOAD_BYTES):
+            piece = data[start : start + UPLOAD_BYTES]
+            yield piece
+            kbps = self.rates.decision.source_kbps
+            if first and not self.rates.congested:
+                kbps = FIRST_SOURCE_KBPS
+            await asyncio.sleep(min(8e-3 * len(piece) / kbps, LONGEST_UPLOAD * len(piece) / len(data)))
+
     async def _ping(self) -> None:
         while not self.lost.done():
             now = self._clock()
@@ -318,7 +347,6 @@ class Session:
             elif self._heartbeat.gone(now):
                 self._lose("the receiver is silent")
                 return
-            await self._measure_loss()
             if self._heartbeat.due():
                 send_control(self._control, Ping(self._heartbeat.ping(now), 1000 * now))
                 if self._stages_ms:
@@ -326,19 +354,19 @@ class Session:
             await asyncio.sleep(PING_EVERY)
 
     def _on_answer(self, data: bytes | str) -> None:
-        self._heartbeat.heard(self._clock())
+        now = self._clock()
+        self._heartbeat.heard(now)
         if self.publisher is not None:
-            self.publisher.receive(data)
+            self.publisher.receive(data, now)
+            self._order_voice()
 
-    async def _measure_loss(self) -> None:
-        """What the receiver reports of the sound decides how much FEC it has."""
-        if self._sound is None or self._sound_sender is None:
-            return
-        for report in (await self._sound_sender.getStats()).values():
-            if report.type == "remote-inbound-rtp":
-                # RFC 3550 section 6.4.1: in 256ths. One bad second is remembered for some.
-                lost = report.fractionLost / 256
-                self._sound.loss = max(lost, LOSS_FADES * self._sound.loss)
+    def _on_loss(self, share: float) -> None:
+        self.rates.lost(share)
+        self._order_voice()
+
+    def _order_voice(self) -> None:
+        if self._sound is not None:
+            self._sound.order = self.rates.decision.voice
 
     def _on_control(self, data: bytes | str) -> None:
         now = self._clock()
@@ -353,6 +381,8 @@ class Session:
                 send_control(self._control, Pong(n, sent_ms, 1000 * now))
             case Pong(n=n):
                 self._heartbeat.pong(n, now)
+                if self._heartbeat.round_trip is not None:
+                    self.rates.measured(self._heartbeat.round_trip, now)
             case NeedSource(sha256):
                 self._needed(sha256)
             case ReceiverStatistics():

@@ -16,9 +16,6 @@ from model.errors import InputError, VisavisError
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 15.0
-"""How long an answer may take; `publish` is answered once the server has gathered its candidates."""
-
 MAX_MESSAGE = 1 << 20
 
 
@@ -71,7 +68,9 @@ def node_address(given: object) -> str | None:
 class Signalling:
     """One WebSocket. Use from one event loop; `closed` is done when the connection is over."""
 
-    def __init__(self, http: aiohttp.ClientSession, server: str, token: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, server: str, token: str, patience: float) -> None:
+        """`patience`: seconds that connecting, and then each answer, may take."""
+        self._patience = patience
         self._http = http
         self._address = server + "/ws"
         self._token = token
@@ -87,9 +86,10 @@ class Signalling:
     async def connect(self) -> None:
         """Open the socket. Raises ConnectionLostError, or RefusedError for a bad token."""
         try:
-            self._socket = await self._http.ws_connect(
-                self._address, params={"token": self._token}, heartbeat=5.0, max_msg_size=MAX_MESSAGE
-            )
+            async with asyncio.timeout(self._patience):
+                self._socket = await self._http.ws_connect(
+                    self._address, params={"token": self._token}, heartbeat=5.0, max_msg_size=MAX_MESSAGE
+                )
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (401, 403):
                 code = "unauthorized" if error.status == 401 else "forbidden"
@@ -108,7 +108,7 @@ class Signalling:
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
             await self._socket.send_json({"type": kind, "id": number, **fields})
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._patience):
                 message: dict[str, Any] = await answer
         except TimeoutError:
             raise ConnectionLostError(f"the server does not answer {kind}") from None

@@ -14,7 +14,7 @@ from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.inputs import MediaInput, open_camera, open_file, open_microphone
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
-from server.sender.media.sound import VOICE_KBPS, SoundCapture, SoundQueue
+from server.sender.media.sound import SoundCapture, SoundQueue
 
 FILE_START = 0.3
 """Seconds after the start at which a file's first frame is due: both of its threads have opened it by then."""
@@ -105,7 +105,6 @@ class LiveFeed:
         fps: float,
         clock: Clock,
         sound: bool,
-        voice_kbps: float = VOICE_KBPS,
         loop: bool = False,
         avatar: Avatar | None = None,
     ) -> None:
@@ -136,7 +135,6 @@ class LiveFeed:
                 timeline=timeline,
                 loop=loop,
                 on_problem=lambda text: self._listener.on_notice(f"{text}; going on without sound"),
-                bits_per_second=round(1000 * voice_kbps),
             )
 
     @property

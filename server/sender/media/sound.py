@@ -20,6 +20,7 @@ from model.errors import InputError
 from model.media.container import decoded_sound, sound_stream
 from server.sender.media.reader import Clock, ContainerReader, Timeline, Wait, media_time
 from server.sender.media.voice_activity import VoiceActivity
+from server.sender.media.voice_order import PACKET_PIECES, VoiceOrder
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +30,8 @@ PIECE_SAMPLES = 960
 
 PIECE_SECONDS = PIECE_SAMPLES / RATE
 
-PACKET_PIECES = 3
-"""A packet of 60 ms: of 20 ms each, headers alone would take 26 kbit/s. RFC 7587 section 4.2 has both."""
-
 PACKET_SAMPLES = PACKET_PIECES * PIECE_SAMPLES
 PACKET_SECONDS = PACKET_SAMPLES / RATE
-
-VOICE_KBPS = 14.0
-"""Mono speech; wideband, which RFC 7587 section 3.1.1 gives 16 to 20 with packets of 20 ms."""
-
-LOSS_STEPS = (0, 5, 10, 20, 30)
-"""Percent of lost packets that the encoder is told; it spends more on in-band FEC with each."""
 
 WAITING_SECONDS = 0.2
 """Sound kept for the track. When it stalls the oldest go, so sound never trails the picture further."""
@@ -48,52 +40,48 @@ TIME_BASE = Fraction(1, RATE)
 
 
 class OpusWriter:
-    """Samples in, 60 ms Opus packets out (RFC 6716)."""
+    """Samples in, Opus packets out (RFC 6716)."""
 
-    def __init__(self, bits_per_second: int = round(1000 * VOICE_KBPS)) -> None:
-        self._bits_per_second = bits_per_second
-        self._loss = LOSS_STEPS[1]
+    def __init__(self, order: VoiceOrder | None = None) -> None:
+        self._order = order or VoiceOrder()
         self._samples = 0
         self._open()
 
     @property
-    def loss_percent(self) -> int:
-        """What the encoder was told."""
-        return self._loss
-
-    def expect_loss(self, share: float) -> None:
-        """Spend on in-band FEC (RFC 6716 section 2.1.7) what this share of lost packets, 0 to 1, is worth.
-
-        libopus is told when it is opened alone, so a change costs its memory: a packet that is a little worse.
+    def order(self) -> VoiceOrder:
+        """How it encodes. libopus is told when it is opened alone, so a change costs its memory: a packet that is a
+        little worse.
         """
-        # At least the second step: the first lost packet is gone before it has been reported.
-        loss = max(step for step in LOSS_STEPS if step <= max(100 * share, LOSS_STEPS[1]))
-        if loss != self._loss:
-            self._loss = loss
+        return self._order
+
+    @order.setter
+    def order(self, order: VoiceOrder) -> None:
+        if order != self._order:
+            self._order = order
             self._open()
 
     def write(self, samples: NDArray[np.int16]) -> list[bytes]:
-        """Encode exactly `PACKET_SAMPLES` samples (2880,)."""
+        """Encode exactly one packet's samples (960 times the order's pieces,)."""
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="s16", layout="mono")
         frame.sample_rate = RATE
         frame.time_base = TIME_BASE
         frame.pts = self._samples
-        self._samples += PACKET_SAMPLES
+        self._samples += len(samples)
         return [bytes(packet) for packet in self._codec.encode(frame)]
 
     def _open(self) -> None:
         codec = av.CodecContext.create("libopus", "w")
         assert isinstance(codec, av.AudioCodecContext)
-        codec.bit_rate = self._bits_per_second
+        codec.bit_rate = round(1000 * self._order.kbps)
         codec.format = av.AudioFormat("s16")
         codec.layout = "mono"
         codec.sample_rate = RATE
         codec.time_base = TIME_BASE
         codec.options = {
             "application": "voip",
-            "frame_duration": str(round(1000 * PACKET_SECONDS)),
+            "frame_duration": str(round(1000 * self._order.pieces * PIECE_SECONDS)),
             "fec": "1",
-            "packet_loss": str(self._loss),
+            "packet_loss": str(self._order.loss_percent),
         }
         self._codec = codec
 
@@ -109,7 +97,7 @@ class SoundPacket:
 
 
 class VoicePackets:
-    """Pieces of 20 ms in, packets out: 60 ms while somebody speaks, 20 ms of nothing otherwise."""
+    """Pieces of 20 ms in, packets out: as ordered while somebody speaks, 20 ms of nothing otherwise."""
 
     def __init__(self, writer: OpusWriter) -> None:
         self._writer = writer
@@ -119,8 +107,10 @@ class VoicePackets:
         self._speaks = False
         self._start = 0
 
-    def add(self, samples: NDArray[np.int16]) -> list[SoundPacket]:
-        """One piece (960,), which follows on the one before."""
+    def add(self, samples: NDArray[np.int16], order: VoiceOrder) -> list[SoundPacket]:
+        """One piece (960,), which follows on the one before. `order` holds from the next packet on."""
+        if not self._pieces:
+            self._writer.order = order
         active = self._activity.active(samples, PIECE_SECONDS)
         if not self._speaks and not active:
             packet = SoundPacket(SILENCE, self._start, PIECE_SAMPLES, silent=True)
@@ -129,11 +119,12 @@ class VoicePackets:
         self._speaks = True
         self._active |= active
         self._pieces.append(samples)
-        if len(self._pieces) < PACKET_PIECES:
+        if len(self._pieces) < self._writer.order.pieces:
             return []
+        length = len(self._pieces) * PIECE_SAMPLES
         coded = self._writer.write(np.concatenate(self._pieces))
-        packets = [SoundPacket(data, self._start) for data in coded]
-        self._start += PACKET_SAMPLES
+        packets = [SoundPacket(data, self._start, length) for data in coded]
+        self._start += length
         self._speaks, self._active, self._pieces = self._active, False, []
         return packets
 
@@ -145,8 +136,8 @@ class SoundQueue:
         self._loop = loop
         self._packets: deque[SoundPacket] = deque()
         self._arrived = asyncio.Event()
-        self.loss = 0.0
-        """Share of packets lost on the way lately, as the receiver reports; read by the capture thread."""
+        self.order = VoiceOrder()
+        """How the voice is to be encoded; read by the capture thread."""
         self.dropped = 0
         """Packets that nobody took in time."""
 
@@ -192,12 +183,10 @@ class SoundCapture(ContainerReader):
         loop: bool = False,
         on_problem: Callable[[str], None],
         wait: Wait | None = None,
-        bits_per_second: int = round(1000 * VOICE_KBPS),
     ) -> None:
         super().__init__("visavis-sound", open_container, clock=clock, timeline=timeline, loop=loop, wait=wait)
         self._queue = queue
-        self._writer = OpusWriter(bits_per_second)
-        self._voice = VoicePackets(self._writer)
+        self._voice = VoicePackets(OpusWriter())
         self._on_problem = on_problem
 
     def run(self) -> None:
@@ -217,8 +206,7 @@ class SoundCapture(ContainerReader):
             # A piece is whole at its end.
             if self.stopping or self.wait(self.due(lap, begin + PIECE_SECONDS)):
                 return False
-            self._writer.expect_loss(self._queue.loss)
-            for packet in self._voice.add(samples):
+            for packet in self._voice.add(samples, self._queue.order):
                 self._queue.put(packet)
         return True
 

@@ -10,12 +10,15 @@ from typing import Any
 import aiortc
 import pytest
 from aiortc import RTCRtpReceiver, RTCRtpSender, codecs
+from aiortc.rtcsctptransport import ForwardTsnChunk
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RtcpByePacket,
     RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
     RtcpSenderInfo,
     RtcpSrPacket,
     RtpPacket,
@@ -23,6 +26,7 @@ from aiortc.rtp import (
 )
 
 from server.media.aiortc_private import PacketOutlet, close_peer, rtp_timestamp
+from server.media.aiortc_transport_private import pace_forward_tsn
 from server.media.broadcast import Broadcast, BroadcastSettings
 from tests.server.fakes import FakeClock
 from tests.server.loopback import connect, nothing_leaks, peers
@@ -31,6 +35,43 @@ from tests.server.media.test_fanout import feed
 
 def test_version() -> None:
     assert aiortc.__version__.startswith("1.16."), "read server/media/aiortc_private.py again"
+
+
+@pytest.mark.asyncio
+async def test_forward_tsn_goes_at_most_once_a_round_trip() -> None:
+    async with nothing_leaks(), peers() as (peer, _):
+        peer.createDataChannel("motion", ordered=False, maxRetransmits=0)
+        association: Any = peer.sctp
+        association._srtt = 0.1
+        sent: list[ForwardTsnChunk] = []
+
+        async def send(chunk: ForwardTsnChunk) -> None:
+            sent.append(chunk)
+
+        association._send_chunk = send
+        clock = FakeClock()
+        pace_forward_tsn(peer, clock)
+        for _ in range(50):  # as many SACKs in half a second, each of which makes one
+            association._forward_tsn_chunk = ForwardTsnChunk()
+            await association._transmit()
+            clock.now += 0.01
+        assert len(sent) == 5
+        assert association._t3_handle is not None, "what was held back is not forgotten"
+        association._t3_cancel()
+
+
+@pytest.mark.asyncio
+async def test_loss_that_is_reported_is_told() -> None:
+    async with nothing_leaks(), peers() as (peer, _):
+        sender: RTCRtpSender = peer.addTransceiver("audio", direction="sendonly").sender
+        shares: list[float] = []
+        PacketOutlet(sender, time.monotonic, on_loss=shares.append)
+        reports = [
+            RtcpReceiverInfo(ssrc, fraction, packets_lost=1, highest_sequence=1, jitter=0, lsr=0, dlsr=0)
+            for ssrc, fraction in ((sender._ssrc, 64), (sender._ssrc + 1, 128))
+        ]
+        await sender._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=reports))
+        assert shares == [0.25]
 
 
 @pytest.mark.asyncio

@@ -19,7 +19,7 @@ from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
 from server.media.picture import PictureTimes, TimedPicture
-from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate
+from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate, Pacer, picture_share
 from server.media.sent_frames import SentFrames
 from server.media.streams import StreamTable, ViewLimitError
 
@@ -119,6 +119,31 @@ def test_what_a_viewer_gets_is_always_decodable(actions: list[tuple[str, str, bo
 
 
 # Keyframes and rate
+
+
+def test_a_line_that_keeps_up_is_not_paced() -> None:
+    pacer = Pacer()
+    for i in range(100):
+        now = 0.04 * i
+        pacer.estimate(40_000 + 3000 * i, now)  # an estimate follows what comes, and is small at first
+        assert [pacer.wait(1200, now) for _ in range(5)] == [0.0] * 5
+
+
+def test_pictures_are_spaced_once_the_estimate_falls_below_what_is_sent() -> None:
+    pacer = Pacer()
+    for i in range(50):
+        pacer.estimate(300_000, 0.02 * i)
+        assert pacer.wait(600, 0.02 * i) == 0.0
+    pacer.estimate(150_000, 1.0)
+    waits = [pacer.wait(1200, 1.0) for _ in range(10)]  # a keyframe
+    spacing = 8 * 1200 / (1.2 * picture_share(150_000))
+    assert np.diff(waits[1:]) == pytest.approx([spacing] * 8)
+    assert pacer.wait(1200, 30.0) == 0.0, "that was long ago"
+
+
+def test_a_picture_leaves_room_for_the_sound() -> None:
+    assert picture_share(150_000) == 120_000
+    assert picture_share(40_000) == 20_000
 
 
 def test_keyframe_requests_are_coalesced() -> None:

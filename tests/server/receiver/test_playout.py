@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from model.motion import Motion
 from server.receiver.playout import PlayoutBuffer, PlayoutFrame, PlayoutSettings
+from server.receiver.playout_delay import DelaySettings, PlayoutDelay
 
 K = 3
 
@@ -141,6 +142,25 @@ def test_depth_grows_with_jitter_and_shrinks_back() -> None:
     delays = {round(t): t - o.capture_ms / 1000 for t, o in outputs}
     assert 0.12 <= delays[18] <= 0.22
     assert delays[38] <= 0.08
+
+
+def test_a_depth_above_200_ms_is_given_back_fast() -> None:
+    delay = PlayoutDelay(DelaySettings())
+    for i in range(100):
+        delay.observe(0.1 + (0.35 if i >= 40 else 0.0), 0.04 * i)
+        delay.update(0.04 * i)
+    assert delay.applied == pytest.approx(0.45, abs=0.06)
+    for i in range(100, 225):
+        delay.observe(0.1, 0.04 * i)
+        applied = delay.update(0.04 * i)
+        if i == 130:  # of the last 100 frames most are slow yet: nothing is given back before
+            deep = applied
+    assert deep > 0.35
+    times = []
+    for i in range(225, 300):
+        delay.observe(0.1, 0.04 * i)
+        times.append(delay.update(0.04 * i) - 0.1)
+    assert min(times) < 0.2
 
 
 def test_late_frames_are_dropped_and_counted() -> None:

@@ -89,6 +89,20 @@ def test_delays_stay_within_their_bounds(chances: list[float]) -> None:
         now += delay
 
 
+def test_an_attempt_is_given_up_soon_and_further_ones_later() -> None:
+    machine = Reconnect(chance=lambda: 0.0)
+    given: list[float] = []
+    for _ in range(5):
+        given.append(machine.patience)
+        machine.start()
+        machine.lost(0.0)
+    assert given == [3.0, 3.0, 6.0, 12.0, 15.0]
+    machine.start()
+    machine.connected(0.0)
+    machine.lost(2 * STABLE_AFTER)
+    assert machine.patience == 3.0
+
+
 def test_reconnect_refuses_what_makes_no_sense() -> None:
     machine = Reconnect(chance=lambda: 0.0)
     with pytest.raises(ValueError, match="while idle"):

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model.codec.encoder import MotionEncoder
+from model.codec.packet import Acknowledgement
 from model.codec.rate import HEADER_BYTES, Rate
-from model.errors import BitstreamError
+from model.codec.statistics import MotionStatistics
 from server.sender.connection.motion_publisher import MotionPublisher
+from server.sender.connection.rate_control import RateControl
 from server.sender.media.samples import MotionSample
 from server.wire.voice_trailer import MAX_TRAILER
 
@@ -46,9 +49,12 @@ class FakeEncoder:
         return message or None
 
     def on_acknowledgement(self, message: bytes) -> None:
-        if message[:1] != b"A":
-            raise BitstreamError("not an acknowledgement")
+        Acknowledgement.parse(message)
         self.acknowledged.append(message)
+
+
+def publisher_of(encoder: FakeEncoder, channel: FakeChannel) -> MotionPublisher:
+    return MotionPublisher(encoder, channel, RateControl(encoder.rate))
 
 
 def sample(number: int, captured: float = 0.0) -> MotionSample:
@@ -61,7 +67,7 @@ def channel() -> FakeChannel:
 
 
 def test_an_idle_channel_gets_every_frame(channel: FakeChannel) -> None:
-    publisher = MotionPublisher(FakeEncoder(), channel)
+    publisher = publisher_of(FakeEncoder(), channel)
     for i in range(5):
         publisher.publish(sample(i), 0.04 * i)
     assert channel.sent == [bytes([i]) for i in range(5)]
@@ -70,7 +76,7 @@ def test_an_idle_channel_gets_every_frame(channel: FakeChannel) -> None:
 
 def test_the_newest_frame_replaces_what_waits(channel: FakeChannel) -> None:
     encoder = FakeEncoder()
-    publisher = MotionPublisher(encoder, channel)
+    publisher = publisher_of(encoder, channel)
     channel.stuck = True
     for i in range(5):
         publisher.publish(sample(i), 0.04 * i)
@@ -83,7 +89,7 @@ def test_the_newest_frame_replaces_what_waits(channel: FakeChannel) -> None:
 
 
 def test_a_frame_that_waits_gives_way_when_the_channel_drains_unnoticed(channel: FakeChannel) -> None:
-    publisher = MotionPublisher(FakeEncoder(), channel)
+    publisher = publisher_of(FakeEncoder(), channel)
     channel.bufferedAmount = 10
     publisher.publish(sample(1), 0.0)
     channel.bufferedAmount = 0
@@ -94,7 +100,7 @@ def test_a_frame_that_waits_gives_way_when_the_channel_drains_unnoticed(channel:
 
 
 def test_a_closed_channel_drops(channel: FakeChannel) -> None:
-    publisher = MotionPublisher(FakeEncoder(), channel)
+    publisher = publisher_of(FakeEncoder(), channel)
     channel.readyState = "closed"
     publisher.publish(sample(1), 0.0)
     publisher.pause(0.0)
@@ -102,7 +108,7 @@ def test_a_closed_channel_drops(channel: FakeChannel) -> None:
 
 
 def test_a_pause_sends_what_is_bundled(channel: FakeChannel) -> None:
-    publisher = MotionPublisher(FakeEncoder(bundle=3), channel)
+    publisher = publisher_of(FakeEncoder(bundle=3), channel)
     publisher.publish(sample(1), 0.0)
     publisher.publish(sample(2), 0.04)
     assert channel.sent == []
@@ -113,22 +119,35 @@ def test_a_pause_sends_what_is_bundled(channel: FakeChannel) -> None:
 
 def test_acknowledgements_reach_the_encoder_and_nothing_else_does(channel: FakeChannel) -> None:
     encoder = FakeEncoder()
-    publisher = MotionPublisher(encoder, channel)
-    publisher.receive(b"A1")
-    publisher.receive(b"?")
-    publisher.receive("text")
-    assert encoder.acknowledged == [b"A1"]
+    publisher = publisher_of(encoder, channel)
+    acknowledgement = Acknowledgement(1, 2, 3).serialize()
+    publisher.receive(acknowledgement, 0.0)
+    publisher.receive(b"?", 0.0)
+    publisher.receive("text", 0.0)
+    assert encoder.acknowledged == [acknowledgement]
     assert publisher.malformed == 2
+
+
+def test_an_acknowledgement_tells_the_round_trip_of_the_message_that_it_answers(channel: FakeChannel) -> None:
+    statistics = MotionStatistics.default(4)
+    control = RateControl(Rate())
+    publisher = MotionPublisher(MotionEncoder(statistics, Rate(), epoch=7), channel, control)
+    for i in range(3):
+        publisher.publish(MotionSample(np.zeros(statistics.size, np.float32), 0.04 * i), 0.04 * i)
+    publisher.receive(Acknowledgement(7, 1, 1).serialize(), 0.14)
+    assert control.round_trip == pytest.approx(0.1)
+    publisher.receive(Acknowledgement(7, 1, 1).serialize(), 0.16)
+    assert control.round_trip == pytest.approx(0.1), "a second answer to it says nothing"
 
 
 def test_capture_times_wrap_at_32_bits(channel: FakeChannel) -> None:
     encoder = FakeEncoder()
-    MotionPublisher(encoder, channel).publish(sample(1, (2.0**32 + 7.9) / 1000), 0.0)
+    publisher_of(encoder, channel).publish(sample(1, (2.0**32 + 7.9) / 1000), 0.0)
     assert encoder.frames[0][1] == 7
 
 
 def test_wire_rate_counts_the_headers(channel: FakeChannel) -> None:
-    publisher = MotionPublisher(FakeEncoder(), channel)
+    publisher = publisher_of(FakeEncoder(), channel)
     for i in range(100):
         publisher.publish(sample(i), 0.04 * i)
     now = 99 * 0.04
@@ -141,7 +160,7 @@ def test_wire_rate_counts_the_headers(channel: FakeChannel) -> None:
 
 
 def riding(encoder: FakeEncoder, channel: FakeChannel) -> MotionPublisher:
-    publisher = MotionPublisher(encoder, channel)
+    publisher = publisher_of(encoder, channel)
     publisher.trailers = True
     publisher.take_trailer(0.0)
     return publisher
@@ -169,11 +188,11 @@ def test_frames_travel_behind_the_voice_and_wait_60_ms_at_most(channel: FakeChan
 
 
 def test_without_the_extension_or_a_voice_the_data_channel_carries_all(channel: FakeChannel) -> None:
-    publisher = MotionPublisher(FakeEncoder(), channel)
+    publisher = publisher_of(FakeEncoder(), channel)
     publisher.take_trailer(0.0)
     publisher.publish(sample(1), 0.01)
     assert channel.sent == [b"\x01"], "the receiver did not answer the extension"
-    publisher = MotionPublisher(FakeEncoder(), channel)
+    publisher = publisher_of(FakeEncoder(), channel)
     publisher.trailers = True
     publisher.publish(sample(2), 0.01)
     assert channel.sent == [b"\x01", b"\x02"], "muted from the beginning"
@@ -213,19 +232,21 @@ def test_silence_is_sent_for_two_frames_or_one_that_has_waited(channel: FakeChan
 
 def test_frames_are_repeated_on_a_line_that_loses_alone(channel: FakeChannel) -> None:
     encoder = FakeEncoder()
-    encoder.rate = Rate(repeat=1)
-    publisher = riding(encoder, channel)
+    control = RateControl(encoder.rate)
+    publisher = MotionPublisher(encoder, channel, control)
+    publisher.trailers = True
+    publisher.take_trailer(0.0)
     publisher.publish(sample(1), 0.01)
     assert encoder.rate.repeat == 0
-    encoder.loss = 0.1
+    control.lost(0.1)
     publisher.publish(sample(2), 0.05)
-    assert encoder.rate.repeat == 1
+    assert encoder.rate.repeat > 0
 
 
 def test_a_small_budget_bundles_on_the_data_channel(channel: FakeChannel) -> None:
     encoder = FakeEncoder()
     encoder.rate = Rate(kbps=25.0)
-    publisher = MotionPublisher(encoder, channel)
+    publisher = publisher_of(encoder, channel)
     for i in range(4):
         publisher.publish(sample(i), 0.04 * i)
     assert channel.sent == [b"\x00\x01", b"\x02\x03"]

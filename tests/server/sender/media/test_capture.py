@@ -16,9 +16,12 @@ from aiortc.mediastreams import MediaStreamError
 from model.codec.opus_packet import SILENCE
 from model.codec.rate import Rate
 from model.errors import InputError, VisavisError
+from server.benchmark.network.opus_fec import repeated_pieces
+from server.benchmark.speech import speak
 from server.media.media_packet import MediaPacket
 from server.sender import build
 from server.sender.connection.opus_track import OpusTrack
+from server.sender.connection.rate_control import FEC_KBPS, FEC_LOSS, RateControl
 from server.sender.media.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration
 from server.sender.media.inputs import PORTRAIT, MediaInput, camera_address, open_camera, open_file, parse_source
 from server.sender.media.reader import Timeline
@@ -26,7 +29,6 @@ from server.sender.media.sound import (
     PACKET_SAMPLES,
     PIECE_SAMPLES,
     RATE,
-    VOICE_KBPS,
     OpusWriter,
     SoundCapture,
     SoundPacket,
@@ -34,6 +36,7 @@ from server.sender.media.sound import (
     VoicePackets,
 )
 from server.sender.media.voice_activity import VoiceActivity
+from server.sender.media.voice_order import VOICE_KBPS, VoiceOrder
 from server.settings import load_settings
 from tests.model.clips import payloads, write_film, write_turned
 
@@ -294,7 +297,7 @@ class Carried:
 @pytest.mark.asyncio
 async def test_a_stalled_track_loses_the_oldest_sound_and_keeps_its_time() -> None:
     queue = SoundQueue(asyncio.get_running_loop())
-    track = OpusTrack(queue, lambda: 0.0, Carried())
+    track = OpusTrack(queue, lambda: 0.0, Carried(), RateControl(Rate()))
     for i in range(6):
         queue.put(SoundPacket(bytes([i]), i * PACKET_SAMPLES))
     await asyncio.sleep(0)
@@ -308,7 +311,7 @@ async def test_a_stalled_track_loses_the_oldest_sound_and_keeps_its_time() -> No
     await asyncio.sleep(0)
     third = await track.recv()
     assert third.timestamp == 9 * PACKET_SAMPLES, "the gap stays a gap"
-    later = OpusTrack(queue, lambda: 0.0, Carried())
+    later = OpusTrack(queue, lambda: 0.0, Carried(), RateControl(Rate()))
     waiting = asyncio.ensure_future(later.recv())
     await asyncio.sleep(0)
     assert not waiting.done(), "a new connection starts with sound of now"
@@ -322,7 +325,7 @@ async def test_a_stalled_track_loses_the_oldest_sound_and_keeps_its_time() -> No
 @pytest.mark.asyncio
 async def test_of_silence_little_is_sent_unless_motion_wants_to_travel() -> None:
     queue, carried, clock = SoundQueue(asyncio.get_running_loop()), Carried(), Time()
-    track = OpusTrack(queue, clock, carried)
+    track = OpusTrack(queue, clock, carried, RateControl(Rate()))
 
     async def silence(pieces: int, start: int) -> list[MediaPacket]:
         sent: list[MediaPacket] = []
@@ -366,14 +369,24 @@ def test_opus_packets_are_small_and_come_one_for_one() -> None:
     assert sum(len(packet) for (packet,) in packets) * 8 / (50 * 0.06) < 1200 * VOICE_KBPS
 
 
-def test_fec_follows_the_loss_that_was_measured() -> None:
-    writer = OpusWriter()
-    steps = []
-    for loss in (0.0, 0.07, 0.12, 0.25, 0.9, 0.0):
-        writer.expect_loss(loss)
-        steps.append(writer.loss_percent)
-        assert len(writer.write(np.zeros(PACKET_SAMPLES, np.int16))) == 1
-    assert steps == [5, 5, 10, 20, 30, 5]
+@pytest.mark.parametrize("pieces", [2, 3, 6])
+def test_packets_are_as_long_as_ordered(pieces: int) -> None:
+    voice = VoicePackets(OpusWriter())
+    tone = (6000 * np.sin(np.arange(PIECE_SAMPLES) / RATE * 2 * np.pi * 200)).astype(np.int16)
+    spoken = [packet for _ in range(12) for packet in voice.add(tone, VoiceOrder(pieces=pieces))]
+    assert [packet.samples for packet in spoken] == [pieces * PIECE_SAMPLES] * (12 // pieces)
+    assert decode([packet.data for packet in spoken]).size >= 11 * PIECE_SAMPLES
+
+
+def test_an_order_for_lossy_lines_brings_in_band_fec() -> None:
+    wave = np.round(speak(np.abs(np.sin(np.arange(50) * 0.9)), 25.0) * 32767).astype(np.int16)
+    shares = []
+    for order in (VoiceOrder(), VoiceOrder(FEC_KBPS, FEC_LOSS)):
+        writer = OpusWriter(order)
+        packets = [p for i in range(30) for p in writer.write(wave[i * PACKET_SAMPLES : (i + 1) * PACKET_SAMPLES])]
+        shares.append(np.mean([flag for packet in packets for flag in repeated_pieces(packet)]))
+    assert shares[0] == 0.0
+    assert shares[1] > 0.7
 
 
 def test_a_pause_costs_next_to_nothing_and_speech_is_whole() -> None:
@@ -381,11 +394,11 @@ def test_a_pause_costs_next_to_nothing_and_speech_is_whole() -> None:
     rng = np.random.default_rng(0)
     quiet = [np.round(rng.normal(0, 15, PIECE_SAMPLES)).astype(np.int16) for _ in range(100)]
     tone = (6000 * np.sin(np.arange(PIECE_SAMPLES) / RATE * 2 * np.pi * 200)).astype(np.int16)
-    before = [packet for piece in quiet for packet in voice.add(piece)]
+    before = [packet for piece in quiet for packet in voice.add(piece, VoiceOrder())]
     assert all(packet.silent and packet.data == SILENCE for packet in before[10:])
-    spoken = [packet for _ in range(30) for packet in voice.add(tone)]
+    spoken = [packet for _ in range(30) for packet in voice.add(tone, VoiceOrder())]
     assert [packet.silent for packet in spoken] == [False] * 10, "from the first piece on"
-    after = [packet for piece in quiet for packet in voice.add(piece)]
+    after = [packet for piece in quiet for packet in voice.add(piece, VoiceOrder())]
     heard = [packet for packet in after if not packet.silent]
     assert 0.3 <= sum(packet.samples for packet in heard) / RATE <= 0.5, "what hangs over"
     everything = [*before, *spoken, *after]
