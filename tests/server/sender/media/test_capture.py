@@ -219,6 +219,25 @@ def test_sources_are_read_by_name(clip: Path) -> None:
         open_camera("/dev/no-camera", "linux")
 
 
+@pytest.mark.parametrize("works", [0, 1, 2])
+def test_a_camera_is_opened_with_the_pixels_of_a_sharp_picture_where_it_has_them(
+    works: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, str] | None] = []
+
+    def opened(address: str, format: str, options: dict[str, str] | None = None) -> str:
+        asked.append(options)
+        if len(asked) <= works:
+            raise OSError("no such mode")
+        return f"{format} {address}"
+
+    monkeypatch.setattr("server.sender.media.inputs.av.open", opened)
+    assert str(open_camera("", "linux")) == "v4l2 /dev/video0"
+    assert [options and options["video_size"] for options in asked] == ["1280x720", "640x480", None][: works + 1]
+    assert asked[0] is not None
+    assert asked[0]["input_format"] == "mjpeg"
+
+
 # Sound
 
 
