@@ -74,6 +74,7 @@ def served() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.watch_gpu(lambda: (0, 1))
     metrics.watch_udp_port(lambda: 0, lambda: {"unknown": 0})
+    metrics.watch_nodes(lambda: True)
     found: dict[str, set[str]] = {}
     for collector in list(metrics._registry._collector_to_names):
         labels = set(getattr(collector, "_labelnames", ()))
