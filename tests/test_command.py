@@ -40,6 +40,14 @@ def test_help_lists_every_command_with_its_summary(capsys: pytest.CaptureFixture
         assert f"{name} {importlib.import_module(module).HELP}" in shown
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as status:
+        main([name, "--help"])
+    assert status.value.code == 0
+    assert f"usage: visavis {name} " in capsys.readouterr().out
+
+
 def test_an_error_names_the_command_that_was_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="source image: as `encode` chooses it, or the first frame with a face")  # fmt: skip
     parser.add_argument("--engine", choices=["auto", "graphs", "torch"], default="auto",
                         help="what runs the networks (default: compiled graphs where they run)")  # fmt: skip
-    parser.add_argument("--call", action="store_true", help="also as a call sends it, without and with 5 % loss")
+    parser.add_argument("--call", action="store_true", help="also as a call sends it, without and with 5 %% loss")
     parser.add_argument("--size", type=int, choices=[256, 512], default=256,
                         help="512: sharp pictures against enlarged ones, on clips that have the pixels")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="reconstruction only: no sheets, no free view")
