@@ -59,6 +59,7 @@ MAY_IMPORT = {
             "server.errors",
             "server.metrics",
             "server.settings",
+            "server.wire.voice_trailer",
             PRIVATE_MODULE,
         ),
         *("model.errors", "model.motion", "model.view_bounds"),

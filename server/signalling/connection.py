@@ -27,7 +27,7 @@ from aiortc.sdp import candidate_from_sdp
 from server.awake_clock import AwakeClock
 from server.errors import SdpError
 from server.media.aiortc_private import PacketInlet, accept_rsa, bound_transports, close_peer, inlet_of
-from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
+from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec, with_marked_payloads
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,7 @@ class Connection:
         self._negotiation = asyncio.Lock()
         self._added = 0  # candidates after the offer
         self._on_source: Callable[[PacketInlet], None] | None = None
+        self._marked_payloads = False
         self.peer.on("connectionstatechange", self._state_changed)
         self.peer.on("track", self._track)
 
@@ -129,6 +130,7 @@ class Connection:
         """The SDP answer, with candidates. Raises SdpError, and the connection is closed then."""
         awake = AwakeClock(asyncio.get_running_loop().time)
         self._await_connection(awake, awake() + self._connect_seconds)
+        self._marked_payloads = offer.marked_payloads
         try:
             # Closing waits for this: sockets opened after a close would never be closed.
             async with self._negotiation:
@@ -138,6 +140,8 @@ class Connection:
                     self._share_port(self.peer)
                 await self.peer.setLocalDescription(await self.peer.createAnswer())
                 sdp = str(self.peer.localDescription.sdp)
+                if offer.marked_payloads:
+                    sdp = with_marked_payloads(sdp)
         except Exception as error:
             # As in `parse_offer`: what a strange offer raises is not limited to aiortc's own errors.
             await self.close()
@@ -168,7 +172,8 @@ class Connection:
                 raise SdpError(f"a candidate cannot be used ({type(error).__name__})") from None
 
     def _track(self, track: MediaStreamTrack) -> None:
-        inlet = inlet_of(self.peer, track, asyncio.get_running_loop().time)
+        marked = self._marked_payloads and track.kind == "audio"
+        inlet = inlet_of(self.peer, track, asyncio.get_running_loop().time, marked)
         if self._on_source is not None:
             self._on_source(inlet)
 
