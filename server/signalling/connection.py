@@ -130,7 +130,7 @@ class Connection:
         """The SDP answer, with candidates. Raises SdpError, and the connection is closed then."""
         awake = AwakeClock(asyncio.get_running_loop().time)
         self._await_connection(awake, awake() + self._connect_seconds)
-        self._marked_payloads = offer.marked_payloads
+        self._marked_payloads = offer.marked_payloads and self._on_source is not None
         try:
             # Closing waits for this: sockets opened after a close would never be closed.
             async with self._negotiation:
@@ -140,7 +140,7 @@ class Connection:
                     self._share_port(self.peer)
                 await self.peer.setLocalDescription(await self.peer.createAnswer())
                 sdp = str(self.peer.localDescription.sdp)
-                if offer.marked_payloads:
+                if self._marked_payloads:
                     sdp = with_marked_payloads(sdp)
         except Exception as error:
             # As in `parse_offer`: what a strange offer raises is not limited to aiortc's own errors.
