@@ -4,6 +4,8 @@
  * renegotiated; a change is a new connection. All candidates travel inside the offer and the answer.
  */
 import { MotionLink, motionTools } from "./motion/motion_link.js";
+import { VoiceCarrier } from "./motion/voice_carrier.js";
+import { askingForVoice, offeringTrailers, takesTrailers } from "./motion/voice_trailer.js";
 import { backoffMs, RequestError } from "./signalling.js";
 import { watchPlan } from "./state.js";
 
@@ -38,8 +40,6 @@ const GATHERING_MS = 3000;
 const CAMERA_BITS_PER_SECOND = 700_000;
 /** Of a screen: letters want bits when they change, and nearly none while they stand. */
 const SCREEN_BITS_PER_SECOND = 1_500_000;
-/** Beside motion, the daemon's: a browser's own choice would be twice as much. */
-const VOICE_BITS_PER_SECOND = 24_000;
 
 /**
  * Waits until all candidates are known, at most `limitMs`: what was found by then is offered.
@@ -67,13 +67,14 @@ export function gathered(connection, limitMs = GATHERING_MS) {
  * Offers, asks, and applies the answer.
  * @param {RTCPeerConnection} connection
  * @param {(sdp: string) => Promise<any>} ask
+ * @param {(sdp: string) => string} [heed] the answer as the browser is to have it
  */
-async function negotiate(connection, ask) {
+async function negotiate(connection, ask, heed = (sdp) => sdp) {
   await connection.setLocalDescription(await connection.createOffer());
   await gathered(connection);
   const answer = await ask(connection.localDescription?.sdp ?? "");
   if (connection.signalingState === "closed") return answer;
-  await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+  await connection.setRemoteDescription({ type: "answer", sdp: heed(answer.sdp) });
   return answer;
 }
 
@@ -120,19 +121,20 @@ export class Call {
     const connection = this.#connect();
     this.publisher = connection;
     try {
-      const tools = sent.motion === null ? null : await motionTools();
-      if (this.closed || this.publisher !== connection) return;
+      const [tools, carrier] = sent.motion === null ? [null, null] : await Promise.all([motionTools(), VoiceCarrier.start()]);
+      if (this.closed || this.publisher !== connection) {
+        carrier?.close();
+        return;
+      }
       this.senders = {
-        audio: connection.addTransceiver(sent.audio ?? "audio", {
-          direction: "sendonly",
-          ...(tools === null ? {} : { sendEncodings: [{ maxBitrate: VOICE_BITS_PER_SECOND }] }),
-        }).sender,
+        audio: connection.addTransceiver(sent.audio ?? "audio", { direction: "sendonly" }).sender,
         video:
           tools === null
             ? connection.addTransceiver(sent.video ?? "video", { direction: "sendonly", sendEncodings: [{ maxBitrate: CAMERA_BITS_PER_SECOND }] }).sender
             : null,
       };
-      if (tools !== null && sent.motion !== null) this.link = new MotionLink(connection, sent.motion, this.place, tools, this.events.onProblem);
+      carrier?.attach(this.senders.audio);
+      if (tools !== null && sent.motion !== null) this.link = new MotionLink(connection, sent.motion, carrier, this.place, tools, this.events.onProblem);
     } catch (error) {
       if (this.closed || this.publisher !== connection) return;
       this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
@@ -142,7 +144,8 @@ export class Call {
       if (this.publisher === connection) this.republish();
     });
     try {
-      await negotiate(connection, (sdp) => this.request("publish", { sdp }));
+      if (this.link === null) await negotiate(connection, (sdp) => this.request("publish", { sdp }));
+      else await this.#negotiateVoice(connection, this.link);
       this.failures.delete("");
     } catch (error) {
       if (this.closed || this.publisher !== connection) return;
@@ -154,6 +157,22 @@ export class Call {
       // Without a connection to the server another call takes this one's place as soon as there is one, and publishes anew.
       else if (code !== "disconnected") this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
     }
+  }
+
+  /**
+   * Beside motion the sound is a voice of few and small packets, and motion travels behind them where browser and server can.
+   * @param {RTCPeerConnection} connection
+   * @param {MotionLink} link
+   */
+  async #negotiateVoice(connection, link) {
+    await negotiate(
+      connection,
+      (sdp) => this.request("publish", { sdp: link.carrier === null ? sdp : offeringTrailers(sdp) }),
+      (sdp) => {
+        if (takesTrailers(sdp)) link.ride();
+        return askingForVoice(sdp);
+      },
+    );
   }
 
   /** Publishes again what was published, after a while: the server lost it, or never answered. */

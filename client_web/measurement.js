@@ -2,11 +2,14 @@
 /** Once a second, while in a call: asks the server for its statistics, reads getStats, and feeds the numbers panel. */
 import { between, snapshot } from "./media_statistics.js";
 import { others } from "./state.js";
+import { sentSoFar, uplinkBetween } from "./uplink.js";
 
 /**
  * @typedef {import("./media_statistics.js").Snapshot} Snapshot
  * @typedef {import("./media_statistics.js").Received} Received
  * @typedef {import("./session.js").Session} Session
+ * @typedef {import("./uplink.js").Sent} Sent
+ * @typedef {import("./uplink.js").Uplink} Uplink
  */
 
 const EVERY_MS = 1000;
@@ -30,6 +33,10 @@ export class Measurement {
     this.earlier = new Map();
     /** @type {Map<string, Received>} */
     this.received = new Map();
+    /** Of one's own motion, by the link that sends it. @type {{link: object, sent: Sent} | null} */
+    this.sentEarlier = null;
+    /** @type {Uplink | null} */
+    this.uplink = null;
     this.rounds = 0;
     this.busy = false;
   }
@@ -43,6 +50,7 @@ export class Measurement {
     clearInterval(this.timer);
     this.earlier.clear();
     this.received.clear();
+    this.sentEarlier = this.uplink = null;
   }
 
   /** Draws what is known, without waiting for the next round. */
@@ -58,7 +66,9 @@ export class Measurement {
       toScreen: this.view.grid.tile(participant.id)?.toScreen.figure(performance.now()) ?? null,
       framesAreNamed: this.view.grid.tile(participant.id)?.toScreen.possible ?? "not yet",
     }));
-    this.view.numbers.update(measured, session.signalling.clock.best());
+    const steps = session.call?.link?.camera.steps;
+    const own = this.uplink === null ? null : { uplink: this.uplink, frameMs: steps?.["frame"] ?? null };
+    this.view.numbers.update(own, measured, session.signalling.clock.best());
   }
 
   async #round() {
@@ -70,7 +80,7 @@ export class Measurement {
       const subscriptions = [...session.call.subscriptions.values()];
       const reports = ++this.rounds % REPORT_EVERY === 0;
       const answer = await session.signalling.request("statistics");
-      await Promise.all(subscriptions.map(({ participant, connection }) => this.#measure(participant, connection)));
+      await Promise.all([this.#measureUplink(session.call), ...subscriptions.map(({ participant, connection }) => this.#measure(participant, connection))]);
       // Times of single frames are much to send: only while the panel is open, and for the reports.
       if (this.state().numbers || reports) await this.#followFrames(session);
       this.#forget(subscriptions.map(({ connection }) => connection));
@@ -94,6 +104,18 @@ export class Measurement {
     const before = this.earlier.get(connection);
     this.earlier.set(connection, now);
     if (before) this.received.set(participant, between(before, now));
+  }
+
+  /** @param {import("./call.js").Call} call */
+  async #measureUplink({ publisher, link }) {
+    if (publisher === null || link === null || publisher.connectionState !== "connected") {
+      this.sentEarlier = this.uplink = null;
+      return;
+    }
+    const report = /** @type {any} */ (await publisher.getStats()).values();
+    const sent = sentSoFar(report, link.publisher, performance.now());
+    this.uplink = this.sentEarlier?.link === link ? uplinkBetween(this.sentEarlier.sent, sent) : null;
+    this.sentEarlier = { link, sent };
   }
 
   /**

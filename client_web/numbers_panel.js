@@ -8,6 +8,10 @@ import { comparison, H264, latencyStages, Series, shortNumber, totalMs, wayToScr
  * @typedef {import("./media_statistics.js").Received} Received
  * @typedef {import("./state.js").Participant} Participant
  *
+ * @typedef {object} Own what one sends oneself, as motion
+ * @property {import("./uplink.js").Uplink} uplink
+ * @property {number | null} frameMs milliseconds from a frame of the camera to its motion, median
+ *
  * @typedef {object} Measured
  * @property {Participant} participant
  * @property {any} server the server's statistics of this participant, if any
@@ -21,6 +25,7 @@ import { comparison, H264, latencyStages, Series, shortNumber, totalMs, wayToScr
 export function createNumbersPanel(onClose) {
   /** @type {Map<string, ReturnType<typeof createSection>>} */
   const sections = new Map();
+  const own = createOwnSection();
   const list = element("div", { class: "numbers-list" });
   const empty = element("p", { class: "numbers-empty" }, "Nobody to measure yet. The numbers appear with the first face.");
   const clock = element("p", { class: "numbers-clock" });
@@ -29,7 +34,7 @@ export function createNumbersPanel(onClose) {
     "aside",
     { class: "numbers", id: "numbers", "aria-label": "Numbers" },
     element("header", { class: "numbers-header" }, element("h2", {}, "Numbers"), close),
-    element("div", { class: "numbers-body", tabindex: 0, role: "group", "aria-label": "Measurements" }, empty, list, clock),
+    element("div", { class: "numbers-body", tabindex: 0, role: "group", "aria-label": "Measurements" }, own.element, empty, list, clock),
   );
   panel.addEventListener("keydown", (event) => {
     if (event.key === "Escape") onClose();
@@ -38,10 +43,12 @@ export function createNumbersPanel(onClose) {
     element: panel,
     close,
     /**
+     * @param {Own | null} sent null while no motion is sent
      * @param {Measured[]} measured
      * @param {{roundTrip: number, offset: number} | null} serverClock
      */
-    update(measured, serverClock) {
+    update(sent, measured, serverClock) {
+      own.update(sent);
       const present = new Set(measured.map(({ participant }) => participant.id));
       for (const [id, section] of sections) {
         if (present.has(id)) continue;
@@ -60,6 +67,40 @@ export function createNumbersPanel(onClose) {
       empty.hidden = measured.length > 0;
       clock.hidden = serverClock === null;
       if (serverClock) setText(clock, `Signalling round trip ${shortNumber(serverClock.roundTrip)} ms.`);
+    },
+  };
+}
+
+/** What one sends oneself. */
+function createOwnSection() {
+  const figures = {
+    total: figure("You send", "kbit/s"),
+    motion: figure("Motion", "kbit/s"),
+    voice: figure("Voice", "kbit/s"),
+    headers: figure("Headers", "kbit/s"),
+    fps: figure("Motion frames", "fps"),
+    frame: figure("One frame takes", "ms"),
+  };
+  const section = element(
+    "section",
+    { class: "numbers-of", "aria-label": "What you send" },
+    element("header", {}, element("h3", {}, "You"), element("span", { class: "numbers-kind" }, "Neural face")),
+    element("div", { class: "figures" }, ...Object.values(figures).map(({ element: box }) => box)),
+  );
+  section.hidden = true;
+  return {
+    element: section,
+    /** @param {Own | null} sent */
+    update(sent) {
+      section.hidden = sent === null;
+      if (sent === null) return;
+      const { total, motion, voice, headers, fps } = sent.uplink;
+      figures.total.set(total, shortNumber);
+      figures.motion.set(motion, shortNumber);
+      figures.voice.set(voice, shortNumber);
+      figures.headers.set(headers, shortNumber);
+      figures.fps.set(fps, (value) => value.toFixed(0));
+      figures.frame.set(sent.frameMs, (value) => value.toFixed(0));
     },
   };
 }

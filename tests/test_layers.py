@@ -76,6 +76,7 @@ MAY_IMPORT = {
             "server.media.recorder",
             "server.metrics",
             "server.settings",
+            "server.wire.voice_trailer",
             PRIVATE_MODULE,
             PRIVATE_TRANSPORT,
         ),

@@ -6,7 +6,7 @@
  *
  * @typedef {{t: "ping", n: number, ms: number} | {t: "pong", n: number, ms: number, peer_ms: number}
  *   | {t: "source", index: number, sha256: string} | {t: "state", paused: boolean}
- *   | {t: "stages", extract: number, encode: number}} Said
+ *   | {t: "stages", extract: number, encode: number, audio: number}} Said
  * @typedef {{t: "ping", n: number, ms: number} | {t: "pong", n: number, ms: number} | {t: "need_source", sha256: string}} Heard
  */
 

@@ -1,15 +1,18 @@
 // @ts-check
 /**
  * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images (`model/frame_extractor.py`,
- * `server/sender/media/extraction.py`). Frames are not aligned to the source image: the background is known from the crop alone,
- * as of a camera that stands still, and there is no residual flow.
+ * `server/sender/media/extraction.py`). Background and body are registered with the source image in each frame; the extractor's
+ * other keypoints are not, and there is no residual flow.
  */
+import { BackgroundTracker } from "./background.js";
+import { BodyTracker } from "./body.js";
 import { cropMotion, cut, planes } from "./crop.js";
 import { SURE } from "./detector.js";
 import { CropFollower, faceOfLandmarks } from "./head_crop.js";
 import { LandmarkTracker, measure } from "./landmark_tracker.js";
 import { BACKGROUND, EXPRESSION, facePoints, withCanonical, withFace } from "./motion.js";
 import { regionOfLandmarks } from "./region.js";
+import { GreyPyramid } from "./similarity.js";
 import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
 
 /** @typedef {import("./region.js").Frame} Frame */
@@ -50,6 +53,11 @@ export class Extraction {
     this.tracker = new LandmarkTracker(networks.landmarks, networks.detector);
     this.follower = new CropFollower();
     this.selection = new SourceSelection(keypoints - body);
+    this.background = new BackgroundTracker();
+    /** Of the source that is driven. @type {{source: Source, tracker: BodyTracker} | null} */
+    this.body = null;
+    /** Of the last frame that was registered. @type {Crop | null} */
+    this.cropBefore = null;
     /** Of the first frame: what extracted motion is relative to. @type {Float32Array | null} */
     this.canonical = null;
     /** Expression of the last face that was measured. @type {Float32Array | null} */
@@ -79,8 +87,10 @@ export class Extraction {
     if (crop === null) return { present: false, several, motion: null, offer: null };
     const picture = cut(crop, frame, this.model.size);
     const motion = await this.#extract(picture, crop, landmarks);
-    const offer = await this.#select(picture, crop, motion, landmarks !== null, captured);
-    return { present: true, several, motion: this.#driving(motion, crop), offer };
+    const small = new GreyPyramid(picture);
+    this.#register(small, motion, crop);
+    const offer = await this.#select(picture, small, motion, landmarks !== null, captured);
+    return { present: true, several, motion: this.#driving(small, motion), offer };
   }
 
   /**
@@ -125,19 +135,34 @@ export class Extraction {
   }
 
   /**
+   * Where the background lies in this frame.
+   * @param {GreyPyramid} small
+   * @param {Float32Array} motion
+   * @param {Crop} crop
+   */
+  #register(small, motion, crop) {
+    const before = this.cropBefore;
+    const still = before === null || (before.x === crop.x && before.y === crop.y && before.side === crop.side);
+    const backdrop = this.selection.current?.reference.backdrop ?? null;
+    this.background.follow(small, motion, backdrop, still ? null : cropMotion(before, crop));
+    this.cropBefore = crop;
+  }
+
+  /**
    * This frame, or one of those before, as source image where one is wanted.
    * @param {Frame} picture
-   * @param {Crop} crop
+   * @param {GreyPyramid} small
    * @param {Float32Array} motion
    * @param {boolean} measured
    * @param {number} now
    */
-  async #select(picture, crop, motion, measured, now) {
+  async #select(picture, small, motion, measured, now) {
     if (!this.selection.choosing && this.selection.current === null) return null; // offered, and not yet answered
     const canonical = /** @type {Float32Array} */ (this.canonical);
     // A face behind a hand counts as one with closed eyes: the last choice for a source image.
     const openness = measured ? eyeOpenness(canonical, motion, this.model.guided) : 0;
-    const chosen = this.selection.choose({ picture, motion, quality: quality(picture, motion, openness), crop }, now);
+    const reference = { picture: small, motion, backdrop: this.background.backdrop() };
+    const chosen = this.selection.choose({ picture, motion, quality: quality(picture, motion, openness), reference }, now);
     if (chosen === null) return null;
     const index = this.selection.offer(await this.#enrol(chosen));
     return { index, picture: chosen.picture };
@@ -148,7 +173,7 @@ export class Extraction {
    * @param {Candidate} chosen
    * @returns {Promise<Source>}
    */
-  async #enrol({ picture, crop }) {
+  async #enrol({ picture, reference }) {
     const { networks, size } = this.model;
     const pixels = planes(picture);
     const canonical = await networks.canonical(pixels);
@@ -159,19 +184,23 @@ export class Extraction {
     // Once more, as exactly placed as in a frame that follows others.
     const landmarks = first && (await measure(networks.landmarks, picture, regionOfLandmarks(first)));
     if (landmarks) motion = withFace(motion, canonical, facePoints(landmarks, whole, this.model));
-    return { canonical, motion, crop };
+    return { canonical, motion, reference };
   }
 
   /**
    * What drives the current source as this frame moves; null before the receiver has a source.
+   * @param {GreyPyramid} small
    * @param {Float32Array} motion
-   * @param {Crop} crop
    */
-  #driving(motion, crop) {
+  #driving(small, motion) {
     const source = this.selection.current;
     if (source === null || this.canonical === null) return null;
     const vector = withCanonical(motion, this.canonical, source.canonical, this.model.guided.length);
-    vector.set(cropMotion(source.crop, crop), BACKGROUND);
-    return { vector, source: this.selection.index };
+    vector.set(this.background.place(source.reference.backdrop), BACKGROUND);
+    if (this.body?.source !== source) {
+      const { keypoints, body } = this.model;
+      this.body = { source, tracker: new BodyTracker(source.reference.picture, source.reference.motion, keypoints - body, body) };
+    }
+    return { vector: this.body.tracker.follow(small, vector), source: this.selection.index };
   }
 }

@@ -7,9 +7,12 @@ import { MotionEncoder } from "../codec/encoder.js";
 import { MotionStatistics } from "../codec/statistics.js";
 import { ControlChannel } from "./control.js";
 import { builtAddress, builtJson, loadArrays } from "./model.js";
+import { PingRhythm } from "./ping_rhythm.js";
 import { MotionPublisher } from "./publisher.js";
+import { PACKET_MS } from "./voice_trailer.js";
 
 /**
+ * @typedef {import("./voice_carrier.js").VoiceCarrier} VoiceCarrier
  * @typedef {import("./motion_camera.js").MotionCamera} MotionCamera
  * @typedef {import("./motion_camera.js").MotionSample} MotionSample
  * @typedef {import("./motion_camera.js").SourceImage} SourceImage
@@ -19,7 +22,9 @@ import { MotionPublisher } from "./publisher.js";
  * @typedef {{statistics: MotionStatistics, msgpack: Msgpack}} Tools
  */
 
-const PING_EVERY_MS = 1000;
+const TICK_MS = 1000;
+/** Of a packet's first sample when it leaves: the packet's length, and the Opus encoder's look-ahead (RFC 6716 section 2). */
+const SOUND_AGE_MS = PACKET_MS + 6.5;
 
 /** @type {Promise<Tools> | null} */
 let tools = null;
@@ -54,15 +59,19 @@ export class MotionLink {
   /**
    * @param {RTCPeerConnection} connection not yet offered
    * @param {MotionCamera} camera
+   * @param {VoiceCarrier | null} carrier
    * @param {Place} place
    * @param {Tools} tools
    * @param {(problem: string) => void} onProblem
    */
-  constructor(connection, camera, place, { statistics, msgpack }, onProblem) {
+  constructor(connection, camera, carrier, place, { statistics, msgpack }, onProblem) {
     this.camera = camera;
     this.place = place;
     this.onProblem = onProblem;
     this.closed = false;
+    this.carrier = carrier;
+    this.rhythm = new PingRhythm();
+    this.heardAt = performance.now();
     this.count = 0;
     this.encodeMs = 0;
     /** @type {boolean | null} */
@@ -75,11 +84,14 @@ export class MotionLink {
     const epoch = crypto.getRandomValues(new Uint16Array(1))[0];
     this.publisher = new MotionPublisher(new MotionEncoder(statistics, epoch), motion);
     this.control = new ControlChannel(control, msgpack);
-    motion.addEventListener("message", ({ data }) => this.publisher.receive(data));
+    motion.addEventListener("message", ({ data }) => {
+      this.heardAt = performance.now();
+      this.publisher.receive(data);
+    });
     motion.addEventListener("bufferedamountlow", () => this.publisher.drained(performance.now()));
     control.addEventListener("message", ({ data }) => this.#hear(data));
     control.addEventListener("open", () => {
-      this.timer = setInterval(() => this.#beat(), PING_EVERY_MS);
+      this.timer = setInterval(() => this.#beat(), TICK_MS);
       this.#beat();
       // The PUTs of those that came before could not be announced.
       for (const source of this.camera.sources.values()) void this.offer(source);
@@ -99,7 +111,13 @@ export class MotionLink {
     const paused = !this.camera.flowing;
     if (paused === this.paused || this.control.channel.readyState !== "open") return;
     this.paused = paused;
+    if (paused) this.publisher.pause(performance.now());
     this.control.send({ t: "state", paused });
+  }
+
+  /** From now on motion travels behind the voice. */
+  ride() {
+    this.carrier?.begin(() => this.publisher.takeTrailer(performance.now()));
   }
 
   /**
@@ -122,6 +140,7 @@ export class MotionLink {
   close() {
     this.closed = true;
     clearInterval(this.timer);
+    this.carrier?.close();
   }
 
   /** kbit/s of motion with all headers. */
@@ -155,14 +174,16 @@ export class MotionLink {
   }
 
   #beat() {
+    this.updatePresence();
+    if (!this.rhythm.due(performance.now() - this.heardAt)) return;
     this.count += 1;
     this.control.send({ t: "ping", n: this.count, ms: clockMs() });
-    if (this.camera.steps["frame"]) this.control.send({ t: "stages", extract: this.camera.steps["frame"], encode: this.encodeMs });
-    this.updatePresence();
+    if (this.camera.steps["frame"]) this.control.send({ t: "stages", extract: this.camera.steps["frame"], encode: this.encodeMs, audio: SOUND_AGE_MS });
   }
 
   /** @param {unknown} data */
   #hear(data) {
+    this.heardAt = performance.now();
     const message = this.control.parse(data);
     if (message?.t === "ping") this.control.send({ t: "pong", n: message.n, ms: message.ms, peer_ms: clockMs() });
     else if (message?.t === "need_source") {

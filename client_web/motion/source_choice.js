@@ -7,7 +7,6 @@
 import { distance, EXPRESSION, faceFrame } from "./motion.js";
 
 /** @typedef {import("./region.js").Frame} Frame */
-/** @typedef {import("./crop.js").Crop} Crop */
 
 /**
  * @typedef {{sharpness: number, frontality: number, eyes: number}} Quality each in [0, 1]
@@ -16,12 +15,17 @@ import { distance, EXPRESSION, faceFrame } from "./motion.js";
  * @property {Frame} picture
  * @property {Float32Array} motion
  * @property {Quality} quality
- * @property {Crop} crop where it was cut from
+ * @property {Reference} reference
+ *
+ * @typedef {object} Reference what later frames are registered with, of a frame that is or may become a source image
+ * @property {import("./similarity.js").GreyPyramid} picture
+ * @property {Float32Array} motion as extracted
+ * @property {import("./background.js").Backdrop} backdrop
  *
  * @typedef {object} Source what the sender knows of a source image
  * @property {Float32Array} canonical (K, 3)
  * @property {Float32Array} motion
- * @property {Crop} crop
+ * @property {Reference} reference
  */
 
 const SHARP = 60; // Laplacian variance of a webcam face in focus that scores one half, 8 bits at 256 pixels

@@ -49,7 +49,7 @@ from server.media.rtp_numbers import RtpNumbers, random_numbers
 from server.media.rtp_payload import Vp8Numbers
 from server.media.srtp_sources import MAX_STREAMS
 from server.media.trailer_extension import answer_packet, extend_header_extensions, mark_trailer, split_trailer
-from server.wire.voice_trailer import unpack_answer
+from server.wire.voice_trailer import cut_marked, unpack_answer
 
 _CANCEL_AGAIN_SECONDS = 0.2
 """Time in which a cancelled handshake ends unless it missed that it was cancelled."""
@@ -71,13 +71,14 @@ class PacketInlet:
     Lost packets of video are asked for again; whoever reads has to cope with gaps and late packets all the same.
     """
 
-    def __init__(self, receiver: RTCRtpReceiver, codec: str, now: Callable[[], float]) -> None:
-        """`codec`: what was negotiated first."""
+    def __init__(self, receiver: RTCRtpReceiver, codec: str, now: Callable[[], float], marked: bool = False) -> None:
+        """`codec`: what was negotiated first; `marked`: each payload ends with the length of its trailer."""
         self.on_packet: Callable[[MediaPacket], None] | None = None
         self.on_trailer: Callable[[bytes], None] | None = None
         self._receiver = cast(Any, receiver)
         self._now = now
         self._codec = codec
+        self.reads_answers = not marked
         self._kind: Literal["audio", "video"] = "audio" if receiver.track.kind == "audio" else "video"
         self._codecs: dict[int, RTCRtpCodecParameters] = {}
         self._rtx: dict[int, int] = {}
@@ -157,17 +158,16 @@ class PacketInlet:
             if lost:
                 await self._receiver._send_rtcp_nack(packet.ssrc, sorted(lost))
         try:
-            payload, trailer = split_trailer(packet)
+            payload, trailer = split_trailer(packet) if self.reads_answers else cut_marked(packet.payload)
         except BitstreamError:
             return
         if trailer and self.on_trailer is not None:
             self.on_trailer(trailer)
         if not payload or self.on_packet is None:
             return  # without payload it is padding, sent to probe the line
-        level = packet.extensions.audio_level
-        number, timestamp, marker = packet.sequence_number, packet.timestamp, bool(packet.marker)
-        loudness = None if level is None else level[1]
-        self.on_packet(MediaPacket(payload, number, timestamp, marker, codec.name, level=loudness))
+        said, marker = packet.extensions.audio_level, bool(packet.marker)
+        level = None if said is None else said[1]
+        self.on_packet(MediaPacket(payload, packet.sequence_number, packet.timestamp, marker, codec.name, level=level))
 
     async def _estimate(self, packet: RtpPacket, arrival_time_ms: int, now: float) -> None:
         """Tell the sender what its line carries, or less where less is wanted."""
@@ -194,10 +194,12 @@ class PacketInlet:
         await self._receiver._send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=own, media_ssrc=0, fci=fci))
 
 
-def inlet_of(peer: RTCPeerConnection, track: MediaStreamTrack, now: Callable[[], float]) -> PacketInlet:
+def inlet_of(
+    peer: RTCPeerConnection, track: MediaStreamTrack, now: Callable[[], float], marked: bool = False
+) -> PacketInlet:
     """The inlet in place of the receiver that has this track; call it on the connection's `track` event."""
     transceiver = next(t for t in peer.getTransceivers() if t.receiver.track is track)
-    return PacketInlet(transceiver.receiver, cast(Any, transceiver)._codecs[0].name, now)
+    return PacketInlet(transceiver.receiver, cast(Any, transceiver)._codecs[0].name, now, marked)
 
 
 class PacketOutlet:

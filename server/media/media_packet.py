@@ -27,6 +27,7 @@ class PacketSource(Protocol):
 
     on_packet: Callable[[MediaPacket], None] | None
     on_trailer: Callable[[bytes], None] | None  # called with each motion message that came behind the voice
+    reads_answers: bool  # whether whoever sends reads `answer_trailer`; a browser cannot
 
     @property
     def kind(self) -> Literal["audio", "video"]:

@@ -1,4 +1,7 @@
-"""Where motion comes in: messages to frames of the playout buffer, and acknowledgements back the way that they came."""
+"""Where motion comes in: messages to frames of the playout buffer, and acknowledgements back.
+
+They go back the way that the motion came, or on the data channel where whoever sends reads no answers to its voice.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,7 @@ class MotionInlet:
         }
 
     def attach_voice(self, source: PacketSource) -> None:
-        """Take the messages, too, that come behind this sound's packets, and answer them there."""
+        """Take the messages, too, that come behind this sound's packets."""
         self._leave_voice()
         self._voice = source
         source.on_trailer = lambda data: self._on_trailer(data, source)
@@ -131,15 +134,22 @@ class MotionInlet:
             source.on_trailer = None
 
     def _on_message(self, data: Any) -> None:
-        channel = self._channel
-        if self._take(data, HEADER_BYTES) and channel is not None:
-            if channel.readyState != "open" or channel.bufferedAmount > _MAX_BUFFERED:
-                return
-            self._acknowledge(channel.send, self._acknowledge_channel_every)
+        if self._take(data, HEADER_BYTES):
+            self._acknowledge_on_channel()
 
     def _on_trailer(self, data: bytes, source: PacketSource) -> None:
-        if self._take(data, 0):
+        if not self._take(data, 0):
+            return
+        if source.reads_answers:
             self._acknowledge(source.answer_trailer, self._acknowledge_every)
+        else:
+            self._acknowledge_on_channel()
+
+    def _acknowledge_on_channel(self) -> None:
+        channel = self._channel
+        if channel is None or channel.readyState != "open" or channel.bufferedAmount > _MAX_BUFFERED:
+            return
+        self._acknowledge(channel.send, self._acknowledge_channel_every)
 
     def _take(self, data: Any, header_bytes: int) -> bool:
         """Decode a message into frames; whether it could be read."""

@@ -28,7 +28,7 @@ from server.awake_clock import AwakeClock
 from server.errors import SdpError
 from server.media.aiortc_private import PacketInlet, close_peer, inlet_of, transported_bytes
 from server.media.aiortc_transport_private import accept_rsa, bound_transports, pace_forward_tsn
-from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec
+from server.signalling.offer import MAX_CANDIDATES, Offer, VideoCodec, with_marked_payloads
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Connection:
         self._counted = (0, 0)  # bytes that were told
         self._added = 0  # candidates after the offer
         self._on_source: Callable[[PacketInlet], None] | None = None
+        self._marked_payloads = False
         self.peer.on("connectionstatechange", self._state_changed)
         self.peer.on("track", self._track)
 
@@ -139,6 +140,7 @@ class Connection:
         """
         awake = AwakeClock(asyncio.get_running_loop().time)
         self._await_connection(awake, awake() + self._connect_seconds)
+        self._marked_payloads = offer.marked_payloads and self._on_source is not None
         try:
             # Closing waits for this: sockets opened after a close would never be closed.
             async with self._negotiation:
@@ -149,6 +151,8 @@ class Connection:
                     self._share_port(self.peer)
                 await self.peer.setLocalDescription(await self.peer.createAnswer())
                 sdp = str(self.peer.localDescription.sdp)
+                if self._marked_payloads:
+                    sdp = with_marked_payloads(sdp)
         except Exception as error:
             # As in `parse_offer`: what a strange offer raises is not limited to aiortc's own errors.
             await self.close()
@@ -186,7 +190,8 @@ class Connection:
                 raise SdpError(f"a candidate cannot be used ({type(error).__name__})") from None
 
     def _track(self, track: MediaStreamTrack) -> None:
-        inlet = inlet_of(self.peer, track, asyncio.get_running_loop().time)
+        marked = self._marked_payloads and track.kind == "audio"
+        inlet = inlet_of(self.peer, track, asyncio.get_running_loop().time, marked)
         if self._on_source is not None:
             self._on_source(inlet)
 

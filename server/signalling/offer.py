@@ -16,11 +16,14 @@ from aiortc.sdp import SessionDescription
 from server.errors import SdpError, TooLargeError, UnsupportedMediaError
 from server.signalling.candidates import with_usable_candidates
 from server.signalling.protocol import MAX_SDP_CHARACTERS
+from server.wire.voice_trailer import PAYLOAD_ATTRIBUTE
 
 MAX_MEDIA_SECTIONS = 8
 MAX_CANDIDATES = 64
 
 VideoCodec = Literal["VP8", "H264"]
+
+_MARK = f"a={PAYLOAD_ATTRIBUTE}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Offer:
     has_opus: bool  # every audio section has Opus
     sends: tuple[str, ...]  # kinds of the audio and video sections that send, one each
     receives: tuple[str, ...]  # kinds of those that receive
+    marked_payloads: bool  # each of the sound ends with the length of its trailer
     ufrag: str  # ICE user name fragment of the first section
     password: str
 
@@ -93,9 +97,21 @@ def parse_offer(sdp: str, private_candidates: bool = True) -> Offer:
         receives=tuple(
             s.kind for s in media if s.kind != "application" and s.direction in ("recvonly", "sendrecv", None)
         ),
+        marked_payloads=any(_MARK in section.splitlines() for section in _audio_sections(sdp)),
         ufrag=str(ice.usernameFragment),
         password=str(ice.password),
     )
+
+
+def with_marked_payloads(answer: str) -> str:
+    """Say in an answer's audio section that payloads which end with the length of their trailer are understood."""
+    for section in _audio_sections(answer):
+        answer = answer.replace(section, f"{section}{_MARK}\r\n")
+    return answer
+
+
+def _audio_sections(sdp: str) -> list[str]:
+    return [section for section in re.split(r"(?m)^(?=m=)", sdp) if section.startswith("m=audio ")]
 
 
 def publishing(offer: Offer) -> None:

@@ -1,7 +1,11 @@
-"""Motion behind the voice: how a trailer is marked, and how its answers come back (docs/protocol.md, "On the voice").
+"""Motion behind the voice: how a trailer is marked, and how its answers come back.
 
-A trailer is one motion message. It stands behind the Opus payload in the same RTP packet and is encrypted with it. The
-header extension holds its length. Answers are application layer feedback of RTCP (RFC 4585 section 6.4).
+docs/protocol.md, "Behind the voice", has the bytes.
+
+A trailer is one motion message. It stands behind the Opus payload in the same RTP packet and is encrypted with it. Its
+length is in a header extension, and answers are application layer feedback of RTCP (RFC 4585 section 6.4). A browser
+can write no such extension and reads no RTCP: it marks the length in the payload's last byte, and answers take the data
+channel.
 """
 
 from __future__ import annotations
@@ -10,6 +14,9 @@ from model.errors import BitstreamError
 
 EXTENSION_URI = "urn:visavis:rtp-hdrext:motion-trailer"
 """Negotiated in SDP (RFC 8285 section 5). Whoever does not know it does not answer it, and nothing is sent behind."""
+
+PAYLOAD_ATTRIBUTE = "visavis-motion-trailer"
+"""Of SDP, in the audio section of an offer and of its answer: every payload ends with the length of its trailer."""
 
 MAX_TRAILER = 255
 """Bytes; a longer message takes the data channel."""
@@ -28,6 +35,16 @@ def cut_trailer(payload: bytes, length: int) -> tuple[bytes, bytes]:
         raise BitstreamError(f"a trailer of {length} bytes in a payload of {len(payload)}")
     place = len(payload) - length
     return payload[:place], payload[place:]
+
+
+def cut_marked(payload: bytes) -> tuple[bytes, bytes]:
+    """(Opus packet, motion message) of an RTP payload whose last byte is the trailer's length.
+
+    Raises BitstreamError when the payload is shorter than that, or empty.
+    """
+    if not payload:
+        raise BitstreamError("a payload without the length of its trailer")
+    return cut_trailer(payload[:-1], payload[-1])
 
 
 def pack_answer(answer: bytes) -> bytes:

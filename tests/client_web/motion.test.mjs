@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
+import { BackgroundTracker } from "../../client_web/motion/background.js";
+import { BodyTracker } from "../../client_web/motion/body.js";
 import { cropMotion, cut, faceCrop } from "../../client_web/motion/crop.js";
 import { facesOf } from "../../client_web/motion/detector.js";
 import { CropFollower, faceOfLandmarks } from "../../client_web/motion/head_crop.js";
@@ -9,6 +11,7 @@ import { LandmarkTracker } from "../../client_web/motion/landmark_tracker.js";
 import { widened } from "../../client_web/motion/model.js";
 import { facePoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
 import { regionOfLandmarks, sample, toFrame } from "../../client_web/motion/region.js";
+import { GreyPyramid } from "../../client_web/motion/similarity.js";
 import { eyeOpenness, FirstChoice, gap, quality, SourceCover, SourceSelection } from "../../client_web/motion/source_choice.js";
 
 const golden = JSON.parse(await readFile(new URL("../vectors/extraction.json", import.meta.url)));
@@ -170,4 +173,39 @@ test("half precision is widened exactly", () => {
   const floats = [0, -0, 1, -2, 2 ** -24, -1023 * 2 ** -24, 2 ** -14, 65504, 0.333251953125];
   assert.deepEqual([...widened(Uint16Array.from(halves))], floats);
   assert.ok(Number.isNaN(widened(Uint16Array.of(0x7e00))[0]));
+});
+
+/** The made-up crop of extraction_vectors.py. */
+function surroundings(x0, y0, other, light) {
+  const side = 256;
+  const waves = other ? [[5, 2, 90], [1, -4, 70], [3, 7, 140]] : [[3, 1, 94], [1, -2, 62], [2, 5, 150]]; // prettier-ignore
+  const data = new Uint8ClampedArray(4 * side * side).fill(255);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const [u, v] = [x + 1000 + x0, y + 1000 + y0];
+      const grey = waves.reduce((sum, [a, b, period]) => sum + Math.abs(((a * u + b * v + 9000) % (2 * period)) - period), 0);
+      data.fill(Math.floor((grey * 200) / 306) + light, 4 * (y * side + x), 4 * (y * side + x) + 3);
+    }
+  }
+  return { width: side, height: side, data };
+}
+
+test("background and body are found where the daemon finds them", () => {
+  const background = new BackgroundTracker();
+  assert.throws(() => background.backdrop(), RangeError);
+  let [source, tracker] = [null, null];
+  golden.registration.forEach(({ crop, expected, known, place, measured, body: points }, i) => {
+    const picture = new GreyPyramid(surroundings(...crop));
+    const driving = vector(3);
+    driving.set([0.55, 0.05 - crop[0] / 128, -0.15 - crop[1] / 128], 3);
+    background.follow(picture, driving, known ? source : null, expected);
+    near(background.place(known ? source : null), place, 2e-3, `background, step ${i}`);
+    if (i === 3) {
+      source = background.backdrop();
+      tracker = new BodyTracker(picture, driving, heads, body);
+    }
+    if (tracker === null) return;
+    const followed = tracker.follow(picture, driving);
+    near(followed.subarray(11 + 3 * heads, 11 + 3 * keypoints), points, 4e-3, `body, step ${i}, ${measured}`);
+  });
 });

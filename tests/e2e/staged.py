@@ -31,6 +31,7 @@ from server.app import build_app
 from server.auth import Claims, VideoGrant
 from server.errors import CapacityError
 from server.media.aiortc_private import PacketInlet
+from server.media.media_packet import MediaPacket
 from server.media.recorder import MediaRecorder
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
@@ -149,7 +150,13 @@ class StagedPublication:
         self.views: list[View] = []
         self.sources: dict[int, bytes] = {}
         self.messages: list[bytes] = []
-        """Of the channel `motion`, the first thousand."""
+        """Of motion, the first thousand, whichever way they came."""
+        self.behind_voice = 0
+        """Of these behind the voice."""
+        self.voice: list[MediaPacket] = []
+        """Packets of sound, the first thousand."""
+        self._channel: RTCDataChannel | None = None
+        self._decoder = MotionDecoder(load_trained().statistics)
         self.control: list[ControlMessage] = []
         """Of the channel `control`, the first thousand."""
         self.cameras = 0
@@ -158,16 +165,16 @@ class StagedPublication:
     def attach_motion_channel(self, channel: RTCDataChannel) -> None:
         """A sender of motion: what it sends is kept, and acknowledged as a receiver would."""
         self.kind = "motion"
-        decoder = MotionDecoder(load_trained().statistics)
+        self._channel = channel
+        channel.on("message", self._take)
 
-        @channel.on("message")
-        def take(message: bytes) -> None:
-            if len(self.messages) < 1000:
-                self.messages.append(message)
-            decoder.decode(message)
-            answer = decoder.acknowledgement()
-            if answer is not None and len(self.messages) % 10 == 0:
-                channel.send(answer)
+    def _take(self, message: bytes) -> None:
+        if len(self.messages) < 1000:
+            self.messages.append(message)
+        self._decoder.decode(message)
+        answer = self._decoder.acknowledgement()
+        if answer is not None and self._channel is not None and len(self.messages) % 10 == 0:
+            self._channel.send(answer)
 
     def attach_control_channel(self, channel: RTCDataChannel) -> None:
         """Keep what the sender says."""
@@ -185,7 +192,17 @@ class StagedPublication:
         """The staged picture has no mark."""
 
     def attach_audio(self, source: PacketInlet) -> None:
-        """Sound is not listened to."""
+        """Sound is counted, and motion behind it taken."""
+
+        def heard(packet: MediaPacket) -> None:
+            if len(self.voice) < 1000:
+                self.voice.append(packet)
+
+        def behind(message: bytes) -> None:
+            self.behind_voice += 1
+            self._take(message)
+
+        source.on_packet, source.on_trailer = heard, behind
 
     def attach_video(self, source: PacketInlet) -> None:
         """A page's camera; the staged picture stands for it."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -106,6 +107,16 @@ def test_the_page_sends_motion_and_no_picture(visit: Visit, stage: Stage) -> Non
     assert 0.5 < float(np.median(motion.scale)) < 1.5
     # The portrait goes to and fro by 16 of 256 pixels, of a crop that is about as wide.
     assert 0.03 < float(np.ptp(motion.translation[:, 0] - motion.background[:, 0])) < 0.5
+    # The voice leaves every 60 ms, and motion behind it: none of 40 messages needs another way once it has begun.
+    visitor.until(lambda: publication.behind_voice >= 40)
+    steps = np.diff([packet.timestamp for packet in publication.voice[-40:]]) % (1 << 32)
+    assert set(steps) == {2880}
+    assert max(len(packet.payload) for packet in publication.voice) < 255
+    opus = av.CodecContext.create("libopus", "r")
+    decoded = [frame.samples for packet in publication.voice[:40] for frame in opus.decode(av.Packet(packet.payload))]
+    assert decoded[1:] == [2880] * 39, "what is left are Opus packets of 60 ms"
+    sent_behind, sent = publication.behind_voice, len(publication.messages)
+    assert sent - sent_behind < 40, "before the voice began"
     visitor.screenshot("call-motion")
     page.get_by_role("button", name="Stop camera").click()
     visitor.until(lambda: SenderState(paused=True) in said)

@@ -142,6 +142,7 @@ class FakeSource:
         self.on_packet: Callable[[MediaPacket], None] | None = None
         self.on_trailer: Callable[[bytes], None] | None = None
         self.answers: list[bytes] = []
+        self.reads_answers = True
         self.keyframes_asked = 0
         self.limits: list[int | None] = []
 

@@ -18,7 +18,15 @@ from model.errors import BitstreamError
 from server.media.aiortc_private import PacketOutlet, inlet_of
 from server.media.media_packet import MediaPacket
 from server.media.trailer_extension import ExtensionsMap, answer_packet, mark_trailer, split_trailer
-from server.wire.voice_trailer import EXTENSION_URI, MAX_TRAILER, cut_trailer, pack_answer, unpack_answer
+from server.wire.voice_trailer import (
+    EXTENSION_URI,
+    MAX_TRAILER,
+    PAYLOAD_ATTRIBUTE,
+    cut_marked,
+    cut_trailer,
+    pack_answer,
+    unpack_answer,
+)
 from tests.server.fakes import until
 from tests.server.loopback import connect, nothing_leaks, peers
 
@@ -64,6 +72,13 @@ def test_golden_answers() -> None:
         assert unpack_answer(parsed.fci) == answer
 
 
+def test_golden_payloads_that_mark_themselves() -> None:
+    assert VECTORS["payload_attribute"] == PAYLOAD_ATTRIBUTE
+    for case in VECTORS["payloads"]:
+        expected = bytes.fromhex(case["opus"]), bytes.fromhex(case["trailer"])
+        assert cut_marked(bytes.fromhex(case["payload"])) == expected, case["name"]
+
+
 def test_without_the_extension_a_packet_is_read_as_ever() -> None:
     """A length that was not negotiated means nothing: the number may be somebody else's extension."""
     table = ExtensionsMap()
@@ -86,6 +101,9 @@ def test_what_cannot_be_a_trailer_or_an_answer_is_refused() -> None:
     assert cut_trailer(b"motion", 6) == (b"", b"motion")
     with pytest.raises(BitstreamError):
         cut_trailer(b"opus", 5)
+    for short in (b"", b"\x01", b"opus\x05"):
+        with pytest.raises(BitstreamError):
+            cut_marked(short)
     for length in (0, 256):
         with pytest.raises(ValueError, match="bytes"):
             pack_answer(bytes(length))
@@ -125,6 +143,28 @@ class Voice(MediaStreamTrack):
     async def recv(self) -> Any:
         await asyncio.sleep(0.005)
         return next(self._packets)
+
+
+@pytest.mark.asyncio
+async def test_a_page_marks_its_payloads_itself() -> None:
+    payloads = [b"voice\x00", b"voicemotion\x06", b"short\x09", b"motion\x06"]
+    packets = (MediaPacket(payloads[n % 4], n % 65_536, 2880 * n) for n in range(100_000))
+    heard: list[bytes] = []
+    trailers: list[bytes] = []
+    async with nothing_leaks(), peers() as (sending, receiving):
+
+        def attach(track: MediaStreamTrack) -> None:
+            source = inlet_of(receiving, track, time.monotonic, marked=True)
+            assert not source.reads_answers
+            source.on_packet, source.on_trailer = lambda packet: heard.append(packet.payload), trailers.append
+
+        receiving.on("track", attach)
+        sender = sending.addTransceiver(Voice(packets), direction="sendonly").sender
+        PacketOutlet(sender, time.monotonic)
+        await connect(sending, receiving)
+        await until(lambda: len(trailers) >= 20)
+    assert set(heard) == {b"voice"}
+    assert set(trailers) == {b"motion"}
 
 
 @pytest.mark.asyncio

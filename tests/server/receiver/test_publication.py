@@ -453,6 +453,30 @@ async def test_motion_behind_the_voice_is_played_and_answered_there(bench: Bench
     assert source.on_trailer is None, "another sound brings it now"
 
 
+@pytest.mark.asyncio
+async def test_motion_behind_the_voice_of_a_page_is_answered_on_the_channel(bench: Bench) -> None:
+    publication, channel = bench.publication, FakeChannel()
+    source = FakeSource("audio")
+    source.reads_answers = False
+    publication.attach_audio(source)
+    publication.attach_motion_channel(channel)  # type: ignore[arg-type]
+    assert source.on_trailer is not None
+    bench.motion.deliver = source.on_trailer  # type: ignore[method-assign,assignment]
+    for _ in range(20):
+        bench.send(1.0)
+        await asyncio.sleep(0.03)
+    assert source.answers == []
+    assert 1 <= len(channel.sent) <= 3, "one in 500 ms"
+    bench.encoder.on_acknowledgement(channel.sent[-1])
+    figures = publication.statistics()
+    assert figures["kbps_wire"] == figures["kbps_payload"] > 0
+    channel.readyState = "closed"
+    await asyncio.sleep(0.5)
+    sent = len(channel.sent)
+    bench.send(1.0)
+    assert len(channel.sent) == sent, "a channel that is closed takes no answer"
+
+
 def test_the_receivers_pings_become_rare_while_motion_comes() -> None:
     clock, channel, gone = FakeClock(0.0), FakeChannel(), list[float]()
     control = ControlSession(clock, lambda *_: True, lambda: gone.append(clock.now), 5.0, clock)

@@ -16,6 +16,7 @@ from server.media.audio_relay import AudioRelay
 from server.media.media_packet import MediaPacket
 from server.signalling.connection import Connection, Outcome
 from server.signalling.offer import choose_codec, parse_offer
+from server.wire.voice_trailer import PAYLOAD_ATTRIBUTE
 from tests.server.fakes import FakeSource
 from tests.server.signalling import GreyVideo, accept, assert_released, connected, offer, peer_connection, resources
 
@@ -41,6 +42,26 @@ async def test_offer_is_understood() -> None:
         assert watching.video_codecs == {"VP8", "H264"}
         motion = parse_offer(await make_offer(video=None, audio="sendonly", data=True))
         assert (motion.has_audio, motion.has_video, motion.has_data, motion.sends) == (True, False, True, ("audio",))
+
+
+@pytest.mark.asyncio
+async def test_marked_payloads_are_negotiated_in_the_audio_section() -> None:
+    async with asyncio.timeout(20):
+        mark = f"a={PAYLOAD_ATTRIBUTE}\r\n"
+        plain = await make_offer(video=None, audio="sendonly", data=True)
+        assert not parse_offer(plain).marked_payloads
+        assert not parse_offer(plain + mark).marked_payloads, "of the data channels"
+        assert not parse_offer(plain.replace("m=audio", mark + "m=audio", 1)).marked_payloads, "of the session"
+        marked = plain.replace("m=application", mark + "m=application", 1)
+        assert parse_offer(marked).marked_payloads
+        for sdp, reads, times in ((plain, True, 0), (marked, True, 1), (marked, False, 0)):
+            connection = Connection(connect_seconds=5.0)
+            if reads:
+                connection.on_source(lambda _source: None)
+            answer = await connection.answer(parse_offer(sdp))
+            await connection.close()
+            assert answer.count(mark) == times
+            assert parse_offer(answer).marked_payloads == bool(times)
 
 
 @pytest.mark.asyncio

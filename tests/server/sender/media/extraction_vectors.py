@@ -27,6 +27,9 @@ from model.landmarks.tracker import LandmarkTracker
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small.config import GUIDED, SMALL
 from model.networks.small.guided import STILL, face_points, with_canonical, with_face
+from model.registration.background import BackgroundTracker
+from model.registration.body import BodyTracker
+from model.registration.similarity import GreyPyramid, thumbnail
 from model.source.expression import eye_openness
 from model.source.quality import quality
 from model.talking_head import in_crop_units
@@ -57,6 +60,7 @@ def build() -> dict[str, Any]:
         "motion": _motion(),
         "cover": _cover(),
         "tracker": _tracker(),
+        "registration": _registration(),
     }
 
 
@@ -226,6 +230,53 @@ def landmark_output(confidence: float) -> NDArray[np.float32]:
     """Output (1435,) of a landmark network that sees a made-up face."""
     points = landmarks(1) * np.float32(4)
     return np.concatenate([[confidence], points.ravel()]).astype(np.float32)
+
+
+CROP = 256
+
+
+def surroundings(x0: int, y0: int, other: bool, light: int) -> NDArray[np.uint8]:
+    """A made-up crop (256, 256, 3), seen from `x0`, `y0` on, or of something `other`, by so much more light."""
+    x, y = np.arange(CROP) + 1000 + x0, (np.arange(CROP) + 1000 + y0)[:, None]
+    waves = ((5, 2, 90), (1, -4, 70), (3, 7, 140)) if other else ((3, 1, 94), (1, -2, 62), (2, 5, 150))
+    grey = sum(np.abs((a * x + b * y + 9000) % (2 * period) - period) for a, b, period in waves)
+    values: NDArray[np.uint8] = (grey * 200 // 306 + light).astype(np.uint8)
+    return np.repeat(values[..., None], 3, -1)
+
+
+_REGISTERED = [
+    # where the picture begins, whether it is another, light, what the crop's move lets expect, if a source is known
+    *[(4 * step, -3 * step, False, 0, None, False) for step in range(8)],
+    *[(32, -24 + step, False, 10, None, True) for step in range(4)],
+    (57, -21, False, 10, [-24 / 128, 0.0, 0.0, 0.0], True),
+    (57, -21, False, 10, None, True),
+    (60, -21, True, 10, None, True),
+    (60, -20, False, 12, None, True),
+    (64, -20, False, 12, None, True),
+]
+_SOURCE = 3
+
+
+def _registration() -> list[dict[str, Any]]:
+    """Where background and body are found in crops of a picture that moves."""
+    background, source, body = BackgroundTracker(), None, None
+    steps = []
+    for index, (x, y, other, light, expected, known) in enumerate(_REGISTERED):
+        picture = GreyPyramid(thumbnail(surroundings(x, y, other, light)))
+        driving = vector(3)
+        driving[3:6] = 0.55, 0.05 - x / 128, -0.15 - y / 128
+        motion = Motion.from_vector(driving)
+        way = None if expected is None else np.array(expected, np.float32)
+        place = background.follow(picture, motion, source if known else None, way)
+        if index == _SOURCE:
+            source = background.backdrop()
+            body = BodyTracker(picture, motion, SMALL.layout)
+        step = {"crop": [x, y, other, light], "expected": expected, "known": known, "place": _rounded(place)}
+        if body is not None:
+            followed = body.follow(picture, motion)
+            step |= {"measured": body.measured, "body": _rounded(followed.expression[SMALL.layout.body])}
+        steps.append(step)
+    return steps
 
 
 def _fields(value: Region | Crop) -> dict[str, float]:
