@@ -173,6 +173,7 @@ class Vav:
     images: list[bytes] = field(default_factory=list)  # source images in the order of the file
     messages: list[MotionBlock] = field(default_factory=list)  # in the order of the file
     audio: list[AudioPacket] = field(default_factory=list)
+    clock: CaptureClock | None = None  # the last one
     frames: int = 0
     duration_ms: int | None = None  # None: the file was cut
     audio_bytes: int = 0
@@ -202,11 +203,11 @@ class Vav:
             return float(self.frames / self.header.rate)
         if not self.messages:
             return 0.0
-        last, capture_ms = self.messages[-1], MotionMessage.parse(self.messages[-1].data).capture_ms
-        if last.clock is None:
+        capture_ms = MotionMessage.parse(self.messages[-1].data).capture_ms
+        if self.clock is None:
             return (capture_ms or 0) / 1000
-        # A short message is timed by its reference; the clock is said anew each second.
-        return (last.clock.at_ms if capture_ms is None else last.clock.at(capture_ms)) / 1000
+        # A short message is timed by its reference. The clock is said anew with each flush, at the last frame then.
+        return max(self.clock.at_ms, 0 if capture_ms is None else self.clock.at(capture_ms)) / 1000
 
 
 class VavWriter:
@@ -316,7 +317,7 @@ def parse_vav(data: bytes) -> Vav:
         elif kind == b"CLOK":
             if len(payload) != _CLOCK.size:
                 raise BitstreamError("damaged CLOK block")
-            clock = CaptureClock(*_CLOCK.unpack(payload))
+            clock = vav.clock = CaptureClock(*_CLOCK.unpack(payload))
         elif kind == b"MOTN":
             message = MotionMessage.parse(payload)
             if message.short and not header.live:

@@ -84,7 +84,8 @@ def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0, rou
         if rounded:
             model = _only_convolutions_rounded(model)
         return Graph(_core().compile_model(model, "CPU", _configuration(threads, rounded)))
-    except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
+    # AttributeError: a package without its conversion tools; OSError: no room for temporary files.
+    except (RuntimeError, AttributeError, OSError) as error:
         raise GraphError(f"the network cannot be compiled: {str(error).strip().splitlines()[-1]}") from error
 
 
@@ -118,7 +119,7 @@ def rounds_convolutions() -> bool:
 
 def _only_convolutions_rounded(model: Any) -> Any:
     """The model with all else marked as exact. The mark has no name in Python, only in the file format."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(prefix="visavis-graph-") as folder:
         path = Path(folder) / "model.xml"
         openvino().serialize(model, path)
         tree = ElementTree.parse(path)  # our own

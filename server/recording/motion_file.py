@@ -20,9 +20,6 @@ CLOCK_TOLERANCE_MS = 20
 one notices between lips and voice.
 """
 
-CLOCK_EVERY_MS = 1000
-"""The file says it anew at least so often: most messages have no time of their own, and a file may be cut."""
-
 MOST_SOUND = 60
 """Packets of one block."""
 
@@ -84,6 +81,7 @@ class MotionRecorder:
         self._decodable = Decodable()
         self._sources: dict[int, bytes] = {}  # what the file holds
         self._clock: CaptureClock | None = None
+        self._newest_ms = 0  # of the sender's clock, the last frame's
         self._epoch: int | None = None
         self._sound: list[AudioPacket] = []
 
@@ -107,12 +105,10 @@ class MotionRecorder:
         clock, restarted = self._clock, not message.short and message.epoch != self._epoch
         if clock is None or restarted or abs(clock.at(capture_ms) - at_ms) > CLOCK_TOLERANCE_MS:
             self._put_clock(CaptureClock(capture_ms, at_ms))
-        elif at_ms - clock.at_ms >= CLOCK_EVERY_MS:
-            self._put_clock(CaptureClock(capture_ms, clock.at(capture_ms)))
         if not message.short:
             self._epoch = message.epoch
         assert self._clock is not None
-        shown = self._clock.at(capture_ms)
+        self._newest_ms, shown = capture_ms, self._clock.at(capture_ms)
 
         def write(file: MotionFile) -> None:
             file.motion(data)
@@ -129,8 +125,10 @@ class MotionRecorder:
         self._sound.append(packet)
 
     def flush(self) -> None:
-        """Begin to write what has come."""
+        """Begin to write what has come, up to where the clock is said anew: most messages have no time of their own."""
         self._put_sound()
+        if self._clock is not None and self._clock.capture_ms != self._newest_ms:
+            self._put_clock(CaptureClock(self._newest_ms, self._clock.at(self._newest_ms)))
         self._output.flush()
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from server.routes.parts import Parts, parts_of
 from server.routes.pools import Pools, pools_of
 from server.signalling import protocol
 from server.signalling.participant import Participant
+from server.signalling.room_statistics import room_statistics
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +229,9 @@ class Socket:
             subscription, sdp = await conference.subscribe(me, room, request.participant, request.sdp, request.codec)
             return {"sdp": sdp, "subscription": subscription}
         if isinstance(request, protocol.GetStatistics):
-            return {"participants": conference.statistics(conference.rooms.get(me).room)}
+            room = conference.rooms.get(me).room
+            parts = (conference.rooms, conference.publishers, conference.subscriptions)
+            return {"participants": room_statistics(room, *parts)}
         if isinstance(request, protocol.GetFrames):
             return {"subscriptions": conference.subscriptions.sent_frames(me)}
         if isinstance(request, protocol.Unsubscribe):

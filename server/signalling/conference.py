@@ -27,6 +27,7 @@ from server.signalling.resumption import Resume
 from server.signalling.room_events import RoomEvent, RoomEvents
 from server.signalling.rooms import Event, Gone, Reason, RoomLimits, Rooms
 from server.signalling.seats import Listener, Seats
+from server.signalling.source_share import check_sources
 from server.signalling.speaker import Speakers
 from server.signalling.subscriptions import Subscription, Subscriptions
 
@@ -258,28 +259,14 @@ class Conference:
     async def add_source(self, participant: str, index: int, image: bytes) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
         self._seats.check(participant)
-        self._check_sources(participant, index)
+        check_sources(self.rooms, self.settings, participant, index)
         return await self.publishers.add_source(participant, index, image)
 
     async def attach_source(self, participant: str, index: int, sha256: str) -> None:
         """Use a source image that is still cached; NotFoundError when it must be uploaded."""
         self._seats.check(participant)
-        self._check_sources(participant, index)
+        check_sources(self.rooms, self.settings, participant, index)
         await self.publishers.attach_source(participant, index, sha256)
-
-    def _check_sources(self, participant: str, index: int) -> None:
-        """Raise CapacityError when one more image would be more than its owner's, or its room's, share of the cache."""
-        me = self.rooms.get(participant)
-        if index in me.sources:
-            return  # it takes the place of another
-        room = self.rooms.everybody(me.room)
-        everybody = [other for name in self.rooms.names() for other in self.rooms.everybody(name)]
-        for owner, bound, holders in (
-            ("room", self.settings.max_sources_per_room, room),
-            ("identity", self.settings.max_sources_per_identity, [p for p in everybody if p.identity == me.identity]),
-        ):
-            if sum(len(holder.sources) for holder in holders) >= bound:
-                raise CapacityError(f"one {owner} holds at most {bound} source images")
 
     # Subscriptions
 
@@ -305,19 +292,6 @@ class Conference:
         if viewer is None:
             return await self.subscriptions.subscribe_outside(identity, watched, publication, sdp)
         return await self.subscriptions.subscribe(viewer, watched, publication, sdp, codec)
-
-    def statistics(self, room: str) -> dict[str, dict[str, Any]]:
-        """Numbers of everybody who publishes in the room."""
-        result: dict[str, dict[str, Any]] = {}
-        for participant in self.rooms.roster(room):
-            publication = self.publishers.of(participant.id)
-            if publication is not None:
-                subscriptions = self.subscriptions.of_target(participant.id)
-                result[participant.id] = publication.statistics() | {
-                    "viewers": len(subscriptions),
-                    "reports": [subscription.report for subscription in subscriptions if subscription.report],
-                }
-        return result
 
     def announce_recording(self, room: str, active: bool) -> None:
         """Let everybody in a room know whether it is recorded."""
@@ -404,8 +378,7 @@ class Conference:
             return
         before = capacity.overloaded
         capacity.tick(now)
-        share = capacity.rate_share(capacity.promised, now)
-        possible = capacity.capacity(now)
+        share, possible = capacity.rate_share(capacity.promised, now), capacity.capacity(now)
         self._metrics.load(capacity.promised, possible, capacity.cost(now), share, capacity.overloaded)
         if capacity.overloaded != before:
             log = logger.warning if capacity.overloaded else logger.info

@@ -117,9 +117,7 @@ class Session:
         patience: float = FIRST_PATIENCE,
     ) -> None:
         """`patience`: seconds that the server may take for each answer, and then ICE, DTLS and SCTP for theirs."""
-        self._http = http
-        self._server = server
-        self._token = token
+        self._http, self._server, self._token = http, server, token
         self._identity = identity
         self._sound = sound
         self._clock = clock
