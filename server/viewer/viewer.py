@@ -125,6 +125,8 @@ class Viewer:
         if message.get("type") == "roster":
             self._roster = message["participants"]
             self._changed.set()
+        elif message.get("type") == "resume":
+            self._resume = message["resume"]
         elif message.get("type") == "ended":
             self._watched = None
             self._changed.set()

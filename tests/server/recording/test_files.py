@@ -33,6 +33,7 @@ class Folder:
 
     def __init__(self, executor: ThreadPoolExecutor, path: Path) -> None:
         self.path = path
+        self._executor = executor
         self.entries: list[RecordedFile] = []
         self.take = Take(executor, path, 100.0, 1_800_000_000_000, self._begin, lambda: None)
 
@@ -40,6 +41,13 @@ class Folder:
         entry: Any = {"participant": "p", "identity": "ada", "name": "Ada", "kind": kind, "offset": 0.0}
         self.entries.append(RecordedFile(file=f"{len(self.entries) + 1:03d}{suffix}", **entry))
         return self.entries[-1]
+
+    async def flushed(self) -> None:
+        """All that has come is on the disk, as far as it can be; the thread may be busy with what came before."""
+        for _ in range(3):
+            self.take.flush()
+            await asyncio.get_running_loop().run_in_executor(self._executor, lambda: None)
+            await asyncio.sleep(0)  # the loop learns of it
 
     def files(self) -> list[str]:
         return [entry.file for entry in self.entries]
@@ -110,8 +118,7 @@ async def test_what_was_flushed_is_there_without_an_end(tmp_path: Path) -> None:
         made.take.source(0, b"image")
         for number, message in enumerate(messages[:25]):
             made.take.motion(message, 0, 40 * number, 101.0 + 0.04 * number)
-        made.take.flush()
-        await until(lambda: made.take.written > 0)
+        await made.flushed()
         for number, message in enumerate(messages[25:], 25):
             made.take.motion(message, 0, 40 * number, 101.0 + 0.04 * number)
         shutil.copy(tmp_path / "001.vav", tmp_path / "killed.vav")
@@ -169,10 +176,7 @@ async def test_a_cameras_film_without_an_end_plays_up_to_the_last_second(
 ) -> None:
     async with folder(tmp_path) as made:
         await film(made, Camera(codec), 100, 101.0)
-        await until(lambda: made.take.written > 0)
-        before = made.take.written
-        made.take.flush()  # the thread may have been busy with what came before
-        await until(lambda: made.take.written > before)
+        await made.flushed()
         shutil.copy(tmp_path / name, tmp_path / f"killed-{name}")
     shown, _ = pictures(tmp_path / f"killed-{name}")
     assert 75 <= shown <= 100

@@ -22,6 +22,7 @@ import torch
 
 from model.codec.decoder import MotionDecoder
 from model.codec.encoder import MotionEncoder
+from model.codec.packet import MotionMessage
 from model.codec.rate import Rate
 from model.codec.source_image import decode_source, encode_source
 from model.codec.vav import VavWriter, read_vav
@@ -166,10 +167,17 @@ async def test_a_recording_of_more_scenes_than_the_receiver_has_places_is_sent(t
         daemon = make_daemon(choices, load_settings(), io.StringIO())
         running = asyncio.create_task(daemon.run())
 
+        taken, source = 0, 0  # messages, and the source image of the last one: most do not say theirs
+
         def watch() -> bool:
+            nonlocal taken, source
             for publication in FakePublication.alive:
-                newest = [message for message in publication.messages if message[:1] == b"\x31"][-1:]
-                seen.extend(images[publication.sources[message[1]]] for message in newest)
+                for data in publication.messages[taken:]:
+                    taken += 1
+                    if data[:1] in (b"\x41", b"\x44"):  # what is no motion belongs to the control channel
+                        message = MotionMessage.parse(data)
+                        source = source if message.source is None else message.source
+                        seen.append(images[publication.sources[source]])
             return running.done() or len(set(seen)) == 6
 
         try:

@@ -47,6 +47,7 @@ async def test_a_face_is_watched_from_before_it_comes_until_after_it_came_back(t
         await end(talking, sending)
         await ada.request("leave")
         back, again = await call.join("Ada", identity="ada", client="daemon", resume=me["resume"])
+        await upload(call, again["participant"], jpeg(), "ada")
         sending, talking = await talk(back)
         seen = delivery.pictures
         await until(lambda: delivery.pictures >= seen + 5, seconds=40)
