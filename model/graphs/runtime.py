@@ -22,6 +22,9 @@ from torch import Tensor
 from model.errors import VisavisError
 from model.graphs.layout import split_joined
 
+_LEAST_FEATURES = 12
+"""Channels of what is a feature and may be rounded."""
+
 
 class GraphError(VisavisError):
     """A network cannot be compiled on this machine, or computes something else than in torch."""
@@ -76,13 +79,13 @@ class Graph:
 def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0, rounded: bool = False) -> Graph:
     """A network `traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
 
-    rounded: convolutions take and give 16 bits (bfloat16); everything else is exact, as rounded places would be seen.
+    rounded: convolutions and features have 16 bits (bfloat16). All else is exact: rounded places would be seen.
     Raises GraphError when an operation is not known to the engine, or the machine is not.
     """
     try:
         model = _converted(traced, examples)
         if rounded:
-            model = _only_convolutions_rounded(model)
+            model = _features_rounded(model)
         return Graph(_core().compile_model(model, "CPU", _configuration(threads, rounded)))
     # AttributeError: a package without its conversion tools; OSError: no room for temporary files.
     except (RuntimeError, AttributeError, OSError) as error:
@@ -117,14 +120,17 @@ def rounds_convolutions() -> bool:
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _only_convolutions_rounded(model: Any) -> Any:
-    """The model with all else marked as exact. The mark has no name in Python, only in the file format."""
+def _features_rounded(model: Any) -> Any:
+    """The model with all marked as exact but convolutions and what the generator does to features between them.
+
+    The mark has no name in Python, only in the file format.
+    """
     with TemporaryDirectory(prefix="visavis-graph-") as folder:
         path = Path(folder) / "model.xml"
         openvino().serialize(model, path)
         tree = ElementTree.parse(path)  # our own
         for layer in tree.iter("layer"):
-            if layer.get("type") not in ("Convolution", "Const", "Parameter", "Result"):
+            if layer.get("type") not in ("Convolution", "Const", "Parameter", "Result") and not _is_feature(layer):
                 marks = layer.find("rt_info")
                 if marks is None:
                     marks = ElementTree.Element("rt_info")
@@ -132,6 +138,13 @@ def _only_convolutions_rounded(model: Any) -> Any:
                 ElementTree.SubElement(marks, "attribute", name="precise", version="0")
         tree.write(path)
         return _core().read_model(path)
+
+
+def _is_feature(layer: ElementTree.Element) -> bool:
+    """Whether a layer of a model's file handles the generator's features; places have two channels, colours three."""
+    shape = [int(size.text or 0) for size in layer.findall("output/port/dim")[:4]]
+    kind = layer.get("type") in ("Add", "Concat", "Interpolate", "Multiply", "ReLU")
+    return kind and "generator" in layer.get("name", "") and len(shape) == 4 and shape[1] >= _LEAST_FEATURES
 
 
 def _converted(traced: Any, examples: Sequence[Tensor]) -> Any:
