@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import InputError
+from model.evaluate.conventional import CODECS
 from model.evaluate.rate_distortion import OWN, Point, by_system
+
+_SYSTEMS = (OWN, *CODECS)
+"""In the order of their colours, so that a system has one in all columns."""
 
 _METRICS = {"lpips": "LPIPS (alex), lower is better", "ms_ssim": "MS-SSIM, higher is better"}
 
@@ -39,7 +43,8 @@ def plot(columns: Mapping[str, Sequence[Point]], path: Path, copy_lpips: Mapping
             for system, of_system in by_system(points).items():
                 curve = sorted((p.kbps_wire, getattr(p, metric)) for p in of_system)
                 width = 2.5 if system == OWN else 1.2
-                ax.plot(*zip(*curve, strict=True), marker="o", ms=4, lw=width, label=system)
+                colour = f"C{_SYSTEMS.index(system)}" if system in _SYSTEMS else None
+                ax.plot(*zip(*curve, strict=True), marker="o", ms=4, lw=width, color=colour, label=system)
             if metric == "lpips" and (copy := copy_lpips.get(title)) is not None:
                 ax.axhline(copy, ls=":", color="grey", label="source image repeated")
             ax.set_xscale("log")

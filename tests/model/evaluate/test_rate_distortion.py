@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -185,9 +186,23 @@ def test_what_was_measured_is_kept_by_size(tmp_path: Path, monkeypatch: pytest.M
     assert list(published) == ["256", "512"]
     kept, given = published_rates.points_of(published, "512"), result().points
     assert [numbers(one) for one in kept] == [pytest.approx(numbers(one), rel=1e-4) for one in given]
-    assert "payloadKbps: 20.0," in published_rates.page_module(published)
+    assert "payloadKbps: 26.4," in published_rates.page_module(published)  # at LPIPS .08
+    with pytest.raises(InputError, match=YARDSTICK):
+        published_rates.page_module({"256": published["256"] | {"points": published["256"]["points"][:4]}})
     text = published_rates.markdown(published)
-    assert f"| 256 | 0.1000 | 2.0 | 4.0 | 26.5 | 4.8 | {YARDSTICK} | 10.0 | 10.0 |" in text
+    assert "| 256 | 1 | 0.1000 | 2.0 | 4.0 | 26.5 | 4.8 | 4.0 | 1000 |" in text
+    assert f"| 512 | {YARDSTICK} | 10.0 | 10.0 |" in text
     assert "0.90 / 0.80" in text
     assert "-90 %" in table(result())
     json.dumps(asdict(result()), allow_nan=False)
+
+
+def test_the_page_and_the_documents_show_what_was_measured() -> None:
+    """Made anew by `python -m model rd --published`."""
+    published = published_rates.read()
+    assert published_rates.PAGE.read_text() == published_rates.page_module(published)
+    quality = (published_rates.FIGURES.parent / "quality.md").read_text()
+    for part in published_rates.markdown(published).split("\n\n"):
+        assert part in quality
+    for figures in published.values():
+        assert all(math.isfinite(one["kbps_wire"]) for one in figures["points"])
