@@ -47,7 +47,7 @@ def save(result: RateDistortion) -> None:
     published = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     clips = {name: _of_call(matched(points)) for name, points in result.clips.items()}
     published[str(result.size)] = _rounded(asdict(result) | {"clips": clips})
-    FIGURES.write_text(json.dumps(dict(sorted(published.items())), indent=1) + "\n")
+    FIGURES.write_text(_text(published))
 
 
 def points_of(published: Published, size: str) -> list[Point]:
@@ -161,6 +161,18 @@ def _curves(published: Published, size: str) -> str:
 def _of_call(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The row of the step of a call."""
     return next(row for row in rows if row["setting"] == CALL_STEP_INDEX)
+
+
+def _text(published: Published) -> str:
+    """JSON with a line for each point."""
+    sizes = []
+    for size, figures in sorted(published.items()):
+        fields = []
+        for name, value in figures.items():
+            rows = ",\n".join(map(json.dumps, value)) if isinstance(value, list) else ""
+            fields.append(f"{json.dumps(name)}: " + (f"[\n{rows}\n]" if rows else json.dumps(value)))
+        sizes.append(f"{json.dumps(size)}: {{\n" + ",\n".join(fields) + "\n}")
+    return "{\n" + ",\n".join(sizes) + "\n}\n"
 
 
 def _rounded(value: Any) -> Any:

@@ -30,6 +30,7 @@ from model.evaluate.rate_distortion import (
     matched,
     mean_points,
     motion_points,
+    named,
     rate_at,
     rates_of,
     table,
@@ -94,6 +95,13 @@ def test_a_codec_that_is_not_there_is_an_input_error(clip: Clip, monkeypatch: py
     monkeypatch.setattr(external_encoder, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"requirements-evaluate\.txt"):
         code(clip.frames, CODECS["vvenc-faster"], 30)
+
+
+def test_codecs_are_chosen_by_name() -> None:
+    assert list(named(None)) == list(CODECS)
+    assert list(named(["vp9-realtime"])) == ["vp9-realtime"]
+    with pytest.raises(InputError, match="no codec is named h266"):
+        named(["h266"])
 
 
 def test_rates_count_headers_of_every_packet() -> None:
