@@ -209,12 +209,6 @@ export function wayToScreen({ stages, neural, toScreen, framesAreNamed, clockErr
 }
 
 /**
- * What H.264 takes for a talking face of this size: x264 medium, CRF 36, 256x256, 25 fps, mean of seven talking clips
- * (LPIPS 0.080); on the wire with one RTP packet a frame.
- */
-export const H264 = { payloadKbps: 33.7, wireKbps: 45 };
-
-/**
  * @param {number} kbps
  * @returns {string} "0.42", "3.1", "34"
  */
@@ -228,13 +222,13 @@ export function shortNumber(kbps) {
  * How our rate stands beside H.264's, in words.
  * @param {number} payloadKbps
  * @param {number} wireKbps
- * @returns {string}
+ * @param {{payloadKbps: number, wireKbps: number}} other what H.264 takes for a picture as good
  */
-export function comparison(payloadKbps, wireKbps) {
+export function comparison(payloadKbps, wireKbps, other) {
   if (!(payloadKbps > 0) || !(wireKbps > 0)) return "";
-  const payload = times(H264.payloadKbps / payloadKbps);
-  const wire = times(H264.wireKbps / wireKbps);
-  return `H.264 takes about ${shortNumber(H264.payloadKbps)} kbit/s for such a picture: ${payload} the payload, ${wire} on the wire.`;
+  const payload = times(other.payloadKbps / payloadKbps);
+  const wire = times(other.wireKbps / wireKbps);
+  return `H.264 takes about ${shortNumber(other.payloadKbps)} kbit/s for a picture as good: ${payload} the payload, ${wire} on the wire.`;
 }
 
 /** @param {number} factor */

@@ -1,8 +1,9 @@
 // @ts-check
 /** The numbers panel: what each face costs and how long it takes, measured, beside what H.264 would take. */
 import { element, setAttribute, setText, vector } from "./element.js";
+import { H264 } from "./h264_reference.js";
 import { icon } from "./icons.js";
-import { comparison, H264, latencyStages, Series, shortNumber, totalMs, wayToScreen } from "./media_statistics.js";
+import { comparison, latencyStages, Series, shortNumber, totalMs, wayToScreen } from "./media_statistics.js";
 
 /**
  * @typedef {import("./media_statistics.js").Received} Received
@@ -125,7 +126,7 @@ function createSection() {
     element("h4", {}, "Beside H.264"),
     ...Object.values(bars).map(({ element: row }) => row),
     sentence,
-    element("p", { class: "fine" }, "Reference: x264 medium, CRF 36, 256 × 256 at 25 fps, mean of seven talking clips; one packet a frame."),
+    element("p", { class: "fine" }, `Reference: x264 medium where its LPIPS is that of a call's face (${H264.lpips}), ${H264.size} × ${H264.size} at 25 fps, mean of ${H264.clips} clips; without keyframes and voice.`),
   );
   bars.h264.row.classList.add("is-other");
   bars.h264Wire.row.classList.add("is-other");
@@ -185,7 +186,7 @@ function createSection() {
         bars.wire.set(wire);
         bars.h264.set(H264.payloadKbps);
         bars.h264Wire.set(H264.wireKbps);
-        setText(sentence, comparison(payload, wire));
+        setText(sentence, comparison(payload, wire, H264));
         series.add(wire);
         setAttribute(curve, "points", series.points(300, 44));
       }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.codec.rate import Rate
-from model.evaluate.channel import send
+from model.evaluate.channel import FPS, send
 from model.evaluate.clips import Clip
 from model.evaluate.rendering import render
 from model.evaluate.scoring import Frames
@@ -34,7 +34,17 @@ class CallResult:
     """A clip after a call."""
 
     frames: Frames  # (T, S, S, 3)
-    kbps: float  # payload of motion at 25 frames a second
+    messages: tuple[int, ...]  # payload bytes of each motion message
+    sent: int  # frames that these carry
+
+    @property
+    def kbps(self) -> float:
+        """Payload of motion in kbit/s at 25 frames a second."""
+        return self.kbps_wire(0)
+
+    def kbps_wire(self, header_bytes: int) -> float:
+        """The same with the headers of every message."""
+        return (sum(self.messages) + header_bytes * len(self.messages)) * 8 * FPS / self.sent / 1000
 
 
 def call_motion(head: TalkingHead, clip: Clip, state: SourceState) -> Motion:
@@ -56,20 +66,32 @@ def call_motion(head: TalkingHead, clip: Clip, state: SourceState) -> Motion:
     return Motion.stack(sent)
 
 
-def call(head: TalkingHead, clip: Clip, state: SourceState, motion: Motion, loss: float = 0.0) -> CallResult:
-    """A clip as a viewer of a call sees it.
+def call(
+    head: TalkingHead,
+    clip: Clip,
+    state: SourceState,
+    motion: Motion,
+    loss: float = 0.0,
+    *,
+    rate: Rate = CALL_RATE,
+    behind_voice: bool = False,
+) -> CallResult:
+    """A clip as a viewer of a call sees it, in pictures of the clip's size.
 
     motion  what `call_motion` gave of it
     loss    share of motion messages that never arrive
+    rate    of motion
+    behind_voice  motion travels behind the packets of the voice
     """
     vectors = motion.to_vector()
-    decoded = np.empty_like(vectors)
     rendered = np.empty_like(clip.frames)
-    payload = 0.0
+    messages: list[int] = []
+    frames = 0
     for later in away_from(clip.source, len(vectors)):
         way = [clip.source, *later]
-        sent = send(head.statistics, vectors[way], CALL_RATE, loss)
-        decoded[way] = sent.vectors
-        rendered[way] = render(head, state, Motion.from_vector(sent.vectors), frame_rate=clip.fps)
-        payload += sent.kbps() * len(way)
-    return CallResult(rendered, payload / (len(vectors) + 1))
+        sent = send(head.statistics, vectors[way], rate, loss, behind_voice=behind_voice)
+        shown = Motion.from_vector(sent.vectors)
+        rendered[way] = render(head, state, shown, frame_rate=clip.fps, size=clip.frames.shape[1])
+        messages += sent.messages
+        frames += len(way)
+    return CallResult(rendered, tuple(messages), frames)

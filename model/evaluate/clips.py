@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -120,3 +120,11 @@ def with_source(head: TalkingHead, clip: Clip) -> Clip:
     candidates = [Candidate(index, clip.frames[index]) for index in search.candidates() or [0]]
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
     return replace(clip, source=best_source(head, candidates, thumbnails, clip.motions, clip.canonical).index)
+
+
+def cut_again(path: Path, clip: Clip, wanted: Sequence[int], size: int) -> list[NDArray[np.uint8]]:
+    """Crops (size, size, 3) of some of the frames of a clip that `read_clip` read from `path`, in order."""
+    assert clip.crop is not None
+    found = set(wanted)
+    frames = islice(read_frames(path), clip.skipped, None)
+    return [clip.crop.cut(timed.rgb(), size) for i, timed in enumerate(islice(frames, max(found) + 1)) if i in found]

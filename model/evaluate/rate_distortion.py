@@ -1,91 +1,150 @@
-"""Rate-distortion: the motion stream at several quantiser steps against conventional codecs, on the same crops.
+"""Rate-distortion: what a call sends of a face at several quantiser steps against video codecs, on the same crops.
 
-All rates are at 25 frames a second, whatever the clip's own rate, in kbit/s: `kbps` is payload, `kbps_wire` adds the
-headers of every message or packet. The motion stream goes through the real encoder and decoder over a channel that
-loses nothing, answers come back after a round trip, so prediction is that of a call, not of a file. The source image
-is compressed as `encode` does; `kbps_total` spreads its bytes over the clip, as a codec's keyframe is spread in its
-`kbps`.
+All rates are in kbit/s at 25 frames a second, whatever the clip's own rate, from the sender to the receiver
+(`model/evaluate/wire.py` says what counts). Motion is that of a call: measured frame by frame, through the real encoder
+and decoder, behind the packets of the voice or, without sound, on the data channel; nothing is lost. What is sent once,
+the source image as a call codes it or a codec's keyframe, stands apart, or is spread over 10 s and over 10 minutes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.codec.rate import Rate
-from model.codec.source_image import decode_source, encode_source
-from model.evaluate.channel import FPS, send
-from model.evaluate.clips import Clip, read_clip, with_source
+from model.codec.source_image import LIVE_SPEED, decode_source, encode_source, live_quality
+from model.errors import InputError, VisavisError
+from model.evaluate.bjontegaard import bd_rate
+from model.evaluate.call import call, call_motion
+from model.evaluate.channel import FPS
+from model.evaluate.clips import Clip, cut_again, read_clip, with_source
 from model.evaluate.conventional import CODECS, Codec, code
-from model.evaluate.rendering import align_clip, enrol, render
-from model.evaluate.scoring import Networks, Scores, Truth, mean_scores
-from model.motion import Motion
+from model.evaluate.expression import FEATURES, Expression, ExpressionTruth, mean_expression
+from model.evaluate.rendering import enrol, render
+from model.evaluate.scoring import Frames, Networks, Scores, Truth, mean_scores
+from model.evaluate.wire import (
+    DATA_HEADER_BYTES,
+    TRAILER_HEADER_BYTES,
+    image_bytes,
+    picture_bytes,
+    spread_kbps,
+    voice_kbps,
+)
 from model.talking_head import TalkingHead
 
-STEP_INDICES = (-13, -9, -5, -1, 3, 7, 11)
-"""Among them the steps of a file and of a call."""
+OWN = "visavis"
+YARDSTICK = "x264-medium"
 
-FRAMES_PER_MESSAGE = 3
-"""Bundle of the motion stream: 120 ms at 25 frames a second; headers fall to a third."""
+STEP_INDICES = (-9, -5, -1, 3)
+"""Among them the step of a call, -1."""
 
-SHOWN = ("lpips", "psnr", "ssim", "flicker")
+FRAMES_PER_MESSAGE = 2
+"""In a call without sound, where a budget below 40 kbit/s makes two frames share a message."""
+
+SHOWN = ("lpips", "lpips_vgg", "ms_ssim", "psnr", "ssim", "flicker")
 """Scores of a point."""
+
+RATES = ("kbps", "kbps_wire", "kbps_call", "kbps_10s", "kbps_600s")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One system at one setting on one clip, or the mean over clips."""
+    """One system at one setting on one clip, or the mean over clips; rates without what is sent once, but for two."""
 
     system: str
-    setting: int  # step index or CRF
-    kbps: float
-    kbps_wire: float
-    kbps_total: float  # payload with the source image; a codec's `kbps` has its keyframe in it already
+    setting: int  # step index, CRF or QP
+    kbps: float  # payload
+    kbps_wire: float  # with all headers, the voice apart
+    kbps_call: float  # with the voice, on all sides the same
+    kbps_10s: float  # `kbps_wire` and what is sent once, spread over 10 s
+    kbps_600s: float  # and over 10 minutes
+    once_bytes: float  # source image or keyframe on the wire
     lpips: float
+    lpips_vgg: float | None
+    ms_ssim: float
     psnr: float
     ssim: float
     flicker: float | None
+    expression: Expression
+
+
+class Judge:
+    """Scores of decoded frames of one clip: of each `every`-th frame but the first and the source."""
+
+    def __init__(self, clip: Clip, networks: Networks, every: int) -> None:
+        self._scored = clip.driving(every)
+        self._consecutive = every == 1
+        truth = clip.frames[self._scored]
+        self._truth = Truth(truth, replace(networks, landmarks=None, identity=None))
+        self._expression = ExpressionTruth(truth, networks.landmarks, networks.points)
+
+    def scores(self, frames: Frames) -> Scores:
+        """Of frames (T, S, S, 3), one for each of the clip's."""
+        return self._truth.score(frames[self._scored], consecutive=self._consecutive)
+
+    def point(self, system: str, setting: int, rates: Mapping[str, float], frames: Frames) -> Point:
+        """A point with its scores."""
+        scores: dict[str, Any] = self.scores(frames)
+        told = self._expression.read(frames[self._scored])
+        return Point(system, setting, **rates, **{name: scores[name] for name in SHOWN}, expression=told)
+
+
+def rates_of(kbps: float, wire: float, once_bytes: int, *, voice: bool) -> dict[str, float]:
+    """Fields of a `Point`."""
+    return {
+        "kbps": kbps,
+        "kbps_wire": wire,
+        "kbps_call": wire + (voice_kbps() if voice else 0.0),
+        "kbps_10s": spread_kbps(wire, once_bytes, 10),
+        "kbps_600s": spread_kbps(wire, once_bytes, 600),
+        "once_bytes": once_bytes,
+    }
 
 
 def motion_points(
-    head: TalkingHead, clip: Clip, networks: Networks, every: int = 1, steps: Sequence[int] = STEP_INDICES
+    head: TalkingHead,
+    clip: Clip,
+    measured: Clip,
+    judge: Judge,
+    *,
+    voice: bool = True,
+    steps: Sequence[int] = STEP_INDICES,
 ) -> tuple[list[Point], Scores]:
-    """The motion stream at each step index, and the scores without quantisation (from the same compressed source)."""
-    source = encode_source(clip.source_frame)
+    """What a call sends at each step index, and the scores with motion that is not rounded.
+
+    clip      in the pictures' size
+    measured  the same in the size of the networks, from which motion is measured
+    """
+    side = clip.frames.shape[1]
+    source = encode_source(clip.source_frame, live_quality(side), LIVE_SPEED)
     state = enrol(head, decode_source(source))
-    vectors = align_clip(head, clip)[1:].to_vector()
-    truth = Truth(clip.frames[1:][::every], networks)
-
-    def score(motions: NDArray[np.float32]) -> Scores:
-        rendered = render(head, state, Motion.from_vector(motions), frame_rate=clip.fps)
-        return truth.score(rendered[::every], consecutive=every == 1)
-
-    unquantised = score(vectors)
+    motion = call_motion(head, measured, state)
+    header = TRAILER_HEADER_BYTES if voice else DATA_HEADER_BYTES
     points = []
     for step in steps:
-        sent = send(head.statistics, vectors, Rate(step_index=step, frames_per_message=FRAMES_PER_MESSAGE))
-        scores = score(sent.vectors)
-        total = sent.kbps() + len(source) * 8 * FPS / len(clip.frames) / 1000
-        points.append(_point("visavis", step, sent.kbps(), sent.kbps_wire(), total, scores))
-    return points, unquantised
+        rate = Rate(step_index=step, frames_per_message=FRAMES_PER_MESSAGE)
+        sent = call(head, clip, state, motion, rate=rate, behind_voice=voice)
+        rates = rates_of(sent.kbps, sent.kbps_wire(header), image_bytes(len(source)), voice=voice)
+        points.append(judge.point(OWN, step, rates, sent.frames))
+    return points, judge.scores(render(head, state, motion, frame_rate=clip.fps, size=side))
 
 
-def codec_points(codec: Codec, clip: Clip, networks: Networks, every: int = 1) -> list[Point]:
-    """A conventional codec at each of its qualities; all frames are coded, each `every`-th is scored."""
-    truth = Truth(clip.frames[1:][::every], networks)
+def codec_points(codec: Codec, clip: Clip, judge: Judge, *, voice: bool = True) -> list[Point]:
+    """A conventional codec at each of its qualities. Raises InputError where it is not there."""
     points = []
     for quality in codec.qualities:
         coded = code(clip.frames, codec, quality, FPS)
-        scores = truth.score(coded.frames[1:][::every], consecutive=every == 1)
-        kbps = coded.kbps(FPS)
-        points.append(_point(codec.name, quality, kbps, coded.kbps_wire(FPS), kbps, scores))
+        first, later = coded.sizes[0], coded.sizes[1:]
+        kbps = sum(later) * 8 * FPS / len(later) / 1000
+        wire = sum(map(picture_bytes, later)) * 8 * FPS / len(later) / 1000
+        rates = rates_of(kbps, wire, picture_bytes(first), voice=voice)
+        points.append(judge.point(codec.name, quality, rates, coded.frames))
     return points
 
 
@@ -93,54 +152,126 @@ def codec_points(codec: Codec, clip: Clip, networks: Networks, every: int = 1) -
 class RateDistortion:
     """Means over clips."""
 
+    size: int  # pixels of a side
+    frames: int  # of each clip at most
+    every: int  # of which each n-th is scored
+    voice: bool  # motion travels behind it
     points: list[Point]
-    unquantised: Scores  # the model with motion as it was extracted
+    unquantised: Scores  # the model with motion as a call measures it
     copy: Scores  # the source image repeated
     matched: list[dict[str, Any]]  # as of `matched`
+    bjontegaard: dict[str, dict[str, float | None]]  # as of `bjontegaard`
     clips: dict[str, list[Point]]
+    skipped: dict[str, str]  # clips
+    absent: dict[str, str]  # codecs
     weights: str  # SHA-256
 
 
 def measure(
-    head: TalkingHead, paths: Iterable[Path], networks: Networks, *, every: int = 1, max_frames: int | None = None
-) -> RateDistortion:
-    """All systems on all clips; only each `every`-th frame is scored (flicker is None then).
+    head: TalkingHead,
+    paths: Iterable[Path],
+    networks: Networks,
+    *,
+    size: int = 256,
+    every: int = 1,
+    max_frames: int = 250,
+    voice: bool = True,
+    codecs: Collection[str] = tuple(CODECS),
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[RateDistortion]:
+    """All systems on all clips; after each clip, the means over those that are measured.
 
-    Raises InputError or FaceError for a clip that cannot be used.
+    Only each `every`-th frame is scored (flicker is None then). `say` takes a line about each clip and each codec that
+    is not there. Raises InputError where no clip can be used.
     """
     clips: dict[str, list[Point]] = {}
     unquantised: list[Scores] = []
     copies: list[Scores] = []
+    skipped: dict[str, str] = {}
+    absent: dict[str, str] = {}
     for path in paths:
-        clip = with_source(head, read_clip(head, path, max_frames))
-        points, scores = motion_points(head, clip, networks, every)
+        try:
+            measured, clip = _clips(head, path, size, max_frames)
+        except VisavisError as error:
+            skipped[path.stem] = str(error)
+            say(str(error))
+            continue
+        judge = Judge(clip, networks, every)
+        points, scores = motion_points(head, clip, measured, judge, voice=voice)
         for codec in CODECS.values():
-            points += codec_points(codec, clip, networks, every)
+            if codec.name in absent or codec.name not in codecs:
+                continue
+            try:
+                points += codec_points(codec, clip, judge, voice=voice)
+            except InputError as error:
+                absent[codec.name] = str(error)
+                say(str(error))
+        say(f"{clip.name}: measured")
         clips[clip.name] = points
         unquantised.append(scores)
-        driving = clip.frames[1:][::every]
-        copy = np.broadcast_to(clip.source_frame, driving.shape)
-        copies.append(Truth(driving, networks).score(copy, consecutive=every == 1))
-    means = mean_points(list(clips.values()))
-    return RateDistortion(
-        means, mean_scores(unquantised), mean_scores(copies), matched(means), clips, head.weights_hash
-    )
+        copies.append(judge.scores(np.broadcast_to(clip.source_frame, clip.frames.shape)))
+        means = mean_points(list(clips.values()))
+        yield RateDistortion(
+            size=size,
+            frames=max_frames,
+            every=every,
+            voice=voice,
+            points=means,
+            unquantised=mean_scores(unquantised),
+            copy=mean_scores(copies),
+            matched=matched(means),
+            bjontegaard=bjontegaard(means),
+            clips=dict(clips),
+            skipped=dict(skipped),
+            absent=dict(absent),
+            weights=head.weights_hash,
+        )
+    if not clips:
+        raise InputError("no clip can be used: " + "; ".join(skipped.values()))
+
+
+def named(codecs: Collection[str] | None) -> Collection[str]:
+    """Names of codecs, of all where none is given. Raises InputError for one that there is not."""
+    for name in codecs or ():
+        if name not in CODECS:
+            raise InputError(f"no codec is named {name}: {', '.join(CODECS)}")
+    return codecs or tuple(CODECS)
+
+
+def _clips(head: TalkingHead, path: Path, size: int, max_frames: int) -> tuple[Clip, Clip]:
+    """A clip in the size of the networks and in that of the pictures."""
+    measured = with_source(head, read_clip(head, path, max_frames))
+    if size == head.profile.size:
+        return measured, measured
+    assert measured.crop is not None
+    if head.profile.source_size(measured.crop.side) < size:
+        raise InputError(f"{measured.name}: the head's crop has {measured.crop.side:.0f} pixels, too few for {size}")
+    large = np.stack(cut_again(path, measured, range(len(measured.frames)), size))
+    return measured, replace(measured, frames=large)
 
 
 def table(result: RateDistortion) -> str:
     """The mean curves as text, and the comparison at equal LPIPS."""
-    lines = [f"{'system':18}{'setting':>8}{'kbit/s':>9}{'wire':>9}" + "".join(f"{n:>9}" for n in SHOWN)]
+    names = ("kbit/s", "wire", "call", "10 s", "10 min")
+    lines = [f"{'system':18}{'setting':>8}" + "".join(f"{name:>9}" for name in (*names, *SHOWN))]
     for p in result.points:
-        rates = f"{p.system:18}{p.setting:8}{p.kbps:9.2f}{p.kbps_wire:9.2f}"
-        lines.append(rates + _cells({name: getattr(p, name) for name in SHOWN}))
-    lines.append(f"{'visavis, motion not quantised':44}" + _cells(result.unquantised))
-    lines.append(f"{'source image repeated':44}" + _cells(result.copy))
+        rates = "".join(f"{getattr(p, name):9.2f}" for name in RATES)
+        lines.append(f"{p.system:18}{p.setting:8}" + rates + _cells({name: getattr(p, name) for name in SHOWN}))
+    lines.append(f"{'visavis, motion not rounded':71}" + _cells(result.unquantised))
+    lines.append(f"{'source image repeated':71}" + _cells(result.copy))
+    for p in result.points:
+        for instrument, told in p.expression.items():
+            cells = (f"{name} {one['r']:.2f} / {one['slope']:.2f}" for name in FEATURES if (one := told.get(name)))
+            lines.append(f"{p.system:18}{p.setting:8}  {instrument}: " + ", ".join(cells))
     for row in result.matched:
         times = []
-        for codec in CODECS:
-            needed = row[codec]["kbps"]
-            times.append(f"{codec} {'-' if needed is None else f'{needed:.1f}x'}")
-        lines.append(f"step {row['setting']:3}, LPIPS {row['lpips']:.4f}: payload of " + ", ".join(times))
+        for name, needed in row["systems"].items():
+            told_times = "/".join("-" if needed[rate] is None else f"{needed[rate]:.1f}" for rate in RATES)
+            times.append(f"{name} {told_times}")
+        lines.append(f"step {row['setting']:3}, LPIPS {row['lpips']:.4f}: times the rates: " + ", ".join(times))
+    for name, by_metric in result.bjontegaard.items():
+        cells = (f"{metric} {'-' if v is None else f'{v:.0f} %'}" for metric, v in by_metric.items())
+        lines.append(f"Bjontegaard rate on the wire against {name}: " + ", ".join(cells))
     return "\n".join(lines)
 
 
@@ -151,13 +282,23 @@ def _cells(scores: Scores) -> str:
 
 def mean_points(per_clip: Sequence[Sequence[Point]]) -> list[Point]:
     """Mean over clips of points with the same system and setting, each clip counting the same."""
-    groups: dict[tuple[str, int], list[Scores]] = {}
+    groups: dict[tuple[str, int], list[Point]] = {}
     for points in per_clip:
         for point in points:
-            values = asdict(point)
-            key = values.pop("system"), values.pop("setting")
-            groups.setdefault(key, []).append(values)
-    return [Point(*key, **_numbers(mean_scores(rows))) for key, rows in groups.items()]
+            groups.setdefault((point.system, point.setting), []).append(point)
+    means = []
+    for (system, setting), group in groups.items():
+        rows = [asdict(point) for point in group]
+        told = [row.pop("expression") for row in rows]
+        numbers: dict[str, Any] = mean_scores([{k: v for k, v in r.items() if k not in KEYS} for r in rows])
+        instruments = dict.fromkeys(instrument for one in told for instrument in one)
+        expression = {name: mean_expression([one[name] for one in told if name in one]) for name in instruments}
+        means.append(Point(system, setting, **numbers, expression=expression))
+    return means
+
+
+KEYS = ("system", "setting")
+"""Of a point; all else of it is measured."""
 
 
 def rate_at(points: Sequence[Point], lpips: float, rate: str = "kbps") -> float | None:
@@ -171,30 +312,42 @@ def rate_at(points: Sequence[Point], lpips: float, rate: str = "kbps") -> float 
 
 
 def matched(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """For each step of the motion stream: how many times its rate each codec needs for the same LPIPS.
+    """For each step of the motion: how many times each of its rates a codec needs for the same LPIPS.
 
-    [{setting, lpips, kbps, CODEC: {"kbps": times the payload, "kbps_wire": times the rate on the wire}, ...}]; None
-    where the codec's curve does not reach that LPIPS.
+    [{setting, lpips, systems: {CODEC: {RATE: times}}}]; None where the codec's curve does not reach that LPIPS.
     """
-    systems = {point.system: [p for p in points if p.system == point.system] for point in points}
+    systems = by_system(points)
     rows: list[dict[str, Any]] = []
-    for own in systems.pop("visavis", []):
-        row: dict[str, Any] = {"setting": own.setting, "lpips": own.lpips, "kbps": own.kbps}
+    for own in systems.pop(OWN, []):
+        row: dict[str, Any] = {"setting": own.setting, "lpips": own.lpips, "systems": {}}
         for system, curve in systems.items():
             times: dict[str, float | None] = {}
-            for rate in ("kbps", "kbps_wire"):
+            for rate in RATES:
                 needed = rate_at(curve, own.lpips, rate)
                 times[rate] = None if needed is None else needed / getattr(own, rate)
-            row[system] = times
+            row["systems"][system] = times
         rows.append(row)
     return rows
 
 
-def _point(system: str, setting: int, kbps: float, wire: float, total: float, scores: Scores) -> Point:
-    picture = {name: scores[name] for name in SHOWN}
-    return Point(system, setting, kbps, wire, total, **_numbers(picture))
+def bjontegaard(points: Sequence[Point]) -> dict[str, dict[str, float | None]]:
+    """The mean rate on the wire, voice apart, that this codec takes against each other, percent, by metric."""
+    systems = by_system(points)
+    own = systems.pop(OWN, [])
+    found: dict[str, dict[str, float | None]] = {}
+    for system, curve in systems.items():
+        found[system] = {}
+        for metric in ("lpips", "lpips_vgg", "ms_ssim"):
+            ours, theirs = (
+                [(p.kbps_wire, q) for p in c if (q := getattr(p, metric)) is not None] for c in (own, curve)
+            )
+            found[system][metric] = bd_rate(ours, theirs) if ours and theirs else None
+    return found
 
 
-def _numbers(scores: Scores) -> dict[str, Any]:
-    """Scores as fields of a `Point`: of these only flicker can be missing."""
-    return dict(scores)
+def by_system(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points of each system, in order."""
+    systems: dict[str, list[Point]] = {}
+    for point in points:
+        systems.setdefault(point.system, []).append(point)
+    return systems

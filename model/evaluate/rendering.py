@@ -42,10 +42,12 @@ def render(
     motions: Motion,
     views: Sequence[View] | None = None,
     frame_rate: float | None = None,
+    size: int | None = None,
 ) -> Frames:
     """The source of `state` in motions (T,), NumPy arrays, each seen from its view: (T, S, S, 3).
 
     frame_rate: of motions that follow each other, frames a second; without it each frame stands for itself
+    size: S, one of the profile's sizes; None: the networks' own
     """
     rendered = []
     shown = TemporalFilter()
@@ -56,5 +58,5 @@ def render(
         times = None
         if frame_rate is not None:
             times = [FrameTime(shown, (start + i) / frame_rate) for i in range(len(motion))]
-        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from, times)))
+        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from, times, size)))
     return np.concatenate(rendered)

@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.evaluate import metrics
 from model.evaluate.identity import IdentityNetwork, similarity
 from model.evaluate.points68 import Points68
+from model.perceptual.networks import Lpips
 from model.teacher.decompose import decompose
 from model.teacher.landmarks import LandmarkSource
 
@@ -26,11 +27,13 @@ PICTURE_METRICS = {"l1": metrics.l1, "psnr": metrics.psnr, "ssim": metrics.ssim,
 class Networks:
     """What the scores need beyond arithmetic; None leaves out the scores that need it (they come out as None)."""
 
-    lpips: nn.Module
+    lpips: Lpips
     landmarks: LandmarkSource | None = None
     identity: IdentityNetwork | None = None
     points: Points68 | None = None
     identity_every: int = 5  # CSIM on each n-th scored frame: 60 ms a face
+    lpips_vgg: Lpips | None = None
+    vgg_every: int = 5  # LPIPS by VGG16 on each n-th scored frame: 40 GFLOP at 256 pixels
     batch: int = 16
 
 
@@ -41,13 +44,14 @@ class Truth:
         """`frames`: uint8 (T, S, S, 3), T >= 1, consecutive in time for the landmark tracker's and flicker's sake."""
         self.frames = frames
         self.networks = networks
+        self._of_batch: dict[int, list[Tensor]] = {}  # features of LPIPS by the batch's first frame
 
     def score(self, frames: Frames, *, consecutive: bool = True) -> Scores:
         """Means over the clip of `frames`, uint8 (T, S, S, 3), against the truth.
 
-        l1, flicker in [0, 1]; psnr dB; ssim, ms_ssim, csim up to 1; lpips (alex); akd pixels (at 256); pose degrees;
-        missing: share of frames whose face the landmark teacher does not find although it is there (they are left out
-        of akd and pose). `consecutive`: whether the frames are neighbours in time; flicker is None otherwise.
+        l1, flicker in [0, 1]; psnr dB; ssim, ms_ssim, csim up to 1; lpips (alex), lpips_vgg; akd pixels (at 256); pose
+        degrees; missing: share of frames whose face the landmark teacher does not find although it is there (they are
+        left out of akd and pose). `consecutive`: whether the frames are neighbours in time; flicker is None otherwise.
         Raises ValueError when the shapes differ.
         """
         if frames.shape != self.frames.shape:
@@ -55,6 +59,7 @@ class Truth:
         scores = self._pictures(frames, consecutive)
         scores |= self._landmarks(frames)
         scores["csim"] = self._identity(frames)
+        scores["lpips_vgg"] = self._vgg(frames)
         return scores
 
     def _pictures(self, frames: Frames, consecutive: bool) -> Scores:
@@ -64,7 +69,8 @@ class Truth:
             a, b = (as_tensor(x[start : start + step]) for x in (frames, self.frames))
             for name, metric in PICTURE_METRICS.items():
                 sums.setdefault(name, []).append(metric(a, b))
-            sums.setdefault("lpips", []).append(self.networks.lpips(a, b))
+            features = self._features(start, b)
+            sums.setdefault("lpips", []).append(self.networks.lpips.between(self.networks.lpips.features(a), features))
             # One frame of overlap, so that no pair of neighbours is missed between batches.
             before = max(start - 1, 0)
             c, d = (as_tensor(x[before : start + step]) for x in (frames, self.frames))
@@ -73,6 +79,11 @@ class Truth:
         if not consecutive or len(frames) < 2:
             scores["flicker"] = None
         return scores
+
+    def _features(self, start: int, frames: Tensor) -> list[Tensor]:
+        if start not in self._of_batch:
+            self._of_batch[start] = self.networks.lpips.features(frames)
+        return self._of_batch[start]
 
     @cached_property
     def _points(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -110,6 +121,22 @@ class Truth:
             return None
         embeddings = np.stack([network.embed(frames[i], box) for i, box, _ in self._faces])
         return float(similarity(embeddings, np.stack([truth for _, _, truth in self._faces])).mean())
+
+    @cached_property
+    def _vgg_features(self) -> list[list[Tensor]]:
+        assert self.networks.lpips_vgg is not None
+        return [self.networks.lpips_vgg.features(as_tensor(frame[None])) for frame in self._each_vgg(self.frames)]
+
+    def _vgg(self, frames: Frames) -> float | None:
+        network = self.networks.lpips_vgg
+        if network is None:
+            return None
+        found = (network.features(as_tensor(frame[None])) for frame in self._each_vgg(frames))
+        distances = [float(network.between(a, b)) for a, b in zip(found, self._vgg_features, strict=True)]
+        return float(np.mean(distances))
+
+    def _each_vgg(self, frames: Frames) -> Frames:
+        return frames[:: self.networks.vgg_every]
 
 
 def flicker_of_pairs(frames: tuple[Frames, Frames], truth: tuple[Frames, Frames]) -> float:

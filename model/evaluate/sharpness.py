@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ from torch import Tensor, nn
 from model.codec.source_image import decode_source, encode_source
 from model.errors import InputError, VisavisError
 from model.evaluate import metrics
-from model.evaluate.clips import read_clip, with_source
+from model.evaluate.clips import cut_again, read_clip, with_source
 from model.evaluate.rendering import align_clip, enrol
 from model.evaluate.scoring import Frames, as_frames, as_tensor
 from model.evaluate.sheets import contact_sheet, save_sheet
-from model.face.crop import Crop
-from model.media.video import read_frames
 from model.motion import Motion
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
@@ -96,7 +93,7 @@ def sharp_clip(head: TalkingHead, path: Path, lpips: nn.Module, every: int, max_
     scored = clip.driving(every)
     scored = scored[scored > BEFORE]
     wanted = sorted({clip.source, *scored, *(scored - 1)})
-    truth = dict(zip(wanted, _cut_again(path, clip.skipped, clip.crop, wanted, size), strict=True))
+    truth = dict(zip(wanted, cut_again(path, clip, wanted, size), strict=True))
     pairs = [np.stack([truth[i - 1], truth[i]]) for i in scored]
     source = decode_source(encode_source(np.ascontiguousarray(truth[clip.source])))
     state, motions = enrol(head, source), align_clip(head, clip, source)
@@ -121,13 +118,6 @@ def sheet(clip: SharpClip, columns: int = 5) -> Image.Image:
     return contact_sheet(
         [[source, *((f"{name} {i}", frames[i]) for i in picks)] for name, frames in rows.items()], tile=384
     )
-
-
-def _cut_again(path: Path, skipped: int, crop: Crop, wanted: list[int], size: int) -> list[NDArray[np.uint8]]:
-    """Crops (size, size, 3) of some of a clip's frames, in order."""
-    found = set(wanted)
-    frames = islice(read_frames(path), skipped, None)
-    return [crop.cut(timed.rgb(), size) for i, timed in enumerate(islice(frames, max(wanted) + 1)) if i in found]
 
 
 def _pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from model.teacher.landmarks import Teacher, TeacherError
 Say = Callable[[str], None]
 
 
-def load_networks(teacher: Teacher, say: Say) -> Networks:
+def load_networks(teacher: Teacher, say: Say, *, vgg_every: int | None = None) -> Networks:
     """LPIPS, and the landmark teacher and the identity network where they are installed; `say` takes what is not.
 
+    vgg_every   LPIPS by VGG16, too, on each n-th scored frame
     Raises WeightsError when the LPIPS weights are not in the cache.
     """
     lpips = Lpips()
@@ -48,7 +50,8 @@ def load_networks(teacher: Teacher, say: Say) -> Networks:
         points = Points68()
     except WeightsError as error:
         say(f"without the second reading of expression: {error}")
-    return Networks(lpips, landmarks, identity, points)
+    networks = Networks(lpips, landmarks, identity, points)
+    return networks if vgg_every is None else replace(networks, lpips_vgg=Lpips("vgg"), vgg_every=vgg_every)
 
 
 def survey(

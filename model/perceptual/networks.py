@@ -117,9 +117,13 @@ class Lpips(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """a, b (B, 3, H, W) in [0, 1] -> distance (B,), 0 for equal images; symmetric, differentiable in both."""
-        total = a.new_zeros(a.shape[0], dtype=torch.float32)
+        return self.between(self.features(a), self.features(b))
+
+    def between(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """The distance (B,) of images whose feature maps `features` gave: one image's serve for many comparisons."""
+        total = a[0].new_zeros(a[0].shape[0], dtype=torch.float32)
         # One by one: where only one of the two is to be trained, the other costs no way back.
-        for of_a, of_b, linear in zip(self.features(a), self.features(b), self.linear, strict=True):
+        for of_a, of_b, linear in zip(a, b, self.linear, strict=True):
             gap = _unit(of_a.float()) - _unit(of_b.float())  # the sum over channels overflows in half precision
             total = total + (gap**2 * linear).sum(1).mean((1, 2))
         return total

@@ -82,8 +82,9 @@ test("numbers are as short as they are exact", () => {
 });
 
 test("the comparison names both ratios and says nothing without a measurement", () => {
-  assert.match(comparison(3.37, 12.5), /34 kbit\/s .* 10 times the payload, 3\.6 times on the wire/);
-  assert.equal(comparison(0, 0), "");
+  const other = { payloadKbps: 33.7, wireKbps: 45 };
+  assert.match(comparison(3.37, 12.5, other), /34 kbit\/s .* 10 times the payload, 3\.6 times on the wire/);
+  assert.equal(comparison(0, 0, other), "");
 });
 
 test("a series keeps the latest values and draws from the right", () => {

@@ -54,3 +54,12 @@ def test_frames_that_the_rate_leaves_out_repeat_the_one_before(
     slow = send(statistics, vectors, Rate(frames_per_second=12.5))
     assert len(slow.messages) == len(vectors) // 2
     np.testing.assert_array_equal(slow.vectors[1::2], slow.vectors[::2])
+
+
+def test_behind_the_voice_a_message_holds_one_or_two_frames(
+    statistics: MotionStatistics, vectors: NDArray[np.float32]
+) -> None:
+    single, behind = send(statistics, vectors, Rate()), send(statistics, vectors, Rate(), behind_voice=True)
+    assert len(behind.messages) == 27  # packets of 60 ms in 1,600 ms
+    assert behind.kbps() < single.kbps()
+    assert np.abs(behind.vectors - vectors).mean() < 0.02

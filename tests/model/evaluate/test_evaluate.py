@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from skimage import data
 
 from model.__main__ import main
@@ -20,14 +18,11 @@ from model.errors import InputError, WeightsError
 from model.evaluate import identity
 from model.evaluate.channel import send
 from model.evaluate.clips import Clip, find_clips, read_clip
-from model.evaluate.conventional import CODECS, Coded, code
 from model.evaluate.evaluate import evaluate_clip, report, sheet, table
 from model.evaluate.expression import FEATURES
 from model.evaluate.free_view import Turned, summary, sweep
 from model.evaluate.keypoint_warp import keypoint_warp
-from model.evaluate.plot import plot
 from model.evaluate.points68 import Points68
-from model.evaluate.rate_distortion import Point, codec_points, matched, mean_points, motion_points, rate_at
 from model.evaluate.reenactment import reenact
 from model.evaluate.scoring import Networks, Truth, mean_scores
 from model.evaluate.survey import survey
@@ -199,25 +194,6 @@ def test_reenactment_keeps_the_source_and_takes_the_drivers_frames(lpips: Lpips,
     assert result.scores == {"csim": None, "pose": pytest.approx(0.0, abs=1e-3)}
 
 
-@pytest.mark.parametrize("name", list(CODECS))
-def test_codecs_give_back_every_frame_and_count_its_bytes(name: str, clip: Clip) -> None:
-    good = code(clip.frames, CODECS[name], CODECS[name].qualities[0])
-    bad = code(clip.frames, CODECS[name], CODECS[name].qualities[-1])
-    assert good.frames.shape == clip.frames.shape
-    assert len(good.sizes) == len(clip.frames)
-    assert good.sizes[0] > sum(good.sizes[1:]) / 4  # one keyframe, at the start
-    assert bad.kbps() < good.kbps() < good.kbps_wire()
-    error = [np.abs(coded.frames.astype(int) - clip.frames).mean() for coded in (good, bad)]
-    assert error[0] < 6
-    assert error[0] < error[1]
-
-
-def test_rates_count_headers_of_every_packet() -> None:
-    coded = Coded(np.zeros((2, 2, 2, 3), np.uint8), (1201, 100))
-    assert coded.kbps(25) == pytest.approx(1301 * 8 * 25 / 2 / 1000)
-    assert coded.kbps_wire(25) == pytest.approx((1301 + 3 * 55) * 8 * 25 / 2 / 1000)
-
-
 def test_motion_goes_through_the_real_codec(head: TalkingHead) -> None:
     generator = np.random.default_rng(0)
     steps = generator.normal(0, 0.3, (40, head.profile.motion_size)).astype(np.float32) * 0.01
@@ -230,35 +206,6 @@ def test_motion_goes_through_the_real_codec(head: TalkingHead) -> None:
     errors = [np.abs(sent.vectors - vectors).mean() for sent in (fine, coarse)]
     assert errors[0] < errors[1]
     assert errors[0] < 0.01
-
-
-def test_rate_distortion_points_and_what_they_add_up_to(
-    lpips: Lpips, head: TalkingHead, clip: Clip, tmp_path: Path
-) -> None:
-    networks = Networks(lpips)
-    motion, unquantised = motion_points(head, clip, networks, steps=(-8, 8))
-    assert [point.setting for point in motion] == [-8, 8]
-    assert all(point.kbps < point.kbps_wire and point.kbps < point.kbps_total for point in motion)
-    assert motion[0].lpips == pytest.approx(unquantised["lpips"], rel=0.2)
-    codec = codec_points(CODECS["vp9-realtime"], clip, networks)
-    means = mean_points([motion + codec, motion + codec])
-    assert [asdict(point) for point in means] == [pytest.approx(asdict(point)) for point in motion + codec]
-    assert len(matched(means)) == 2
-    pytest.importorskip("matplotlib", reason="matplotlib is an evaluation-only dependency")
-    plot(means, tmp_path / "out" / "rd.png", copy_lpips=0.1)
-    with Image.open(tmp_path / "out" / "rd.png") as picture:
-        assert picture.width > 800
-
-
-def test_equal_quality_is_interpolated_and_never_extrapolated() -> None:
-    def point(system: str, kbps: float, lpips: float) -> Point:
-        return Point(system, 0, kbps, 2 * kbps, kbps, lpips, 30.0, 0.9, None)
-
-    curve = [point("x", 10, 0.3), point("x", 40, 0.1)]
-    assert rate_at(curve, 0.2) == pytest.approx(20.0)
-    assert rate_at(curve, 0.05) is None
-    row = matched([point("visavis", 4, 0.2), *curve])[0]
-    assert row["x"] == {"kbps": pytest.approx(5.0), "kbps_wire": pytest.approx(5.0)}
 
 
 def test_means_leave_out_what_a_clip_lacks() -> None:
