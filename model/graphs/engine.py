@@ -12,7 +12,7 @@ from torch import nn
 from model.errors import InputError
 from model.graphs.cache import GraphCache, default_folder, weights_digest
 from model.graphs.networks import GraphNetworks
-from model.graphs.runtime import GraphError, openvino, rounds_convolutions
+from model.graphs.runtime import GraphError, openvino
 from model.networks.small import SmallNetworks
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,7 @@ def graph_networks(
         small = _supported(networks, device, required)
         versions = (openvino().__version__, torch.__version__)
         identity = (weights_digest(small), repr(small.config), str(size), str(threads), *versions)
-        return GraphNetworks(
-            small, size, threads, required, GraphCache(default_folder(), *identity), rounds_convolutions()
-        )
+        return GraphNetworks(small, size, threads, required, GraphCache(default_folder(), *identity))
     except (InputError, GraphError) as error:
         if required:
             raise InputError(str(error)) from None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -19,25 +18,12 @@ from model.networks.small import SmallNetworks
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a graph may be from torch."""
-
-    most: float  # at most in any value, computed with 32 bits; rounding stays far below
-    mean: float | None = None  # in the mean, where convolutions are rounded to 16 bits; None: they must not be
-
-    def allows(self, differences: Sequence[Tensor], rounded: bool) -> bool:
-        """Whether results that differ so, absolute values, are right; those that are no number are not."""
-        if rounded and self.mean is not None:
-            return all(float(one.mean()) <= self.mean for one in differences)
-        return all(float(one.max()) <= self.most for one in differences)
-
-
-FRAME_TOLERANCE = Tolerance(2 / 255, 0.005)  # in a picture of [0, 1], and in what it was made of
-MOTION_TOLERANCE = Tolerance(1e-3, 0.005)  # in a motion vector
-SURFACE_TOLERANCE = Tolerance(1e-3, 0.002)  # in source coordinates and masks
-LANDMARK_TOLERANCE = Tolerance(0.05)  # pixels of 192; rounded, they would tremble
+FRAME_TOLERANCE = 2 / 255
+MOTION_TOLERANCE = 1e-3
+SURFACE_TOLERANCE = 1e-3
+LANDMARK_TOLERANCE = 0.05
+"""How far a graph may be from torch: in a picture of [0, 1] and what it was made of, in a motion vector, in source
+coordinates and masks, and in landmarks, pixels of 192. Rounding stays far below all."""
 
 
 class GraphNetworks:
@@ -55,20 +41,17 @@ class GraphNetworks:
         threads: int = 0,
         required: bool = False,
         cache: GraphCache | None = None,
-        rounds: bool = False,
     ) -> None:
         """The loaded networks in evaluation mode, for pictures of `size` pixels; threads: 0 takes every core.
 
         required: raise GraphError when a graph cannot be made; otherwise torch goes on in its place, with a warning.
         cache: where graphs of these networks are kept; None keeps none.
-        rounds: convolutions are rounded to 16 bits, where a `Tolerance` has a mean.
         """
         self._networks = networks
         self._size = size
         self._threads = threads
         self._required = required
         self._cache = cache or GraphCache(None)
-        self._rounds = rounds
         self._graphs: dict[str, Graph] = {}  # those made so far
         self._failed = False
 
@@ -88,7 +71,7 @@ class GraphNetworks:
 
     def motion(self, image: Tensor) -> Motion:
         """(B, 3, S, S) in [0, 1] -> motion of batch shape (B,)."""
-        graph = self._graph("extraction", self._make_extraction, MOTION_TOLERANCE)
+        graph = self._graph("extraction", self._make_extraction)
         if graph is None:
             return self._networks.motion(image)
         return Motion.from_vector(_one_by_one(graph, image))
@@ -99,14 +82,14 @@ class GraphNetworks:
         network = self._networks.landmarks
         if network is None:
             return None
-        graph = self._graph("landmarks", lambda: self._make_landmarks(network), LANDMARK_TOLERANCE)
+        graph = self._graph("landmarks", lambda: self._make_landmarks(network))
         return network if graph is None else graph
 
     def surface(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> tuple[Tensor, Tensor]:
         """Of every driving pixel: where it comes from, (B, 2, 2G, 2G), and to what it belongs, (B, K + 1, 2G, 2G)."""
-        graph = self._graph("dense motion", self._make_surface, SURFACE_TOLERANCE)
+        graph = self._graph("dense motion", self._make_surface)
         if graph is None:
             return self._networks.surface(features, canonical, source, driving)
         inputs = (canonical.points, source.flat(), driving.flat(), *features.values())
@@ -117,7 +100,7 @@ class GraphNetworks:
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> Rendered:
         """The source, seen in motion `source`, re-rendered in motion `driving`; batch shape B throughout."""
-        graph = self._graph("rendering", self._make_rendering, FRAME_TOLERANCE)
+        graph = self._graph("rendering", self._make_rendering)
         if graph is None:
             return self._networks.synthesise(features, canonical, source, driving)
         inputs = (canonical.points, source.flat(), driving.flat(), *features.values())
@@ -125,12 +108,12 @@ class GraphNetworks:
         layers = Layers(fine[:, :3], fine[:, 3:], coarse[:, :1], coarse[:, 1:2], coarse[:, 2:])
         return Rendered(frame, layers=layers)
 
-    def _graph(self, name: str, make: Callable[[], Graph], tolerance: Tolerance) -> Graph | None:
+    def _graph(self, name: str, make: Callable[[], Graph]) -> Graph | None:
         """The graph of that name, made when it is first asked for; None where torch goes on in its place."""
         if name in self._graphs or self._failed:
             return self._graphs.get(name)
         began = time.perf_counter()
-        if (graph := self._restored(name, self._rounded(tolerance))) is not None:
+        if (graph := self._restored(name)) is not None:
             self._graphs[name] = graph
             logger.info("%s read in %.1f s", name, time.perf_counter() - began)
             return graph
@@ -146,13 +129,13 @@ class GraphNetworks:
         self._cache.write(name, graph.exported())
         return graph
 
-    def _restored(self, name: str, rounded: bool) -> Graph | None:
+    def _restored(self, name: str) -> Graph | None:
         """The graph of that name as an earlier process compiled it and compared it with torch; None without one."""
         exported = self._cache.read(name)
         if exported is None:
             return None
         try:
-            return restore_graph(exported, self._threads, rounded)
+            return restore_graph(exported, self._threads)
         except GraphError as error:
             logger.info("%s is compiled again: %s", name, error)
             return None
@@ -183,21 +166,17 @@ class GraphNetworks:
         driving[:, 0] += 10.0  # degrees of yaw: the flows are to differ from the identity
         return (canonical.points, source, driving, *features.values()), tuple(features)
 
-    def _checked(self, module: nn.Module, examples: tuple[Tensor, ...], tolerance: Tolerance) -> Graph:
+    def _checked(self, module: nn.Module, examples: tuple[Tensor, ...], tolerance: float) -> Graph:
         """Compile, and compare with torch once: a wrong picture is worse than a slow one."""
-        rounded = self._rounded(tolerance)
-        graph = compile_graph(trace(module, examples), examples, self._threads, rounded)
+        graph = compile_graph(trace(module, examples), examples, self._threads)
         with torch.inference_mode():
             expected = module(*examples)
             expected = (expected,) if isinstance(expected, Tensor) else expected
-            differences = [(e - f).abs() for e, f in zip(expected, graph.outputs(*examples), strict=True)]
-        if not tolerance.allows(differences, rounded):
-            worst = max(float(one.max()) for one in differences)
-            raise GraphError(f"the compiled network differs from torch by {worst:.2g}")
+            differences = [(e - f).abs().max() for e, f in zip(expected, graph.outputs(*examples), strict=True)]
+            difference = float(torch.stack(differences).max())  # not a number where one of them is none
+        if not difference <= tolerance:
+            raise GraphError(f"the compiled network differs from torch by {difference:.2g}")
         return graph
-
-    def _rounded(self, tolerance: Tolerance) -> bool:
-        return self._rounds and tolerance.mean is not None
 
     def _picture(self) -> Tensor:
         """Noise (1, 3, S, S) in [0, 1] that is smooth enough to resemble a picture."""

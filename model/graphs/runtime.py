@@ -10,10 +10,7 @@ import math
 import sys
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -21,9 +18,6 @@ from torch import Tensor
 
 from model.errors import VisavisError
 from model.graphs.layout import split_joined
-
-_LEAST_FEATURES = 12
-"""Channels of what is a feature and may be rounded."""
 
 
 class GraphError(VisavisError):
@@ -76,26 +70,22 @@ class Graph:
         return stream.getvalue()
 
 
-def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0, rounded: bool = False) -> Graph:
+def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0) -> Graph:
     """A network `traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
 
-    rounded: convolutions and features have 16 bits (bfloat16). All else is exact: rounded places would be seen.
     Raises GraphError when an operation is not known to the engine, or the machine is not.
     """
     try:
         model = _converted(traced, examples)
-        if rounded:
-            model = _features_rounded(model)
-        return Graph(_core().compile_model(model, "CPU", _configuration(threads, rounded)))
-    # AttributeError: a package without its conversion tools; OSError: no room for temporary files.
-    except (RuntimeError, AttributeError, OSError) as error:
+        return Graph(_core().compile_model(model, "CPU", _configuration(threads)))
+    except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
         raise GraphError(f"the network cannot be compiled: {str(error).strip().splitlines()[-1]}") from error
 
 
-def restore_graph(exported: bytes, threads: int = 0, rounded: bool = False) -> Graph:
-    """What `Graph.exported` gave, compiled with the same options. Raises GraphError."""
+def restore_graph(exported: bytes, threads: int = 0) -> Graph:
+    """What `Graph.exported` gave, with the same number of threads. Raises GraphError."""
     try:
-        return Graph(_core().import_model(io.BytesIO(exported), "CPU", _configuration(threads, rounded)))
+        return Graph(_core().import_model(io.BytesIO(exported), "CPU", _configuration(threads)))
     except RuntimeError as error:
         raise GraphError(f"the graph cannot be restored: {str(error).strip().splitlines()[-1]}") from error
 
@@ -105,46 +95,14 @@ def _core() -> Any:
     return openvino().Core()
 
 
-def _configuration(threads: int, rounded: bool) -> dict[str, Any]:
+def _configuration(threads: int) -> dict[str, Any]:
     configuration = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if rounded else "f32",
+        "INFERENCE_PRECISION_HINT": "f32",
         # Pinned threads of two processes would meet on one core while another is free.
         "ENABLE_CPU_PINNING": False,
     }
     return configuration | {"INFERENCE_NUM_THREADS": threads} if threads else configuration
-
-
-def rounds_convolutions() -> bool:
-    """Whether this processor multiplies 16 bit numbers (bfloat16) faster than those of 32. Raises GraphError."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def _features_rounded(model: Any) -> Any:
-    """The model with all marked as exact but convolutions and what the generator does to features between them.
-
-    The mark has no name in Python, only in the file format.
-    """
-    with TemporaryDirectory(prefix="visavis-graph-") as folder:
-        path = Path(folder) / "model.xml"
-        openvino().serialize(model, path)
-        tree = ElementTree.parse(path)  # our own
-        for layer in tree.iter("layer"):
-            if layer.get("type") not in ("Convolution", "Const", "Parameter", "Result") and not _is_feature(layer):
-                marks = layer.find("rt_info")
-                if marks is None:
-                    marks = ElementTree.Element("rt_info")
-                    layer.insert(0, marks)
-                ElementTree.SubElement(marks, "attribute", name="precise", version="0")
-        tree.write(path)
-        return _core().read_model(path)
-
-
-def _is_feature(layer: ElementTree.Element) -> bool:
-    """Whether a layer of a model's file handles the generator's features; places have two channels, colours three."""
-    shape = [int(size.text or 0) for size in layer.findall("output/port/dim")[:4]]
-    kind = layer.get("type") in ("Add", "Concat", "Interpolate", "Multiply", "ReLU")
-    return kind and "generator" in layer.get("name", "") and len(shape) == 4 and shape[1] >= _LEAST_FEATURES
 
 
 def _converted(traced: Any, examples: Sequence[Tensor]) -> Any:

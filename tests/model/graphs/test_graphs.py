@@ -99,7 +99,7 @@ class _TorchGraph:
     off = 0.0
     made: list[tuple[Tensor, ...]]
 
-    def __init__(self, traced: Any, examples: tuple[Tensor, ...], threads: int, rounded: bool) -> None:
+    def __init__(self, traced: Any, examples: tuple[Tensor, ...], threads: int) -> None:
         self._traced = traced
         self.made.append(examples)
 
@@ -204,10 +204,8 @@ def compare(make):
         small = [GreyPyramid(thumbnail(p.permute(1, 2, 0).numpy())) for p in shown]
         off.append(h.aligner(h.enrol(shown[0]), small[0])(small[1], motions[1], None).keypoint_correction)
     aligned = float(np.abs(off[0] - off[1]).max())
-    differences = [(frames[i] - frames[i + 1]).abs().float() for i in (0, 2)]
-    frame = max(int(one.max()) for one in differences)
-    mean = max(float(one.mean()) for one in differences)
-    return head, {"aligned": aligned, "motion": float(vector), "frame": frame, "mean": mean, "engine": head.engine}
+    frame = max(int((frames[i] - frames[i + 1]).abs().max()) for i in (0, 2))
+    return head, {"aligned": aligned, "motion": float(vector), "frame": frame, "engine": head.engine}
 
 if sys.argv[1] == "trained":
     head, found = compare(lambda engine: TalkingHead.load(engine=engine))
@@ -224,9 +222,7 @@ for value in (0.0, -1e9, 1e20, 3e38):
     head.render([state] * 4, Motion.from_vector(torch.from_numpy(wild)))
 found["calm"] = int((head.render([state], state.motion).int() - head.render([state], state.motion).int()).abs().max())
 
-from model.graphs.runtime import rounds_convolutions
 telemetry = sys.modules["openvino.tools.ovc.telemetry_utils"].tm.__name__
-found["rounded"] = rounds_convolutions()
 print(json.dumps(found | {"seen": seen, "telemetry": telemetry, "loaded": "openvino_telemetry.main" in sys.modules}))
 """
 
@@ -245,32 +241,20 @@ def test_graphs_equal_torch_and_keep_quiet(weights: str, tmp_path: Path) -> None
     home.mkdir()
     if weights == "trained" and not WEIGHTS.exists():
         pytest.skip("no trained weights yet")
-    passing = tmp_path / "passing"
-    passing.mkdir()
     places = {"PYTHONPATH": str(tmp_path), "HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    places["TMPDIR"] = str(passing)
     graphs = tmp_path / "cache" / "visavis" / "graphs"
     first = report(PARITY, weights, **places, PYTHONDONTWRITEBYTECODE="1")
-    assert all(
-        event == "open" and (f"'{graphs}/" in given or f"'{passing}/visavis-graph-" in given)
-        for event, given in first["seen"]
-    )
-    assert not any(passing.iterdir())
+    assert all(event == "open" and f"'{graphs}/" in given for event, given in first["seen"])
     kept = {path.name: path.read_bytes() for path in graphs.iterdir()}
     assert len(kept) == {"trained": 4, "untrained": 3}[weights]
     found = report(PARITY, weights, **places, PYTHONDONTWRITEBYTECODE="1")
     assert {path.name: path.read_bytes() for path in graphs.iterdir()} == kept
-    same = ("frame", "mean", "motion", "aligned", "engine")
+    same = ("frame", "motion", "aligned", "engine")
     assert [first[name] for name in same] == [found[name] for name in same]
     assert found["engine"] == "graphs"
-    if found["rounded"]:  # a grey level in the mean, a tenth of a degree, a third of a pixel of 256
-        assert found["mean"] <= 1
-        assert found["motion"] <= 0.1
-        assert found["aligned"] <= 0.0026
-    else:
-        assert found["frame"] <= 2
-        assert found["motion"] <= 1e-3
-        assert found["aligned"] <= 1e-3
+    assert found["frame"] <= 2
+    assert found["motion"] <= 1e-3
+    assert found["aligned"] <= 1e-3
     assert found["calm"] == 0
     assert found["telemetry"] == "openvino.tools.ovc.telemetry_stub"
     assert not found["loaded"]
