@@ -65,10 +65,10 @@ def decode_call(
     mark: draw into every rendered face that it is. The file's metadata says so in any case.
     signing: whose signature the film gets (C2PA); None: nobody's.
 
-    The film begins with the recording; that of one file alone with its first picture.
+    Files, out and signing are as `check_call` allows them. The film begins with the recording; that of one file alone
+    with its first picture.
     Raises InputError, BitstreamError, or WeightsError when a file needs other weights.
     """
-    check_call(files, out, signing)
     side = head.profile.size if size is None else size
     rendered = rendered_side(head.profile.sizes, side)
     people = list(dict.fromkeys(file.participant for file in files))

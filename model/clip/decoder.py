@@ -16,7 +16,7 @@ from model.clip.size import rendered_side, scaled
 from model.codec.decoder import DecodedFrame, MotionDecoder
 from model.codec.source_image import decode_source
 from model.codec.statistics import MotionStatistics
-from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
+from model.codec.vav import AUDIO_RATE, Vav, VavHeader
 from model.errors import BitstreamError, InputError, WeightsError
 from model.face.finder import still_crop
 from model.media.atomic_file import check_place, complete_file
@@ -47,7 +47,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class DecodeFiles:
-    """What is decoded, and the video file to write; `read` makes them."""
+    """What is decoded, and the video file to write; `check` makes them."""
 
     path: Path
     vav: Vav
@@ -56,14 +56,15 @@ class DecodeFiles:
     signing: SigningFiles | None = None  # whose signature the video gets (C2PA); None: nobody's
 
     @classmethod
-    def read(cls, path: Path, out: Path, face: Path | None = None, signing: SigningFiles | None = None) -> DecodeFiles:
-        """Read a `.vav` file and the picture, and see whether the video can be written and signed; needs no model.
+    def check(
+        cls, path: Path, vav: Vav, out: Path, face: Path | None = None, signing: SigningFiles | None = None
+    ) -> DecodeFiles:
+        """Read the picture, and see whether the video can be written and signed; needs no model.
 
-        Raises InputError and BitstreamError.
+        vav: what was read of `path`. Raises InputError.
         """
         if out.resolve() == path.resolve():
             raise InputError("input and output must be different files")
-        vav = read_vav(path)
         check_video_name(out)
         check_place(out)
         if signing is not None:

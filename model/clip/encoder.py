@@ -273,19 +273,15 @@ def _extract_scene(
             for index, timed in enumerate(islice(read_frames(path), scene.begin, scene.begin + max(chosen) + 1))
             if index in chosen
         }
-        source = best_source(
-            head,
-            [Candidate(faces.index(index), images[index]) for index in chosen],
-            thumbnails,
-            Motion.stack(extracted),
-            extractor.canonical,
-        )
+        motion_of_faces = Motion.stack(extracted)
+        candidates = [Candidate(faces.index(index), images[index]) for index in chosen]
+        source = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical)
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         ticks = iter(progress(repeat(None), "register", registration_steps(len(faces))))
         motions = clip_motion(
             head,
             thumbnails,
-            Motion.stack(extracted),
+            motion_of_faces,
             source.index,
             source.image,
             frame_rate,

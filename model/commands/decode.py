@@ -93,8 +93,9 @@ def _checked(options: argparse.Namespace) -> Callable[[TalkingHead, ProgressCoun
     folder = path.is_dir()
     if options.participant is not None and not folder:
         raise InputError("--participant belongs to the folder of a recorded call")
-    if not folder and not read_vav(path).header.live:
-        film = DecodeFiles.read(path, options.output, options.source, signing)
+    vav = None if folder else read_vav(path)
+    if vav is not None and not vav.header.live:
+        film = DecodeFiles.check(path, vav, options.output, options.source, signing)
         return lambda head, progress: decode_clip(head, film, view, progress, options.size, mark=mark)
     if options.source is not None:
         raise InputError("--source belongs to an encoded film: a recorded call keeps its faces")

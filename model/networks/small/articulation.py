@@ -8,6 +8,7 @@ lips less far sideways from the middle of the mouth's corners. The source image 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ _MOUTH_CORNERS = (61, 291)
 _LIPS = (61, 291, 40, 270, 91, 321)  # corners, and between these and the middle
 
 
-def _gains() -> Tensor:
+@cache
+def _gains(device: torch.device) -> Tensor:
     """(3, J, J): what is added to a change of the face's keypoints along each axis of the head."""
     added = torch.zeros(3, len(GUIDED), len(GUIDED))
 
@@ -40,10 +42,7 @@ def _gains() -> Tensor:
             further(1, lid, corners, LIDS)
     for lip in _LIPS:
         further(0, lip, _MOUTH_CORNERS, WIDTH)
-    return added
-
-
-_GAINS = _gains()
+    return added.to(device)
 
 
 def articulated(driving: Motion, source: Motion) -> Motion:
@@ -55,7 +54,6 @@ def articulated(driving: Motion, source: Motion) -> Motion:
     rotation = rotation_matrix(driving.yaw, driving.pitch, driving.roll)  # (B, 3, 3)
     before = source.expression[:, :face] @ rotation_matrix(source.yaw, source.pitch, source.roll)
     change = driving.expression[:, :face] @ rotation - before  # (B, J, 3)
-    gains = _GAINS.to(change)
-    added = torch.einsum("ajk,bka->bja", gains, change) @ rotation.mT
+    added = torch.einsum("ajk,bka->bja", _gains(change.device), change) @ rotation.mT
     expression = torch.cat([driving.expression[:, :face] + added, driving.expression[:, face:]], 1)
     return replace(driving, expression=expression)

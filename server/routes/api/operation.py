@@ -18,6 +18,9 @@ from server.errors import ProtocolError, TooLargeError, UnsupportedMediaError
 
 MAX_BODY_BYTES = 4096
 
+ADMINISTER = "administer the room (admin, or roomAdmin for it)"
+"""The grant that most operations need, in words."""
+
 Handle = Callable[[web.Request, Any], Awaitable[BaseModel | web.StreamResponse | None]]
 """Takes the request and its checked body (None without a model); gives the answer, a file, or None for 204."""
 

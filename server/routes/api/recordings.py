@@ -8,7 +8,7 @@ from aiohttp import web
 
 from server.recording.manifest import Reason
 from server.recording.recordings import Recorded
-from server.routes.api.operation import Model, Operation
+from server.routes.api.operation import ADMINISTER, Model, Operation
 from server.routes.parts import bearer_claims, parts_of
 from server.signalling.protocol import parse_room
 
@@ -120,7 +120,6 @@ async def get_file(request: web.Request, _body: None) -> web.FileResponse:
 _RECORDINGS = "/api/rooms/{room}/recordings"
 _RECORDING = _RECORDINGS + "/{recording}"
 _GRANT = "roomRecord for the room, or administer it"
-_ADMINISTER = "administer the room (admin, or roomAdmin for it)"
 
 OPERATIONS = (
     Operation(
@@ -168,7 +167,7 @@ OPERATIONS = (
         name="removeRecording",
         summary="Delete a recording that has ended.",
         handle=remove_recording,
-        grant=_ADMINISTER,
+        grant=ADMINISTER,
         errors=(400, 403, 404, 409, 501),
     ),
     Operation(

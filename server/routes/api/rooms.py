@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from server.errors import ForbiddenError
-from server.routes.api.operation import Model, Operation
+from server.routes.api.operation import ADMINISTER, Model, Operation
 from server.routes.parts import Parts, bearer_claims, parts_of, room_here
 from server.signalling.participant import Participant
 from server.signalling.protocol import parse_room
@@ -118,7 +118,6 @@ async def mute_participant(request: web.Request, body: Muting) -> None:
 
 _ROOM = "/api/rooms/{room}"
 _PARTICIPANT = _ROOM + "/participants/{id}"
-_GRANT = "administer the room (admin, or roomAdmin for it)"
 
 OPERATIONS = (
     Operation(
@@ -137,7 +136,7 @@ OPERATIONS = (
         name="getRoom",
         summary="Who is in a room.",
         handle=get_room,
-        grant=_GRANT,
+        grant=ADMINISTER,
         gives=RoomModel,
         errors=(307, 400, 403, 404, 503),
     ),
@@ -147,7 +146,7 @@ OPERATIONS = (
         name="closeRoom",
         summary="Make everybody leave a room.",
         handle=close_room,
-        grant=_GRANT,
+        grant=ADMINISTER,
         errors=(307, 400, 403, 404, 503),
     ),
     Operation(
@@ -156,7 +155,7 @@ OPERATIONS = (
         name="getParticipant",
         summary="One participant of a room.",
         handle=get_participant,
-        grant=_GRANT,
+        grant=ADMINISTER,
         gives=ParticipantModel,
         errors=(307, 400, 403, 404, 503),
     ),
@@ -166,7 +165,7 @@ OPERATIONS = (
         name="removeParticipant",
         summary="Make one participant leave a room.",
         handle=remove_participant,
-        grant=_GRANT,
+        grant=ADMINISTER,
         errors=(307, 400, 403, 404, 503),
     ),
     Operation(
@@ -175,7 +174,7 @@ OPERATIONS = (
         name="muteParticipant",
         summary="Mute one participant, or let it be heard again.",
         handle=mute_participant,
-        grant=_GRANT,
+        grant=ADMINISTER,
         takes=Muting,
         errors=(307, 400, 403, 404, 413, 415, 503),
     ),
