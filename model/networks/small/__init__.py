@@ -6,6 +6,7 @@ encoder.py       L: image -> canonical keypoints      (once per source image)
                  H, Delta: image -> motion            (each frame, on the sender)
 dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
 generator.py     G: warped features -> frame          (each frame, on the receiver)
+window.py        the part of a picture that G paints  (each frame, on the receiver)
 eyes.py          what lies between the lids           (each frame, on the receiver)
 sharp.py         detail at twice the size             (each frame, on the receiver)
 guided.py        landmarks as the face's keypoints    (each frame, on the sender; once per source image)
@@ -27,6 +28,7 @@ from model.networks.small.dense_motion import SmallDenseMotion
 from model.networks.small.encoder import SmallCanonical, SmallMotion
 from model.networks.small.generator import SmallGenerator
 from model.networks.small.silhouette import SmallSilhouette, cut_out, oval
+from model.networks.small.window import Window
 
 
 class SmallNetworks(nn.Module):
@@ -78,5 +80,7 @@ class SmallNetworks(nn.Module):
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> Rendered:
         """The source, seen in motion `source`, re-rendered in motion `driving`; batch shape B throughout."""
-        out: Rendered = self.generator(features, self.dense_motion(features, canonical, source, driving))
+        face = compose(canonical, driving)[:, self.config.layout.face, :2]
+        motion = self.dense_motion(features, canonical, source, driving)
+        out: Rendered = self.generator(features, motion, Window.around(face))
         return out

@@ -45,6 +45,19 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """The same as `upsample` of maps (B, C, H, W) of few channels, by two matrix products: there engines are faster."""
+    h, w = x.shape[-2:]
+    out: Tensor = _interpolation(h, factor, x) @ x @ _interpolation(w, factor, x).mT
+    return out
+
+
+def _interpolation(count: int, factor: int, like: Tensor) -> Tensor:
+    """The matrix (factor count, count) that takes a row of `count` values to `factor` times as many, bilinear."""
+    one = torch.eye(count, device=like.device, dtype=like.dtype)
+    return F.interpolate(one[None], scale_factor=float(factor), mode="linear", align_corners=False)[0].mT
+
+
 def resize_flow(flow: Tensor, factor: int) -> Tensor:
     """Flow (B, H, W, 2) at `factor` times the size.
 
@@ -53,12 +66,12 @@ def resize_flow(flow: Tensor, factor: int) -> Tensor:
     _, h, w, _ = flow.shape
     displacement = (flow - pixel_grid(h, w, flow)).permute(0, 3, 1, 2)
     grid = pixel_grid(h * factor, w * factor, flow)
-    return upsample(displacement, factor).permute(0, 2, 3, 1) + grid
+    return enlarge(displacement, factor).permute(0, 2, 3, 1) + grid
 
 
-def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+def warp(x: Tensor, flow: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
     """Sample `x` (B, C, h, w) at source coordinates `flow` (B, H, W, 2): (B, C, H, W)."""
-    return F.grid_sample(x.to(flow.dtype), flow, mode=mode, padding_mode="border", align_corners=False)
+    return F.grid_sample(x.to(flow.dtype), flow, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def sample_volume(volume: Tensor, flow: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The `small` profile: real time on a laptop CPU, the embedded default.
 
-Budget at 256x256: extract at most 0.15 GMAC, render at most 2.0 GMAC a frame; enrolment runs once and may cost more.
+Budget at 256x256: extract at most 0.15 GMAC, render at most 1.0 GMAC a frame; enrolment runs once and may cost more.
 """
 
 from __future__ import annotations

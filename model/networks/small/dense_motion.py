@@ -46,10 +46,14 @@ class DenseMotion:
     volume_flow: Tensor  # (B, D, G, G, 3) source coordinates of every cell of the driving volume, all in [-1, 1]
     flow: Tensor  # (B, 2G, 2G, 2) source coordinates of every driving pixel
     masks: Tensor  # (B, K + 1, 2G, 2G) to what each belongs, background first
-    behind: Tensor  # (B, 2G, 2G, 2) source coordinates of the background, also where the person hides it
+    background: Tensor  # (B, 4) where the background comes from, `KeypointTransforms.background`
     occlusion: Tensor  # (B, 2, 2G, 2G) how far the warped skips (0) and the warped pixels (1) can be trusted, in [0, 1]
     hidden: Tensor  # (B, 64, G, G) the network's features
     hidden_fine: Tensor  # (B, 32, 2G, 2G)
+
+    def behind(self, size: int) -> Tensor:
+        """Source coordinates (B, size, size, 2) of the background, also where the person hides it."""
+        return behind(self.background, pixel_grid(size, size, self.background))
 
 
 class SmallDenseMotion(nn.Module):
@@ -114,8 +118,8 @@ class SmallDenseMotion(nn.Module):
         warped_fine = warp(features["quarter"], prior_flow)  # (B, 32, 2G, 2G)
         still_fine = warp(features["quarter"], fine_behind)
         fine = self.fine(torch.cat([upsample(hidden), warped_fine, still_fine], 1))  # (B, 32, 2G, 2G)
-        logits3d, logits2d, residual = self.mask3d(hidden), self.mask2d(fine), self.residual(fine)
-        relief = self.relief(fine)
+        logits3d, logits2d = _pointwise(self.mask3d, hidden), _pointwise(self.mask2d, fine)
+        residual, relief, occlusion = _together(fine, self.residual, self.relief, self.occlusion)
         with exact(hidden.device):
             volume_flow = self._volume_flow(logits3d.float(), grid, keypoints)
             masks = (prior + logits2d.float()).softmax(1)
@@ -124,7 +128,8 @@ class SmallDenseMotion(nn.Module):
             volume_flow = volume_flow + F.pad(_enlarged(driving.residual_flow, size), (0, 1))[:, None]
             flow = flow + _enlarged(driving.residual_flow, 2 * size)
             flow = correct_flow(flow, fine_grid, x_d[:, : len(FEATURES), :2], x_s[:, : len(FEATURES), :2])
-        return DenseMotion(volume_flow, flow, masks, fine_behind, torch.sigmoid(self.occlusion(fine)), hidden, fine)
+        trust = torch.sigmoid(occlusion)
+        return DenseMotion(volume_flow, flow, masks, keypoints.background, trust, hidden, fine)
 
     def prior(self, grid: Tensor, x_d: Tensor) -> Tensor:
         """Logits of the nearest-keypoint kernel and, as channel 0, the background: (B, K + 1, H, W).
@@ -161,6 +166,20 @@ class SmallDenseMotion(nn.Module):
         half = (far - near) / (d - 1) / 2
         depth = (flow[:, 2:] - (near + far) / 2) / ((far - near) / 2 + half)
         return torch.cat([flow[:, :2], depth], 1).mT.reshape(b, d, g, g, 3)
+
+
+def _pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution as a matrix product: what follows goes over channels, and engines turn them to the front."""
+    assert layer.bias is not None
+    out: Tensor = layer.weight.flatten(1) @ x.flatten(2) + layer.bias[:, None]
+    return out.reshape(len(x), -1, *x.shape[2:])
+
+
+def _together(x: Tensor, *layers: nn.Conv2d) -> tuple[Tensor, ...]:
+    """3x3 convolutions of the same maps as one: a processor computes at least sixteen channels at a time."""
+    weights = torch.cat([layer.weight for layer in layers])
+    biases = torch.cat([layer.bias for layer in layers if layer.bias is not None])
+    return torch.split(F.conv2d(x, weights, biases, padding=1), [layer.out_channels for layer in layers], 1)
 
 
 def correct_flow(flow: Tensor, grid: Tensor, driving: Tensor, source: Tensor) -> Tensor:
@@ -203,9 +222,17 @@ class KeypointTransforms:
 
     def behind(self, grid: Tensor) -> Tensor:
         """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2)."""
-        x, y, size, roll = self.background[:, :, None, None].unbind(1)  # (B, 1, 1) each
-        u, v = turned_and_sized(grid[..., 0], grid[..., 1], size, roll)
-        return torch.stack([u + x, v + y], -1)
+        return behind(self.background, grid)
+
+
+def behind(background: Tensor, grid: Tensor) -> Tensor:
+    """Source coordinates (B, H, W, 2) of a background (B, 4) at `grid`, (H, W, 2)."""
+    one = torch.eye(2, device=background.device, dtype=background.dtype)
+    size, roll = background[:, 2, None], background[:, 3, None]  # (B, 1) each
+    turn = torch.stack([torch.cat(turned_and_sized(x, y, size, roll), -1) for x, y in one], 1)  # (B, 2, 2)
+    h, w, _ = grid.shape
+    out: Tensor = grid.reshape(1, h * w, 2) @ turn + background[:, None, :2]
+    return out.reshape(-1, h, w, 2)
 
 
 def _enlarged(residual_flow: Tensor, size: int) -> Tensor:

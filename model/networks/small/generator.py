@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.networks.rendered import Layers, Rendered
-from model.networks.small.blocks import ConvBlock, ResidualBlock, resize_flow, sample_volume, upsample, warp
+from model.networks.small.blocks import ConvBlock, ResidualBlock, enlarge, resize_flow, sample_volume, upsample, warp
 from model.networks.small.config import SmallConfig
 from model.networks.small.dense_motion import DenseMotion
+from model.networks.small.window import Window
 
 
 class SmallGenerator(nn.Module):
@@ -36,30 +37,53 @@ class SmallGenerator(nn.Module):
         with torch.no_grad():
             self.paint.bias[12:] = 0.5  # begins as a warp of the source, but lets the painting learn
 
-    def forward(self, features: dict[str, Tensor], motion: DenseMotion) -> Rendered:
-        """Features as `SmallAppearance` returns them; the frame is (B, 3, S, S) in [0, 1]."""
-        volume = sample_volume(features["volume"], motion.volume_flow)  # (B, C, D, S/8, S/8)
-        x = self.body(self.enter(torch.cat([volume.flatten(1, 2), motion.hidden], 1)))  # (B, 80, S/8, S/8)
+    def forward(self, features: dict[str, Tensor], motion: DenseMotion, window: Window | None = None) -> Rendered:
+        """Features as `SmallAppearance` returns them; the frame is (B, 3, S, S) in [0, 1].
 
-        trust = motion.occlusion[:, :1]  # (B, 1, S/4, S/4)
-        skip = warp(features["quarter"], motion.flow) * trust
-        x = self.to_quarter(torch.cat([upsample(x), skip, motion.hidden_fine], 1))  # (B, 40, S/4, S/4)
-
-        full, middle = resize_flow(motion.flow, 4), resize_flow(motion.flow, 2)
+        window  where it is painted; None everywhere. Shapes below are those of a whole picture.
+        """
+        here = _whole if window is None else window.of
+        full = resize_flow(motion.flow, 4)
         # A flow lands between pixels: bilinear sampling would blur what bicubic keeps.
         pixels = warp(features["image"], full, "bicubic")  # (B, 3, S, S)
         cover = warp(features["person"], full)  # (B, 1, S, S)
-        pixels = cover * pixels + (1 - cover) * warp(features["backdrop"], resize_flow(motion.behind, 4))
-        skip = warp(features["half"], middle) * upsample(trust)  # (B, 16, S/2, S/2)
-        x = self.to_half(torch.cat([upsample(x), skip, F.pixel_unshuffle(pixels, 2) - 0.5], 1))  # (B, 20, S/2, S/2)
+        pixels = cover * pixels + (1 - cover) * warp(features["backdrop"], motion.behind(full.shape[1]))
+
+        b, d, g, _, _ = motion.volume_flow.shape
+        cells = motion.volume_flow.permute(0, 1, 4, 2, 3).reshape(b, 3 * d, g, g)
+        cells = here(cells)
+        cells = cells.reshape(b, d, 3, *cells.shape[2:]).permute(0, 1, 3, 4, 2)  # (B, D, S/8, S/8, 3)
+        volume = sample_volume(features["volume"], cells)  # (B, C, D, S/8, S/8)
+        x = self.body(self.enter(torch.cat([volume.flatten(1, 2), here(motion.hidden)], 1)))  # (B, 80, S/8, S/8)
+
+        fine = here(torch.cat([motion.hidden_fine, motion.occlusion, motion.flow.permute(0, 3, 1, 2)], 1))
+        hidden_fine, trust, occlusion, flow = torch.split(fine, [motion.hidden_fine.shape[1], 1, 1, 2], 1)
+        flow = flow.permute(0, 2, 3, 1)  # (B, S/4, S/4, 2)
+        skip = warp(features["quarter"], flow) * trust
+        x = self.to_quarter(torch.cat([upsample(x), skip, hidden_fine], 1))  # (B, 40, S/4, S/4)
+
+        # In a window displacements are wrong by what is linear in the place: enlarging does not change that.
+        skip = warp(features["half"], resize_flow(flow, 2)) * enlarge(trust, 2)  # (B, 16, S/2, S/2)
+        moved = here(pixels)
+        x = self.to_half(torch.cat([upsample(x), skip, F.pixel_unshuffle(moved, 2) - 0.5], 1))  # (B, 20, S/2, S/2)
 
         painted = F.pixel_shuffle(self.paint(x), 2)  # (B, 4, S, S)
-        matte = torch.sigmoid(painted[:, 3:]) * upsample(motion.occlusion[:, 1:], 4)
+        matte = torch.sigmoid(painted[:, 3:]) * enlarge(occlusion, 4)
         # The painting is a correction of the warped pixels until training makes it more.
-        colour = pixels + painted[:, :3] * 0.5
-        frame = (matte * pixels + (1 - matte) * colour).clamp(0.0, 1.0)
+        correction = (1 - matte) * painted[:, :3] * 0.5
+        if window is not None:
+            size, share = pixels.shape[-1], window.share(*correction.shape[2:])
+            correction = window.placed(share * correction, size)
+            matte = 1 - window.placed(share * (1 - matte), size)
+        frame = (pixels + correction).clamp(0.0, 1.0)
         with torch.no_grad():
-            flows = torch.cat([motion.flow, motion.behind], -1).permute(0, 3, 1, 2)  # (B, 4, S/4, S/4)
-            hidden = warp(features["person"], motion.behind)
+            behind = motion.behind(motion.flow.shape[1])  # (B, S/4, S/4, 2)
+            flows = torch.cat([motion.flow, behind], -1).permute(0, 3, 1, 2)  # (B, 4, S/4, S/4)
+            hidden = warp(features["person"], behind)
             layers = Layers(pixels, cover, hidden, motion.occlusion[:, 1:], flows)
-        return Rendered(frame=frame, flow=full, occlusion=trust, matte=matte, layers=layers)
+        return Rendered(frame=frame, flow=full, occlusion=motion.occlusion[:, :1], matte=matte, layers=layers)
+
+
+def _whole(maps: Tensor) -> Tensor:
+    """Maps of whole pictures as they are."""
+    return maps

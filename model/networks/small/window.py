@@ -1,0 +1,73 @@
+"""The window of a picture that the generator paints: the face and what it hides.
+
+Elsewhere a frame is the source's own pixels, moved: what a network would paint there is not seen. All sizes and places
+are whole cells of the coarsest map, so that a window's maps of every scale are parts of the whole picture's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.networks.grid import centres, pixel_grid
+from model.networks.small.blocks import warp
+
+CELLS = 32
+"""Cells of a picture's side, eight pixels of 256 each."""
+
+_HIGH, _WIDE = 24, 20  # cells; a head that is larger is painted as far as the window reaches
+_OUTSIDE = 4.0  # crop units, beyond which a keypoint is wild
+_SOFT = 1.5  # cells over which the painting begins at the window's border
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where the windows of a batch lie."""
+
+    top: Tensor  # (B,) cells from the picture's upper border, whole numbers
+    left: Tensor  # (B,) from its left border
+
+    @staticmethod
+    def around(points: Tensor) -> Window:
+        """The windows in whose middle points (B, N, 2), crop units, lie, or as near to it as the picture reaches."""
+        # Motion comes from a network: what is no number, or far outside the picture, must not become a place.
+        points = torch.where(points.abs() < _OUTSIDE, points, 0.0)
+        middle = ((points.amin(1) + points.amax(1)) / 2 + 1) * (CELLS / 2)  # (B, 2) cells
+        left, top = (middle - middle.new_tensor((_WIDE, _HIGH)) / 2).round().unbind(-1)
+        return Window(top.clamp(0, CELLS - _HIGH), left.clamp(0, CELLS - _WIDE))
+
+    def of(self, maps: Tensor) -> Tensor:
+        """The windows' part of maps (B, C, n, n) of whole pictures: (B, C, n _HIGH / CELLS, n _WIDE / CELLS)."""
+        scale = maps.shape[-1] // CELLS
+        size = maps.new_tensor((_WIDE, _HIGH))
+        grid = pixel_grid(_HIGH * scale, _WIDE * scale, maps) * (size / CELLS)
+        return warp(maps, grid + self._middle()[:, None, None])
+
+    def placed(self, parts: Tensor, size: int) -> Tensor:
+        """What the windows hold, (B, C, h, w), in whole pictures (B, C, size, size) that are 0 elsewhere."""
+        enlarged = CELLS / parts.new_tensor((_WIDE, _HIGH))
+        grid = pixel_grid(size, size, parts) * enlarged
+        return warp(parts, grid - (self._middle() * enlarged)[:, None, None], padding="zeros")
+
+    def share(self, height: int, width: int) -> Tensor:
+        """How far the painting counts at each pixel of the windows, (B, 1, height, width): less towards a border.
+
+        It counts wholly along a border of the picture.
+        """
+        rows = _ramp(self.top, _HIGH, height)[:, None, :, None]
+        return rows * _ramp(self.left, _WIDE, width)[:, None, None, :]
+
+    def _middle(self) -> Tensor:
+        """The windows' middles (B, 2), crop units."""
+        first, size = torch.stack([self.left, self.top], -1), self.top.new_tensor((_WIDE, _HIGH))
+        return (2 * first + size) / CELLS - 1
+
+
+def _ramp(first: Tensor, cells: int, pixels: int) -> Tensor:
+    """From 0 at either end of windows that begin at cell `first` (B,), to 1 within: (B, pixels)."""
+    place = (centres(pixels, first) + 1) * (cells / 2)  # (pixels,) cells
+    begin = torch.where(first[:, None] > 0, place / _SOFT, 1.0)
+    end = torch.where(first[:, None] < CELLS - cells, (cells - place) / _SOFT, 1.0)
+    return torch.minimum(begin, end).clamp(0, 1)
