@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-ALIGN_EVERY = 4
+ALIGN_EVERY = 2
 """Frames of a call for one that is aligned to its source image, as `model.evaluate.call` has it."""
 
 _SIDE = 1024
@@ -29,7 +29,7 @@ def frame_cost(
 ) -> dict[str, Any]:
     """Keys: matrix_gflops, a 1024 x 1024 float32 product on torch's threads; frame_cost_gflop.
 
-    frame, render, align: what is done with each frame on the sender and the receiver, and with every fourth on the
+    frame, render, align: what is done with each frame on the sender and the receiver, and with every second on the
     sender; None aligns none. Medians over rounds, in each of which the machine is measured before and after.
     """
     a, b = torch.randn(2, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)).unbind()

@@ -42,6 +42,7 @@ from model.networks.small.eyes import SourceEyes, draw_eyes
 from model.networks.small.guided import face_points, with_canonical, with_face
 from model.networks.small.sharp import FACTOR, SharpSource, moved_detail, reduced, with_detail
 from model.registration.keypoint_tracker import Aligner, SmallAligner
+from model.registration.keypoints import SAMPLES
 from model.registration.similarity import GreyPyramid
 from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
 from model.temporal_filter import FrameTime, turn, uncertainty
@@ -308,10 +309,11 @@ class TalkingHead:
             motion = self._networks.motion(self._picture(frames))
         return motion.to_torch(self.device)
 
-    def aligner(self, state: SourceState, source: GreyPyramid) -> Aligner | None:
+    def aligner(self, state: SourceState, source: GreyPyramid, samples: int = SAMPLES) -> Aligner | None:
         """What aligns frames to a source image, to correct their motion: M is compiled now, where it is to be.
 
-        source: the image as frames are registered. None for a profile whose frames cannot be aligned.
+        source: the image as frames are registered. samples: pixels of each frame that are compared.
+        None for a profile whose frames cannot be aligned.
         """
         surface = self._networks.surface
         if surface is None:
@@ -326,7 +328,7 @@ class TalkingHead:
         with torch.inference_mode():
             surface_motion(motion)
         person = state.features["person"]
-        return SmallAligner(surface_motion, self.profile.layout, state.canonical, motion, source, person)
+        return SmallAligner(surface_motion, self.profile.layout, state.canonical, motion, source, person, samples)
 
     @torch.inference_mode()
     def render(

@@ -19,7 +19,7 @@ from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES
 from model.registration.keypoint_tracker import Aligner
-from model.registration.keypoints import Alignment
+from model.registration.keypoints import THOROUGH, Alignment
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import away_from, track
 from model.talking_head import TalkingHead
@@ -62,7 +62,7 @@ def clip_motion(
     """
     state = head.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
     motions = head.relative_to(state.keypoints(), motions, canonical)
-    aligner = _counted(head.aligner(state, GreyPyramid(thumbnails[source])), step)
+    aligner = _counted(head.aligner(state, GreyPyramid(thumbnails[source]), THOROUGH), step)
     tracked = track(thumbnails, motions, source, head.profile.layout, aligner)
     if aligner is None:
         return tracked

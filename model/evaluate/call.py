@@ -1,8 +1,8 @@
 """Motion as a call sends it, which is what people see: `evaluate --call`.
 
-Each frame is sent before it is aligned, corrected by the alignment of an earlier one; only some frames are aligned, as
-many as a laptop has the time for; nothing is smoothed; levels are rounded at a call's step, and messages may be lost.
-Time runs away from the source image on both of its sides, so that no frame knows one that is further away.
+Only some frames are aligned, as many as a laptop has the time for; the others are corrected by the alignment of the
+frame before. Nothing is smoothed; levels are rounded at a call's step, and messages may be lost. Time runs away from
+the source image on both of its sides, so that no frame knows one that is further away.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from model.registration.tracker import MotionTracker, away_from
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 
-ALIGN_EVERY = 4
-"""Frames between two that are aligned: what two cores that also send and render have the time for."""
+ALIGN_EVERY = 2
+"""One of so many frames is aligned: what two cores that also send and render have the time for."""
 
 CALL_RATE = Rate()
 """One message a frame."""
@@ -60,9 +60,10 @@ def call_motion(head: TalkingHead, clip: Clip, state: SourceState) -> Motion:
         reference = replace(tracker.reference(small[source], motions[source]), aligner=aligner)
         tracker.follow(small[source], motions[source], reference)
         for index in later:
-            sent[index] = tracker.extrapolated(motions[index], reference)
             if abs(index - source) % ALIGN_EVERY == 0:
-                tracker.follow(small[index], motions[index], reference)
+                sent[index] = tracker.follow(small[index], motions[index], reference)
+            else:
+                sent[index] = tracker.extrapolated(motions[index], reference)
     return Motion.stack(sent)
 
 

@@ -39,12 +39,14 @@ class SmallAligner:
         motion: Motion,
         picture: GreyPyramid,
         person: torch.Tensor,
+        samples: int,
     ) -> None:
         """Canonical keypoints and motion of the source, batches of one on the network's device, and its picture.
 
-        person  (1, 1, S, S) how much of each of the source's pixels is the person
+        person   (1, 1, S, S) how much of each of the source's pixels is the person
+        samples  pixels of each frame that are compared
         """
-        self._device = canonical.points.device
+        self._device, self._samples = canonical.points.device, samples
         grey = self._tensor(picture.grey)
         self._reference = AlignmentReference.of(canonical, motion, surface_motion, layout, grey, person)
 
@@ -52,9 +54,9 @@ class SmallAligner:
         driving = motion.map(self._tensor)
         frame = self._tensor(picture.grey)
         if before is None:
-            found = align(self._reference, driving, frame)
+            found = align(self._reference, driving, frame, samples=self._samples)
         else:
-            found = align(self._reference, driving, frame, before.map(self._tensor), HOLD)
+            found = align(self._reference, driving, frame, before.map(self._tensor), HOLD, self._samples)
         return found.map(lambda x: x[0].cpu().numpy())
 
     def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:

@@ -28,10 +28,12 @@ from model.networks.small.dense_motion import KeypointTransforms
 from model.registration.robust import DEVIATIONS_PER_MEDIAN, TUKEY
 from model.registration.similarity import THUMBNAIL
 
+SAMPLES, THOROUGH = 600, 1400
+"""Pixels of a frame that are compared: in a call, and where there is time (a little steadier, at twice the cost)."""
+
 _FINE, _COARSE = 0, 1
 # Size at each step of Gauss-Newton: in a first frame, and where the search begins at the last frame's alignment.
 _FIRST, _LATER = (_COARSE, _COARSE, _FINE), (_COARSE, _FINE)
-_SAMPLES = 1400  # pixels of the frame that are compared
 _NOISE = 3.0  # least spread of grey values, of 255, that is taken for noise
 _ALIKE = 1 / 16  # neighbouring pixels are not independent witnesses
 # One sigma, crop units, of the extractor's error: for eyes, brows, nose and mouth, for the rest of the guided
@@ -126,19 +128,25 @@ class Alignment:
 
 @torch.no_grad()
 def align(
-    reference: AlignmentReference, driving: Motion, frame: Tensor, before: Alignment | None = None, hold: float = 0.0
+    reference: AlignmentReference,
+    driving: Motion,
+    frame: Tensor,
+    before: Alignment | None = None,
+    hold: float = 0.0,
+    samples: int = THOROUGH,
 ) -> Alignment:
     """Correct `driving`, of batch shape B, to what the frames show.
 
     frame    (B, n, n) grey values of the frame, of 255
     before   the alignment of the frame before; the search begins there
     hold     how strongly it also stays there, as a multiple of how strongly the extractor is believed
+    samples  pixels of the frame that are compared
     """
     at_first = driving if before is None else before.applied(driving)
     keypoints = KeypointTransforms.of(reference.canonical, reference.motion, at_first, reference.layout)
     flow, masks = reference.surface_motion(at_first)
     cover = warp(reference.planes[_FINE][:, 3:], flow.permute(0, 2, 3, 1))  # (B, 1, G, G)
-    points = _telling(F.avg_pool2d(frame, 2), 1 - cover)  # (B, N, 2)
+    points = _telling(F.avg_pool2d(frame, 2), 1 - cover, samples)  # (B, N, 2)
     grid = pixel_grid(flow.shape[2], flow.shape[3], flow).permute(2, 0, 1)
     at_points = points + _read(flow - grid, points).mT  # (B, N, 2); displacements go on beyond the border, not places
     # What the unknowns move: a keypoint all that belongs to it, residual flow what lies around its place.
@@ -236,10 +244,11 @@ def _read(planes: Tensor, at: Tensor) -> Tensor:
     return out
 
 
-def _telling(grey: Tensor, behind: Tensor) -> Tensor:
+def _telling(grey: Tensor, behind: Tensor, count: int) -> Tensor:
     """Places (B, N, 2) in pictures (B, n, n): more where there is something to see, few of what is `behind`.
 
     behind  (B, 1, G, G) how surely a square of pixels is background
+    count   N, at most
     """
     n = grey.shape[-1]
     slope = planes(grey)[:, 1:].square().sum(1)
@@ -248,7 +257,7 @@ def _telling(grey: Tensor, behind: Tensor) -> Tensor:
     pattern = (index.double() * ((math.sqrt(5) - 1) / 2) % 1).to(grey)
     behind = F.interpolate(behind, size=(n, n))[:, 0]
     says = (1 - behind) * (slope + 1).sqrt()
-    chosen = (says.flatten(1) * pattern).topk(min(_SAMPLES, n * n), 1).indices  # (B, N)
+    chosen = (says.flatten(1) * pattern).topk(min(count, n * n), 1).indices  # (B, N)
     # Not the middle of a pixel, where the finer picture would be blurred, but one of its quarters.
     quarter = torch.stack([chosen % 3 % 2, chosen % 5 % 2], -1) - 0.5  # (B, N, 2)
     return pixel_grid(n, n, grey).reshape(-1, 2)[chosen] + quarter / n

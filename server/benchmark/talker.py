@@ -13,11 +13,13 @@ import av
 import numpy as np
 import torch
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
+from numpy.typing import NDArray
 
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.face.crop import whole
 from model.graphs.engine import Engine
+from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker
 from server.benchmark.latency import load_model
@@ -86,12 +88,22 @@ async def talker(engine: Engine) -> None:
     end = loop.create_task(reader.read())
     start, number, extracting, encoding = time.monotonic(), 0, 0.0, 0.0
     rhythm = AlignmentRhythm()
+
+    async def align(frame: NDArray[np.uint8], moved: Motion, captured: float) -> None:
+        began = time.monotonic()
+        await loop.run_in_executor(None, motion_tracker.follow, GreyPyramid(thumbnail(frame)), moved, source)
+        rhythm.took(captured, time.monotonic() - began)
+
     while not end.done():
         number += 1
         await asyncio.sleep(max(0.0, start + number / FPS - time.monotonic()))
         captured = time.monotonic()
         frame = frames[number % len(frames)]
         _, moved = await loop.run_in_executor(None, extractor.extract, frame, crop)
+        due = rhythm.due(captured)
+        if due and rhythm.quick:
+            await align(frame, moved, captured)
+            due = False
         vector = motion_tracker.extrapolated(moved, source).to_vector()
         extracted = time.monotonic()
         message = encoder.encode(vector, int(1000 * captured) & 0xFFFFFFFF)
@@ -99,10 +111,8 @@ async def talker(engine: Engine) -> None:
         encoding += time.monotonic() - extracted
         if motion.readyState == "open" and message is not None:
             motion.send(message)
-        if rhythm.due(captured):  # as a sender does: once the frame is on its way
-            began = time.monotonic()
-            await loop.run_in_executor(None, motion_tracker.follow, GreyPyramid(thumbnail(frame)), moved, source)
-            rhythm.took(captured, time.monotonic() - began)
+        if due:  # as a sender does: once the frame is on its way
+            await align(frame, moved, captured)
         if number % FPS == 0:
             stages = {"capture": 0.0, "extract": 1000 * extracting / FPS, "encode": 1000 * encoding / FPS}
             send_control(control, SenderStages(stages))

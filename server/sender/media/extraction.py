@@ -1,4 +1,4 @@
-"""From captured frames to motion, on one worker thread: crop the face, extract, select the source, publish, align.
+"""From captured frames to motion, on one worker thread: crop the face, extract, select the source, align, publish.
 
 What it finds goes to an `ExtractionListener`, from this thread. What it decides is pure and elsewhere: sources in
 `source_selection.py`, which frames are aligned in `alignment_rhythm.py`.
@@ -171,6 +171,10 @@ class Extraction(threading.Thread):
         self._take_answers()
         self._select_source(frame, captured.captured)
         self._tell(NEW_SCENE if self._selection.replacing else None)
+        due = self._rhythm.due(captured.captured)
+        if due and self._rhythm.quick:
+            self._align_in_time(frame, captured.captured)
+            due = False
         motion = self._driving_motion(frame)
         now = self._clock()
         self._conversion_times.append(captured.conversion)
@@ -180,10 +184,8 @@ class Extraction(threading.Thread):
                 MotionSample(motion.to_vector(), captured.captured, self._selection.index),
                 StageTimes(median(self._conversion_times), median(self._extraction_times)),
             )
-        # The frame is on its way: what is found in it is known in time for the next one.
-        if self._rhythm.due(captured.captured):
-            self._align(frame)
-            self._rhythm.took(captured.captured, self._clock() - now)
+        if due:  # the frame is on its way: what is found in it is known in time for the next one
+            self._align_in_time(frame, captured.captured)
 
     def _forget_face(self) -> None:
         """The picture has changed hard: where the face was says nothing of where one is now."""
@@ -266,6 +268,12 @@ class Extraction(threading.Thread):
             return self._avatar.drive(frame.motion)
         source = self._selection.current
         return self._motion_tracker.extrapolated(self._extractor.relative_to(source, frame.motion), source.reference)
+
+    def _align_in_time(self, frame: _ExtractedFrame, captured: float) -> None:
+        """Align a frame that is due, and count what it costs."""
+        begin = self._clock()
+        self._align(frame)
+        self._rhythm.took(captured, self._clock() - begin)
 
     def _align(self, frame: _ExtractedFrame) -> None:
         """Find where background, body and keypoints are in this frame; an avatar's frames are not aligned."""
