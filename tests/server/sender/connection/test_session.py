@@ -407,6 +407,14 @@ async def test_a_bad_token_ends_the_daemon_with_one_line() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_token_that_may_not_publish_ends_the_daemon_too() -> None:
+    async with running_call() as call, studio(call, token=call.token(publish=False)) as sender:
+        with pytest.raises(RefusedError, match="publish"):
+            await asyncio.wait_for(sender.running, 20)
+        assert sender.pauses == []
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("closing", "words"), [(False, "removed from the room"), (True, "the room was closed")])
 async def test_a_daemon_that_is_removed_does_not_come_back(closing: bool, words: str) -> None:
     async with running_call() as call, studio(call) as sender:
