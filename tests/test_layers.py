@@ -65,7 +65,7 @@ MAY_IMPORT = {
             "model.errors",
             "model.media.atomic_file",
         ),
-        *("server.signalling.participant", "server.signalling.ports"),
+        *("server.signalling.participant", "server.signalling.ports", "server.signalling.room_events"),
     },
     "server/signalling": {
         *(

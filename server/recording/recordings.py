@@ -21,6 +21,7 @@ from server.recording.manifest import FILE_NAME, Manifest, Reason, read_manifest
 from server.recording.recording import Recording
 from server.signalling.participant import Participant
 from server.signalling.ports import PublicationPort
+from server.signalling.room_events import RecordingSpan, RoomEvent
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Recordings:
     roster       everybody in a room whom others see
     publication  what a participant publishes, if anything
     changed      called with a room that begins or ends to be recorded, and whether it is
+    tell         told of the beginning, and of the end once all files are whole
     node         mark of this node, empty where it knows of no others
     """
 
@@ -88,6 +90,7 @@ class Recordings:
         roster: Callable[[str], list[Participant]],
         publication: Callable[[str], PublicationPort | None],
         changed: Callable[[str, bool], None],
+        tell: Callable[[RoomEvent], None],
         node: str = "",
     ) -> None:
         self._limits = limits
@@ -96,6 +99,7 @@ class Recordings:
         self._roster = roster
         self._publication = publication
         self._changed = changed
+        self._tell = tell
         self._suffix = f"-{node}" if node else ""
         self._running: dict[str, Recording] = {}  # by room
         self._starting: set[str] = set()
@@ -168,6 +172,7 @@ class Recordings:
         self._running[room] = recording
         logger.info("recording began", extra={"room": room, "recording": manifest.recording})
         self._changed(room, True)
+        self._tell(RoomEvent("recording_started", room, recording=RecordingSpan(manifest.recording, now)))
         self.follow(room)
         return Recorded(manifest, "recording", {})
 
@@ -258,7 +263,10 @@ class Recordings:
         try:
             await recording.close(reason, self._wall_clock())
         finally:
-            del self._ending[recording.manifest.recording]
+            manifest = recording.manifest
+            del self._ending[manifest.recording]
+            span = RecordingSpan(manifest.recording, manifest.started, manifest.ended, manifest.reason)
+            self._tell(RoomEvent("recording_ended", manifest.room, recording=span))
 
     async def _tick_forever(self) -> None:
         while True:
