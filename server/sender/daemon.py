@@ -198,7 +198,11 @@ class Daemon:
             await asyncio.wait((opening, stopped), return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 return
-            opening.result()
+            try:
+                opening.result()
+            except ConnectionLostError as error:
+                # What the server said as it closed the connection may end a request first.
+                raise session.refused or error from None
             self.reconnect.connected(self._clock())
             self._live.set()
             self._why = None

@@ -90,9 +90,10 @@ class Viewer:
                 try:
                     await self._attend(http)
                 except (RefusedError, ConnectionLostError) as error:
-                    live = self._reconnect.state == "live"
-                    why = why_lost(error, self._membership, self._access, live=live)
-                    logger.warning("not connected: %s", error)
+                    # What the server said as it closed the connection may end a request first.
+                    reason, live = self._refused or error, self._reconnect.state == "live"
+                    why = why_lost(reason, self._membership, self._access, live=live)
+                    logger.warning("not connected: %s", reason)
                 await self._sleep(self._reconnect.lost(self._clock(), why))
 
     async def _attend(self, http: aiohttp.ClientSession) -> None:
@@ -115,7 +116,7 @@ class Viewer:
                 self._changed.clear()
                 await self._follow(signalling, joined["ice_servers"])
                 await self._changed.wait()
-            raise self._refused or ConnectionLostError(signalling.closed.result())
+            raise ConnectionLostError(signalling.closed.result())
         finally:
             await self._leave()
             await signalling.close()

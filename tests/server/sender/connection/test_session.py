@@ -431,6 +431,26 @@ async def test_a_daemon_that_is_removed_does_not_come_back(closing: bool, words:
 
 
 @pytest.mark.asyncio
+async def test_a_daemon_that_is_removed_while_it_connects_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_call() as call:
+        ask = Signalling.request
+
+        async def removed(signalling: Signalling, kind: str, **fields: Any) -> dict[str, Any]:
+            if kind == "publish":
+                administration = call.parts.conference.administration
+                (me,) = administration.roster("lobby")
+                administration.remove("lobby", me.id)
+                await asyncio.sleep(0.1)
+            return await ask(signalling, kind, **fields)
+
+        monkeypatch.setattr(Signalling, "request", removed)
+        async with studio(call) as sender:
+            with pytest.raises(RefusedError, match="removed from the room"):
+                await asyncio.wait_for(sender.running, 20)
+            assert sender.pauses == []
+
+
+@pytest.mark.asyncio
 async def test_a_server_that_is_not_there_is_tried_again_until_the_user_stops() -> None:
     async with running_call() as call:
         sender = Studio(call, "http://127.0.0.1:9")
