@@ -37,12 +37,13 @@ RUN python -m venv --system-site-packages /tmp/export \
  && rm -rf /tmp/export
 RUN python -m compileall -q model server \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin visavis \
- && install --directory --owner=10001 /var/cache/visavis
+ && install --directory --owner=10001 /var/cache/visavis /var/lib/visavis/recordings
 
 USER 10001
 
 # Without a key and a secret the receiver refuses to listen on this address, and says so.
 # Graphs that were compiled for this machine's processor are kept in /var/cache/visavis: the next start is quicker.
+# For recordings mount a volume at /var/lib/visavis/recordings and set VISAVIS_RECORDINGS to it.
 ENV VISAVIS_HOST=0.0.0.0 \
     VISAVIS_PORT=8080 \
     VISAVIS_LOG_FORMAT=json \

@@ -59,6 +59,8 @@ def build_app(
         conference.rooms.roster,
         conference.publishers.of,
         conference.announce_recording,
+        conference.tell,
+        nodes.mark,
     )
     conference.on_roster = recordings.follow
     application = web.Application(

@@ -49,8 +49,13 @@ def describe(event: RoomEvent, identifier: str, now: float) -> dict[str, Any]:
     if event.person is not None:
         person = event.person
         description["participant"] = {"sid": person.id, "identity": person.identity, "name": person.name}
-        if event.name == "track_published":
-            description["track"] = {"sid": f"{person.id}-{person.publication}", "name": person.kind}
+    if event.track is not None:
+        description["track"] = {"sid": event.track.id, "name": event.track.kind}
+    if event.recording is not None:
+        recording = event.recording
+        description["recording"] = {"id": recording.id, "startedAt": int(recording.started)}
+        if recording.ended is not None:
+            description["recording"] |= {"endedAt": int(recording.ended), "reason": recording.reason}
     return description
 
 

@@ -65,7 +65,7 @@ MAY_IMPORT = {
             "model.errors",
             "model.media.atomic_file",
         ),
-        *("server.signalling.participant", "server.signalling.ports"),
+        *("server.signalling.participant", "server.signalling.ports", "server.signalling.room_events"),
     },
     "server/signalling": {
         *(
@@ -89,8 +89,9 @@ MAY_IMPORT = {
     },
     "server/sender/media": {"server.sender.media", "server.rate_limit", "model"},
     "server/viewer": {
-        *("server.viewer", "server.sender.connection.access", "server.sender.connection.reconnect"),
-        *("server.sender.connection.signalling", "server.media.stream_clock", "model.media", "model.errors"),
+        *("server.viewer", "server.sender.connection.access", "server.sender.connection.loss"),
+        *("server.sender.connection.reconnect", "server.sender.connection.signalling"),
+        *("server.media.stream_clock", "model.media", "model.errors"),
     },
 }
 """All of the project that a folder or module may know."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.clip.motion import clip_motion, registration_steps
 from model.clip.scenes import Scene, find_scenes
-from model.clip.source_trial import Candidate, best_source
+from model.clip.source_trial import Candidate, best_source, trial_steps
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
@@ -267,29 +267,37 @@ def _extract_scene(
         small.flush()
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
         # A third reading, for the candidates: their choice needs all frames, and those would not fit into memory.
-        source_size = head.profile.source_size(scene.crop.side)
+        source_size, until = head.profile.source_size(scene.crop.side), scene.begin + max(chosen) + 1
+        again = progress(islice(read_frames(path), until), "cut source images", until)
         images = {
             index: scene.crop.cut(timed.rgb(), source_size)
-            for index, timed in enumerate(islice(read_frames(path), scene.begin, scene.begin + max(chosen) + 1))
+            for index, timed in enumerate(islice(again, scene.begin, None))
             if index in chosen
         }
         motion_of_faces = Motion.stack(extracted)
         candidates = [Candidate(faces.index(index), images[index]) for index in chosen]
-        source = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical)
+        step = _steps(progress, "choose source image", trial_steps(head, len(candidates), len(faces)))
+        source, state = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical, step)
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
-        ticks = iter(progress(repeat(None), "register", registration_steps(len(faces))))
+        step = _steps(progress, "register", registration_steps(len(faces)))
         motions = clip_motion(
             head,
             thumbnails,
             motion_of_faces,
             source.index,
-            source.image,
+            state,
             frame_rate,
             extractor.canonical,
-            lambda: next(ticks, None),
+            step,
         )
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
     return motions.map(lambda values: values[held]), source.image
+
+
+def _steps(progress: Progress, what: str, total: int) -> Callable[[], object]:
+    """Shows something that takes so many steps; call what it returns at each."""
+    steps = iter(progress(repeat(None), what, total) if total else ())
+    return lambda: next(steps, None)
 
 
 def _encode_motion(

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
@@ -22,6 +21,7 @@ from model.registration.keypoint_tracker import Aligner
 from model.registration.keypoints import THOROUGH, Alignment
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import away_from, track
+from model.source_state import SourceState
 from model.talking_head import TalkingHead
 
 _POSE = 0.06
@@ -46,7 +46,7 @@ def clip_motion(
     thumbnails: NDArray[np.uint8],
     motions: Motion,
     source: int,
-    image: NDArray[np.uint8],
+    state: SourceState,
     frame_rate: float,
     canonical: CanonicalKeypoints,
     step: Callable[[], object] = lambda: None,
@@ -54,13 +54,13 @@ def clip_motion(
     """Motions (T,) of a clip, as extracted, corrected.
 
     thumbnails  (T, 128, 128) of `similarity.thumbnail`
-    image       (S, S, 3) the frame `source`, which becomes the source image, at one of the profile's sizes
+    source      the frame that becomes the source image
+    state       that frame enrolled
     frame_rate  frames a second
     canonical   (K, 3) to which the motions are relative; they come back relative to the source image's
     step        called `registration_steps` times, at each alignment of a frame
     A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
-    state = head.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
     motions = head.relative_to(state.keypoints(), motions, canonical)
     aligner = _counted(head.aligner(state, GreyPyramid(thumbnails[source]), THOROUGH), step)
     tracked = track(thumbnails, motions, source, head.profile.layout, aligner)

@@ -5,7 +5,7 @@ Keypoints do not tell what a frame uncovers: hair, a hand before the face, a bac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.motion import CanonicalKeypoints, Motion
 from model.registration.similarity import thumbnail
 from model.registration.tracker import track
+from model.source_state import SourceState
 from model.talking_head import TalkingHead
 
 DRAWN_EVERY = 12
@@ -37,32 +38,61 @@ def best_source(
     thumbnails: NDArray[np.uint8],
     motions: Motion,
     canonical: CanonicalKeypoints,
-) -> Candidate:
-    """The candidate from which frames are drawn most like they are: mean absolute error of small grey pictures.
+    step: Callable[[], object] = lambda: None,
+) -> tuple[Candidate, SourceState]:
+    """The candidate from which frames are drawn most like they are, enrolled.
+
+    What counts is the mean absolute error of small grey pictures.
 
     thumbnails  (T, 128, 128) of the clip's frames, by `similarity.thumbnail`
     motions     (T,) as extracted, NumPy
     canonical   (K, 3) to which these are relative
+    step        called `trial_steps` times, at each frame that is drawn
     A profile without landmarks is not tried, since its frames take seconds each: the first candidate is taken.
     """
-    if len(candidates) == 1 or not head.has_landmarks:
-        return candidates[0]
-    count = int(np.clip(len(thumbnails) / DRAWN_EVERY, _FEWEST, _MOST))
-    drawn = np.unique(np.linspace(0, len(thumbnails) - 1, count).round().astype(int))
-    errors = [_error(head, one, drawn, thumbnails, motions, canonical) for one in candidates]
-    return candidates[int(np.argmin(errors))]
+    if not _tried(head, len(candidates)):
+        return candidates[0], _enrolled(head, candidates[0])
+    drawn = _drawn(len(thumbnails))
+    best: tuple[float, Candidate, SourceState] | None = None
+    for candidate in candidates:
+        state = _enrolled(head, candidate)
+        error = _error(head, candidate, state, drawn, thumbnails, motions, canonical, step)
+        if best is None or error < best[0]:
+            best = error, candidate, state
+    assert best is not None
+    return best[1:]
+
+
+def trial_steps(head: TalkingHead, candidates: int, frames: int) -> int:
+    """How many frames `best_source` draws to choose among so many candidates of a clip of so many frames."""
+    return candidates * len(_drawn(frames)) if _tried(head, candidates) else 0
+
+
+def _tried(head: TalkingHead, candidates: int) -> bool:
+    return candidates > 1 and head.has_landmarks
+
+
+def _drawn(frames: int) -> NDArray[np.int64]:
+    """Indices of the frames that are drawn from each candidate."""
+    count = int(np.clip(frames / DRAWN_EVERY, _FEWEST, _MOST))
+    return np.unique(np.linspace(0, frames - 1, count).round().astype(int))
+
+
+def _enrolled(head: TalkingHead, candidate: Candidate) -> SourceState:
+    return head.enrol(torch.from_numpy(np.ascontiguousarray(candidate.image.transpose(2, 0, 1))))
 
 
 def _error(
     head: TalkingHead,
     candidate: Candidate,
+    state: SourceState,
     drawn: NDArray[np.int64],
     thumbnails: NDArray[np.uint8],
     motions: Motion,
     canonical: CanonicalKeypoints,
+    step: Callable[[], object],
 ) -> float:
     """Grey levels by which frames `drawn` from a candidate differ from what they are."""
-    state = head.enrol(torch.from_numpy(np.ascontiguousarray(candidate.image.transpose(2, 0, 1))))
     frames = np.union1d(drawn, candidate.index)
     relative = head.relative_to(state.keypoints(), motions[frames], canonical)
     # Backgrounds and bodies are registered, or a camera that moves would decide. Keypoints are not aligned: too slow.
@@ -70,6 +100,9 @@ def _error(
         thumbnails[frames], relative, int(np.searchsorted(frames, candidate.index)), head.profile.layout, None
     )
     motion = registered[np.searchsorted(frames, drawn)].to_torch()
-    pictures = head.render([state] * len(motion), motion).permute(0, 2, 3, 1).cpu().numpy()
-    found = np.stack([thumbnail(picture) for picture in pictures])
+    found = np.empty((len(drawn), *thumbnails.shape[1:]), np.uint8)
+    for index in range(len(drawn)):
+        picture = head.render([state], motion[index : index + 1])[0]
+        found[index] = thumbnail(picture.permute(1, 2, 0).cpu().numpy())
+        step()
     return float(np.abs(found.astype(np.float32) - thumbnails[drawn]).mean())

@@ -119,7 +119,8 @@ def with_source(head: TalkingHead, clip: Clip) -> Clip:
         search.consider(index, clip.frames[index], motion, clip.canonical, measured)
     candidates = [Candidate(index, clip.frames[index]) for index in search.candidates() or [0]]
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
-    return replace(clip, source=best_source(head, candidates, thumbnails, clip.motions, clip.canonical).index)
+    chosen, _ = best_source(head, candidates, thumbnails, clip.motions, clip.canonical)
+    return replace(clip, source=chosen.index)
 
 
 def cut_again(path: Path, clip: Clip, wanted: Sequence[int], size: int) -> list[NDArray[np.uint8]]:

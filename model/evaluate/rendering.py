@@ -33,7 +33,7 @@ def align_clip(head: TalkingHead, clip: Clip, image: Frames | None = None) -> Mo
     """
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
     image = clip.source_frame if image is None else image
-    return clip_motion(head, thumbnails, clip.motions, clip.source, image, clip.fps, clip.canonical)
+    return clip_motion(head, thumbnails, clip.motions, clip.source, enrol(head, image), clip.fps, clip.canonical)
 
 
 def render(

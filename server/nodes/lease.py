@@ -7,6 +7,7 @@ gone, because Redis lost it or the node could not reach Redis for too long, it c
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -47,6 +48,16 @@ class Lease:
     def load(self) -> float:
         """What is promised of what can be rendered; 1 is full."""
         return self.views / self.capacity
+
+    @property
+    def mark(self) -> str:
+        """The node in names of what it keeps, see `node_mark`."""
+        return node_mark(self.address)
+
+
+def node_mark(address: str) -> str:
+    """Eight hexadecimal digits that stand for the node at an address. A node that starts again there has the same."""
+    return hashlib.sha256(address.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

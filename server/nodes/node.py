@@ -10,7 +10,7 @@ from typing import Protocol
 
 from server.errors import MovedError, NodesUnavailableError
 from server.metrics import Metrics
-from server.nodes.lease import Lease, LeaseState, Renewal, Renewed
+from server.nodes.lease import Lease, LeaseState, Renewal, Renewed, node_mark
 from server.nodes.single import lease_of
 from server.signalling.conference import Conference
 
@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 class Nodes(Protocol):
     """Where rooms live. `open` and `find` return where the room is here, and raise MovedError where it is elsewhere."""
 
+    @property
+    def mark(self) -> str:
+        """Stands for this node in names of what it keeps beyond a room's life; empty where it knows of no others."""
+
     async def open(self, room: str) -> None:
         """For who joins: a room that is nowhere is placed on the least loaded node.
 
@@ -31,6 +35,15 @@ class Nodes(Protocol):
 
     async def find(self, room: str) -> None:
         """For who asks about a room: one that is nowhere stays so. Raises MovedError, NodesUnavailableError."""
+
+    async def find_kept(self, mark: str) -> None:
+        """For who asks for what the node of that mark keeps. Returns where that is this node, or none that lives.
+
+        Raises MovedError, NodesUnavailableError.
+        """
+
+    async def others(self) -> list[Lease]:
+        """All nodes but this one, by name. Raises NodesUnavailableError."""
 
     async def leases(self) -> list[Lease]:
         """All nodes, by name. Raises NodesUnavailableError."""
@@ -128,6 +141,23 @@ class Node:
         if room not in self._conference.rooms.names():
             self._check_reachable()
             await self._registry.locate(room)
+
+    @property
+    def mark(self) -> str:
+        """As `Nodes.mark`."""
+        return node_mark(self._address)
+
+    async def find_kept(self, mark: str) -> None:
+        """As `Nodes.find_kept`. What is here is here, whatever Redis says or whether it is there."""
+        if mark in ("", self.mark):
+            return
+        for lease in await self.others():
+            if lease.mark == mark:
+                raise MovedError(lease.address)
+
+    async def others(self) -> list[Lease]:
+        """As `Nodes.others`."""
+        return [lease for lease in await self.leases() if lease.address != self._address]
 
     async def leases(self) -> list[Lease]:
         """As `Nodes.leases`."""

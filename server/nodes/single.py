@@ -27,12 +27,20 @@ class SingleNode:
         self._conference = conference
         self._name = name
         self._address = address
+        self.mark = ""
 
     async def open(self, room: str) -> None:
         """The room is here."""
 
     async def find(self, room: str) -> None:
         """The room is here, or nowhere."""
+
+    async def find_kept(self, mark: str) -> None:
+        """It is here, or nowhere."""
+
+    async def others(self) -> list[Lease]:
+        """None."""
+        return []
 
     async def leases(self) -> list[Lease]:
         """One, its own."""

@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from server.recording.manifest import FILE_NAME, Manifest, Reason, read_manifest
 from server.recording.recording import Recording
 from server.signalling.participant import Participant
 from server.signalling.ports import PublicationPort
+from server.signalling.room_events import RecordingSpan, RoomEvent
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,16 @@ MAX_FILES = 5000
 MAX_LISTED = 1000
 """Recordings of a room in one answer, the newest first."""
 
-_IDENTIFIER = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_IDENTIFIER = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(?:-(?P<node>[0-9a-f]{8}))?")
+"""When it began, chance, and the mark of the node that made it where there are several."""
 
 State = Literal["recording", "ended", "interrupted"]
+
+
+def node_of(recording: str) -> str:
+    """Mark of the node that made the recording of that identifier; empty where it names none."""
+    found = _IDENTIFIER.fullmatch(recording)
+    return (found["node"] or "") if found else ""
 
 
 class RecordingOffError(VisavisError):
@@ -70,6 +78,8 @@ class Recordings:
     roster       everybody in a room whom others see
     publication  what a participant publishes, if anything
     changed      called with a room that begins or ends to be recorded, and whether it is
+    tell         told of the beginning, and of the end once all files are whole
+    node         mark of this node, empty where it knows of no others
     """
 
     def __init__(
@@ -80,6 +90,8 @@ class Recordings:
         roster: Callable[[str], list[Participant]],
         publication: Callable[[str], PublicationPort | None],
         changed: Callable[[str, bool], None],
+        tell: Callable[[RoomEvent], None],
+        node: str = "",
     ) -> None:
         self._limits = limits
         self._clock = clock
@@ -87,6 +99,8 @@ class Recordings:
         self._roster = roster
         self._publication = publication
         self._changed = changed
+        self._tell = tell
+        self._suffix = f"-{node}" if node else ""
         self._running: dict[str, Recording] = {}  # by room
         self._starting: set[str] = set()
         self._ending: dict[str, Recording] = {}  # whose files are not whole yet, by their identifiers
@@ -141,7 +155,7 @@ class Recordings:
             raise CapacityError(f"at most {self._limits.at_once} rooms are recorded at a time")
         now = self._wall_clock()
         at = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-        manifest = Manifest(recording=f"{at}-{secrets.token_hex(4)}", room=room, started=now)
+        manifest = Manifest(recording=f"{at}-{secrets.token_hex(4)}{self._suffix}", room=room, started=now)
         folder = directory / room / manifest.recording
         self._starting.add(room)
         try:
@@ -158,6 +172,7 @@ class Recordings:
         self._running[room] = recording
         logger.info("recording began", extra={"room": room, "recording": manifest.recording})
         self._changed(room, True)
+        self._tell(RoomEvent("recording_started", room, recording=RecordingSpan(manifest.recording, now)))
         self.follow(room)
         return Recorded(manifest, "recording", {})
 
@@ -169,10 +184,13 @@ class Recordings:
             raise NotFoundError("no such recording is running")
         await asyncio.shield(self._end(room, "stopped"))
 
-    async def of_room(self, room: str) -> list[Recorded]:
-        """Recordings of a room, the newest first. Raises RecordingOffError."""
+    async def of_room(self, room: str, besides: Collection[str] = ()) -> list[Recorded]:
+        """Recordings of a room, the newest first, but those of the nodes with the marks `besides`.
+
+        Raises RecordingOffError.
+        """
         directory, executor = self._place()
-        folders = await asyncio.get_running_loop().run_in_executor(executor, _folders, directory / room)
+        folders = await asyncio.get_running_loop().run_in_executor(executor, _folders, directory / room, besides)
         return [found for folder in folders if (found := await self._read(folder)) is not None]
 
     async def get(self, room: str, identifier: str) -> Recorded:
@@ -245,7 +263,10 @@ class Recordings:
         try:
             await recording.close(reason, self._wall_clock())
         finally:
-            del self._ending[recording.manifest.recording]
+            manifest = recording.manifest
+            del self._ending[manifest.recording]
+            span = RecordingSpan(manifest.recording, manifest.started, manifest.ended, manifest.reason)
+            self._tell(RoomEvent("recording_ended", manifest.room, recording=span))
 
     async def _tick_forever(self) -> None:
         while True:
@@ -274,12 +295,13 @@ def _prepare(folder: Path, manifest: Manifest) -> float:
     return float(shutil.disk_usage(folder).free)
 
 
-def _folders(room: Path) -> list[Path]:
-    """On the thread: folders of a room's recordings, the newest first."""
+def _folders(room: Path, besides: Collection[str]) -> list[Path]:
+    """On the thread: folders of a room's recordings, the newest first, but those of other nodes `besides`."""
     try:
         found = [entry for entry in room.iterdir() if _IDENTIFIER.fullmatch(entry.name) and entry.is_dir()]
     except OSError:
         return []
+    found = [entry for entry in found if node_of(entry.name) not in besides]
     return sorted(found, key=lambda folder: folder.name, reverse=True)[:MAX_LISTED]
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import aiohttp
 
 from server.sender.connection.access import Access
+from server.sender.connection.loss import why_lost
 from server.sender.connection.motion_publisher import Encoder
-from server.sender.connection.reconnect import Reconnect, Why, why_refused
+from server.sender.connection.reconnect import Reconnect, Why
 from server.sender.connection.session import Identity, Session
 from server.sender.connection.signalling import ConnectionLostError, RefusedError
 from server.sender.media.feed import Feed, FeedListener
@@ -65,7 +66,7 @@ class Daemon:
         self._voice_kbps = voice_kbps
         self._status_line = status_line
         self._sleep = sleep
-        self.identity = Identity(destination.room, destination.name, destination.avatar)
+        self.identity = Identity(destination.room, destination.name, avatar=destination.avatar)
         self.reconnect = Reconnect(chance)
         self.session: Session | None = None
         """The connection of now, opening or open."""
@@ -179,16 +180,9 @@ class Daemon:
                 if session.publisher is not None:
                     self._dropped += session.publisher.dropped
                 await session.close(coming_back=not self._stop.is_set())
-        except RefusedError as error:
-            if not self._may_try_again(error):
-                raise
-            self._why, why = str(error), why_refused(error.code)
-            self.identity.node = error.address
-        except ConnectionLostError as error:
+        except (RefusedError, ConnectionLostError) as error:
+            why = why_lost(error, self.identity, self._access, live=self.reconnect.state == "live")
             self._why = str(error)
-            if self.identity.node is not None and self.reconnect.state == "connecting":
-                why = "placing"
-            self.identity.node = None
         if self._stop.is_set():
             return
         delay = self.reconnect.lost(self._clock(), why)
@@ -204,7 +198,11 @@ class Daemon:
             await asyncio.wait((opening, stopped), return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 return
-            opening.result()
+            try:
+                opening.result()
+            except ConnectionLostError as error:
+                # What the server said as it closed the connection may end a request first.
+                raise session.refused or error from None
             self.reconnect.connected(self._clock())
             self._live.set()
             self._why = None
@@ -233,17 +231,6 @@ class Daemon:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-
-    def _may_try_again(self, error: RefusedError) -> bool:
-        """Whether a refusal can be cured: by a new token, by joining anew, or by waiting (a full room)."""
-        if error.code == "unauthorized" and self._access.renewable and self.identity.participant is not None:
-            self._access.forget()
-            self.identity.resume = None
-            return True
-        if error.code == "forbidden" and self.identity.resume is not None:
-            self.identity.resume = None
-            return True
-        return not error.permanent
 
     def _on_source_answer(self, index: int, error: RefusedError | None) -> None:
         """The receiver has taken a source image, or cannot use it."""

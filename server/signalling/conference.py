@@ -297,6 +297,11 @@ class Conference:
         """Let everybody in a room know whether it is recorded."""
         self._seats.send(self.rooms.everybody(room), protocol.recording(active))
 
+    def tell(self, event: RoomEvent) -> None:
+        """Let whoever asked for it know what happened in a room."""
+        if self.on_room_event is not None:
+            self.on_room_event(event)
+
     def active_speaker(self, room: str) -> str | None:
         """Who speaks now: a client that joins late hears only of the next change."""
         return self._speakers.active(room)
@@ -325,11 +330,8 @@ class Conference:
             if not everybody:
                 self._speakers.forget(room)
                 self.administration.emptied(room)
-            # A screen is nobody: it neither joins nor leaves.
-            people = [participant for participant in roster if participant.owner is None]
-            for happened in self._room_events.update(room, people):
-                if self.on_room_event is not None:
-                    self.on_room_event(happened)
+            for happened in self._room_events.update(room, roster):
+                self.tell(happened)
 
     def _vacate(self, participant: str, reason: Reason) -> None:
         if reason != "left":

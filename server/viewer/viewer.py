@@ -15,7 +15,8 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
 from server.sender.connection.access import Access
-from server.sender.connection.reconnect import Reconnect, why_refused
+from server.sender.connection.loss import Membership, why_closed, why_lost
+from server.sender.connection.reconnect import Reconnect
 from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling
 from server.viewer.delivery import Delivery
 
@@ -41,7 +42,8 @@ class Viewer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`participant`: id or name; `name`: of this viewer in the roster; `view`: yaw, pitch, roll in degrees."""
-        self._server, self._room, self._participant, self._name = server, room, participant, name
+        self._server, self._participant = server, participant
+        self._membership = Membership(room, name)
         self._access = access
         self._delivery = delivery
         self._view = view
@@ -49,8 +51,7 @@ class Viewer:
         self._sleep = sleep
         self._reconnect = Reconnect(random.random)
         self._stop = asyncio.Event()
-        self._resume: str | None = None
-        self._node: str | None = None  # that has the room, where the server asked is another one
+        self._refused: RefusedError | None = None  # by what the server said as it closed the connection
         self._roster: list[dict[str, Any]] = []
         self._changed = asyncio.Event()
         self._peer: RTCPeerConnection | None = None
@@ -88,29 +89,28 @@ class Viewer:
                 self._reconnect.start()
                 try:
                     await self._attend(http)
-                except RefusedError as error:
-                    if error.permanent:
-                        raise
-                    logger.warning("the server refuses: %s", error)
-                    why, self._node = why_refused(error.code), error.address
-                except ConnectionLostError as error:
-                    logger.warning("%s", error)
-                    why, self._node = "failed" if self._node is None else "placing", None
+                except (RefusedError, ConnectionLostError) as error:
+                    # What the server said as it closed the connection may end a request first.
+                    reason, live = self._refused or error, self._reconnect.state == "live"
+                    why = why_lost(reason, self._membership, self._access, live=live)
+                    logger.warning("not connected: %s", reason)
                 await self._sleep(self._reconnect.lost(self._clock(), why))
 
     async def _attend(self, http: aiohttp.ClientSession) -> None:
         """One stay in the room."""
-        signalling = Signalling(
-            http, self._node or self._server, await self._access.token(http), self._reconnect.patience
-        )
+        membership, self._refused = self._membership, None
+        token = await self._access.token(http)
+        signalling = Signalling(http, membership.node or self._server, token, self._reconnect.patience)
         signalling.on_message = self._on_message
         try:
             await signalling.connect()
             signalling.closed.add_done_callback(lambda _: self._changed.set())
-            given = {} if self._resume is None else {"resume": self._resume}
-            joined = await signalling.request("join", room=self._room, name=self._name, client="daemon", **given)
+            given = {} if membership.resume is None else {"resume": membership.resume}
+            joined = await signalling.request(
+                "join", room=membership.room, name=membership.name, client="daemon", **given
+            )
             self._reconnect.connected(self._clock())
-            self._resume = joined.get("resume")
+            membership.participant, membership.resume = joined["participant"], joined.get("resume")
             self._roster, self._watched = joined["roster"], None
             while not signalling.closed.done():
                 self._changed.clear()
@@ -126,7 +126,9 @@ class Viewer:
             self._roster = message["participants"]
             self._changed.set()
         elif message.get("type") == "resume":
-            self._resume = message["resume"]
+            self._membership.resume = message["resume"]
+        elif message.get("type") == "closed":
+            self._refused = why_closed(message)
         elif message.get("type") == "ended":
             self._watched = None
             self._changed.set()

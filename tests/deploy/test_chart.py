@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.dockerfile import ROOT
-from tests.deploy.tools import DEPLOY, environment_python, run
+from tests.deploy.tools import DEPLOY, RECORDINGS, environment_python, run
 
 CHART = DEPLOY / "helm" / "visavis"
 VERSIONS = ("1.30", "1.37")
@@ -21,6 +21,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "ingress and TURN": KEY
     | {"turnSecret": "secret", "ingress": {"enabled": True, "className": "nginx", "host": "calls.example.org"}},
     "GPU at a public address": KEY | {"gpus": 1, "publicAddress": "192.0.2.1"},
+    "recordings": KEY | {"recordings": {"enabled": True, "storageClass": "fast"}},
 }
 
 
@@ -62,3 +63,24 @@ def test_one_udp_port_reaches_the_receiver(tmp_path: Path) -> None:
         opened = [port["containerPort"] for port in receiver["ports"] if port.get("protocol") == "UDP"]
         assert opened == [9000]
         assert told["VISAVIS_UDP_PORT"] == "9000"
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_recordings_have_a_volume_of_their_own_where_they_are_wanted(enabled: bool, tmp_path: Path) -> None:
+    python = environment_python("helm_python", "kubernetes_validate", "yaml")
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps(KEY | {"recordings": {"enabled": enabled, "size": "7Gi"}}))
+    found = json.loads(run(python, ROOT / "tests" / "deploy" / "check_chart.py", CHART, values, VERSIONS[-1]))
+    (described,) = [described["spec"] for described in found["objects"] if described["kind"] == "StatefulSet"]
+    pod = described["template"]["spec"]
+    (receiver,) = pod["containers"]
+    told = {entry["name"]: entry.get("value") for entry in receiver["env"]}
+    mounted = {mount["mountPath"]: mount["name"] for mount in receiver["volumeMounts"]}
+    claims = {claim["metadata"]["name"]: claim["spec"] for claim in described.get("volumeClaimTemplates", [])}
+    # Every other volume is the pod's.
+    assert set(mounted.values()) == {volume["name"] for volume in pod["volumes"]} | set(claims)
+    assert ("VISAVIS_RECORDINGS" in told) == (RECORDINGS in mounted) == bool(claims) == enabled
+    if enabled:
+        assert told["VISAVIS_RECORDINGS"] == RECORDINGS
+        assert claims[mounted[RECORDINGS]]["resources"]["requests"]["storage"] == "7Gi"
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"], "it may write there"

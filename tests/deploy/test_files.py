@@ -9,7 +9,7 @@ from typing import Any
 
 from server.metrics import Metrics
 from tests.deploy.dockerfile import ROOT
-from tests.deploy.tools import DEPLOY, run, tool
+from tests.deploy.tools import DEPLOY, RECORDINGS, run, tool
 
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboards" / "visavis.json").read_text())
 ALERTS = (DEPLOY / "alerts.yml").read_text()
@@ -39,6 +39,15 @@ def test_what_compose_mounts_is_there_and_what_it_wants_is_documented() -> None:
     example = (DEPLOY / "visavis.env.example").read_text()
     for name in set(re.findall(r"\$\{([A-Z_]+):\?", text)):
         assert re.search(rf"^#?{name}=", example, re.MULTILINE), name
+
+
+def test_compose_keeps_what_must_outlast_a_container() -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    declared = re.findall(r"^  (\w+):$", text.partition("\nvolumes:\n")[2], re.MULTILINE)
+    mounted = dict(re.findall(r"^\s+- (\w+):(/\S+)$", text, re.MULTILINE))
+    assert set(mounted) == set(declared)
+    assert mounted["recordings"] == RECORDINGS
+    assert RECORDINGS in (DEPLOY / "visavis.env.example").read_text()
 
 
 def test_the_proxy_is_valid() -> None:

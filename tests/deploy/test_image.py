@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.deploy.dockerfile import ROOT, in_context, read_dockerfile
-from tests.deploy.tools import DEPLOY, run, tool
+from tests.deploy.tools import DEPLOY, RECORDINGS, run, tool
 
 STAGES = read_dockerfile()
 IMAGE = STAGES[-1]
@@ -69,7 +69,8 @@ def test_it_runs_as_nobody_in_particular_and_stops_by_draining() -> None:
     assert int(IMAGE.last("USER").value) >= 10_000
     pairs = [pair for instruction in IMAGE.all("ENV") for pair in instruction.pairs.items()]
     assert ("XDG_CACHE_HOME", "/var/cache") in pairs
-    assert f"--owner={IMAGE.last('USER').value} /var/cache/visavis" in IMAGE.all("RUN")[-1].value
+    owned = f"--owner={IMAGE.last('USER').value} /var/cache/visavis {RECORDINGS}"
+    assert owned in IMAGE.all("RUN")[-1].value
     assert IMAGE.last("STOPSIGNAL").value == "SIGTERM"
     assert IMAGE.last("CMD").command == ["python", "-m", "server", "serve"]
     assert "/healthz" in IMAGE.last("HEALTHCHECK").command[-1]

@@ -13,6 +13,8 @@ from tests.deploy.dockerfile import ROOT
 
 ENVIRONMENT = ROOT / ".venv-deploy" / "bin"
 DEPLOY = ROOT / "deploy"
+RECORDINGS = "/var/lib/visavis/recordings"
+"""Where an image has recordings, if anywhere."""
 
 
 def tool(name: str) -> str:

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Coroutine
-from typing import Any, Self, TypeVar
 
 import aiohttp
 from aiohttp import web
 
-T = TypeVar("T")
-SECONDS = 30.0
+from tests.e2e.threaded_server import ThreadedServer
+
 OF_THE_CONNECTION = {"connection", "content-encoding", "content-length", "host", "transfer-encoding", "upgrade"}
 """Headers that are not handed on (RFC 9110, section 7.6.1)."""
 
 
-class OneOrigin:
-    """A reverse proxy in a thread of its own; a context manager. `entry` is the node asked where none is named."""
+class OneOrigin(ThreadedServer):
+    """A reverse proxy. `entry` is the node asked where none is named."""
 
     def __init__(self) -> None:
+        super().__init__("one origin")
         self.ports: dict[str, int] = {}
         self.entry = ""
-        self.port = 0
         self._open: dict[str, set[web.WebSocketResponse]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="one origin")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.port = self._run(self._start())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(SECONDS)
-        self._loop.close()
 
     @property
     def url(self) -> str:
@@ -50,15 +34,15 @@ class OneOrigin:
             for socket in self._open.pop(name, set()):
                 await socket.close(code=aiohttp.WSCloseCode.ABNORMAL_CLOSURE)
 
-        self._run(abort())
+        self.run(abort())
 
-    async def _start(self) -> int:
+    async def _start(self, port: int) -> int:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._http = aiohttp.ClientSession(auto_decompress=False)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
         return int(self._runner.addresses[0][1])
 
     async def _stop(self) -> None:
@@ -99,6 +83,3 @@ class OneOrigin:
         async for message in source:
             await sink.send_str(message.data)
         await sink.close(code=source.close_code or aiohttp.WSCloseCode.ABNORMAL_CLOSURE)
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -38,12 +36,9 @@ from server.settings import Settings
 from server.signalling.conference import Conference
 from server.signalling.ports import PublicationPort, SubscriptionPort
 from server.wire.control import ControlMessage, parse_control
+from tests.e2e.threaded_server import ThreadedServer
 
-T = TypeVar("T")
 SIZE = 256
-SECONDS = 30.0
-"""How long a call into the stage's thread may take before the test fails."""
-
 
 PORTRAIT = Image.fromarray(data.astronaut())
 
@@ -238,34 +233,21 @@ class StagedPublication:
         """Nothing runs here."""
 
 
-class Stage:
-    """The server in a thread of its own, so that synchronous browser tests can drive it. A context manager."""
+class Stage(ThreadedServer):
+    """The server, and what tests do to it."""
 
     def __init__(self, **settings: Any) -> None:
+        super().__init__("stage")
         self._settings = settings
         self._parts: Parts | None = None
         self.publications: dict[str, StagedPublication] = {}
         self.pictures: dict[str, bytes] = {}
         """All source images that were uploaded, by their SHA-256."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="stage")
         self._runner: web.AppRunner | None = None
         self._conference: Conference | None = None
         self._sockets = 0
         self.offers: list[str] = []
         """Session descriptions by which somebody published."""
-        self.port = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.port = self._run(self._start(0))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(SECONDS)
-        self._loop.close()
 
     @property
     def url(self) -> str:
@@ -291,7 +273,7 @@ class Stage:
             else:
                 administration.remove(room, who)
 
-        self._run(act())
+        self.run(act())
 
     def enter(
         self,
@@ -325,7 +307,7 @@ class Stage:
             )
             return participant.id
 
-        return self._run(enter())
+        return self.run(enter())
 
     @contextmanager
     def full(self) -> Iterator[None]:
@@ -347,7 +329,7 @@ class Stage:
         async def change() -> None:
             self._room().act(self._room().rooms.update(participant, **changes))
 
-        self._run(change())
+        self.run(change())
 
     def leave(self, participant: str) -> None:
         """Somebody goes."""
@@ -355,16 +337,16 @@ class Stage:
         async def leave() -> None:
             self._room().leave(participant)
 
-        self._run(leave())
+        self.run(leave())
 
     def stop(self) -> None:
         """The server goes away."""
-        self._run(self._stop())
+        self.run(self._stop())
 
     def restart(self) -> None:
         """The server goes away and comes back on the same port, forgetting everything."""
-        self._run(self._stop())
-        self._run(self._start(self.port))
+        self.run(self._stop())
+        self.run(self._start(self.port))
 
     def names(self, room: str = "lobby") -> list[str]:
         """Who is in the room."""
@@ -372,7 +354,7 @@ class Stage:
         async def names() -> list[str]:
             return [entry.name for entry in self._room().rooms.roster(room) if not entry.preview]
 
-        return self._run(names())
+        return self.run(names())
 
     def name_of(self, participant: str) -> str | None:
         """The name of somebody in the roster."""
@@ -381,7 +363,7 @@ class Stage:
             everybody = [entry for room in self._room().rooms.names() for entry in self._room().rooms.roster(room)]
             return next((entry.name for entry in everybody if entry.id == participant and not entry.preview), None)
 
-        return self._run(name())
+        return self.run(name())
 
     def _publication(self, participant: str) -> PublicationPort:
         return self.publications.setdefault(participant, StagedPublication(participant, self.pictures))
@@ -410,7 +392,3 @@ class Stage:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return future.result(SECONDS)

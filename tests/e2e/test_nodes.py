@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from server.recording.manifest import read_manifest
 from tests.e2e.conftest import Visit
 from tests.e2e.one_origin import OneOrigin
 from tests.e2e.staged import Stage
@@ -30,7 +32,7 @@ class Nodes:
         async def people() -> dict[str, str]:
             return {p.name: p.id for p in self.stages[name]._room().rooms.roster("lobby")}
 
-        return self.stages[name]._run(people())
+        return self.stages[name].run(people())
 
     def drain(self, name: str) -> None:
         """As on SIGTERM."""
@@ -41,7 +43,7 @@ class Nodes:
             assert stage._parts is not None
             await stage._parts.nodes.drain(5.0)
 
-        stage._run(drain())
+        stage.run(drain())
 
     def kill(self, name: str) -> None:
         """It renews its lease no more, and nobody reaches it."""
@@ -51,12 +53,12 @@ class Nodes:
             assert stage._parts is not None
             stage._parts.nodes._task.cancel()  # type: ignore[attr-defined]
 
-        stage._run(stop_renewing())
+        stage.run(stop_renewing())
         self.origin.cut(name)
 
 
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
     """Three, of which `a` is asked first."""
     with redis_server() as server, ExitStack() as stack:
         server.settle()
@@ -70,6 +72,8 @@ def nodes() -> Iterator[Nodes]:
                     node_address=f"{origin.url}/nodes/{name}",
                     gone_seconds=60.0,
                     private_candidates=True,
+                    recordings=tmp_path / name,
+                    recording_min_free_mb=0,
                 )
             )
             for name in "abc"
@@ -109,3 +113,20 @@ def test_the_page_goes_where_the_room_is(visit: Visit, nodes: Nodes) -> None:
     for visitor in (ada, bob):
         assert visitor.evaluate("window.recorded.violations") == []
         assert not [said for said in visitor.complaints if said.startswith("thrown")]
+
+
+def test_a_recording_is_begun_and_ended_whichever_node_is_asked(visit: Visit, nodes: Nodes, tmp_path: Path) -> None:
+    token = nodes.stages["a"].token(record=True)
+    host = visit(f"{nodes.origin.url}/?room=lobby#token={token}", script=SENDS_THE_PICTURE)
+    host.join("Host")
+    host.until(lambda: set(nodes.people("a")) == {"Host"})
+    nodes.origin.entry = "b"
+    host.page.get_by_role("button", name="Record this call").click()
+    host.page.locator(".call-recording").get_by_text("Recording").wait_for()
+    nodes.origin.entry = "c"
+    host.page.get_by_role("button", name="Stop the recording").click()
+    host.page.locator(".call-recording").wait_for(state="hidden")
+    (folder,) = (tmp_path / "a" / "lobby").iterdir()
+    host.until(lambda: (manifest := read_manifest(folder)) is not None and manifest.reason == "stopped")
+    assert not (tmp_path / "b").exists()
+    assert host.evaluate("window.recorded.violations") == []

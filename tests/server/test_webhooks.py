@@ -8,6 +8,8 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -16,14 +18,17 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from server.auth import Authority
+from server.media.aiortc_private import close_peer
 from server.metrics import Metrics
 from server.settings import Settings
 from server.signalling.participant import Participant
 from server.signalling.room_events import RoomEvent, RoomEvents
 from server.webhooks import MAX_WAITING, PAUSES, Webhooks, http_post, sign
 from tests.server.fakes import until
+from tests.server.routes.api.test_api import ask
 from tests.server.signalling import running_call
 from tests.server.signalling.test_call import publish_motion
+from tests.server.signalling.test_screen import share
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -52,6 +57,41 @@ def test_events_follow_from_rosters() -> None:
     ]
     assert told(rooms.update("r", [])) == []
     assert told(rooms.update("r", [person("a")]))[0] == ("room_started", None)
+
+
+def screen(of: str, publication: int = 1) -> Participant:
+    who = Participant(id=f"{of}'s", room="r", identity=of, name=of, client="screen", owner=of)
+    return replace(who, kind="screen", publication=publication)
+
+
+def tracks(events: list[RoomEvent]) -> list[tuple[str, str | None, tuple[str, str] | None]]:
+    """Name, who, and (id, kind) of the track."""
+    return [
+        (e.name, e.person.id if e.person else None, (e.track.id, e.track.kind) if e.track else None) for e in events
+    ]
+
+
+def test_a_screen_is_a_track_of_who_shares_it() -> None:
+    rooms = RoomEvents()
+    rooms.update("r", [person("a"), person("b")])
+    first, again = ("a's-1", "screen"), ("a's-2", "screen")
+    assert tracks(rooms.update("r", [person("a"), person("b"), screen("a", 0)])) == []
+    assert tracks(rooms.update("r", [person("a"), person("b"), screen("a")])) == [("track_published", "a", first)]
+    assert tracks(rooms.update("r", [person("a"), person("b"), screen("a", 2)])) == [("track_published", "a", again)]
+    assert tracks(rooms.update("r", [person("a"), person("b")])) == [("track_unpublished", "a", again)]
+    assert tracks(rooms.update("r", [person("a"), person("b"), screen("b")])) == [
+        ("track_published", "b", ("b's-1", "screen"))
+    ]
+    assert tracks(rooms.update("r", [])) == [
+        ("track_unpublished", "b", ("b's-1", "screen")),
+        *(("participant_left", "a", None), ("participant_left", "b", None), ("room_finished", None, None)),
+    ]
+
+
+def test_a_screen_that_never_showed_anything_is_nothing() -> None:
+    rooms = RoomEvents()
+    rooms.update("r", [person("a"), screen("a", 0)])
+    assert tracks(rooms.update("r", [person("a")])) == []
 
 
 @asynccontextmanager
@@ -92,6 +132,47 @@ async def test_a_call_is_told_from_its_beginning_to_its_end() -> None:
         assert all(event["room"] == {"name": "lobby"} for event in events)
         assert events[1]["participant"] == {"sid": me["participant"], "identity": "ada", "name": "Ada"}
         assert events[2]["track"]["name"] == "motion"
+
+
+@pytest.mark.e2e
+@pytest.mark.asyncio
+async def test_a_recording_and_a_shared_screen_are_told(tmp_path: Path) -> None:
+    recorded: dict[str, Any] = {"recordings": tmp_path, "recording_min_free_mb": 0}
+    async with webhook_server() as (url, posted):
+        async with running_call(api_key="key", api_secret=SECRET, webhook_url=url, **recorded) as call:
+            ada, me = await call.join("Ada", identity="ada")
+            path = "/api/rooms/lobby/recordings"
+            _, made = await ask(call, "POST", path, call.bearer(record=True))
+            sharing, who = await share(ada)
+            await ada.request("unshare")
+            await ask(call, "POST", f"{path}/{made['recording']}/stop", call.bearer(record=True))
+            _, ended = await ask(call, "GET", f"{path}/{made['recording']}", call.bearer(record=True))
+            await close_peer(sharing)
+        events = [json.loads(body) for _, body in posted]
+    assert [event["event"] for event in events] == [
+        *("room_started", "participant_joined", "recording_started", "track_published", "track_unpublished"),
+        *("recording_ended", "participant_left", "room_finished"),
+    ]
+    begun, shown, gone, over = events[2:6]
+    known = {"id": made["recording"], "startedAt": int(made["started"])}
+    assert begun["recording"] == known
+    assert over["recording"] == known | {"endedAt": int(ended["ended"]), "reason": "stopped"}
+    assert "participant" not in begun
+    for event in (shown, gone):
+        assert event["participant"] == {"sid": me["participant"], "identity": "ada", "name": "Ada"}
+        assert event["track"] == {"sid": f"{who}-1", "name": "screen"}
+
+
+@pytest.mark.asyncio
+async def test_the_end_of_a_recording_is_told_when_the_server_stops(tmp_path: Path) -> None:
+    recorded: dict[str, Any] = {"recordings": tmp_path, "recording_min_free_mb": 0}
+    async with webhook_server() as (url, posted):
+        async with running_call(api_key="key", api_secret=SECRET, webhook_url=url, **recorded) as call:
+            await call.join("Ada")
+            await ask(call, "POST", "/api/rooms/lobby/recordings", call.bearer(record=True))
+        events = [json.loads(body) for _, body in posted]
+    assert events[-1]["event"] == "recording_ended"
+    assert events[-1]["recording"]["reason"] == "room_ended"
 
 
 @asynccontextmanager

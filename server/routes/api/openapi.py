@@ -20,7 +20,7 @@ _ERROR = {
     "required": ["code", "message"],
 }
 _MEANING = {
-    307: "The room lives on another node: ask the address in `Location`.",
+    307: "The room or the recording is on another node: ask the address in `Location`.",
     400: "The request has the wrong shape.",
     401: "No token or invitation, or one that is malformed, expired or foreign.",
     403: "The token does not permit it.",

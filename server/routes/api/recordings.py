@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from aiohttp import web
+from pydantic import Field
 
+from server.errors import NodesUnavailableError
 from server.recording.manifest import Reason
-from server.recording.recordings import Recorded
+from server.recording.recordings import Recorded, node_of
 from server.routes.api.operation import ADMINISTER, Model, Operation
-from server.routes.parts import bearer_claims, parts_of
+from server.routes.parts import bearer_claims, parts_of, room_here
 from server.signalling.protocol import parse_room
 
 
@@ -57,9 +59,12 @@ class RecordingModel(Model):
 
 
 class RecordingList(Model):
-    """Recordings of a room, the newest first."""
+    """Recordings of a room that the node which answers has, the newest first."""
 
     recordings: list[RecordingModel]
+    elsewhere: list[str] | None = Field(
+        description="Addresses of the other nodes: each lists its own at the same path below. None: not known now."
+    )
 
 
 def _recorded_room(request: web.Request) -> str:
@@ -70,30 +75,49 @@ def _recorded_room(request: web.Request) -> str:
     return room
 
 
+async def _recording_here(request: web.Request) -> str:
+    """The recording that the path names, which its node has. Raises MovedError where that is another that lives.
+
+    To be asked for once it is known what the token permits.
+    """
+    recording = request.match_info["recording"]
+    await parts_of(request).nodes.find_kept(node_of(recording))
+    return recording
+
+
 async def start_recording(request: web.Request, _body: None) -> RecordingModel:
     """Everybody in the room sees that it is recorded."""
-    room = _recorded_room(request)
+    _recorded_room(request)
+    room = await room_here(request)
     return RecordingModel.of(await parts_of(request).recordings.start(room))
 
 
 async def list_recordings(request: web.Request, _body: None) -> RecordingList:
     """Those that run, those that ended, and those that a crash interrupted."""
     room = _recorded_room(request)
+    parts = parts_of(request)
+    try:
+        others = await parts.nodes.others()
+    except NodesUnavailableError:
+        others = None  # what runs here can be found and stopped all the same
+    # Where nodes share a directory, only the node that records knows what runs.
+    found = await parts.recordings.of_room(room, {other.mark for other in others or ()})
     return RecordingList(
-        recordings=[RecordingModel.of(one) for one in await parts_of(request).recordings.of_room(room)]
+        recordings=[RecordingModel.of(one) for one in found],
+        elsewhere=None if others is None else [other.address for other in others],
     )
 
 
 async def get_recording(request: web.Request, _body: None) -> RecordingModel:
     """One of them."""
     room = _recorded_room(request)
-    return RecordingModel.of(await parts_of(request).recordings.get(room, request.match_info["recording"]))
+    return RecordingModel.of(await parts_of(request).recordings.get(room, await _recording_here(request)))
 
 
 async def stop_recording(request: web.Request, _body: None) -> None:
     """Answered when its files are whole."""
     room = _recorded_room(request)
-    await parts_of(request).recordings.stop(room, request.match_info["recording"])
+    await parts_of(request).recordings.stop(room, await _recording_here(request))
 
 
 async def remove_recording(request: web.Request, _body: None) -> None:
@@ -101,14 +125,14 @@ async def remove_recording(request: web.Request, _body: None) -> None:
     claims = bearer_claims(request)
     room = parse_room(request.match_info["room"])
     claims.may_administer(room)
-    await parts_of(request).recordings.remove(room, request.match_info["recording"])
+    await parts_of(request).recordings.remove(room, await _recording_here(request))
 
 
 async def get_file(request: web.Request, _body: None) -> web.FileResponse:
     """A running recording's files can be fetched, too: they are good up to the last second."""
     room = _recorded_room(request)
-    info = request.match_info
-    path = await parts_of(request).recordings.file(room, info["recording"], info["file"])
+    recording = await _recording_here(request)
+    path = await parts_of(request).recordings.file(room, recording, request.match_info["file"])
     headers = {
         "Cache-Control": "no-store",
         "Content-Type": "application/octet-stream",
@@ -130,13 +154,13 @@ OPERATIONS = (
         handle=start_recording,
         grant=_GRANT,
         gives=RecordingModel,
-        errors=(400, 403, 404, 409, 501, 503),
+        errors=(307, 400, 403, 404, 409, 501, 503),
     ),
     Operation(
         method="GET",
         path=_RECORDINGS,
         name="listRecordings",
-        summary="The recordings of a room, the newest first.",
+        summary="The recordings of a room that this node has, the newest first.",
         handle=list_recordings,
         grant=_GRANT,
         gives=RecordingList,
@@ -150,7 +174,7 @@ OPERATIONS = (
         handle=get_recording,
         grant=_GRANT,
         gives=RecordingModel,
-        errors=(400, 403, 404, 501),
+        errors=(307, 400, 403, 404, 501, 503),
     ),
     Operation(
         method="POST",
@@ -159,7 +183,7 @@ OPERATIONS = (
         summary="End a recording, and wait until its files are whole.",
         handle=stop_recording,
         grant=_GRANT,
-        errors=(400, 403, 404, 501),
+        errors=(307, 400, 403, 404, 501, 503),
     ),
     Operation(
         method="DELETE",
@@ -168,7 +192,7 @@ OPERATIONS = (
         summary="Delete a recording that has ended.",
         handle=remove_recording,
         grant=ADMINISTER,
-        errors=(400, 403, 404, 409, 501),
+        errors=(307, 400, 403, 404, 409, 501, 503),
     ),
     Operation(
         method="GET",
@@ -178,6 +202,6 @@ OPERATIONS = (
         handle=get_file,
         grant=_GRANT,
         file=True,
-        errors=(400, 403, 404, 501),
+        errors=(307, 400, 403, 404, 501, 503),
     ),
 )

@@ -19,8 +19,6 @@ Why = Literal["failed", "starting", "moved", "placing"]
 """Why there is no connection. starting: the server says that it takes calls in a moment. moved: the room is at another
 node. placing: the node of the room does not answer, or which one it is cannot be told; that is settled in seconds."""
 
-_WHY: dict[str, Why] = {"starting": "starting", "moved": "moved", "nodes_unavailable": "placing", "draining": "placing"}
-
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 15.0
 JITTER = 0.3
@@ -40,11 +38,6 @@ FIRST_PATIENCE, LONGEST_PATIENCE = 3.0, 15.0
 
 STABLE_AFTER = 10.0
 """Seconds live after which a loss counts as the first one: tried at once, then from the first delay again."""
-
-
-def why_refused(code: str) -> Why:
-    """Why there is no connection where the server answered with an error of that code."""
-    return _WHY.get(code, "failed")
 
 
 class Reconnect:

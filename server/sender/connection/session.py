@@ -26,6 +26,7 @@ from model.errors import BitstreamError, VisavisError
 from server.media.aiortc_private import PacketOutlet, close_peer
 from server.media.aiortc_transport_private import pace_forward_tsn
 from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
+from server.sender.connection.loss import Membership, why_closed
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
 from server.sender.connection.rate_control import FIRST_SOURCE_KBPS, RateControl
@@ -74,25 +75,15 @@ when it leaves."""
 SOUND_AGE = PACKET_SECONDS + LOOK_AHEAD
 """Seconds: before the first packet."""
 
-FOR_GOOD = {"removed": "removed from the room", "room_closed": "the room was closed"}
-"""Reasons of the server's for closing after which the sender does not come back, and what it says."""
-
 BROKEN_OFF = 4000
 """Close code (RFC 6455, section 7.4.2: private use) of a sender that means to come back; an orderly one would leave."""
 
 
 @dataclass
-class Identity:
+class Identity(Membership):
     """What survives a connection."""
 
-    room: str
-    name: str
     avatar: bool = False
-    resume: str | None = None
-    """Token with which the server takes us for the participant we were."""
-    node: str | None = None
-    """Address of the node that the server sent us to; None: the server's own."""
-    participant: str | None = None
     sources: dict[int, SourceImage] = field(default_factory=dict)
     """Every source chosen so far, to be attached again without an upload where the receiver still has it."""
     uploaded: set[str] = field(default_factory=set)
@@ -408,14 +399,8 @@ class Session:
         if message.get("type") == "resume":
             self._identity.resume = str(message.get("resume"))
         if message.get("type") == "closed":
-            reason = message.get("reason")
-            if reason == "moved":
-                self.refused = RefusedError(
-                    "moved", "the room moved to another node", node_address(message.get("address"))
-                )
-            if reason in FOR_GOOD:
-                self.refused = RefusedError(str(reason), FOR_GOOD[reason])
-            self._lose(f"the server says: {reason or 'closed'}")
+            self.refused = why_closed(message) or self.refused
+            self._lose(f"the server says: {message.get('reason') or 'closed'}")
 
     def _lose(self, reason: str) -> None:
         if not self.lost.done():

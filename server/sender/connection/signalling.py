@@ -33,9 +33,11 @@ class RefusedError(VisavisError):
         }
     )
 
-    def __init__(self, code: str, message: str, address: str | None = None) -> None:
+    def __init__(self, code: str, message: str, address: str | None = None, request: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.request = request
+        """Type of the message that was answered so; None where none was."""
         self.address = address
         """The node that has the room, where the code is `moved`."""
 
@@ -121,6 +123,7 @@ class Signalling:
                 str(message.get("code", "")),
                 str(message.get("message", "refused")),
                 node_address(message.get("address")),
+                kind,
             )
         return message
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from model.clip.motion import clip_motion, smoothed
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion, compose
@@ -69,8 +70,8 @@ def test_a_profile_whose_frames_cannot_be_aligned_keeps_its_keypoints() -> None:
     zero = np.zeros(3, np.float32)
     expression = RNG.normal(0, 0.1, (3, head.profile.keypoints, 3)).astype(np.float32)
     motions = Motion(zero, zero, zero, np.zeros((3, 3), np.float32), zero + 1, expression)
-    image = np.full((256, 256, 3), 128, np.uint8)
-    put_right = clip_motion(head, np.full((3, 128, 128), 128, np.uint8), motions, 1, image, 25.0, CANONICAL)
+    state = head.enrol(torch.full((3, 256, 256), 128, dtype=torch.uint8))
+    put_right = clip_motion(head, np.full((3, 128, 128), 128, np.uint8), motions, 1, state, 25.0, CANONICAL)
     np.testing.assert_array_equal(put_right.to_vector(), motions.to_vector())
 
 
@@ -92,8 +93,8 @@ def test_frames_are_aligned_to_the_source_image_again_from_smoothed_motion(monke
     head, aligner = TalkingHead.random(), Scripted()
     monkeypatch.setattr(head, "aligner", lambda *_: aligner)
     still = Motion.from_vector(np.repeat(nodding(0.0).to_vector()[:1], 5, 0))
-    image = np.full((256, 256, 3), 128, np.uint8)
-    put_right = clip_motion(head, np.full((5, 128, 128), 128, np.uint8), still, 2, image, 25.0, CANONICAL)
+    state = head.enrol(torch.full((3, 256, 256), 128, dtype=torch.uint8))
+    put_right = clip_motion(head, np.full((5, 128, 128), 128, np.uint8), still, 2, state, 25.0, CANONICAL)
     # Frames 3, 4, 1 and 0 at first; then the source image and two frames, both ways.
     assert len(aligner.asked) == 4 + 5
     assert [index for index, (_, before) in enumerate(aligner.asked) if before is None] == [0, 2, 4]

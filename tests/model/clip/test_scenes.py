@@ -100,16 +100,19 @@ def test_a_cut_to_another_person_begins_a_source_image(tmp_path: Path, monkeypat
 
 @pytest.mark.slow
 def test_registration_counts_every_step(tmp_path: Path) -> None:
-    """The bar of `encode` goes to its end: as many steps as were announced."""
+    """Each bar of `encode` goes to its end: as many steps as were announced."""
     path = tmp_path / "film.mkv"
     write(path, list(map(moved, range(4))))
     steps: dict[str, int] = {}
+    announced: dict[str, int | None] = {}
 
     def progress(items, what, total):  # type: ignore[no-untyped-def]
+        announced[what] = total
         for item in items:
             steps[what] = steps.get(what, 0) + 1
             yield item
 
     encode_clip(HEAD, EncodeFiles.check(path, tmp_path / "film.vav"), EncodeOptions(audio=False), progress)
-    assert steps == {"find head": 4, "extract motion": 4, "register": 2 * 4 - 1}
+    assert steps == {"find head": 4, "extract motion": 4, "cut source images": 1, "register": 2 * 4 - 1}
+    assert announced == steps | {"find head": None}
     assert read_vav(tmp_path / "film.vav").seconds == pytest.approx(0.16)

@@ -12,7 +12,7 @@ import redis
 
 from server.__main__ import main
 from server.media.aiortc_private import close_peer
-from server.nodes.lease import RENEW_SECONDS
+from server.nodes.lease import RENEW_SECONDS, node_mark
 from tests.server.fakes import until
 from tests.server.nodes import KEY, Nodes, running_nodes
 from tests.server.sender.connection.test_session import Studio
@@ -96,7 +96,15 @@ async def test_whom_a_token_does_not_let_in_is_told_no_address_and_opens_no_room
         host = await hold(nodes, "a")
         peer = await connect(nodes, "b", room="studio")
         assert (await peer.request("join", room="lobby", name="Eve"))["code"] == "forbidden"
-        for method, path in (("POST", "/whip/lobby"), ("POST", "/whep/lobby/x"), ("GET", "/api/rooms/lobby")):
+        recordings = "/api/rooms/lobby/recordings"
+        for method, path in (
+            ("POST", "/whip/lobby"),
+            ("POST", "/whep/lobby/x"),
+            ("GET", "/api/rooms/lobby"),
+            ("POST", recordings),
+            ("GET", recordings),
+            ("GET", f"{recordings}/20260101T000000Z-00c0ffee-{node_mark(nodes.address('a'))}"),
+        ):
             wrong = await nodes.calls["b"].client.request(
                 method, path, headers=bearer(nodes, "studio"), allow_redirects=False
             )
@@ -109,6 +117,7 @@ async def test_http_is_redirected_with_its_method_and_query() -> None:
     async with running_nodes("a", "b", path=PATH) as nodes:
         host = await hold(nodes, "a")
         admin, guest = bearer(nodes, "", admin=True), bearer(nodes)
+        recording = f"/api/rooms/lobby/recordings/20260101T000000Z-00c0ffee-{node_mark(nodes.address('a'))}"
         requests = [
             ("POST", "/whip/lobby", guest, "application/sdp"),
             ("PATCH", "/whip/lobby/x", guest, "application/trickle-ice-sdpfrag"),
@@ -122,6 +131,11 @@ async def test_http_is_redirected_with_its_method_and_query() -> None:
             ("GET", "/api/rooms/lobby/participants/x", admin, None),
             ("DELETE", "/api/rooms/lobby/participants/x", admin, None),
             ("POST", "/api/rooms/lobby/participants/x/mute", admin, "application/json"),
+            ("POST", "/api/rooms/lobby/recordings", admin, None),
+            ("GET", recording, admin, None),
+            ("POST", recording + "/stop", admin, None),
+            ("DELETE", recording, admin, None),
+            ("GET", recording + "/files/001.vav", admin, None),
         ]
         for method, path, headers, content in requests:
             for prefix in ("", "/nodes/b"):  # also where somebody was sent to the wrong one

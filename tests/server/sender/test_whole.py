@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby
@@ -29,6 +30,7 @@ from model.codec.vav import VavWriter, read_vav
 from model.talking_head import WEIGHTS, TalkingHead
 from server.benchmark.portrait import portrait_picture
 from server.sender.build import make_daemon, parse_choices
+from server.sender.daemon import Daemon
 from server.sender.media.inputs import PORTRAIT
 from server.sender.media.recording import read_recording
 from server.settings import load_settings
@@ -68,11 +70,9 @@ def _same_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.slow
-@pytest.mark.asyncio
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="no trained weights yet")
-async def test_a_film_becomes_motion_and_sound(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mkv")
+@asynccontextmanager
+async def sending(film: Path, *, loop: bool = True) -> AsyncIterator[tuple[Daemon, Callable[[], bool]]]:
+    """The daemon that sends a film to a receiver with fake publications, and whether it has ended by itself."""
     async with running_call() as call:
         choices = parse_choices(
             server=str(call.client.make_url("")),
@@ -80,20 +80,27 @@ async def test_a_film_becomes_motion_and_sound(tmp_path: Path) -> None:
             name="Eileen",
             source=str(film),
             kbps=25.0,
-            loop=True,
+            loop=loop,
             token=call.token(identity="daemon"),
         )
         daemon = make_daemon(choices, load_settings(), io.StringIO())
-        decoder = MotionDecoder(TalkingHead.load().statistics)
-        yaws: list[float] = []
         running = asyncio.create_task(daemon.run())
         try:
-            await until(lambda: running.done() or bool(daemon.identity.sources), seconds=50)
-            await until(lambda: running.done() or len(_messages()) >= 3, seconds=50)
-            yaws = [float(frame.vector[0]) for message in _messages() for frame in decoder.decode(message)]
+            yield daemon, running.done
         finally:
             daemon.stop()
             await running
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="no trained weights yet")
+async def test_a_film_becomes_motion_and_sound(tmp_path: Path) -> None:
+    decoder = MotionDecoder(TalkingHead.load().statistics)
+    async with sending(write_film(tmp_path / "film.mkv")) as (daemon, over):
+        await until(lambda: over() or bool(daemon.identity.sources), seconds=50)
+        await until(lambda: over() or len(_messages()) >= 3, seconds=50)
+        yaws = [float(frame.vector[0]) for message in _messages() for frame in decoder.decode(message)]
         assert len(yaws) >= 3
         assert max(map(abs, yaws)) < 25.0, "she looks into the camera"
         assert list(daemon.identity.sources) == [0]
@@ -108,24 +115,8 @@ async def test_a_film_becomes_motion_and_sound(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="no trained weights yet")
 async def test_a_cut_of_the_film_begins_a_source_image(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mkv", FRAMES // 2)
-    async with running_call() as call:
-        choices = parse_choices(
-            server=str(call.client.make_url("")),
-            room="lobby",
-            name="Eileen",
-            source=str(film),
-            kbps=25.0,
-            loop=True,
-            token=call.token(identity="daemon"),
-        )
-        daemon = make_daemon(choices, load_settings(), io.StringIO())
-        running = asyncio.create_task(daemon.run())
-        try:
-            await until(lambda: running.done() or len(daemon.identity.sources) >= 3, seconds=50)
-        finally:
-            daemon.stop()
-            await running
+    async with sending(write_film(tmp_path / "film.mkv", FRAMES // 2)) as (daemon, over):
+        await until(lambda: over() or len(daemon.identity.sources) >= 3, seconds=50)
         brightness = {i: float(decode_source(s.data).mean()) for i, s in daemon.identity.sources.items()}
     assert max(brightness.values()) > 1.5 * min(brightness.values()), f"pictures of both: {brightness}"
 
@@ -155,18 +146,7 @@ async def test_a_recording_of_more_scenes_than_the_receiver_has_places_is_sent(t
     film = write_scenes(tmp_path / "film.vav", 6)
     images = {hashlib.sha256(data).hexdigest(): index for index, data in enumerate(read_vav(film).images)}
     seen: list[int] = []  # scenes of which the receiver has the image while frames of it come
-    async with running_call() as call:
-        choices = parse_choices(
-            server=str(call.client.make_url("")),
-            room="lobby",
-            name="Eileen",
-            source=str(film),
-            kbps=25.0,
-            token=call.token(identity="daemon"),
-        )
-        daemon = make_daemon(choices, load_settings(), io.StringIO())
-        running = asyncio.create_task(daemon.run())
-
+    async with sending(film, loop=False) as (_, over):
         taken, source = 0, 0  # messages, and the source image of the last one: most do not say theirs
 
         def watch() -> bool:
@@ -178,13 +158,9 @@ async def test_a_recording_of_more_scenes_than_the_receiver_has_places_is_sent(t
                         message = MotionMessage.parse(data)
                         source = source if message.source is None else message.source
                         seen.append(images[publication.sources[source]])
-            return running.done() or len(set(seen)) == 6
+            return over() or len(set(seen)) == 6
 
-        try:
-            await until(watch, seconds=50)
-        finally:
-            daemon.stop()
-            await running
+        await until(watch, seconds=50)
     order = [scene for scene, _ in groupby(seen)]
     assert order[:6] == list(range(6)), order
 

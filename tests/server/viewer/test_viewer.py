@@ -90,6 +90,25 @@ async def test_a_camera_becomes_a_film_with_its_voice(tmp_path: Path) -> None:
     assert np.abs(sound).max() > 0.1
 
 
+@pytest.mark.parametrize(("closing", "words"), [(False, "removed from the room"), (True, "the room was closed")])
+async def test_a_viewer_that_is_removed_does_not_come_back(tmp_path: Path, closing: bool, words: str) -> None:
+    async with live_call() as (call, _):
+        viewer, delivery = viewer_of(call, tmp_path / "ada.y4m", "Ada")
+        delivery.start()
+        watching = asyncio.create_task(viewer.run())
+        await until(lambda: len(call.parts.conference.rooms.roster("lobby")) == 1)
+        administration = call.parts.conference.administration
+        (me,) = administration.roster("lobby")
+        if closing:
+            administration.close("lobby")
+        else:
+            administration.remove("lobby", me.id)
+        with pytest.raises(RefusedError, match=words):
+            await asyncio.wait_for(watching, 20)
+        assert call.parts.conference.rooms.names() == []
+        await delivery.close()
+
+
 async def test_a_token_that_may_not_watch_is_told_once(tmp_path: Path) -> None:
     async with live_call() as (call, _):
         viewer, delivery = viewer_of(call, tmp_path / "ada.y4m", "Ada", token=call.token("elsewhere"))

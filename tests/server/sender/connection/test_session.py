@@ -407,6 +407,14 @@ async def test_a_bad_token_ends_the_daemon_with_one_line() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_token_that_may_not_publish_ends_the_daemon_too() -> None:
+    async with running_call() as call, studio(call, token=call.token(publish=False)) as sender:
+        with pytest.raises(RefusedError, match="publish"):
+            await asyncio.wait_for(sender.running, 20)
+        assert sender.pauses == []
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("closing", "words"), [(False, "removed from the room"), (True, "the room was closed")])
 async def test_a_daemon_that_is_removed_does_not_come_back(closing: bool, words: str) -> None:
     async with running_call() as call, studio(call) as sender:
@@ -420,6 +428,26 @@ async def test_a_daemon_that_is_removed_does_not_come_back(closing: bool, words:
         with pytest.raises(RefusedError, match=words):
             await asyncio.wait_for(sender.running, 20)
         assert sender.pauses == []
+
+
+@pytest.mark.asyncio
+async def test_a_daemon_that_is_removed_while_it_connects_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_call() as call:
+        ask = Signalling.request
+
+        async def removed(signalling: Signalling, kind: str, **fields: Any) -> dict[str, Any]:
+            if kind == "publish":
+                administration = call.parts.conference.administration
+                (me,) = administration.roster("lobby")
+                administration.remove("lobby", me.id)
+                await asyncio.sleep(0.1)
+            return await ask(signalling, kind, **fields)
+
+        monkeypatch.setattr(Signalling, "request", removed)
+        async with studio(call) as sender:
+            with pytest.raises(RefusedError, match="removed from the room"):
+                await asyncio.wait_for(sender.running, 20)
+            assert sender.pauses == []
 
 
 @pytest.mark.asyncio
