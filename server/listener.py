@@ -1,7 +1,7 @@
 """The listening socket and its bounds: connections in all and per address, time for headers, bodies and idleness.
 
-aiohttp has none of these. A guard stands before each of its connections and forwards everything; what a connection is
-doing it learns from the application's middleware.
+aiohttp has none of these. A guard stands before each of its connections and forwards everything when its turn has come;
+what a connection is doing it learns from the application's middleware.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from server.errors import RequestTimeoutError, SettingsError
 from server.quota import subscriber
 from server.rate_limit import RateLimit
 from server.settings import Settings
+from server.turns import Turns
 
 KEEP_ALIVE_SECONDS = 30.0
 """Between two requests, their answer included. Longer than clients keep a connection, so that they close it."""
@@ -30,6 +31,13 @@ SWEEP_SECONDS = 0.5
 
 READ_BYTES = 16_384
 """Read from one connection before others have their turn."""
+
+SOCKET_READ_BYTES = 4_096
+"""The same of a WebSocket, in which six bytes are a frame."""
+
+UNWANTED_BYTES = 65_536
+"""What is still read of a body that nobody wants, so that the client comes to read the answer; the rest stays with it
+until the connection is closed."""
 
 SOCKET_MESSAGES_AT_ONCE = 16
 """Of a WebSocket: largest messages that may come at once; one a second sustained. In bytes, so that fragments count, of
@@ -78,8 +86,9 @@ class ConnectionCounts:
 class Guard(asyncio.BufferedProtocol):
     """Stands before aiohttp's protocol of one connection.
 
-    It reads little at a time, so that all connections take turns: 40,000 WebSocket frames fit into the quarter of a
-    megabyte that the loop would read at once.
+    It reads little at a time and waits for its turn with what it has read, so that hundreds of connections which bring
+    something at once are served over many turns of the loop: 40,000 WebSocket frames fit into the quarter of a megabyte
+    that the loop would read at once. Nothing more is read from a connection that waits.
     """
 
     def __init__(self, listener: Listener, make_inner: Callable[[], Any]) -> None:
@@ -94,6 +103,12 @@ class Guard(asyncio.BufferedProtocol):
         self._unsent = 0
         self._allowance: RateLimit | None = None  # bytes, of a WebSocket
         self._buffer = bytearray(READ_BYTES)
+        self._held = b""  # read, not yet handed on
+        self._waiting = False  # for its turn
+        self._lost = False
+        self._error: Exception | None = None  # that it was lost by
+        self._known = False  # was answered before, or is a WebSocket
+        self._unwanted: int | None = None  # bytes that are still read of a body that nobody wants
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection on, or refuse it."""
@@ -109,18 +124,24 @@ class Guard(asyncio.BufferedProtocol):
         self._inner = self._make_inner()
         self._inner.connection_made(transport)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> bytearray | memoryview:
         """Where the loop reads to."""
-        return self._buffer
+        return self._buffer if self._allowance is None else memoryview(self._buffer)[:SOCKET_READ_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Forward, unless it is more than a WebSocket may bring."""
+        """Hand on what was read, in its turn, unless it is more than a WebSocket may bring, or not wanted."""
+        if self._inner is None or self._transport is None:
+            return
         if self._allowance is not None and not self._allowance.admit(self._listener.clock(), nbytes):
-            assert self._transport is not None
             self._transport.abort()
             return
-        if self._inner is not None:
-            self._inner.data_received(bytes(memoryview(self._buffer)[:nbytes]))
+        if self._unwanted is not None:
+            self._unwanted -= nbytes
+            if self._unwanted < 0:
+                self._transport.pause_reading()
+                return
+        self._held += bytes(memoryview(self._buffer)[:nbytes])
+        self._in_turn()
 
     def eof_received(self) -> bool | None:
         """Forward."""
@@ -137,40 +158,76 @@ class Guard(asyncio.BufferedProtocol):
             self._inner.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Forward, and give the place back."""
-        if self._inner is None or self._transport is None:
+        """Forward, in its turn, and give the place back."""
+        if self._inner is not None:
+            self._lost, self._error = True, error
+            self._in_turn()
+
+    def _in_turn(self) -> None:
+        """Do what is to be done now, or when the turn has come."""
+        if self._waiting:
             return
-        del self._listener.guards[self._transport]
-        self._listener.counts.gone(self._address)
-        self._inner.connection_lost(error)
+        assert self._transport is not None
+        if self._listener.turns.admit():
+            self._work()
+            return
+        self._waiting = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        # Who was answered before does not stand behind a crowd that has just come, nor the other way round.
+        self._listener.turns.wait((subscriber(self._address), self._known), self._work)
+
+    def _work(self) -> None:
+        assert self._transport is not None
+        waited, self._waiting = self._waiting, False
+        held, self._held = self._held, b""
+        if self._lost:
+            del self._listener.guards[self._transport]
+            self._listener.counts.gone(self._address)
+            self._inner.connection_lost(self._error)
+        elif not self._transport.is_closing():
+            if waited:
+                # Before aiohttp has the data, which may pause again.
+                self._transport.resume_reading()
+            self._inner.data_received(held)
 
     def began(self, request: web.BaseRequest) -> None:
         """A request's headers are complete."""
         self._request, self._since = request, self._listener.clock()
+        self._unwanted = None
         if request.headers.get("Upgrade", "").lower() == "websocket":
             rate = self._listener.socket_bytes
             self._allowance = RateLimit(rate, SOCKET_MESSAGES_AT_ONCE * rate)
+            self._known = True
 
     def ended(self) -> None:
         """Its handler has returned; the answer may still have to be sent."""
+        if self._request is not None and not self._request.content.is_eof():
+            self._unwanted = UNWANTED_BYTES
         self._request, self._since = None, self._listener.clock()
+        self._known = True
         self._allowance = None
         self._limit = max(KEEP_ALIVE_SECONDS, self._listener.header_seconds)
 
-    def check(self, now: float) -> None:
-        """End what takes too long: headers, a body, an idle connection, an answer that nobody reads."""
+    def check(self, now: float) -> bool:
+        """End what takes too long: headers, a body, an idle connection, an answer that nobody reads. Whether it did."""
         assert self._transport is not None
+        if self._lost:
+            return False
         if self._request is not None:
-            if not self._request.content.is_eof() and now - self._since >= self._listener.body_seconds:
+            late = not self._request.content.is_eof() and now - self._since >= self._listener.body_seconds
+            if late:
                 self._request.content.set_exception(RequestTimeoutError("the body took too long"))
                 self._since = now
-            return
+            return late
         unsent = self._transport.get_write_buffer_size()
         if unsent and unsent != self._unsent:
             self._since = now  # slowly, but it is being read
         self._unsent = unsent
-        if now - self._since >= self._limit:
+        late = now - self._since >= self._limit
+        if late:
             self._transport.abort()
+        return late
 
 
 class Listener:
@@ -190,6 +247,7 @@ class Listener:
             settings.max_connections, settings.max_connections_per_address, frozenset(settings.proxies)
         )
         self.guards: dict[asyncio.Transport, Guard] = {}
+        self.turns = Turns(asyncio.get_running_loop().call_soon)
 
     @property
     def port(self) -> int:
@@ -216,6 +274,7 @@ class Listener:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+        self.turns.end()
         sweeper, self._sweeper = self._sweeper, None
         if sweeper is not None:
             sweeper.cancel()
@@ -226,7 +285,8 @@ class Listener:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self.clock()
             for guard in list(self.guards.values()):
-                guard.check(now)
+                if guard.check(now):
+                    await asyncio.sleep(0)  # hundreds that came together end together
 
 
 LISTENER = web.AppKey("listener", list[Listener])

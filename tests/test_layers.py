@@ -119,6 +119,7 @@ MAY_NOT_IMPORT = {
     "server/signalling/names.py": CLOCKS_AND_SOCKETS,
     "server/awake_clock.py": CLOCKS_AND_SOCKETS,
     "server/quota.py": CLOCKS_AND_SOCKETS,
+    "server/turns.py": CLOCKS_AND_SOCKETS,
     "server/rate_limit.py": CLOCKS_AND_SOCKETS,
     "server/receiver/render_capacity.py": CLOCKS_AND_SOCKETS,
     "server/receiver/playout.py": CLOCKS_AND_SOCKETS,

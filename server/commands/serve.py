@@ -18,6 +18,7 @@ from aiohttp import web
 from server.app import build_app
 from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
+from server.garbage import freeze_loaded
 from server.ice.aioice_private import IcePort
 from server.listener import KEEP_ALIVE_SECONDS, Listener
 from server.logs import set_up_logging
@@ -96,6 +97,8 @@ async def _serve(
         live = await asyncio.to_thread(importlib.import_module, "server.live")
         async with live.live_receiver(settings, metrics, time.monotonic, capacity) as make_publication:
             try:
+                frozen = freeze_loaded()
+                logger.info("what is loaded is left out of garbage collection", extra={"objects": frozen})
                 application[PARTS].conference.open(make_publication)
                 host = f"[{settings.host}]" if ":" in settings.host else settings.host
                 logger.info("listening on http://%s:%d", "localhost" if settings.development else host, listener.port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 from collections import deque
@@ -33,6 +34,8 @@ ANSWERS_QUEUED = MAX_QUEUED // 2
 """Messages that wait for a client before its next request is read: what it asks at once never makes it slow."""
 FRAMES_PER_MESSAGE = 4
 """Frames of any kind, pings and pongs too, for each message that a client may send; more are a flood."""
+FRAMES_AT_ONCE = 4
+"""Frames of one socket that are answered before others have their turn."""
 REPLACEABLE = ("roster", "speaking", "load", "resume", "recording")
 """Of these only the newest is worth sending."""
 LEAVING = (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
@@ -149,7 +152,9 @@ class Socket:
             self._sent.set()
 
     async def _read(self) -> None:
-        while True:
+        for count in itertools.count(1):
+            if count % FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             await self._room_for_an_answer()
             message = await self._socket.receive()
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):

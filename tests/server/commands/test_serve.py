@@ -40,6 +40,7 @@ async def test_serve_drains_on_sigterm_and_stops_at_once_on_sigint() -> None:
         running(VISAVIS_DRAIN_SECONDS="60") as (process, log, address),
     ):
         assert {"time", "level", "logger", "message"} <= set(log[0])
+        assert max(entry.get("objects", 0) for entry in log) > 100_000, "the garbage collector visits what is loaded"
         async with http.get(f"{address}/api/config") as answer:
             token = (await answer.json())["token"]
         ada = Peer(await http.ws_connect(f"{address}/ws", params={"token": token}))

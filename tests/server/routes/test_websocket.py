@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -12,7 +11,8 @@ from aiohttp import WSMsgType, web
 
 from server.routes import websocket
 from server.routes.pools import Pools
-from tests.server.signalling import FakePublication, Peer, offer, peer_connection, running_call
+from tests.server.fakes import FakeClock
+from tests.server.signalling import FakePublication, Peer, offer, pass_seconds, peer_connection, running_call
 
 
 def names(roster: list[dict[str, Any]]) -> list[str]:
@@ -196,22 +196,15 @@ async def test_resuming_over_an_open_connection_replaces_it() -> None:
 
 @pytest.mark.asyncio
 async def test_vanished_peer_is_gone_and_may_still_resume() -> None:
-    async with running_call(gone_seconds=0.5) as call:
+    clock = FakeClock()
+    async with running_call(gone_seconds=5.0, clock=clock) as call:
         ada, _ = await call.join("Ada")
         bob, first = await call.join("Bob", identity="bob")
-        pinging = asyncio.create_task(_keep_alive(ada))
         await break_off(bob)
+        await pass_seconds(clock, 6, ada)
         await ada.roster(lambda r: names(r) == ["Ada"])
-        pinging.cancel()
-        await asyncio.gather(pinging, return_exceptions=True)
         _, second = await call.join("Somebody", identity="bob", resume=first["resume"])
         assert (second["participant"], second["name"]) == (first["participant"], "Bob")
-
-
-async def _keep_alive(peer: Peer) -> None:
-    while True:
-        await peer.socket.ping()
-        await asyncio.sleep(0.1)
 
 
 @pytest.mark.asyncio

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -36,6 +37,7 @@ from server.signalling.ports import PublicationFactory
 
 if TYPE_CHECKING:
     from model.motion import View
+    from tests.server.fakes import FakeClock
 
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 64
 NO_FACE = b"\xff\xd8\xff\xe0no face"
@@ -248,18 +250,27 @@ class Call:
         return peer, answer
 
 
+async def pass_seconds(clock: FakeClock, seconds: int, *heard: Peer) -> None:
+    """Let time pass for a server with that clock, in which these peers are heard."""
+    for _ in range(seconds):
+        clock.now += 1.0
+        for peer in heard:
+            await peer.request("ping", t=0.0)
+
+
 @asynccontextmanager
 async def running_call(
     limit: float = 60.0,
     publications: PublicationFactory = FakePublication,
     share_port: SharePort | None = None,
+    clock: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> AsyncIterator[Call]:
     """A server on a free port, by default with fake publications; nothing may be left of it afterwards."""
     before = resources()
     # A client here answers pings only while it reads: nobody is to be thought gone because the machine is busy.
     application = build_app(
-        Settings(**{"port": 0, "gone_seconds": 60.0} | settings), publications, share_port=share_port
+        Settings(**{"port": 0, "gone_seconds": 60.0} | settings), publications, share_port=share_port, clock=clock
     )
     async with asyncio.timeout(limit), TestClient(TestServer(application)) as client:
         yield Call(client, application[PARTS])

@@ -10,7 +10,7 @@ from aiortc import RTCPeerConnection
 from model.errors import VisavisError
 from model.motion import View
 from server.media.aiortc_private import close_peer
-from tests.server.fakes import until
+from tests.server.fakes import FakeClock, until
 from tests.server.signalling import (
     CACHED,
     JPEG,
@@ -22,6 +22,7 @@ from tests.server.signalling import (
     assert_released,
     connected,
     offer,
+    pass_seconds,
     peer_connection,
     resources,
     running_call,
@@ -272,9 +273,9 @@ def _says_it_all(call: Call, resume: str) -> bool:
 
 @pytest.mark.asyncio
 async def test_publication_without_a_connection_ends_after_the_grace() -> None:
-    async with running_call(gone_seconds=1.0) as call:
+    clock = FakeClock()
+    async with running_call(gone_seconds=5.0, clock=clock) as call:
         ada, me = await call.join("Ada")
-        reader = asyncio.create_task(_read_forever(ada))
         bob, _ = await call.join("Bob")
         sending = peer_connection()
         sending.createDataChannel("motion")
@@ -283,10 +284,13 @@ async def test_publication_without_a_connection_ends_after_the_grace() -> None:
         await connected(sending)
         watching, subscription = await subscribe(bob, me["participant"])
         await close_peer(sending)
+        await bob.roster(lambda r: [entry["state"] for entry in r if entry["id"] == me["participant"]] == ["lost"])
+        await pass_seconds(clock, 4, ada, bob)
+        assert len(FakePublication.alive) == 1
+        assert not [message for message in bob.news if message["type"] == "ended"]
+        await pass_seconds(clock, 2, ada, bob)
         assert (await bob.until(lambda m: m["type"] == "ended"))["subscription"] == subscription
-        assert FakePublication.alive == set()
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+        await until(lambda: FakePublication.alive == set())
         await close_peer(watching)
 
 
