@@ -15,7 +15,7 @@ from server.media.media_packet import MediaPacket
 from server.media.rtp_payload import keyframe_start
 
 STALLED = 0.25
-"""Seconds without a whole picture, while packets come, after which a keyframe is asked for."""
+"""Seconds that a picture which has begun may take until one is whole; then a keyframe is asked for."""
 
 ASK_FRAMES_EVERY = 1.0
 
@@ -33,7 +33,6 @@ class Viewer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._peer: RTCPeerConnection | None = None
         self._watched: tuple[str, int] | None = None
-        self._whole = 0.0  # when the last picture was whole
         self.pictures: list[tuple[float, int]] = []
         """(when it was whole, RTP timestamp) of every picture."""
         self.captured: dict[int, float] = {}
@@ -41,6 +40,8 @@ class Viewer:
         self.sound: list[tuple[float, bytes]] = []
         """(when it came, Opus packet) of every packet."""
         self.keyframes_asked = 0
+        self.watching = asyncio.Event()
+        """Set once the capture time of a picture is known."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -113,9 +114,12 @@ class Viewer:
     def _see(self, inlet: PacketInlet) -> None:
         assembly = FrameAssembly()
         begun: list[int] = []  # RTP timestamps of pictures that are not whole yet, in order
+        waits_since: float | None = None  # when the first packet after the last whole picture came
 
         def take(packet: MediaPacket) -> None:
+            nonlocal waits_since
             now = self._clock()
+            waits_since = now if waits_since is None else waits_since
             keyframe = keyframe_start(packet.codec, packet.payload) is not None
             if assembly.needs_keyframe and keyframe:
                 begun.clear()
@@ -123,15 +127,14 @@ class Viewer:
                 begun.append(packet.timestamp)
                 begun.sort(key=lambda timestamp: (timestamp - packet.timestamp + (1 << 31)) % (1 << 32))
             for _ in assembly.add(packet, keyframe):
-                self._whole = now
+                waits_since = now if len(begun) > 1 else None
                 self.pictures.append((now, begun.pop(0)))
-            if now - self._whole > STALLED:
-                self._whole = now
+            if waits_since is not None and now - waits_since > STALLED:
+                waits_since = now
                 self.keyframes_asked += 1
                 assembly.restart()
                 inlet.request_keyframe()
 
-        self._whole = self._clock()
         inlet.on_packet = take
 
     async def _ask_frames(self) -> None:
@@ -141,3 +144,5 @@ class Viewer:
             for frames in answer.get("subscriptions", {}).values():
                 for timestamp, captured in frames:
                     self.captured[int(timestamp)] = captured / 1000
+            if self.captured:
+                self.watching.set()
