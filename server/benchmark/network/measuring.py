@@ -48,6 +48,7 @@ class CallRecord:
     captured: Mapping[int, float]  # when what a picture shows was captured, by RTP timestamp
     keyframes_asked: int
     reconnects: int
+    clocked: bool = True  # whether times of speech are of that clock; else they are right among themselves
 
 
 class CallOverLines(Protocol):
@@ -153,10 +154,11 @@ def _figures(record: CallRecord, began: float, ended: float) -> dict[str, Any]:
             "sound_played_percent": round(100 * share_played(pieces), 1),
             "sound_by_fec_percent": round(100 * sum(piece.again for piece in pieces) / len(pieces), 1),
             "sound_gap_ms": _ms(longest_silence(pieces)),
-            "sound_age_ms": _ms(sound_age),
             "sound_back_s": None if first_sound is None else round(first_sound - began, 2),
-            "lip_sync_ms": None if picture_age is None or sound_age is None else _ms(sound_age - picture_age),
         }
+    if pieces and record.clocked:
+        figures["sound_age_ms"] = _ms(sound_age)
+        figures["lip_sync_ms"] = None if picture_age is None or sound_age is None else _ms(sound_age - picture_age)
     return figures
 
 
