@@ -33,10 +33,13 @@ class PeerProcess:
         self._process = process
 
     async def say(self, **fields: Any) -> None:
-        """One line to the peer."""
+        """One line to the peer. Raises BenchmarkError when it is gone."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(fields).encode() + b"\n")
-        await self._process.stdin.drain()
+        try:
+            self._process.stdin.write(json.dumps(fields).encode() + b"\n")
+            await self._process.stdin.drain()
+        except ConnectionError:
+            raise BenchmarkError("the benchmark's peer process is gone") from None
 
     async def hear(self, name: str) -> Any:
         """The value of the next line that has this field. Raises BenchmarkError when the peer is silent or gone."""

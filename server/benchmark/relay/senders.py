@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from model.codec.vav import read_vav
 from server.benchmark.network.figures import Spoken
-from server.benchmark.processes import PeerProcess, ended, peer_process
+from server.benchmark.processes import BenchmarkError, PeerProcess, ended, peer_process
 from server.benchmark.relay.recorded_speech import recorded_speech
 from server.sender.media.inputs import PORTRAIT
 from server.sender.media.recording import repacked
@@ -33,7 +33,7 @@ class Sender(Protocol):
     """A sender that runs."""
 
     async def sent(self, arrivals: Sequence[tuple[float, bytes]]) -> Sent:
-        """Until now. arrivals: (when, Opus packet) at the viewer."""
+        """Until now. arrivals: (when, Opus packet) at the viewer. Raises BenchmarkError where the sender is gone."""
 
 
 class _Talker:
@@ -52,18 +52,23 @@ class _Talker:
 class _SendCommand:
     """The command as it is. It tells its status once a second; its speech is the recording's."""
 
-    def __init__(self, voice: bool) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, voice: bool) -> None:
         vav = read_vav(PORTRAIT)
+        self._process = process
         self._voice = voice
         self._packets, self._seconds = list(repacked(vav.audio)), vav.seconds
         self._status: dict[str, Any] = {}
 
-    async def read(self, output: asyncio.StreamReader) -> None:
+    async def read(self) -> None:
         """Keep the newest status."""
+        output = self._process.stdout
+        assert output is not None
         while line := await output.readline():
             self._status = json.loads(line)
 
     async def sent(self, arrivals: Sequence[tuple[float, bytes]]) -> Sent:
+        if self._process.returncode is not None:
+            raise BenchmarkError("the sender ended before the call did")
         until = time.monotonic()
         spoken = recorded_speech(self._packets, self._seconds, arrivals, until) if self._voice else []
         return Sent(spoken, self._status.get("reconnects", 0), clocked=False)
@@ -85,9 +90,8 @@ async def send_command(server: str, room: str, voice: bool) -> AsyncIterator[Sen
         *(() if voice else ("--no-audio",)),
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdout is not None
-    sender = _SendCommand(voice)
-    reading = asyncio.create_task(sender.read(process.stdout))
+    sender = _SendCommand(process, voice)
+    reading = asyncio.create_task(sender.read())
     try:
         yield sender
     finally:
