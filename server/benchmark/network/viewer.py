@@ -9,13 +9,9 @@ from typing import Any
 import aiohttp
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from server.benchmark.network.picture_receiver import PictureReceiver
 from server.media.aiortc_private import PacketInlet, close_peer, inlet_of
-from server.media.frame_assembly import FrameAssembly
 from server.media.media_packet import MediaPacket
-from server.media.rtp_payload import keyframe_start
-
-STALLED = 0.25
-"""Seconds that a picture which has begun may take until one is whole; then a keyframe is asked for."""
 
 ASK_FRAMES_EVERY = 1.0
 
@@ -112,27 +108,13 @@ class Viewer:
             self._see(inlet)
 
     def _see(self, inlet: PacketInlet) -> None:
-        assembly = FrameAssembly()
-        begun: list[int] = []  # RTP timestamps of pictures that are not whole yet, in order
-        waits_since: float | None = None  # when the first packet after the last whole picture came
+        receiver = PictureReceiver()
 
         def take(packet: MediaPacket) -> None:
-            nonlocal waits_since
             now = self._clock()
-            waits_since = now if waits_since is None else waits_since
-            keyframe = keyframe_start(packet.codec, packet.payload) is not None
-            if assembly.needs_keyframe and keyframe:
-                begun.clear()
-            if packet.timestamp not in begun:
-                begun.append(packet.timestamp)
-                begun.sort(key=lambda timestamp: (timestamp - packet.timestamp + (1 << 31)) % (1 << 32))
-            for _ in assembly.add(packet, keyframe):
-                waits_since = now if len(begun) > 1 else None
-                self.pictures.append((now, begun.pop(0)))
-            if waits_since is not None and now - waits_since > STALLED:
-                waits_since = now
+            self.pictures += [(now, timestamp) for timestamp in receiver.add(packet, now)]
+            if receiver.needs_keyframe(now):
                 self.keyframes_asked += 1
-                assembly.restart()
                 inlet.request_keyframe()
 
         inlet.on_packet = take
