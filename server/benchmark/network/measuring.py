@@ -103,7 +103,8 @@ async def measure(call: CallOverLines, scenario: Scenario, seconds: float) -> di
     figures["reconnects"] = record.reconnects
     if scenario.sender.kbps is not None:
         figures |= _waits("wait", sender.waits_up, began)
-        figures["settle_s"] = settled(sender.waits_up, began, SETTLE_BOUND)
+        settle = settled(sender.waits_up, began, SETTLE_BOUND)
+        figures["settle_s"] = None if settle is None else round(settle, 2)
     if scenario.viewer.kbps is not None:
         figures |= _waits("viewer_wait", viewer.waits_down, began)
     return figures
