@@ -11,7 +11,7 @@ SEED ?= 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web browser redis call test lint types unit test-web checkers nightly bench bench-network soak lock teacher portrait clean
+.PHONY: help setup web browser redis call test lint types unit test-web checkers nightly bench bench-network bench-relay soak lock teacher portrait clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -90,6 +90,9 @@ bench: setup  ## performance of this machine, as JSON
 
 bench-network: setup  ## calls over bad lines in virtual time: loss, jitter, outages, bottlenecks; a table (SEED=)
 	$(BIN)/python -m server.benchmark.network --seed "$(SEED)"
+
+bench-relay: setup  ## the same lines between real processes, in real time, by a UDP relay; a table (SEED=)
+	$(BIN)/python -m server.benchmark.relay --seed "$(SEED)"
 
 teacher:  ## the training teacher's own environment, .venv-teacher
 	test -x .venv-teacher/bin/python || $(PYTHON) -m venv .venv-teacher

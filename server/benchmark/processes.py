@@ -1,19 +1,25 @@
-"""Starts the benchmark's peers and answers their offers."""
+"""Starts the benchmark's peers and the server, and answers the peers' offers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
 from model.errors import VisavisError
 
 _TIMEOUT = 120.0
+
+READY_SECONDS = 120.0
+"""Time for the server to load, and to compile where it never did."""
 
 
 class BenchmarkError(VisavisError):
@@ -27,20 +33,27 @@ class PeerProcess:
         self._process = process
 
     async def say(self, **fields: Any) -> None:
-        """One line to the peer."""
+        """One line to the peer. Raises BenchmarkError when it is gone."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(fields).encode() + b"\n")
-        await self._process.stdin.drain()
+        try:
+            self._process.stdin.write(json.dumps(fields).encode() + b"\n")
+            await self._process.stdin.drain()
+        except ConnectionError:
+            raise BenchmarkError("the benchmark's peer process is gone") from None
 
     async def hear(self, name: str) -> Any:
         """The value of the next line that has this field. Raises BenchmarkError when the peer is silent or gone."""
+        return (await self.hear_all(name))[name]
+
+    async def hear_all(self, name: str) -> dict[str, Any]:
+        """All fields of the next line that has this one. Raises BenchmarkError when the peer is silent or gone."""
         assert self._process.stdout is not None
         try:
             async with asyncio.timeout(_TIMEOUT):
                 while line := await self._process.stdout.readline():
-                    fields = json.loads(line)
+                    fields: dict[str, Any] = json.loads(line)
                     if name in fields:
-                        return fields[name]
+                        return fields
         except TimeoutError:
             pass
         raise BenchmarkError(f"the benchmark's peer process said nothing of {name!r}")
@@ -68,6 +81,52 @@ async def peer_process(role: str, *arguments: str) -> AsyncIterator[PeerProcess]
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of this machine that nobody has now."""
+    with socket.socket(type=kind) as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@asynccontextmanager
+async def server_process(**environment: str) -> AsyncIterator[str]:
+    """The server in a process of its own, ready; its address. `environment`: its settings beside the defaults."""
+    port = free_port()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VISAVIS_")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "server", "serve", "--port", str(port), "--log-level", "error"),
+        env=inherited | environment,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        async with aiohttp.ClientSession() as http, asyncio.timeout(READY_SECONDS):
+            while process.returncode is None:
+                with suppress(aiohttp.ClientError):
+                    async with http.get(f"{address}/readyz") as response:
+                        if response.status == 200:
+                            break
+                await asyncio.sleep(0.2)
+            else:
+                raise BenchmarkError("the server ended before it was ready")
+        yield address
+    except TimeoutError:
+        raise BenchmarkError("the server does not get ready") from None
+    finally:
+        await ended(process, 20.0)
+
+
+async def ended(process: asyncio.subprocess.Process, patience: float) -> None:
+    """Ask a process to end, and end it after `patience` seconds."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), patience)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def answer_viewer(

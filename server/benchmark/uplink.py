@@ -7,18 +7,13 @@ synthesised voice that never pauses, or the noise of a quiet room; and, once, th
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import sys
 import tempfile
 import time
 import wave
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +22,7 @@ from model.codec.rate import Rate
 from model.errors import VisavisError
 from model.talking_head import TalkingHead
 from server.benchmark.counted_sockets import CountingLoop
-from server.benchmark.processes import BenchmarkError
+from server.benchmark.processes import BenchmarkError, server_process
 from server.benchmark.speech import RATE, speak
 from server.sender.build import DEFAULT_FPS
 from server.sender.connection.access import Access
@@ -42,8 +37,6 @@ from server.settings import load_settings
 
 WARM_UP_SECONDS = 4.0
 """Connecting, the source image and the first answers are not the call."""
-
-READY_SECONDS = 120.0
 
 _KBPS = 25.0
 _SOUND_SECONDS = 12.0
@@ -115,7 +108,7 @@ async def _measure(seconds: float, progress: Callable[[str], None]) -> dict[str,
         def recorded(listener: FeedListener) -> Feed:
             return RecordingFeed(recording, listener, fps=DEFAULT_FPS, clock=time.monotonic, sound=True)
 
-        async with _server() as address:
+        async with server_process() as address:
             calls: dict[str, Callable[[FeedListener], Feed]] = {
                 "talking": lambda listener: _SpokenFeed(recording, listener, voice),
                 "listening": lambda listener: _SpokenFeed(recording, listener, room),
@@ -181,40 +174,6 @@ async def _call(
     finally:
         daemon.stop()
         await asyncio.gather(running, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _server() -> AsyncIterator[str]:
-    """A receiver in a process of its own, ready; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "server", "serve", "--port", str(port), "--log-level", "error"),
-        env={name: value for name, value in os.environ.items() if not name.startswith("VISAVIS_")},
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        async with aiohttp.ClientSession() as http, asyncio.timeout(READY_SECONDS):
-            while process.returncode is None:
-                with suppress(aiohttp.ClientError):
-                    async with http.get(f"{address}/readyz") as response:
-                        if response.status == 200:
-                            break
-                await asyncio.sleep(0.2)
-            else:
-                raise BenchmarkError("the server ended before it was ready")
-        yield address
-    except TimeoutError:
-        raise BenchmarkError("the server does not get ready") from None
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), 20)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
 
 
 def _write(path: Path, samples: NDArray[np.int16]) -> None:

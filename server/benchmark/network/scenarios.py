@@ -1,23 +1,11 @@
-"""What a line does during a call, what is measured of it, and what is asked for (issue targets as bounds)."""
+"""What a line does during a call, and what is asked for (issue targets as bounds)."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.benchmark.network.call import Call, Materials, standing_call
-from server.benchmark.network.figures import (
-    heard,
-    longest_gap,
-    longest_silence,
-    middle,
-    percentile,
-    settled,
-    share_played,
-)
 from server.benchmark.network.link import LinkSettings
 
 SETTLE_BOUND, SETTLE_SECONDS = 0.2, 3.0
@@ -25,9 +13,6 @@ SETTLE_BOUND, SETTLE_SECONDS = 0.2, 3.0
 
 LEAD = 3.0
 """Seconds: losses are reported once a second."""
-
-_TAIL = 1.2
-"""Seconds after the end in which what was sent until then may still come."""
 
 
 @dataclass(frozen=True)
@@ -100,98 +85,6 @@ SCENARIOS: Sequence[Scenario] = (
         bounds={"pictures_per_second": (12.0, 100.0), "sound_gap_ms": (0.0, 100.0)},
     ),
 )
-
-
-async def measure(materials: Materials, scenario: Scenario, seconds: float, seed: int) -> dict[str, Any]:
-    """Run one call; JSON-ready figures of `seconds` from when the line changed, after an outage from when it ended."""
-    loop = asyncio.get_running_loop()
-    async with standing_call(materials, seed, LinkSettings(), scenario.voice) as call:
-        await asyncio.sleep(2.0)
-        for line in (call.sender_line, call.viewer_line):
-            line.counted.clear()
-        changed = loop.time()
-        call.sender_line.configure(scenario.sender)
-        call.viewer_line.configure(scenario.viewer)
-        if scenario.moves:
-            call.sender_line.move()
-        if scenario.outage:
-            call.sender_line.cut()
-            await asyncio.sleep(scenario.outage)
-            call.sender_line.cut(whole=True)
-        await asyncio.sleep(scenario.lead)
-        began = loop.time()
-        await asyncio.sleep(seconds / 2 if scenario.lifted else seconds)
-        if scenario.lifted:
-            call.sender_line.configure(LinkSettings())
-            call.viewer_line.configure(LinkSettings())
-            await asyncio.sleep(seconds / 2)
-        ended = loop.time()
-        traffic = _traffic(call, ended - changed)
-        status = call.daemon.status()
-        await asyncio.sleep(_TAIL)
-        figures = _figures(call, began, ended) | traffic
-        figures["reconnects"] = status.reconnects
-        for name, line, settings in (
-            ("wait", call.sender_line, scenario.sender),
-            ("viewer_wait", call.viewer_line, scenario.viewer),
-        ):
-            if settings.kbps is not None:
-                waits = (line.up if name == "wait" else line.down).waits
-                later = [wait for when, wait in waits if when >= began + SETTLE_SECONDS]
-                figures[f"{name}_ms_p95"] = _ms(percentile(later, 0.95))
-                figures[f"{name}_ms_most"] = _ms(max((wait for _, wait in waits), default=0.0))
-                if name == "wait":
-                    figures["settle_s"] = settled(waits, began, SETTLE_BOUND)
-        return figures
-
-
-def _traffic(call: Call, elapsed: float) -> dict[str, Any]:
-    def parts(counter: Counter[str]) -> dict[str, float]:
-        return {kind: round(8e-3 * count / elapsed, 1) for kind, count in sorted(counter.items())}
-
-    sender, viewer = call.sender_line.counted, call.viewer_line.counted
-    return {
-        "uplink_kbps": round(8e-3 * sender.up.total() / elapsed, 1),
-        "uplink_parts": parts(sender.up),
-        "downlink_kbps": round(8e-3 * sender.down.total() / elapsed, 1),
-        "downlink_parts": parts(sender.down),
-        "viewer_kbps": round(8e-3 * viewer.down.total() / elapsed, 1),
-        "viewer_parts": parts(viewer.down),
-    }
-
-
-def _figures(call: Call, began: float, ended: float) -> dict[str, Any]:
-    viewer = call.viewer
-    new = [(at, viewer.captured[number]) for at, number in viewer.pictures if number in viewer.captured]
-    pictures = [(at, captured) for at, captured in new if began <= at <= ended]
-    every = heard(call.log.spoken, viewer.sound)
-    pieces = [piece for piece in every if began <= piece.captured <= ended]
-    picture_age = middle([at - captured for at, captured in pictures])
-    sound_age = middle([piece.came for piece in pieces if piece.came is not None and not piece.again])
-    first_picture = next((at for at, captured in pictures if captured >= began), None)
-    first_sound = next((p.captured + p.came for p in pieces if p.came is not None), None)
-    figures: dict[str, Any] = {
-        "pictures_per_second": round(len(pictures) / (ended - began), 1),
-        "picture_gap_ms": _ms(longest_gap([at for at, _ in pictures], began, ended)),
-        "picture_age_ms": _ms(picture_age),
-        "picture_age_ms_p95": _ms(percentile([at - captured for at, captured in pictures], 0.95)),
-        "picture_back_s": None if first_picture is None else round(first_picture - began, 2),
-        "keyframes_asked": viewer.keyframes_asked,
-    }
-    if pieces:
-        figures |= {
-            "sound_played_percent": round(100 * share_played(pieces), 1),
-            "sound_by_fec_percent": round(100 * sum(piece.again for piece in pieces) / len(pieces), 1),
-            "sound_gap_ms": _ms(longest_silence(pieces)),
-            "sound_age_ms": _ms(sound_age),
-            "sound_back_s": None if first_sound is None else round(first_sound - began, 2),
-            "lip_sync_ms": None if picture_age is None or sound_age is None else _ms(sound_age - picture_age),
-        }
-    return figures
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(1000 * seconds)
 
 
 def misses(scenario: Scenario, figures: Mapping[str, Any]) -> list[str]:

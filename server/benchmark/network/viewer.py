@@ -9,13 +9,9 @@ from typing import Any
 import aiohttp
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from server.benchmark.network.picture_receiver import PictureReceiver
 from server.media.aiortc_private import PacketInlet, close_peer, inlet_of
-from server.media.frame_assembly import FrameAssembly
 from server.media.media_packet import MediaPacket
-from server.media.rtp_payload import keyframe_start
-
-STALLED = 0.25
-"""Seconds without a whole picture, while packets come, after which a keyframe is asked for."""
 
 ASK_FRAMES_EVERY = 1.0
 
@@ -33,7 +29,6 @@ class Viewer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._peer: RTCPeerConnection | None = None
         self._watched: tuple[str, int] | None = None
-        self._whole = 0.0  # when the last picture was whole
         self.pictures: list[tuple[float, int]] = []
         """(when it was whole, RTP timestamp) of every picture."""
         self.captured: dict[int, float] = {}
@@ -41,6 +36,8 @@ class Viewer:
         self.sound: list[tuple[float, bytes]] = []
         """(when it came, Opus packet) of every packet."""
         self.keyframes_asked = 0
+        self.watching = asyncio.Event()
+        """Set once the capture time of a picture is known."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -111,27 +108,15 @@ class Viewer:
             self._see(inlet)
 
     def _see(self, inlet: PacketInlet) -> None:
-        assembly = FrameAssembly()
-        begun: list[int] = []  # RTP timestamps of pictures that are not whole yet, in order
+        receiver = PictureReceiver()
 
         def take(packet: MediaPacket) -> None:
             now = self._clock()
-            keyframe = keyframe_start(packet.codec, packet.payload) is not None
-            if assembly.needs_keyframe and keyframe:
-                begun.clear()
-            if packet.timestamp not in begun:
-                begun.append(packet.timestamp)
-                begun.sort(key=lambda timestamp: (timestamp - packet.timestamp + (1 << 31)) % (1 << 32))
-            for _ in assembly.add(packet, keyframe):
-                self._whole = now
-                self.pictures.append((now, begun.pop(0)))
-            if now - self._whole > STALLED:
-                self._whole = now
+            self.pictures += [(now, timestamp) for timestamp in receiver.add(packet, now)]
+            if receiver.needs_keyframe(now):
                 self.keyframes_asked += 1
-                assembly.restart()
                 inlet.request_keyframe()
 
-        self._whole = self._clock()
         inlet.on_packet = take
 
     async def _ask_frames(self) -> None:
@@ -141,3 +126,5 @@ class Viewer:
             for frames in answer.get("subscriptions", {}).values():
                 for timestamp, captured in frames:
                     self.captured[int(timestamp)] = captured / 1000
+            if self.captured:
+                self.watching.set()

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from server.benchmark.network.__main__ import SHORT_SECONDS, run, table
+from server.benchmark.network.__main__ import SHORT_SECONDS, run
+from server.benchmark.network.report import table
 from server.benchmark.network.scenarios import GOOD, SCENARIOS
 from server.benchmark.network.virtual_loop import VirtualLoop
 
