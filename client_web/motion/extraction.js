@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images (`model/frame_extractor.py`,
- * `server/sender/media/extraction.py`). Background and body are registered with the source image in each frame; the extractor's
- * other keypoints are not, and there is no residual flow.
+ * `server/sender/media/extraction.py`). Background and body are registered with the source image in each frame, keypoints and residual
+ * flow in some, by somebody else.
  */
 import { BackgroundTracker } from "./background.js";
 import { BodyTracker } from "./body.js";
@@ -30,6 +30,8 @@ import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
  * @property {number[]} guided the landmarks that are the face's keypoints, which come first
  * @property {number[]} still
  *
+ * @typedef {Pick<import("./alignment_link.js").AlignmentLink, "follow">} Aligner
+ *
  * @typedef {object} Extracted what a frame gave
  * @property {boolean} present whether there is a face, or was one a moment ago
  * @property {boolean} several whether somebody else is seen as well
@@ -46,9 +48,13 @@ const LONGEST_STEP = 0.5;
 const SEVERAL_HEIGHT = 0.6;
 
 export class Extraction {
-  /** @param {Model} model */
-  constructor(model) {
+  /**
+   * @param {Model} model
+   * @param {Aligner | null} aligner
+   */
+  constructor(model, aligner = null) {
     this.model = model;
+    this.aligner = aligner;
     const { networks, keypoints, body } = model;
     this.tracker = new LandmarkTracker(networks.landmarks, networks.detector);
     this.follower = new CropFollower();
@@ -90,7 +96,7 @@ export class Extraction {
     const small = new GreyPyramid(picture);
     this.#register(small, motion, crop);
     const offer = await this.#select(picture, small, motion, landmarks !== null, captured);
-    return { present: true, several, motion: this.#driving(small, motion), offer };
+    return { present: true, several, motion: this.#driving(small, motion, captured), offer };
   }
 
   /**
@@ -119,7 +125,7 @@ export class Extraction {
    * @param {Frame} picture
    * @param {Crop} crop
    * @param {Float32Array | null} landmarks
-   * @returns {Promise<Float32Array>}
+   * @returns {Promise<Float32Array<ArrayBuffer>>}
    */
   async #extract(picture, crop, landmarks) {
     const { networks, guided } = this.model;
@@ -152,7 +158,7 @@ export class Extraction {
    * This frame, or one of those before, as source image where one is wanted.
    * @param {Frame} picture
    * @param {GreyPyramid} small
-   * @param {Float32Array} motion
+   * @param {Float32Array<ArrayBuffer>} motion
    * @param {boolean} measured
    * @param {number} now
    */
@@ -184,15 +190,16 @@ export class Extraction {
     // Once more, as exactly placed as in a frame that follows others.
     const landmarks = first && (await measure(networks.landmarks, picture, regionOfLandmarks(first)));
     if (landmarks) motion = withFace(motion, canonical, facePoints(landmarks, whole, this.model));
-    return { canonical, motion, reference };
+    return { picture, canonical, motion, reference };
   }
 
   /**
    * What drives the current source as this frame moves; null before the receiver has a source.
    * @param {GreyPyramid} small
    * @param {Float32Array} motion
+   * @param {number} captured
    */
-  #driving(small, motion) {
+  #driving(small, motion, captured) {
     const source = this.selection.current;
     if (source === null || this.canonical === null) return null;
     const vector = withCanonical(motion, this.canonical, source.canonical, this.model.guided.length);
@@ -201,6 +208,7 @@ export class Extraction {
       const { keypoints, body } = this.model;
       this.body = { source, tracker: new BodyTracker(source.reference.picture, source.reference.motion, keypoints - body, body) };
     }
-    return { vector: this.body.tracker.follow(small, vector), source: this.selection.index };
+    const followed = this.body.tracker.follow(small, vector);
+    return { vector: this.aligner?.follow(source, small, followed, captured) ?? followed, source: this.selection.index };
   }
 }

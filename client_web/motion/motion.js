@@ -55,7 +55,7 @@ export function facePoints(landmarks, crop, { guided, still }) {
  * @param {Float32Array} vector
  * @param {ArrayLike<number>} canonical (K, 3) to which its expression is relative
  * @param {Float32Array} points (J, 3) crop units
- * @returns {Float32Array}
+ * @returns {Float32Array<ArrayBuffer>}
  */
 export function withFace(vector, canonical, points) {
   const rotation = rotationOf(vector);
@@ -73,7 +73,7 @@ export function withFace(vector, canonical, points) {
  * @param {ArrayLike<number>} now (K, 3)
  * @param {ArrayLike<number>} then (K, 3)
  * @param {number} count
- * @returns {Float32Array}
+ * @returns {Float32Array<ArrayBuffer>}
  */
 export function withCanonical(vector, now, then, count) {
   const rotation = rotationOf(vector);
@@ -98,12 +98,13 @@ export function distance(canonical, a, b, count) {
 }
 
 /**
+ * Where keypoints lie in the picture.
  * @param {ArrayLike<number>} canonical
  * @param {Float32Array} vector
  * @param {number} count
  * @returns {number[]} x and y of each keypoint
  */
-function placed(canonical, vector, count) {
+export function placed(canonical, vector, count) {
   const rotation = rotationOf(vector);
   const found = [];
   for (let point = 0; point < count; point++) {
