@@ -134,7 +134,7 @@ def web_networks(trained: Trained) -> dict[str, WebNetwork]:
         "features": WebNetwork(
             _FeaturesStage(networks), _picture(size) | {"points": surface["points"], "motion": vector}, 0.01
         ),
-        "surface": WebNetwork(_surface(networks), surface, 0.001),
+        "surface": WebNetwork(_surface(networks), surface, 0.01),
     }
 
 

@@ -10,7 +10,7 @@ import { cropMotion, cut, planes } from "./crop.js";
 import { SURE } from "./detector.js";
 import { CropFollower, faceOfLandmarks } from "./head_crop.js";
 import { LandmarkTracker, measure } from "./landmark_tracker.js";
-import { BACKGROUND, EXPRESSION, facePoints, withCanonical, withFace } from "./motion.js";
+import { BACKGROUND, EXPRESSION, facePoints, following, stillPoints, withCanonical, withFace } from "./motion.js";
 import { regionOfLandmarks } from "./region.js";
 import { GreyPyramid } from "./similarity.js";
 import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
@@ -44,6 +44,8 @@ const PATIENCE_SECONDS = 1;
 /** Seconds that are taken for the time before the first frame, and at most between two. */
 const FIRST_STEP = 1 / 30;
 const LONGEST_STEP = 0.5;
+/** Of so many frames the motion extractor sees one, while landmarks are there: between two the head follows them. */
+const HEAD_EVERY = 2;
 /** Somebody as tall as this share of the face that is sent counts. */
 const SEVERAL_HEIGHT = 0.6;
 
@@ -66,6 +68,12 @@ export class Extraction {
     this.cropBefore = null;
     /** Of the first frame: what extracted motion is relative to. @type {Float32Array | null} */
     this.canonical = null;
+    /**
+     * The last frame that the motion extractor saw, while landmarks followed, and the frames since.
+     * @type {{crop: Crop, motion: Float32Array<ArrayBuffer>, still: Float32Array} | null}
+     */
+    this.seen = null;
+    this.since = 0;
     /** Expression of the last face that was measured. @type {Float32Array | null} */
     this.expression = null;
     /** @type {number | null} */
@@ -128,16 +136,36 @@ export class Extraction {
    * @returns {Promise<Float32Array<ArrayBuffer>>}
    */
   async #extract(picture, crop, landmarks) {
-    const { networks, guided } = this.model;
-    const pixels = planes(picture);
-    this.canonical ??= await networks.canonical(pixels);
-    let motion = await networks.motion(pixels);
+    const { guided } = this.model;
+    let motion = await this.#head(picture, crop, landmarks);
     const end = EXPRESSION + 3 * guided.length;
-    if (landmarks !== null) {
+    if (landmarks !== null && this.canonical !== null) {
       motion = withFace(motion, this.canonical, facePoints(landmarks, crop, this.model));
       this.expression = motion.slice(EXPRESSION, end);
     } else if (this.expression !== null) motion.set(this.expression, EXPRESSION);
     return motion;
+  }
+
+  /**
+   * What the motion extractor says of a crop, or said of one a frame ago whose head has followed its landmarks since.
+   * @param {Frame} picture
+   * @param {Crop} crop
+   * @param {Float32Array | null} landmarks
+   * @returns {Promise<Float32Array<ArrayBuffer>>}
+   */
+  async #head(picture, crop, landmarks) {
+    const { networks, keypoints, body } = this.model;
+    const still = landmarks === null ? null : stillPoints(landmarks, crop, this.model);
+    this.since += 1;
+    if (this.seen !== null && this.canonical !== null && still !== null && this.since < HEAD_EVERY && isSame(this.seen.crop, crop)) {
+      return following(this.seen.motion, this.canonical, this.seen.still, still, keypoints - body);
+    }
+    const pixels = planes(picture);
+    this.canonical ??= await networks.canonical(pixels);
+    const motion = await networks.motion(pixels);
+    this.seen = still === null ? null : { crop, motion, still };
+    this.since = 0;
+    return Float32Array.from(motion);
   }
 
   /**
@@ -148,7 +176,7 @@ export class Extraction {
    */
   #register(small, motion, crop) {
     const before = this.cropBefore;
-    const still = before === null || (before.x === crop.x && before.y === crop.y && before.side === crop.side);
+    const still = before === null || isSame(before, crop);
     const backdrop = this.selection.current?.reference.backdrop ?? null;
     this.background.follow(small, motion, backdrop, still ? null : cropMotion(before, crop));
     this.cropBefore = crop;
@@ -211,4 +239,12 @@ export class Extraction {
     const followed = this.body.tracker.follow(small, vector);
     return { vector: this.aligner?.follow(source, small, followed, captured) ?? followed, source: this.selection.index };
   }
+}
+
+/**
+ * @param {Crop} a
+ * @param {Crop} b
+ */
+function isSame(a, b) {
+  return a.x === b.x && a.y === b.y && a.side === b.side;
 }

@@ -10,7 +10,7 @@ import { facesOf } from "../../client_web/motion/detector.js";
 import { CropFollower, faceOfLandmarks } from "../../client_web/motion/head_crop.js";
 import { LandmarkTracker } from "../../client_web/motion/landmark_tracker.js";
 import { widened } from "../../client_web/motion/model.js";
-import { facePoints, placed, withCanonical, withFace } from "../../client_web/motion/motion.js";
+import { facePoints, following, placed, stillPoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
 import { regionOfLandmarks, sample, toFrame } from "../../client_web/motion/region.js";
 import { GreyPyramid } from "../../client_web/motion/similarity.js";
 import { eyeOpenness, FirstChoice, gap, quality, SourceCover, SourceSelection } from "../../client_web/motion/source_choice.js";
@@ -109,6 +109,17 @@ test("landmarks become keypoints, and motion relative to a source", () => {
   near(motion, placed, 2e-5);
   near(withCanonical(motion, canonical(1), canonical(4), guided.length), relative, 2e-5);
   assert.ok(Math.abs(eyeOpenness(canonical(1), motion, guided) - golden.motion.eye_openness) < 1e-4);
+});
+
+test("a head follows its landmarks between two frames that the extractor sees", () => {
+  const moved = Float32Array.from(landmarks(2));
+  for (let i = 0; i < 478; i++) {
+    const [x, y, z] = landmarks(2).subarray(3 * i, 3 * i + 3);
+    moved.set([1.25 * x + 0.25 * y - 3, 1.25 * y - 0.25 * x + 0.5 * z + (i % 5) / 16, 1.25 * z - 0.5 * y], 3 * i);
+  }
+  const [before, after] = [landmarks(2), moved].map((points) => stillPoints(points, golden.motion.crop, { still }));
+  near(following(vector(3), canonical(1), before, after, heads), golden.motion.following, 1e-4);
+  near(following(vector(3), canonical(1), before, before, heads), vector(3), 1e-5);
 });
 
 test("frames are judged as source images as the daemon does", () => {

@@ -28,7 +28,7 @@ from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.grid import pixel_grid
 from model.networks.small.config import FEATURES, GUIDED, SMALL
 from model.networks.small.dense_motion import squared_distance
-from model.networks.small.guided import STILL, face_points, with_canonical, with_face
+from model.networks.small.guided import STILL, face_points, following, with_canonical, with_face
 from model.registration.background import BackgroundTracker
 from model.registration.body import BodyTracker
 from model.registration.keypoint_tracker import SmallAligner
@@ -83,6 +83,14 @@ def landmarks(seed: int) -> NDArray[np.float32]:
     y = 8 + (index * (5 + seed)) % 89 / 4
     z = (index * (3 + seed)) % 31 / 8 - 2
     return np.stack([x, y, z], -1).astype(np.float32)
+
+
+def moved_landmarks(seed: int) -> NDArray[np.float32]:
+    """The same, turned, larger, shifted and a little bent."""
+    x, y, z = landmarks(seed).T
+    bent = (np.arange(478) % 5) / 16
+    moved = np.stack([1.25 * x + 0.25 * y - 3, 1.25 * y - 0.25 * x + 0.5 * z + bent, 1.25 * z - 0.5 * y], -1)
+    return moved.astype(np.float32)
 
 
 def vector(seed: int) -> NDArray[np.float32]:
@@ -158,6 +166,13 @@ def _motion() -> dict[str, Any]:
     motion = Motion.from_vector(vector(3))
     points = face_points(in_crop_units(landmarks(2), crop))
     placed = with_face(motion, canonical(1), points)
+    later = following(
+        motion,
+        canonical(1),
+        in_crop_units(landmarks(2), crop),
+        in_crop_units(moved_landmarks(2), crop),
+        SMALL.layout,
+    )
     relative = with_canonical(placed, canonical(1), canonical(4), len(GUIDED))
     source = EnrolledSource(canonical(4), Motion.from_vector(vector(2)), SMALL.layout.head_count)
     judged = quality(frame()[:, :HEIGHT], motion, 0.2)
@@ -166,6 +181,7 @@ def _motion() -> dict[str, Any]:
         "points": _rounded(points),
         "with_face": _rounded(placed.to_vector()),
         "with_canonical": _rounded(relative.to_vector()),
+        "following": _rounded(later.to_vector()),
         "gap": round(source.gap(motion), 5),
         "eye_openness": round(float(eye_openness(canonical(1), placed)), 5),
         "quality": _rounded([judged.sharpness, judged.frontality, judged.eyes]),
