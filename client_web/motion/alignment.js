@@ -5,8 +5,10 @@
  *
  * Unknowns u are keypoints, then places of the residual flow; of a solution x of all comes first, then y of all.
  */
-import { factorise, inverse, solve, times } from "./matrix.js";
+import { joined, precisionOf } from "./alignment_prior.js";
+import { factorise, solve, times } from "./matrix.js";
 import { EXPRESSION, placed, rotationOf } from "./motion.js";
+import { around, cornersOfPlace, read, unit } from "./sampling.js";
 import { halved } from "./similarity.js";
 
 /**
@@ -46,8 +48,6 @@ const FURTHEST = 2;
 const FLOW_SIGMA = 0.02;
 const FURTHEST_FLOW = 0.18;
 const FORGIVEN = 0.5;
-const SHARED = 0.5;
-const BESIDE = 0.35;
 /** How strongly what was found in the frame before is held. */
 const HOLD = 4;
 const DEVIATIONS_PER_MEDIAN = 1.4826;
@@ -150,52 +150,6 @@ export function align(reference, { flow, masks }, driving, picture, before) {
     return Math.min(Math.max(value, -FURTHEST_FLOW), FURTHEST_FLOW);
   });
   return { correction, residualFlow, residual: remaining(reference.levels[0].grey, frame.grey, flow, masks, count, shift) };
-}
-
-/**
- * Crop units of the middle of a pixel.
- * @param {number} pixel
- * @param {number} side
- */
-function unit(pixel, side) {
-  return (2 * pixel + 1) / side - 1;
-}
-
-/**
- * The four pixels around a place and their weights; beyond the border the border goes on.
- * @param {number} x crop units
- * @param {number} y
- * @param {number} side
- * @param {{cells: Int32Array, weights: Float64Array}} found
- */
-function around(x, y, side, { cells, weights }) {
-  const u = Math.min(Math.max(((x + 1) * side - 1) / 2, 0), side - 1);
-  const v = Math.min(Math.max(((y + 1) * side - 1) / 2, 0), side - 1);
-  const [left, top] = [Math.floor(u), Math.floor(v)];
-  const [fx, fy] = [u - left, v - top];
-  const [right, below] = [Math.min(left + 1, side - 1), Math.min(top + 1, side - 1)];
-  cells[0] = top * side + left;
-  cells[1] = top * side + right;
-  cells[2] = below * side + left;
-  cells[3] = below * side + right;
-  weights[0] = (1 - fx) * (1 - fy);
-  weights[1] = fx * (1 - fy);
-  weights[2] = (1 - fx) * fy;
-  weights[3] = fx * fy;
-}
-
-function cornersOfPlace() {
-  return { cells: new Int32Array(4), weights: new Float64Array(4) };
-}
-
-/**
- * A plane there; `offset` values of other planes lie before it.
- * @param {ArrayLike<number>} plane
- * @param {{cells: Int32Array, weights: Float64Array}} place
- * @param {number} [offset]
- */
-function read(plane, { cells, weights }, offset = 0) {
-  return weights[0] * plane[offset + cells[0]] + weights[1] * plane[offset + cells[1]] + weights[2] * plane[offset + cells[2]] + weights[3] * plane[offset + cells[3]];
 }
 
 /**
@@ -521,35 +475,4 @@ function remaining(source, frame, flow, masks, keypoints, shift) {
   }
   const exposure = middle(residual.filter((_, i) => inside[i] === 1));
   return residual.map((value, i) => (inside[i] === 1 ? value - exposure : 0));
-}
-
-/**
- * Inverse covariance of errors with these sigmas: neighbours err alike.
- * @param {number[]} points x and y of each
- * @param {Float64Array} sigma
- */
-function precisionOf(points, sigma) {
-  const size = sigma.length;
-  const covariance = new Float64Array(size * size);
-  for (let i = 0; i < size; i++) {
-    for (let k = 0; k < size; k++) {
-      const square = (points[2 * i] - points[2 * k]) ** 2 + (points[2 * i + 1] - points[2 * k + 1]) ** 2;
-      covariance[i * size + k] = sigma[i] * sigma[k] * (SHARED * Math.exp(-square / (2 * BESIDE ** 2)) + (i === k ? 1 - SHARED : 0));
-    }
-  }
-  return inverse(covariance, size);
-}
-
-/**
- * Precision of keypoints and residual flow in one matrix.
- * @param {Float64Array} keypoints
- * @param {Float64Array} residualFlow
- */
-function joined(keypoints, residualFlow) {
-  const [k, f] = [Math.sqrt(keypoints.length), Math.sqrt(residualFlow.length)];
-  const size = k + f;
-  const found = new Float64Array(size * size);
-  for (let i = 0; i < k; i++) found.set(keypoints.subarray(i * k, (i + 1) * k), i * size);
-  for (let i = 0; i < f; i++) found.set(residualFlow.subarray(i * f, (i + 1) * f), (k + i) * size + k);
-  return found;
 }
