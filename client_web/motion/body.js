@@ -40,7 +40,7 @@ export class BodyTracker {
   /**
    * @param {GreyPyramid} picture
    * @param {Float32Array} motion of a frame
-   * @returns {Float32Array} with the body's keypoints where they are measured
+   * @returns {Float32Array<ArrayBuffer>} with the body's keypoints where they are measured
    */
   follow(picture, motion) {
     const seen = picture.levels(() => true);

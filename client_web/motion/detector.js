@@ -4,7 +4,10 @@ import { regionAround, sample, toFrame, wholeRegion } from "./region.js";
 
 /** @typedef {import("./region.js").Frame} Frame */
 /** @typedef {import("./region.js").Region} Region */
-/** @typedef {(picture: Float32Array<ArrayBuffer>) => Promise<Float32Array>} Network a picture (3, side, side) in [0, 1] to its answer */
+/**
+ * @typedef {(...inputs: Float32Array<ArrayBuffer>[]) => Promise<Float32Array<ArrayBuffer>>} Network its inputs, most often a picture
+ *   (3, side, side) in [0, 1], to its answer
+ */
 
 /**
  * @typedef {object} Face pixels of the frame

@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images (`model/frame_extractor.py`,
- * `server/sender/media/extraction.py`). Background and body are registered with the source image in each frame; the extractor's
- * other keypoints are not, and there is no residual flow.
+ * `server/sender/media/extraction.py`). Background and body are registered with the source image in each frame, keypoints and residual
+ * flow in some, by somebody else.
  */
 import { BackgroundTracker } from "./background.js";
 import { BodyTracker } from "./body.js";
@@ -10,7 +10,7 @@ import { cropMotion, cut, planes } from "./crop.js";
 import { SURE } from "./detector.js";
 import { CropFollower, faceOfLandmarks } from "./head_crop.js";
 import { LandmarkTracker, measure } from "./landmark_tracker.js";
-import { BACKGROUND, EXPRESSION, facePoints, withCanonical, withFace } from "./motion.js";
+import { BACKGROUND, EXPRESSION, facePoints, following, stillPoints, withCanonical, withFace } from "./motion.js";
 import { regionOfLandmarks } from "./region.js";
 import { GreyPyramid } from "./similarity.js";
 import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
@@ -30,6 +30,8 @@ import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
  * @property {number[]} guided the landmarks that are the face's keypoints, which come first
  * @property {number[]} still
  *
+ * @typedef {Pick<import("./alignment_link.js").AlignmentLink, "follow">} Aligner
+ *
  * @typedef {object} Extracted what a frame gave
  * @property {boolean} present whether there is a face, or was one a moment ago
  * @property {boolean} several whether somebody else is seen as well
@@ -42,13 +44,19 @@ const PATIENCE_SECONDS = 1;
 /** Seconds that are taken for the time before the first frame, and at most between two. */
 const FIRST_STEP = 1 / 30;
 const LONGEST_STEP = 0.5;
+/** Of so many frames the motion extractor sees one, while landmarks are there: between two the head follows them. */
+const HEAD_EVERY = 2;
 /** Somebody as tall as this share of the face that is sent counts. */
 const SEVERAL_HEIGHT = 0.6;
 
 export class Extraction {
-  /** @param {Model} model */
-  constructor(model) {
+  /**
+   * @param {Model} model
+   * @param {Aligner | null} aligner
+   */
+  constructor(model, aligner = null) {
     this.model = model;
+    this.aligner = aligner;
     const { networks, keypoints, body } = model;
     this.tracker = new LandmarkTracker(networks.landmarks, networks.detector);
     this.follower = new CropFollower();
@@ -60,6 +68,12 @@ export class Extraction {
     this.cropBefore = null;
     /** Of the first frame: what extracted motion is relative to. @type {Float32Array | null} */
     this.canonical = null;
+    /**
+     * The last frame that the motion extractor saw, while landmarks followed, and the frames since.
+     * @type {{crop: Crop, motion: Float32Array<ArrayBuffer>, still: Float32Array} | null}
+     */
+    this.seen = null;
+    this.since = 0;
     /** Expression of the last face that was measured. @type {Float32Array | null} */
     this.expression = null;
     /** @type {number | null} */
@@ -90,7 +104,7 @@ export class Extraction {
     const small = new GreyPyramid(picture);
     this.#register(small, motion, crop);
     const offer = await this.#select(picture, small, motion, landmarks !== null, captured);
-    return { present: true, several, motion: this.#driving(small, motion), offer };
+    return { present: true, several, motion: this.#driving(small, motion, captured), offer };
   }
 
   /**
@@ -119,19 +133,39 @@ export class Extraction {
    * @param {Frame} picture
    * @param {Crop} crop
    * @param {Float32Array | null} landmarks
-   * @returns {Promise<Float32Array>}
+   * @returns {Promise<Float32Array<ArrayBuffer>>}
    */
   async #extract(picture, crop, landmarks) {
-    const { networks, guided } = this.model;
-    const pixels = planes(picture);
-    this.canonical ??= await networks.canonical(pixels);
-    let motion = await networks.motion(pixels);
+    const { guided } = this.model;
+    let motion = await this.#head(picture, crop, landmarks);
     const end = EXPRESSION + 3 * guided.length;
-    if (landmarks !== null) {
+    if (landmarks !== null && this.canonical !== null) {
       motion = withFace(motion, this.canonical, facePoints(landmarks, crop, this.model));
       this.expression = motion.slice(EXPRESSION, end);
     } else if (this.expression !== null) motion.set(this.expression, EXPRESSION);
     return motion;
+  }
+
+  /**
+   * What the motion extractor says of a crop, or said of one a frame ago whose head has followed its landmarks since.
+   * @param {Frame} picture
+   * @param {Crop} crop
+   * @param {Float32Array | null} landmarks
+   * @returns {Promise<Float32Array<ArrayBuffer>>}
+   */
+  async #head(picture, crop, landmarks) {
+    const { networks, keypoints, body } = this.model;
+    const still = landmarks === null ? null : stillPoints(landmarks, crop, this.model);
+    this.since += 1;
+    if (this.seen !== null && this.canonical !== null && still !== null && this.since < HEAD_EVERY && isSame(this.seen.crop, crop)) {
+      return following(this.seen.motion, this.canonical, this.seen.still, still, keypoints - body);
+    }
+    const pixels = planes(picture);
+    this.canonical ??= await networks.canonical(pixels);
+    const motion = await networks.motion(pixels);
+    this.seen = still === null ? null : { crop, motion, still };
+    this.since = 0;
+    return Float32Array.from(motion);
   }
 
   /**
@@ -142,7 +176,7 @@ export class Extraction {
    */
   #register(small, motion, crop) {
     const before = this.cropBefore;
-    const still = before === null || (before.x === crop.x && before.y === crop.y && before.side === crop.side);
+    const still = before === null || isSame(before, crop);
     const backdrop = this.selection.current?.reference.backdrop ?? null;
     this.background.follow(small, motion, backdrop, still ? null : cropMotion(before, crop));
     this.cropBefore = crop;
@@ -152,7 +186,7 @@ export class Extraction {
    * This frame, or one of those before, as source image where one is wanted.
    * @param {Frame} picture
    * @param {GreyPyramid} small
-   * @param {Float32Array} motion
+   * @param {Float32Array<ArrayBuffer>} motion
    * @param {boolean} measured
    * @param {number} now
    */
@@ -184,15 +218,16 @@ export class Extraction {
     // Once more, as exactly placed as in a frame that follows others.
     const landmarks = first && (await measure(networks.landmarks, picture, regionOfLandmarks(first)));
     if (landmarks) motion = withFace(motion, canonical, facePoints(landmarks, whole, this.model));
-    return { canonical, motion, reference };
+    return { picture, canonical, motion, reference };
   }
 
   /**
    * What drives the current source as this frame moves; null before the receiver has a source.
    * @param {GreyPyramid} small
    * @param {Float32Array} motion
+   * @param {number} captured
    */
-  #driving(small, motion) {
+  #driving(small, motion, captured) {
     const source = this.selection.current;
     if (source === null || this.canonical === null) return null;
     const vector = withCanonical(motion, this.canonical, source.canonical, this.model.guided.length);
@@ -201,6 +236,15 @@ export class Extraction {
       const { keypoints, body } = this.model;
       this.body = { source, tracker: new BodyTracker(source.reference.picture, source.reference.motion, keypoints - body, body) };
     }
-    return { vector: this.body.tracker.follow(small, vector), source: this.selection.index };
+    const followed = this.body.tracker.follow(small, vector);
+    return { vector: this.aligner?.follow(source, small, followed, captured) ?? followed, source: this.selection.index };
   }
+}
+
+/**
+ * @param {Crop} a
+ * @param {Crop} b
+ */
+function isSame(a, b) {
+  return a.x === b.x && a.y === b.y && a.side === b.side;
 }

@@ -86,28 +86,34 @@ export function widened(halves) {
 }
 
 /**
- * The picture of waves on which a network is tried, `model/web_export.py`.
- * @param {number} side
+ * Values on which a network is tried, `model/web_export.py`: waves.
+ * @param {number[]} shape
+ * @param {number} begin
  */
-export function probe(side) {
-  const picture = new Float32Array(3 * side * side);
-  for (let channel = 0; channel < 3; channel++) {
-    for (let y = 0; y < side; y++) {
-      for (let x = 0; x < side; x++) {
-        picture[(channel * side + y) * side + x] = 0.5 + 0.5 * Math.sin(0.1 * (channel + 1) * x + 0.07 * y);
-      }
-    }
-  }
-  return picture;
+export function probe(shape, begin) {
+  const count = shape.reduce((product, side) => product * side, 1);
+  const [height, width] = shape.length === 4 ? shape.slice(2) : [1, count];
+  return Float32Array.from({ length: count }, (_, i) => {
+    const [x, y, channel] = [i % width, Math.floor(i / width) % height, Math.floor(i / (width * height))];
+    return 0.5 + 0.5 * Math.sin(0.1 * (channel + 1) * x + 0.07 * y + begin);
+  });
 }
 
 /**
- * Loads everything. Throws UnavailableError.
+ * @typedef {object} Loaded
+ * @property {any} manifest
+ * @property {{[name: string]: Network}} networks
+ * @property {{[name: string]: number}} milliseconds of the last run of each network
+ */
+
+/**
+ * Loads networks. Throws UnavailableError.
  * @param {Engine} engine
  * @param {number} threads of WASM
- * @returns {Promise<{model: Model, milliseconds: {[name: string]: number}}>} with the time of the last run of each network
+ * @param {string[]} names
+ * @returns {Promise<Loaded>}
  */
-export async function loadModel(engine, threads) {
+export async function loadNetworks(engine, threads, names) {
   const [runtime, manifest] = await Promise.all([builtJson("runtime.json"), builtJson("manifest.json")]);
   const folder = builtAddress(`${runtime.onnxruntime}/`);
   const [ort, arrays] = await Promise.all([import(`${folder}ort.${engine}.bundle.min.mjs`), loadArrays(manifest)]);
@@ -118,7 +124,8 @@ export async function loadModel(engine, threads) {
   const milliseconds = {};
   /** @type {{[name: string]: Network}} */
   const networks = {};
-  for (const [name, entry] of Object.entries(manifest.networks)) {
+  for (const name of names) {
+    const entry = manifest.networks[name];
     const [graph, weights] = await Promise.all([builtFile(entry), builtFile(entry.weights)]);
     const session = await ort.InferenceSession.create(new Uint8Array(graph), {
       executionProviders: [engine],
@@ -126,22 +133,35 @@ export async function loadModel(engine, threads) {
       logSeverityLevel: 3, // errors: that shapes are computed off the GPU is as it should be
       externalData: [{ path: "weights", data: new Uint8Array(widened(new Uint16Array(weights)).buffer) }],
     });
-    const shape = [1, 3, entry.side, entry.side];
-    networks[name] = async (picture) => {
+    /** @type {{name: string, shape: number[]}[]} */
+    const inputs = entry.inputs;
+    networks[name] = async (...given) => {
       const began = performance.now();
-      const { found } = await session.run({ picture: new ort.Tensor("float32", picture, shape) });
+      const feeds = Object.fromEntries(inputs.map((input, i) => [input.name, new ort.Tensor("float32", given[i], input.shape)]));
+      const { found } = await session.run(feeds);
       const answer = Float32Array.from(found.data);
       found.dispose();
       milliseconds[name] = performance.now() - began;
       return answer;
     };
-    await networks[name](probe(entry.side)); // the first run compiles what is compiled late
-    const answer = await networks[name](probe(entry.side));
-    const wanted = arrays[`probe.${name}`];
-    if (!wanted.every((value, i) => Math.abs(value - answer[i]) <= entry.tolerance)) {
+    const probes = inputs.map(({ shape }, i) => probe(shape, i));
+    await networks[name](...probes); // the first run compiles what is compiled late
+    const answer = await networks[name](...probes);
+    if (!arrays[`probe.${name}`].every((value, i) => Math.abs(value - answer[i * entry.every]) <= entry.tolerance)) {
       throw new UnavailableError(`This device computes the network "${name}" wrongly.`);
     }
   }
+  return { manifest, networks, milliseconds };
+}
+
+/**
+ * Loads what turns frames into motion. Throws UnavailableError.
+ * @param {Engine} engine
+ * @param {number} threads of WASM
+ * @returns {Promise<{model: Model, milliseconds: {[name: string]: number}}>} with the time of the last run of each network
+ */
+export async function loadModel(engine, threads) {
+  const { manifest, networks, milliseconds } = await loadNetworks(engine, threads, ["detector", "landmarks", "motion", "canonical"]);
   const { size, keypoints, body, guided, still } = manifest;
   const { detector, landmarks, motion, canonical } = networks;
   return { model: { networks: { detector, landmarks, motion, canonical }, size, keypoints, body, guided, still }, milliseconds };

@@ -70,10 +70,11 @@ export class GreyPyramid {
 }
 
 /**
+ * Means of squares of four.
  * @param {Float32Array} grey
  * @param {number} side
  */
-function halved(grey, side) {
+export function halved(grey, side) {
   const half = side / 2;
   const found = new Float32Array(half * half);
   for (let y = 0; y < half; y++) {
@@ -113,6 +114,7 @@ function levelOf(plane, isFree) {
   const { side } = plane;
   const unit = (/** @type {number} */ pixel) => (2 * pixel + 1) / side - 1;
   const free = new Uint8Array(side * side);
+  /** @type {number[]} */
   const all = [];
   for (let i = 0; i < free.length; i++) {
     if (!isFree(unit(i % side), unit(Math.floor(i / side)))) continue;

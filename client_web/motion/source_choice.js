@@ -13,18 +13,19 @@ import { distance, EXPRESSION, faceFrame } from "./motion.js";
  *
  * @typedef {object} Candidate a frame that may become a source image
  * @property {Frame} picture
- * @property {Float32Array} motion
+ * @property {Float32Array<ArrayBuffer>} motion
  * @property {Quality} quality
  * @property {Reference} reference
  *
  * @typedef {object} Reference what later frames are registered with, of a frame that is or may become a source image
  * @property {import("./similarity.js").GreyPyramid} picture
- * @property {Float32Array} motion as extracted
+ * @property {Float32Array<ArrayBuffer>} motion as extracted
  * @property {import("./background.js").Backdrop} backdrop
  *
  * @typedef {object} Source what the sender knows of a source image
- * @property {Float32Array} canonical (K, 3)
- * @property {Float32Array} motion
+ * @property {Frame} picture
+ * @property {Float32Array<ArrayBuffer>} canonical (K, 3)
+ * @property {Float32Array<ArrayBuffer>} motion
  * @property {Reference} reference
  */
 

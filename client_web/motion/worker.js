@@ -3,6 +3,7 @@
  * The worker that turns a camera's frames into motion, so that the page stays smooth and a hidden tab goes on. Frames come by
  * MediaStreamTrackProcessor, or one by one from the page; of those that wait only the newest is taken.
  */
+import { AlignmentLink } from "./alignment_link.js";
 import { Extraction } from "./extraction.js";
 import { loadModel, UnavailableError } from "./model.js";
 import { StepTimes } from "./step_times.js";
@@ -27,6 +28,8 @@ const worker = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */
 
 /** @type {Extraction | null} */
 let extraction = null;
+/** @type {AlignmentLink | null} */
+let aligner = null;
 /** With the time at which it came. @type {{frame: VideoFrame, at: number} | null} */
 let waiting = null;
 let busy = false;
@@ -83,7 +86,8 @@ async function start(engines, threads) {
         continue;
       }
       networkTimes = loaded.milliseconds;
-      extraction = new Extraction(loaded.model);
+      aligner = alignerWith(engine);
+      extraction = new Extraction(loaded.model, aligner);
       tell({ type: "ready", engine, threads });
       void next();
       return;
@@ -93,6 +97,17 @@ async function start(engines, threads) {
     }
   }
   tell({ type: "failed", problem });
+}
+
+/**
+ * Begins a worker that aligns; null where a worker has no workers.
+ * @param {Engine} engine
+ */
+function alignerWith(engine) {
+  if (typeof Worker === "undefined") return null;
+  const port = new Worker(new URL("./alignment_worker.js", import.meta.url), { type: "module" });
+  port.postMessage({ type: "start", engines: engine === "wasm" ? [engine] : [engine, "wasm"] });
+  return new AlignmentLink(port);
 }
 
 /**
@@ -156,12 +171,18 @@ async function step(extraction, frame, at) {
   const extracted = await extraction.step({ width, height, data }, at / 1000);
   const ended = performance.now();
   times.add({ pixels: drawn - began, ...networkTimes, frame: ended - began });
-  tell({ type: "taken", milliseconds: ended - began, steps: times.medians(), present: extracted.present, several: extracted.several });
+  tell({ type: "taken", milliseconds: ended - began, steps: stepTimes(), present: extracted.present, several: extracted.several });
   if (extracted.motion !== null) {
     const { vector, source } = extracted.motion;
     tell({ type: "motion", vector, source, capturedMs: performance.timeOrigin + at });
   }
   if (extracted.offer !== null) await offer(extracted.offer);
+}
+
+/** Median milliseconds of a frame's steps, and those of the last alignment, which is beside them. */
+function stepTimes() {
+  const alignment = aligner?.milliseconds ?? null;
+  return alignment === null ? times.medians() : { ...times.medians(), alignment };
 }
 
 /** @param {{index: number, picture: import("./region.js").Frame}} offered */

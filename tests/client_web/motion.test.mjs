@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
+import { align, aligned, AlignmentReference } from "../../client_web/motion/alignment.js";
 import { BackgroundTracker } from "../../client_web/motion/background.js";
 import { BodyTracker } from "../../client_web/motion/body.js";
 import { cropMotion, cut, faceCrop } from "../../client_web/motion/crop.js";
@@ -9,13 +10,13 @@ import { facesOf } from "../../client_web/motion/detector.js";
 import { CropFollower, faceOfLandmarks } from "../../client_web/motion/head_crop.js";
 import { LandmarkTracker } from "../../client_web/motion/landmark_tracker.js";
 import { widened } from "../../client_web/motion/model.js";
-import { facePoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
+import { facePoints, following, placed, stillPoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
 import { regionOfLandmarks, sample, toFrame } from "../../client_web/motion/region.js";
 import { GreyPyramid } from "../../client_web/motion/similarity.js";
 import { eyeOpenness, FirstChoice, gap, quality, SourceCover, SourceSelection } from "../../client_web/motion/source_choice.js";
 
 const golden = JSON.parse(await readFile(new URL("../vectors/extraction.json", import.meta.url)));
-const { guided, still, keypoints, body } = golden.layout;
+const { guided, features, still, keypoints, body } = golden.layout;
 const heads = keypoints - body;
 
 /** The made-up picture of extraction_vectors.py; `width` columns of it. */
@@ -108,6 +109,17 @@ test("landmarks become keypoints, and motion relative to a source", () => {
   near(motion, placed, 2e-5);
   near(withCanonical(motion, canonical(1), canonical(4), guided.length), relative, 2e-5);
   assert.ok(Math.abs(eyeOpenness(canonical(1), motion, guided) - golden.motion.eye_openness) < 1e-4);
+});
+
+test("a head follows its landmarks between two frames that the extractor sees", () => {
+  const moved = Float32Array.from(landmarks(2));
+  for (let i = 0; i < 478; i++) {
+    const [x, y, z] = landmarks(2).subarray(3 * i, 3 * i + 3);
+    moved.set([1.25 * x + 0.25 * y - 3, 1.25 * y - 0.25 * x + 0.5 * z + (i % 5) / 16, 1.25 * z - 0.5 * y], 3 * i);
+  }
+  const [before, after] = [landmarks(2), moved].map((points) => stillPoints(points, golden.motion.crop, { still }));
+  near(following(vector(3), canonical(1), before, after, heads), golden.motion.following, 1e-4);
+  near(following(vector(3), canonical(1), before, before, heads), vector(3), 1e-5);
 });
 
 test("frames are judged as source images as the daemon does", () => {
@@ -207,5 +219,50 @@ test("background and body are found where the daemon finds them", () => {
     if (tracker === null) return;
     const followed = tracker.follow(picture, driving);
     near(followed.subarray(11 + 3 * heads, 11 + 3 * keypoints), points, 4e-3, `body, step ${i}, ${measured}`);
+  });
+});
+
+/** The made-up network of extraction_vectors.py. */
+function surfaceOf(source, driving) {
+  const [side, area] = [64, 64 * 64];
+  const unit = (pixel) => (2 * pixel + 1) / side - 1;
+  const [then, now] = [source, driving].map((motion) => placed(canonical(1), motion, keypoints));
+  const meanFlow = [0, 1].map((axis) => driving.slice(-128).reduce((sum, value, i) => sum + (i % 2 === axis ? value : 0), 0) / 64);
+  const [flow, masks] = [new Float32Array(2 * area), new Float32Array((keypoints + 1) * area)];
+  for (let i = 0; i < area; i++) {
+    const at = [unit(i % side), unit(Math.floor(i / side))];
+    const likely = [Math.exp(-1)];
+    for (let k = 0; k < keypoints; k++) likely.push(Math.exp(-20 * ((at[0] - ((7 * k) % 19) / 9.5 + 0.95) ** 2 + (at[1] - ((11 * k) % 23) / 11.5 + 0.95) ** 2)));
+    const all = likely.reduce((sum, value) => sum + value);
+    likely.forEach((value, k) => (masks[k * area + i] = value / all));
+    for (const axis of [0, 1]) {
+      let sum = at[axis] + meanFlow[axis];
+      for (let k = 0; k < keypoints; k++) sum += (likely[k + 1] / all) * (then[2 * k + axis] - now[2 * k + axis]);
+      flow[axis * area + i] = sum;
+    }
+  }
+  return { flow, masks };
+}
+
+test("keypoints and residual flow are found where the daemon finds them", () => {
+  const motionOf = (x, y, turn) => {
+    const driving = vector(3);
+    driving[0] += turn;
+    driving.set([0.55, 0.05 - (x + (x > 0 ? 2 : 0)) / 128, -0.15 - y / 128], 3);
+    return driving;
+  };
+  const source = motionOf(0, 0, 0);
+  const background = surfaceOf(source, source).masks;
+  const person = Float32Array.from({ length: 128 * 128 }, (_, i) => 1 - background[(i >> 8) * 64 + ((i % 128) >> 1)]);
+  const layout = { keypoints, features, face: guided.length, body };
+  const reference = new AlignmentReference(canonical(1), source, layout, new GreyPyramid(surroundings(0, 0, false, 0)), person);
+  let before = null;
+  golden.alignment.forEach(({ crop, turn, correction, residual_flow: residualFlow, residual }, i) => {
+    const driving = motionOf(crop[0], crop[1], turn);
+    const start = before === null ? driving : aligned(driving, before);
+    before = align(reference, surfaceOf(source, start), driving, new GreyPyramid(surroundings(...crop)), before);
+    near(before.correction, correction, 1e-4, `keypoints, step ${i}`);
+    near(before.residualFlow, residualFlow, 1e-4, `residual flow, step ${i}`);
+    near(before.residual.filter((_, k) => k % 397 === 0), residual, 0.02, `residual, step ${i}`);
   });
 });

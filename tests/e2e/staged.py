@@ -146,8 +146,10 @@ class StagedPublication:
         self.sources: dict[int, bytes] = {}
         self.messages: list[bytes] = []
         """Of motion, the first thousand, whichever way they came."""
+        self.frames = 0
+        """Of motion, all that came."""
         self.behind_voice = 0
-        """Of these behind the voice."""
+        """Messages behind the voice."""
         self.voice: list[MediaPacket] = []
         """Packets of sound, the first thousand."""
         self._channel: RTCDataChannel | None = None
@@ -166,7 +168,7 @@ class StagedPublication:
     def _take(self, message: bytes) -> None:
         if len(self.messages) < 1000:
             self.messages.append(message)
-        self._decoder.decode(message)
+        self.frames += len(self._decoder.decode(message))
         answer = self._decoder.acknowledgement()
         if answer is not None and self._channel is not None and len(self.messages) % 10 == 0:
             self._channel.send(answer)

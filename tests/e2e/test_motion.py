@@ -9,22 +9,20 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
 
 from model.codec.decoder import MotionDecoder
 from model.motion import Motion
 from model.talking_head import load_trained
 from server.wire.control import Ping, SenderStages, SenderState, SourceAnnouncement
-from tests.e2e.conftest import ARGUMENTS, Visit, Visitor
-from tests.e2e.staged import SIZE, Stage, StagedPublication, portrait
+from tests.e2e.conftest import Visit, Visitor
+from tests.e2e.fake_camera import with_camera
+from tests.e2e.staged import Stage, StagedPublication
 from tests.e2e.test_page import look
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 BUILT = Path(__file__).resolve().parents[2] / "client_web" / "built"
 FRAMES, FPS = 40, 5
-TURNED = (-8.0, 8.0)
-"""Pixels by which the portrait goes to and fro."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,24 +37,7 @@ def built() -> None:
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Chromium's, with a camera before which a portrait moves from side to side."""
-    film = tmp_path_factory.mktemp("camera") / "portrait.y4m"
-    with film.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{SIZE} H{SIZE} F{FPS}:1 Ip A1:1 C420\n".encode())
-        for index in range(FRAMES):
-            yaw = float(np.interp(abs(index - FRAMES / 2), [0, FRAMES / 2], TURNED))
-            file.write(b"FRAME\n" + yuv420(portrait(yaw, 0.0, 0.0)))
-    fake = [f"--use-file-for-fake-video-capture={film}", "--use-fake-device-for-media-stream"]
-    return [argument for argument in ARGUMENTS if "fake-device" not in argument] + fake
-
-
-def yuv420(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
-    """Planes of a picture (H, W, 3), chroma at half the size."""
-    y, cb, cr = Image.fromarray(picture).convert("YCbCr").split()
-    half = (picture.shape[1] // 2, picture.shape[0] // 2)
-    # JPEG's range to video's.
-    luma = (np.asarray(y, np.float32) * (219 / 255) + 16).astype(np.uint8)
-    chroma = [np.asarray(plane.resize(half), np.float32) for plane in (cb, cr)]
-    return luma.tobytes() + b"".join(((plane - 128) * (224 / 255) + 128).astype(np.uint8).tobytes() for plane in chroma)
+    return with_camera(tmp_path_factory.mktemp("camera") / "portrait.y4m", FRAMES, FPS)
 
 
 def previewed(visitor: Visitor) -> None:

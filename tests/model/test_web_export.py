@@ -16,9 +16,11 @@ from PIL import Image
 from skimage import data
 
 from model.errors import InputError
+from model.motion import CanonicalKeypoints, Motion
+from model.networks.small import SmallNetworks
 from model.networks.small.config import GUIDED
 from model.talking_head import TalkingHead, Trained, load_trained
-from model.web_export import OPSET, export_web, probe, web_networks
+from model.web_export import OPSET, WebNetwork, export_web, probes, web_networks
 
 TOLERANCE = 1e-3
 """Pixels of landmarks and detector, degrees and crop units of motion."""
@@ -57,19 +59,60 @@ def session(folder: Path, name: str, where: Path) -> onnxruntime.InferenceSessio
     return onnxruntime.InferenceSession(where / "network.onnx", providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("name", ["detector", "landmarks", "motion", "canonical"])
+def inputs_of_faces(networks: dict[str, WebNetwork], name: str) -> list[list[NDArray[np.float32]]]:
+    """What a network is given of three pictures of a face."""
+    if name not in ("features", "surface"):
+        return [[picture] for picture in faces(networks[name].inputs["picture"][2])]
+    pictures = faces(networks["motion"].inputs["picture"][2])
+    points, motions = ([answer(networks[n], picture) for picture in pictures] for n in ("canonical", "motion"))
+    of_pictures = [list(given) for given in zip(pictures, points, motions, strict=True)]
+    if name == "features":
+        return of_pictures
+    shapes = networks["surface"].inputs
+    quarter, eighth = (shapes[feature] for feature in ("quarter", "eighth"))
+    counts = np.cumsum([np.prod(quarter), np.prod(eighth)])
+    features = np.split(answer(networks["features"], *of_pictures[0]), counts)
+    of_source = [features[0].reshape(quarter), features[1].reshape(eighth)]
+    return [[points[0], motions[0], driving, *of_source] for driving in motions]
+
+
+def answer(network: WebNetwork, *given: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What torch says."""
+    with torch.inference_mode():
+        found: NDArray[np.float32] = network.module(*map(torch.from_numpy, given)).numpy()
+    return found
+
+
+@pytest.mark.parametrize("name", ["detector", "landmarks", "motion", "canonical", "features", "surface"])
 def test_networks_say_what_torch_says(trained: Trained, folder: Path, tmp_path: Path, name: str) -> None:
     runtime = session(folder, name, tmp_path)
-    network = web_networks(trained)[name]
-    for picture in (*faces(network.side), probe(network.side)):
-        (found,) = runtime.run(None, {"picture": picture})
-        with torch.inference_mode():
-            expected = network.module(torch.from_numpy(picture)).numpy()
+    networks = web_networks(trained)
+    network = networks[name]
+    answers = []
+    for given in (*inputs_of_faces(networks, name), probes(network)):
+        (found,) = runtime.run(None, dict(zip(network.inputs, given, strict=True)))
+        expected = answer(network, *given)
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() <= TOLERANCE
+        answers.append(found)
     # Not as close to everything: two faces give two answers.
-    first, second = (runtime.run(None, {"picture": picture})[0] for picture in faces(network.side)[:2])
-    assert np.abs(first - second).max() > 10 * TOLERANCE
+    assert np.abs(answers[0] - answers[1]).max() > 10 * TOLERANCE
+
+
+def test_what_moves_a_picture_is_what_torch_has_without_another_channel(trained: Trained) -> None:
+    """Dense motion is padded for WebGPU."""
+    networks = web_networks(trained)
+    _, given, _ = inputs_of_faces(networks, "surface")
+    points, source, driving, quarter, eighth = map(torch.from_numpy, given)
+    assert isinstance(trained.networks, SmallNetworks)
+    flow, masks = trained.networks.surface(
+        {"quarter": quarter, "eighth": eighth},
+        CanonicalKeypoints(points),
+        Motion.from_vector(source),
+        Motion.from_vector(driving),
+    )
+    found = answer(networks["surface"], *given)
+    assert np.allclose(found, torch.cat([flow, masks], 1).detach().numpy(), atol=1e-5)
 
 
 def test_operators_are_those_of_browsers(folder: Path) -> None:

@@ -48,7 +48,7 @@ class SmallSilhouette(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         size = image.shape[-1]
-        picture = F.interpolate(image, size=(_SIDE, _SIDE), mode="bilinear", antialias=True, align_corners=False)
+        picture = _resized(image, _SIDE)
         first = F.hardswish(self.stem(picture))
         second = self.enter(first)
         third = self.down(second)
@@ -57,7 +57,14 @@ class SmallSilhouette(nn.Module):
         for stage, skip in zip(self.up, (third, second, first), strict=True):
             x = stage(upsample(x), skip)
         person = torch.sigmoid(self.last(x))
-        return F.interpolate(person, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        return _resized(person, size)
+
+
+def _resized(picture: Tensor, side: int) -> Tensor:
+    """Bilinear. One of that size stays: an exported network (`model/web_export.py`) has no antialiasing."""
+    if picture.shape[-1] == side:
+        return picture
+    return F.interpolate(picture, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 class _Padded(nn.Conv2d):

@@ -24,11 +24,15 @@ from model.face.tracker import CropFollower
 from model.landmarks.detector import ANCHORS, faces_of
 from model.landmarks.roi import Region
 from model.landmarks.tracker import LandmarkTracker
-from model.motion import CanonicalKeypoints, Motion
-from model.networks.small.config import GUIDED, SMALL
-from model.networks.small.guided import STILL, face_points, with_canonical, with_face
+from model.motion import CanonicalKeypoints, Motion, compose
+from model.networks.grid import pixel_grid
+from model.networks.small.config import FEATURES, GUIDED, SMALL
+from model.networks.small.dense_motion import squared_distance
+from model.networks.small.guided import STILL, face_points, following, with_canonical, with_face
 from model.registration.background import BackgroundTracker
 from model.registration.body import BodyTracker
+from model.registration.keypoint_tracker import SmallAligner
+from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.source.expression import eye_openness
 from model.source.quality import quality
@@ -48,6 +52,7 @@ def build() -> dict[str, Any]:
             "keypoints": KEYPOINTS,
             "body": SMALL.layout.body_count,
             "guided": list(GUIDED),
+            "features": len(FEATURES),
             "still": list(STILL),
         },
         "samples": _samples(),
@@ -61,6 +66,7 @@ def build() -> dict[str, Any]:
         "cover": _cover(),
         "tracker": _tracker(),
         "registration": _registration(),
+        "alignment": _alignment(),
     }
 
 
@@ -77,6 +83,14 @@ def landmarks(seed: int) -> NDArray[np.float32]:
     y = 8 + (index * (5 + seed)) % 89 / 4
     z = (index * (3 + seed)) % 31 / 8 - 2
     return np.stack([x, y, z], -1).astype(np.float32)
+
+
+def moved_landmarks(seed: int) -> NDArray[np.float32]:
+    """The same, turned, larger, shifted and a little bent."""
+    x, y, z = landmarks(seed).T
+    bent = (np.arange(478) % 5) / 16
+    moved = np.stack([1.25 * x + 0.25 * y - 3, 1.25 * y - 0.25 * x + 0.5 * z + bent, 1.25 * z - 0.5 * y], -1)
+    return moved.astype(np.float32)
 
 
 def vector(seed: int) -> NDArray[np.float32]:
@@ -152,6 +166,13 @@ def _motion() -> dict[str, Any]:
     motion = Motion.from_vector(vector(3))
     points = face_points(in_crop_units(landmarks(2), crop))
     placed = with_face(motion, canonical(1), points)
+    later = following(
+        motion,
+        canonical(1),
+        in_crop_units(landmarks(2), crop),
+        in_crop_units(moved_landmarks(2), crop),
+        SMALL.layout,
+    )
     relative = with_canonical(placed, canonical(1), canonical(4), len(GUIDED))
     source = EnrolledSource(canonical(4), Motion.from_vector(vector(2)), SMALL.layout.head_count)
     judged = quality(frame()[:, :HEIGHT], motion, 0.2)
@@ -160,6 +181,7 @@ def _motion() -> dict[str, Any]:
         "points": _rounded(points),
         "with_face": _rounded(placed.to_vector()),
         "with_canonical": _rounded(relative.to_vector()),
+        "following": _rounded(later.to_vector()),
         "gap": round(source.gap(motion), 5),
         "eye_openness": round(float(eye_openness(canonical(1), placed)), 5),
         "quality": _rounded([judged.sharpness, judged.frontality, judged.eyes]),
@@ -277,6 +299,65 @@ def _registration() -> list[dict[str, Any]]:
             step |= {"measured": body.measured, "body": _rounded(followed.expression[SMALL.layout.body])}
         steps.append(step)
     return steps
+
+
+def _made_up_surface(canonical: CanonicalKeypoints, source: Motion, driving: Motion) -> tuple[Tensor, Tensor]:
+    """Flow (1, 2, 64, 64) and masks (1, K + 1, 64, 64) as a network might have them, of motions of batch shape (1,)."""
+    grid = pixel_grid(64, 64, driving.translation)
+    k = torch.arange(KEYPOINTS)
+    middles = torch.stack([(7 * k) % 19 / 9.5 - 0.95, (11 * k) % 23 / 11.5 - 0.95], -1)[None]
+    logits = torch.cat([torch.full((1, 1, 64, 64), -1.0), -20 * squared_distance(grid, middles)], 1)
+    masks = logits.softmax(1)
+    apart = (compose(canonical, source) - compose(canonical, driving))[0, :, :2]
+    flow = grid.permute(2, 0, 1) + torch.einsum("khw,kc->chw", masks[0, 1:], apart)
+    return (flow + driving.residual_flow.mean(1)[0, :, None, None])[None], masks
+
+
+_ALIGNED = [
+    # where the picture begins, whether it is another, light; degrees by which the head has turned
+    (4, -3, False, 0, 2.0),
+    (6, -4, False, 10, 3.0),
+    (9, -4, False, 10, 3.0),
+    (3, -4, True, 0, 3.0),
+    (12, -2, False, 0, -4.0),
+]
+
+
+def _alignment() -> list[dict[str, Any]]:
+    """What is found of keypoints and residual flow in crops of a picture that moves."""
+    layout = SMALL.layout
+    points = CanonicalKeypoints(torch.from_numpy(canonical(1).points)[None])
+    source = aligned_motion(0, 0, 0.0)
+    still = source.to_torch()
+
+    def surface(driving: Motion) -> tuple[Tensor, Tensor]:
+        return _made_up_surface(points, still, driving)
+
+    picture = GreyPyramid(thumbnail(surroundings(0, 0, False, 0)))
+    aligner = SmallAligner(surface, layout, points, still, picture, 1 - surface(still)[1][:, :1])
+    before: Alignment | None = None
+    steps = []
+    for x, y, other, light, turn in _ALIGNED:
+        frame = GreyPyramid(thumbnail(surroundings(x, y, other, light)))
+        before = aligner(frame, aligned_motion(x, y, turn)[0], before)
+        steps.append(
+            {
+                "crop": [x, y, other, light],
+                "turn": turn,
+                "correction": _rounded(before.keypoint_correction),
+                "residual_flow": _rounded(before.residual_flow),
+                "residual": _rounded(before.residual.ravel()[::397]),
+            }
+        )
+    return steps
+
+
+def aligned_motion(x: int, y: int, turn: float) -> Motion:
+    """A motion (1,) of a head that has gone with the picture, but for two pixels, as an extractor would err."""
+    driving = vector(3)
+    driving[0] += turn
+    driving[3:6] = 0.55, 0.05 - (x + 2 * (x > 0)) / 128, -0.15 - y / 128
+    return Motion.from_vector(driving[None])
 
 
 def _fields(value: Region | Crop) -> dict[str, float]:
