@@ -38,7 +38,7 @@ const FLOW_PLACES = FLOW_SIDE * FLOW_SIDE;
 /** Level of the picture at each step: 0 has 128 pixels a side, 1 has 64. */
 const FIRST = [1, 1, 0];
 const LATER = [1, 0];
-const SAMPLES = 1400;
+const SAMPLES = 600;
 const NOISE = 3;
 const ALIKE = 1 / 16;
 const FEATURE_SIGMA = 0.006;

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion
-from model.registration.keypoints import Alignment, AlignmentReference, SurfaceMotion, align
+from model.registration.keypoints import SAMPLES, Alignment, AlignmentReference, SurfaceMotion, align
 from model.registration.similarity import GreyPyramid
 
 HOLD = 4.0
@@ -39,7 +39,7 @@ class SmallAligner:
         motion: Motion,
         picture: GreyPyramid,
         person: torch.Tensor,
-        samples: int,
+        samples: int = SAMPLES,
     ) -> None:
         """Canonical keypoints and motion of the source, batches of one on the network's device, and its picture.
 
