@@ -1,8 +1,9 @@
 """What drawing damps or exaggerates of an expression is made good before it is drawn.
 
-Dense motion averages over neighbours: lids close four fifths of the way that their landmarks close, and a mouth
-widens by a tenth more than its landmarks. So, since the source image, lids move further from their eye's corners and
-lips less far sideways from the middle of the mouth's corners. The source image itself stays as it is.
+Dense motion averages over neighbours: lids close four fifths of the way that their landmarks close, a mouth opens a
+little less and widens by a tenth more than its landmarks, irises are drawn two thirds as far aside. So, since the source
+image, lids move further from their eye's corners, irises further aside between them, lips further up and down from the
+mouth's corners and less far sideways from the corners' middle. The source image itself stays as it is.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from model.motion import Motion, rotation_matrix
 from model.networks.small.config import GUIDED
 
 LIDS = 1.25
-"""How far a lid moves, as a multiple. Chosen on training clips (docs/experiments/articulation.md), as is the next."""
+"""How far a lid moves, as a multiple. Chosen on training clips (docs/experiments/articulation.md), as are the next."""
 WIDTH = 0.94
 """How far lips move sideways, as a multiple."""
+OPENING = 1.1
+"""How far the middle of the lips moves up and down, as a multiple."""
+GAZE = 1.2
+"""How far an iris moves aside, as a multiple."""
 
 _LIDS = (((33, 133), (159, 145)), ((263, 362), (386, 374)))  # landmarks: corners, lids, of either eye
+_IRISES = ((33, 133), 468), ((263, 362), 473)  # landmarks: corners, iris
 _MOUTH_CORNERS = (61, 291)
+_MIDDLE_LIPS = (0, 17, 13, 14)  # outer and inner, upper and lower
 _LIPS = (61, 291, 40, 270, 91, 321)  # corners, and between these and the middle
 
 
@@ -40,6 +47,10 @@ def _gains(device: torch.device) -> Tensor:
     for corners, lids in _LIDS:
         for lid in lids:
             further(1, lid, corners, LIDS)
+    for corners, iris in _IRISES:
+        further(0, iris, corners, GAZE)
+    for lip in _MIDDLE_LIPS:
+        further(1, lip, _MOUTH_CORNERS, OPENING)
     for lip in _LIPS:
         further(0, lip, _MOUTH_CORNERS, WIDTH)
     return added.to(device)

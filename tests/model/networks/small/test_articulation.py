@@ -1,4 +1,4 @@
-"""Lids close further and mouths widen less than their keypoints say; nothing else moves, nor the source image."""
+"""Lids, lips and irises move further or less far than their keypoints say; nothing else does, nor the source image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
-from model.networks.small.articulation import LIDS, WIDTH, articulated
+from model.networks.small.articulation import GAZE, LIDS, OPENING, WIDTH, articulated
 from model.networks.small.config import GUIDED, SMALL
 
 UPPER_LID, LOWER_LID = GUIDED.index(159), GUIDED.index(145)
+UPPER_LIP, LOWER_LIP, IRIS = GUIDED.index(13), GUIDED.index(14), GUIDED.index(473)
 LEFT_CORNER, RIGHT_CORNER, CHIN = GUIDED.index(61), GUIDED.index(291), GUIDED.index(152)
 
 angle = st.floats(-40, 40, width=32)
@@ -56,6 +57,15 @@ def test_a_smile_is_drawn_less_wide_about_its_middle() -> None:
     assert drawn[LEFT_CORNER, 1:] == pytest.approx([-0.02, 0.01])
 
 
+@given(angle, angle, angle)
+def test_a_mouth_opens_and_an_iris_turns_further(yaw: float, pitch: float, roll: float) -> None:
+    by = {UPPER_LIP: (0.0, -0.01, 0.0), LOWER_LIP: (0.01, 0.05, 0.0), IRIS: (0.02, 0.01, 0.0)}
+    drawn = along_the_head(articulated(motion(yaw, pitch, roll, by), motion()))
+    assert drawn[LOWER_LIP, 1] - drawn[UPPER_LIP, 1] == pytest.approx(OPENING * 0.06, abs=1e-5)
+    assert drawn[LOWER_LIP, 0] == pytest.approx(0.01, abs=1e-5)
+    assert drawn[IRIS] == pytest.approx([GAZE * 0.02, 0.01, 0], abs=1e-5)
+
+
 @given(st.integers(0, 2**32 - 1), angle, angle)
 def test_the_source_images_own_expression_is_drawn_as_it_is(seed: int, yaw: float, roll: float) -> None:
     random = np.random.default_rng(seed)
@@ -64,7 +74,7 @@ def test_the_source_images_own_expression_is_drawn_as_it_is(seed: int, yaw: floa
     np.testing.assert_allclose(articulated(driving, source).expression, driving.expression, atol=1e-5)
 
 
-def test_the_head_and_everything_beside_lids_and_lips_stay() -> None:
+def test_the_head_and_everything_beside_lids_irises_and_lips_stay() -> None:
     canonical = CanonicalKeypoints(torch.randn(1, SMALL.keypoints, 3))
     driving = motion(20, -5, 3, {CHIN: (0.1, 0.2, 0.0), SMALL.keypoints - 1: (0.3, 0.0, 0.0)})
     drawn = articulated(driving, motion())
