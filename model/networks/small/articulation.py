@@ -1,8 +1,8 @@
 """What drawing damps or exaggerates of an expression is made good before it is drawn.
 
 Dense motion averages over neighbours: lids close four fifths of the way that their landmarks close, a mouth opens a
-little less and widens by a tenth more than its landmarks, irises are drawn two thirds as far aside. So, since the source
-image, lids move further from their eye's corners, irises further aside between them, lips further up and down from the
+little less and widens by a tenth more than its landmarks, irises are drawn two thirds as far aside. So, since the
+source image, lids move further from their eye's corners, irises further aside between them, lips further up and down from the
 mouth's corners and less far sideways from the corners' middle. The source image itself stays as it is.
 """
 
