@@ -2,8 +2,8 @@
 
 Dense motion averages over neighbours: lids close four fifths of the way that their landmarks close, a mouth opens a
 little less and widens by a tenth more than its landmarks, irises are drawn two thirds as far aside. So, since the
-source image, lids move further from their eye's corners, irises further aside between them, lips further up and down from the
-mouth's corners and less far sideways from the corners' middle. The source image itself stays as it is.
+source image, lids move further from their eye's corners, irises further aside between them, lips further up and down
+from the mouth's corners and less far sideways from the corners' middle. The source image itself stays as it is.
 """
 
 from __future__ import annotations
