@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -80,8 +81,7 @@ class AlignmentReference:
     layout: KeypointLayout
     planes: tuple[Tensor, Tensor]  # (B, 4, n, n), `planes` and the person's share of each pixel; and of half the size
     sigma: Tensor  # (K,) one sigma of the extractor's error, crop units
-    # Inverse covariance of the extractor's errors, (B, K, K), and of the residual flow, (64, 64).
-    precision: tuple[Tensor, Tensor]
+    precision: Tensor  # (B, 2U, 2U) inverse covariance of the extractor's errors and of the residual flow, `_both`
 
     @staticmethod
     def of(
@@ -97,7 +97,7 @@ class AlignmentReference:
         sigma = _sigma(points, layout)
         places = pixel_grid(RESIDUAL_FLOW_SIDE, RESIDUAL_FLOW_SIDE, points).reshape(1, -1, 2)
         flow_sigma = sigma.new_full((RESIDUAL_FLOW_PLACES,), _RESIDUAL_FLOW)
-        precision = _precision(points, sigma), _precision(places, flow_sigma)[0]
+        precision = _both(_precision(points, sigma), _precision(places, flow_sigma)[0])
         small = F.adaptive_avg_pool2d(person, THUMBNAIL // 2)
         levels = (planes(grey), F.adaptive_avg_pool2d(person, THUMBNAIL)), (planes(F.avg_pool2d(grey, 2)), small)
         fine, coarse = (torch.cat(level, 1) for level in levels)
@@ -159,7 +159,7 @@ def align(
     # Unknown is by how much source coordinates change: x by keypoints and residual flow, then y.
     size = share.shape[1]
     shift = share.new_zeros(len(frame), 2 * size)
-    precision = _both(*reference.precision, len(frame))
+    precision = reference.precision
     start = shift
     if before is not None:
         came = -(local @ (scale * before.keypoint_correction)[..., None])[..., 0]
@@ -217,7 +217,7 @@ def _normal_equations(share: Tensor, slope: Tensor, weight: Tensor, residual: Te
 def _remaining(reference: AlignmentReference, flow: Tensor, masks: Tensor, change: Tensor, frame: Tensor) -> Tensor:
     """Grey values (B, n, n) by which the source, moved by `flow` and `change` (B, U, 2), falls short of the frame."""
     b, _, height, width = flow.shape
-    around = _around(pixel_grid(height, width, flow).reshape(1, -1, 2)).expand(b, -1, -1)  # (B, 64, GG)
+    around = _around_grid(height, width, flow.device).expand(b, -1, -1)  # (B, 64, GG)
     moved = change.mT @ torch.cat([masks[:, 1:].flatten(2), around], 1)  # (B, 2, GG)
     at = resize_flow((flow + moved.reshape(flow.shape)).permute(0, 2, 3, 1), frame.shape[-1] // height)
     inside = (at.abs() < 1).all(-1).flatten(1)
@@ -238,6 +238,12 @@ def _around(points: Tensor) -> Tensor:
     return (share[:, :, 1, :, None] * share[:, :, 0, None, :]).flatten(2).mT
 
 
+@cache
+def _around_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """The same of every pixel of a picture: (1, 64, HW)."""
+    return _around(pixel_grid(height, width, torch.empty(0, device=device)).reshape(1, -1, 2))
+
+
 def _read(planes: Tensor, at: Tensor) -> Tensor:
     """Planes (B, C, n, n) at places (B, N, 2): (B, C, N)."""
     out: Tensor = F.grid_sample(planes, at[:, None], padding_mode="border", align_corners=False)[:, :, 0]
@@ -252,15 +258,20 @@ def _telling(grey: Tensor, behind: Tensor, count: int) -> Tensor:
     """
     n = grey.shape[-1]
     slope = planes(grey)[:, 1:].square().sum(1)
-    # Fixed patterns in place of chance: the same frame gives the same places.
-    index = torch.arange(n * n, device=grey.device)
-    pattern = (index.double() * ((math.sqrt(5) - 1) / 2) % 1).to(grey)
+    pattern = _pattern(n * n, grey.device)
     behind = F.interpolate(behind, size=(n, n))[:, 0]
     says = (1 - behind) * (slope + 1).sqrt()
     chosen = (says.flatten(1) * pattern).topk(min(count, n * n), 1).indices  # (B, N)
     # Not the middle of a pixel, where the finer picture would be blurred, but one of its quarters.
     quarter = torch.stack([chosen % 3 % 2, chosen % 5 % 2], -1) - 0.5  # (B, N, 2)
     return pixel_grid(n, n, grey).reshape(-1, 2)[chosen] + quarter / n
+
+
+@cache
+def _pattern(count: int, device: torch.device) -> Tensor:
+    """Numbers of [0, 1) in place of chance: the same frame gives the same places."""
+    index = torch.arange(count, device=device)
+    return (index.double() * ((math.sqrt(5) - 1) / 2) % 1).float()
 
 
 def _middle(values: Tensor, inside: Tensor) -> Tensor:
@@ -315,8 +326,9 @@ def _precision(points: Tensor, sigma: Tensor) -> Tensor:
     return inverse
 
 
-def _both(keypoints: Tensor, residual_flow: Tensor, count: int) -> Tensor:
+def _both(keypoints: Tensor, residual_flow: Tensor) -> Tensor:
     """Precision (B, 2U, 2U) of all unknowns, x of all, then y; of keypoints (B, K, K) and of residual flow (64, 64)."""
+    count = len(keypoints)
     k, size = keypoints.shape[1], keypoints.shape[1] + len(residual_flow)
     out = keypoints.new_zeros(count, 2, size, 2, size)
     for axis in (0, 1):

@@ -80,7 +80,7 @@ class SmallNetworks(nn.Module):
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> Rendered:
         """The source, seen in motion `source`, re-rendered in motion `driving`; batch shape B throughout."""
-        face = compose(canonical, driving)[:, self.config.layout.face, :2]
-        motion = self.dense_motion(features, canonical, source, driving)
-        out: Rendered = self.generator(features, motion, Window.around(face))
+        window = Window.around(compose(canonical, driving)[:, self.config.layout.face, :2])
+        motion = self.dense_motion(features, canonical, source, driving, window)
+        out: Rendered = self.generator(features, motion, window)
         return out

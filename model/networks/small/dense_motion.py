@@ -31,6 +31,7 @@ from model.motion import (
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, upsample, warp
 from model.networks.small.config import FEATURES, SmallConfig
+from model.networks.small.window import Window
 
 _SURROUNDINGS = 0.05
 """Crop units, one sigma, over which flow is corrected around a keypoint of eyes, brows, nose or mouth."""
@@ -41,14 +42,14 @@ _CORRECTED = 0.75
 
 @dataclass(frozen=True)
 class DenseMotion:
-    """What the generator needs. G = 32 is the side of the volume."""
+    """What the generator needs. G = 32 is the side of the volume; g and g' are G, or what a window has of it."""
 
-    volume_flow: Tensor  # (B, D, G, G, 3) source coordinates of every cell of the driving volume, all in [-1, 1]
+    volume_flow: Tensor  # (B, D, g, g', 3) source coordinates of the cells of the driving volume, all in [-1, 1]
     flow: Tensor  # (B, 2G, 2G, 2) source coordinates of every driving pixel
     masks: Tensor  # (B, K + 1, 2G, 2G) to what each belongs, background first
     background: Tensor  # (B, 4) where the background comes from, `KeypointTransforms.background`
     occlusion: Tensor  # (B, 2, 2G, 2G) how far the warped skips (0) and the warped pixels (1) can be trusted, in [0, 1]
-    hidden: Tensor  # (B, 64, G, G) the network's features
+    hidden: Tensor  # (B, 64, g, g') the network's features
     hidden_fine: Tensor  # (B, 32, 2G, 2G)
 
     def behind(self, size: int) -> Tensor:
@@ -88,9 +89,14 @@ class SmallDenseMotion(nn.Module):
         nn.init.constant_(self.occlusion.bias, 2.0)  # type: ignore[arg-type]  # trust the source at first
 
     def forward(
-        self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
+        self,
+        features: dict[str, Tensor],
+        canonical: CanonicalKeypoints,
+        source: Motion,
+        driving: Motion,
+        window: Window | None = None,
     ) -> DenseMotion:
-        """Batch shape B throughout; features as `SmallAppearance` returns them."""
+        """Batch shape B throughout; features as `SmallAppearance` returns them; the volume in the window alone."""
         size = features["eighth"].shape[-1]  # G
         with exact(features["eighth"].device):
             keypoints = KeypointTransforms.of(canonical, source, driving, self.layout)
@@ -118,16 +124,21 @@ class SmallDenseMotion(nn.Module):
         warped_fine = warp(features["quarter"], prior_flow)  # (B, 32, 2G, 2G)
         still_fine = warp(features["quarter"], fine_behind)
         fine = self.fine(torch.cat([upsample(hidden), warped_fine, still_fine], 1))  # (B, 32, 2G, 2G)
-        logits3d, logits2d = _pointwise(self.mask3d, hidden), _pointwise(self.mask2d, fine)
+        logits2d = _pointwise(self.mask2d, fine)
         residual, relief, occlusion = _together(fine, self.residual, self.relief, self.occlusion)
         with exact(hidden.device):
-            volume_flow = self._volume_flow(logits3d.float(), grid, keypoints)
             masks = (prior + logits2d.float()).softmax(1)
             flow = surface_flow(masks, fine_grid, keypoints, 0.5 * relief.float())
             flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
-            volume_flow = volume_flow + F.pad(_enlarged(driving.residual_flow, size), (0, 1))[:, None]
             flow = flow + _enlarged(driving.residual_flow, 2 * size)
             flow = correct_flow(flow, fine_grid, x_d[:, : len(FEATURES), :2], x_s[:, : len(FEATURES), :2])
+        further = _enlarged(driving.residual_flow, size)  # (B, G, G, 2)
+        if window is not None:
+            hidden, grid = window.of(hidden), window.grid(size, hidden)
+            further = window.of(further.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        logits3d = _pointwise(self.mask3d, hidden)
+        with exact(hidden.device):
+            volume_flow = self._volume_flow(logits3d.float(), grid, keypoints) + F.pad(further, (0, 1))[:, None]
         trust = torch.sigmoid(occlusion)
         return DenseMotion(volume_flow, flow, masks, keypoints.background, trust, hidden, fine)
 
@@ -141,31 +152,33 @@ class SmallDenseMotion(nn.Module):
         return torch.cat([background, logits], 1)
 
     def _volume_flow(self, logits: Tensor, grid: Tensor, keypoints: KeypointTransforms) -> Tensor:
-        """Source coordinates (B, D, G, G, 3) of the driving volume's cells, depth scaled to [-1, 1] too.
+        """Source coordinates (B, D, H, W, 3) of the driving volume's cells, depth scaled to [-1, 1] too.
 
-        logits   (B, (K + 1) D, G, G) what the network adds to the nearest-keypoint kernel in 3D
+        logits   (B, (K + 1) D, H, W) what the network adds to the nearest-keypoint kernel in 3D
+        grid     (H, W, 2) or (B, H, W, 2)
         """
         x_d, local, offset = keypoints.driving, keypoints.local, keypoints.offset
-        b, _, g, _ = logits.shape
+        b, _, h, w = logits.shape
         d = self.depth
-        flat = squared_distance(grid, x_d[..., :2])  # (B, K, G, G)
+        flat = squared_distance(grid, x_d[..., :2])  # (B, K, H, W)
         deep = (self.planes[:, None] - x_d[:, None, :, 2]) ** 2  # (B, D, K)
-        gap = flat[:, :, None] + deep.mT[..., None, None]  # (B, K, D, G, G)
+        gap = flat[:, :, None] + deep.mT[..., None, None]  # (B, K, D, H, W)
         kernel = -0.5 * self.kernel.exp()[:, None, None, None] * gap
-        background = self.background[0].expand(b, 1, d, g, g)
-        masks = (torch.cat([background, kernel], 1) + logits.reshape(b, -1, d, g, g)).softmax(1)  # (B, K + 1, D, G, G)
-        m = masks.flatten(2)  # (B, K + 1, DGG)
-        planes = self.planes[:, None, None, None].expand(d, g, g, 1)
-        p = torch.cat([grid.expand(d, g, g, 2), planes], -1).reshape(1, -1, 3).mT  # (1, 3, DGG)
+        background = self.background[0].expand(b, 1, d, h, w)
+        masks = (torch.cat([background, kernel], 1) + logits.reshape(b, -1, d, h, w)).softmax(1)  # (B, K + 1, D, H, W)
+        m = masks.flatten(2)  # (B, K + 1, DHW)
+        places = grid.reshape(-1, 1, h, w, 2).expand(-1, d, h, w, 2)
+        planes = self.planes[:, None, None, None].expand(len(places), d, h, w, 1)
+        p = torch.cat([places, planes], -1).reshape(-1, d * h * w, 3).mT  # (1 or B, 3, DHW)
         ground, head, body = _parts(m, keypoints)
-        flow = head * (local @ p) + body * (keypoints.body_local @ p) + offset.mT @ m[:, 1:] + ground * p  # (B, 3, DGG)
-        moved = (keypoints.behind(grid) - grid).reshape(b, 1, g * g, 2).mT.repeat(1, d, 1, 1)  # (B, D, 2, GG)
+        flow = head * (local @ p) + body * (keypoints.body_local @ p) + offset.mT @ m[:, 1:] + ground * p  # (B, 3, DHW)
+        moved = (keypoints.behind(grid) - grid).reshape(b, 1, h * w, 2).mT.repeat(1, d, 1, 1)  # (B, D, 2, HW)
         flow = flow + F.pad(ground * moved.permute(0, 2, 1, 3).flatten(2), (0, 0, 0, 1))
         near, far = self.planes[0], self.planes[-1]
         # Planes are cell centres: the outer faces of the volume lie half a plane further out.
         half = (far - near) / (d - 1) / 2
         depth = (flow[:, 2:] - (near + far) / 2) / ((far - near) / 2 + half)
-        return torch.cat([flow[:, :2], depth], 1).mT.reshape(b, d, g, g, 3)
+        return torch.cat([flow[:, :2], depth], 1).mT.reshape(b, d, h, w, 3)
 
 
 def _pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -221,17 +234,17 @@ class KeypointTransforms:
         return KeypointTransforms(x_s, x_d, local, body_local, x_s - turned, layout, background)
 
     def behind(self, grid: Tensor) -> Tensor:
-        """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2)."""
+        """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2) or (B, H, W, 2)."""
         return behind(self.background, grid)
 
 
 def behind(background: Tensor, grid: Tensor) -> Tensor:
-    """Source coordinates (B, H, W, 2) of a background (B, 4) at `grid`, (H, W, 2)."""
+    """Source coordinates (B, H, W, 2) of a background (B, 4) at `grid`, (H, W, 2) or (B, H, W, 2)."""
     one = torch.eye(2, device=background.device, dtype=background.dtype)
     size, roll = background[:, 2, None], background[:, 3, None]  # (B, 1) each
     turn = torch.stack([torch.cat(turned_and_sized(x, y, size, roll), -1) for x, y in one], 1)  # (B, 2, 2)
-    h, w, _ = grid.shape
-    out: Tensor = grid.reshape(1, h * w, 2) @ turn + background[:, None, :2]
+    h, w = grid.shape[-3:-1]
+    out: Tensor = grid.reshape(-1, h * w, 2) @ turn + background[:, None, :2]
     return out.reshape(-1, h, w, 2)
 
 
@@ -293,7 +306,7 @@ def _heat(grid: Tensor, points: Tensor) -> Tensor:
 
 
 def squared_distance(grid: Tensor, points: Tensor) -> Tensor:
-    """|p - x_k|^2 of a grid (H, W, 2) and points (B, K, 2): (B, K, H, W)."""
-    dx = grid[..., 0] - points[..., 0][..., None, None]
-    dy = grid[..., 1] - points[..., 1][..., None, None]
+    """|p - x_k|^2 of a grid (H, W, 2) or (B, H, W, 2) and points (B, K, 2): (B, K, H, W)."""
+    dx = grid[..., None, :, :, 0] - points[..., 0][..., None, None]
+    dy = grid[..., None, :, :, 1] - points[..., 1][..., None, None]
     return dx * dx + dy * dy

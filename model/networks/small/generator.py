@@ -40,7 +40,7 @@ class SmallGenerator(nn.Module):
     def forward(self, features: dict[str, Tensor], motion: DenseMotion, window: Window | None = None) -> Rendered:
         """Features as `SmallAppearance` returns them; the frame is (B, 3, S, S) in [0, 1].
 
-        window  where it is painted; None everywhere. Shapes below are those of a whole picture.
+        window  where it is painted, as dense motion was told; None everywhere. Shapes below are a whole picture's.
         """
         here = _whole if window is None else window.of
         full = resize_flow(motion.flow, 4)
@@ -49,12 +49,8 @@ class SmallGenerator(nn.Module):
         cover = warp(features["person"], full)  # (B, 1, S, S)
         pixels = cover * pixels + (1 - cover) * warp(features["backdrop"], motion.behind(full.shape[1]))
 
-        b, d, g, _, _ = motion.volume_flow.shape
-        cells = motion.volume_flow.permute(0, 1, 4, 2, 3).reshape(b, 3 * d, g, g)
-        cells = here(cells)
-        cells = cells.reshape(b, d, 3, *cells.shape[2:]).permute(0, 1, 3, 4, 2)  # (B, D, S/8, S/8, 3)
-        volume = sample_volume(features["volume"], cells)  # (B, C, D, S/8, S/8)
-        x = self.body(self.enter(torch.cat([volume.flatten(1, 2), here(motion.hidden)], 1)))  # (B, 80, S/8, S/8)
+        volume = sample_volume(features["volume"], motion.volume_flow)  # (B, C, D, S/8, S/8)
+        x = self.body(self.enter(torch.cat([volume.flatten(1, 2), motion.hidden], 1)))  # (B, 80, S/8, S/8)
 
         fine = here(torch.cat([motion.hidden_fine, motion.occlusion, motion.flow.permute(0, 3, 1, 2)], 1))
         hidden_fine, trust, occlusion, flow = torch.split(fine, [motion.hidden_fine.shape[1], 1, 1, 2], 1)

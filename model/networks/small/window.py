@@ -40,10 +40,13 @@ class Window:
 
     def of(self, maps: Tensor) -> Tensor:
         """The windows' part of maps (B, C, n, n) of whole pictures: (B, C, n _HIGH / CELLS, n _WIDE / CELLS)."""
-        scale = maps.shape[-1] // CELLS
-        size = maps.new_tensor((_WIDE, _HIGH))
-        grid = pixel_grid(_HIGH * scale, _WIDE * scale, maps) * (size / CELLS)
-        return warp(maps, grid + self._middle()[:, None, None])
+        return warp(maps, self.grid(maps.shape[-1], maps))
+
+    def grid(self, size: int, like: Tensor) -> Tensor:
+        """Where the pixels of the windows lie in whole maps of `size` pixels a side, crop units: (B, h, w, 2)."""
+        scale = size // CELLS
+        share = like.new_tensor((_WIDE, _HIGH)) / CELLS
+        return pixel_grid(_HIGH * scale, _WIDE * scale, like) * share + self._middle()[:, None, None]
 
     def placed(self, parts: Tensor, size: int) -> Tensor:
         """What the windows hold, (B, C, h, w), in whole pictures (B, C, size, size) that are 0 elsewhere."""
