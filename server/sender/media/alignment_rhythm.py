@@ -6,7 +6,7 @@ ALIGN_EVERY = 0.06
 """Seconds between alignment passes at least: at 25 frames a second every other frame. What is found lasts: background,
 body and the extractor's errors move slowly."""
 
-ALIGN_SHARE = 0.2
+ALIGN_SHARE = 0.25
 """Of the time, that alignment may take at most: it costs several times extraction, and the next frame waits for it."""
 
 WAIT = 0.03
