@@ -56,7 +56,7 @@ MOST_KBPS, LEAST_KBPS = 64.0, 10.0
 USED = 0.9
 """Share of the estimated capacity that is used once the queue is empty."""
 
-GROWTH, GROWTH_LATER, QUIET_SECONDS = 0.03, 0.10, 10.0
+GROWTH, GROWTH_LATER, QUIET_SECONDS = 0.03, 0.05, 10.0
 """Share by which the budget grows in a second without a queue, at first and after so many seconds."""
 
 PROBE, NEAR = 1.05, 0.7
