@@ -452,7 +452,8 @@ def test_a_blinking_frame_is_not_preferred() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fps", "cost", "every"), [(25, 0.004, 2), (25, 0.02, 2), (25, 0.04, 4), (30, 0.004, 2), (10, 0.004, 1), (10, 0.04, 2)]
+    ("fps", "cost", "every"),
+    [(25, 0.004, 2), (25, 0.02, 2), (25, 0.04, 4), (30, 0.004, 2), (10, 0.004, 1), (10, 0.04, 2)],
 )
 def test_alignment_takes_a_share_of_the_time_at_any_frame_rate(fps: int, cost: float, every: int) -> None:
     rhythm, aligned = AlignmentRhythm(), []
