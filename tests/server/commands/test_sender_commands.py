@@ -96,10 +96,12 @@ print(json.dumps({"port": stage.port, "arguments": stage.arguments, "ended": end
 async def test_call_starts_both_and_ctrl_c_ends_the_sender_first(tmp_path: Path) -> None:
     """In a process of its own: Ctrl-C is a signal to all of a process, and this one is the test's."""
     with child_process.start(CALL, str(tmp_path)) as process:
-        diary = tmp_path / "diary"
+        diary, output = tmp_path / "diary", process.stdout
+        assert output is not None
+        page = await asyncio.to_thread(lambda: next(line for line in output if line.strip()))  # the call is up
         await until(lambda: diary.exists() and "sender started" in diary.read_text(), seconds=60)
         process.send_signal(signal.SIGINT)
-        page, report = (line for line in child_process.finish(process).splitlines() if line)
+        (report,) = (line for line in child_process.finish(process).splitlines() if line)
     assert diary.read_text().splitlines() == ["sender started", "sender stopped", "receiver stopped"]
     found = json.loads(report)
     assert f"http://localhost:{found['port']}/?room=demo" in page
