@@ -5,6 +5,7 @@
  *
  * A place is x, y in crop units, log size, roll in degrees.
  */
+import { unit } from "./sampling.js";
 
 /** @typedef {[number, number, number, number]} Place */
 /** @typedef {import("./region.js").Frame} Frame */
@@ -112,20 +113,19 @@ function planeOf(grey, side) {
  */
 function levelOf(plane, isFree) {
   const { side } = plane;
-  const unit = (/** @type {number} */ pixel) => (2 * pixel + 1) / side - 1;
   const free = new Uint8Array(side * side);
   /** @type {number[]} */
   const all = [];
   for (let i = 0; i < free.length; i++) {
-    if (!isFree(unit(i % side), unit(Math.floor(i / side)))) continue;
+    if (!isFree(unit(i % side, side), unit(Math.floor(i / side), side))) continue;
     free[i] = 1;
     all.push(i);
   }
   const few = all.length <= ENOUGH_PIXELS;
   const stride = (all.length - 1) / (ENOUGH_PIXELS - 1);
   const chosen = few ? Int32Array.from(all) : Int32Array.from({ length: ENOUGH_PIXELS }, (_, i) => all[i === ENOUGH_PIXELS - 1 ? all.length - 1 : Math.trunc(i * stride)]);
-  const x = Float32Array.from(chosen, (i) => unit(i % side));
-  const y = Float32Array.from(chosen, (i) => unit(Math.floor(i / side)));
+  const x = Float32Array.from(chosen, (i) => unit(i % side, side));
+  const y = Float32Array.from(chosen, (i) => unit(Math.floor(i / side), side));
   return { ...plane, free, chosen, share: chosen.length / Math.max(1, all.length), x, y };
 }
 

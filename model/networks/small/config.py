@@ -57,6 +57,9 @@ BODY: tuple[tuple[float, float], ...] = (
     (0.88, 0.97),  # upper arms
 )
 
+WILD = 4.0
+"""Crop units: a driving keypoint further out than that is none."""
+
 EYES: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 MOUTH: tuple[int, ...] = (18, 19, 20, 21, 22, 23, 24, 25, 26, 27)
 """Positions in GUIDED of the keypoints around eyes and mouth, whose surroundings weigh more in training."""

@@ -29,7 +29,7 @@ from model.motion import (
     turned_and_sized,
 )
 from model.networks.grid import pixel_grid
-from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, upsample, warp
+from model.networks.small.blocks import ConvBlock, ResidualBlock, enlarge, exact, upsample, warp
 from model.networks.small.config import FEATURES, SmallConfig
 from model.networks.small.window import Window
 
@@ -251,7 +251,7 @@ def behind(background: Tensor, grid: Tensor) -> Tensor:
 def _enlarged(residual_flow: Tensor, size: int) -> Tensor:
     """Residual flow (B, 64, 2) between the places of its grid too: (B, size, size, 2)."""
     planes = residual_flow.mT.reshape(-1, 2, RESIDUAL_FLOW_SIDE, RESIDUAL_FLOW_SIDE)
-    return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    return enlarge(planes, size // RESIDUAL_FLOW_SIDE).permute(0, 2, 3, 1)
 
 
 def _parts(masks: Tensor, keypoints: KeypointTransforms) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.networks.small.config import WILD
+
 CONTOURS = (
     ((33, 133), (246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155), (468, 469, 470, 471, 472)),
     ((362, 263), (398, 384, 385, 386, 387, 388, 466), (382, 381, 380, 374, 373, 390, 249), (473, 474, 475, 476, 477)),
@@ -33,7 +35,6 @@ _MIDDLE = 3  # of the seven landmarks of a lid, the one that is a guided keypoin
 _EDGE = 0.6 / 128  # crop units that the lids' own pixels keep: lashes and their shadow
 _SOFT = 1.2 / 128  # crop units over which lids and eye blend
 _LEAST_WIDTH = 4 / 128  # crop units of half an eye's width, under which an eye is too small to be drawn
-_OUTSIDE = 4.0  # crop units, beyond which a keypoint is wild
 _FURTHEST = 0.6  # eye coordinates by which an iris may have moved
 _LEAST_GAP = 0.12  # eye coordinates over which the white beside an iris is stretched at least
 _OPEN = (0.05, 0.15)  # opening of the source's eye, eye coordinates, from which it is used, and wholly
@@ -132,7 +133,7 @@ def draw_eyes(frame: Tensor, image: Tensor, source: SourceEyes, keypoints: Tenso
     """
     size = frame.shape[-1]
     # Motion comes from a network: what is no number, or far outside the picture, must not stop a frame.
-    eyes = keypoints[:, list(KEYPOINTS), :2].nan_to_num(0.0).clamp(-_OUTSIDE, _OUTSIDE)  # (B, 2, 5, 2)
+    eyes = keypoints[:, list(KEYPOINTS), :2].nan_to_num(0.0).clamp(-WILD, WILD)  # (B, 2, 5, 2)
     left, right = eyes[:, :, 0], eyes[:, :, 1]
     middle, axis = (left + right) / 2, (right - left) / 2  # (B, 2, 2)
     width = axis.norm(dim=-1)  # (B, 2)

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from model.networks.grid import centres, pixel_grid
 from model.networks.small.blocks import warp
+from model.networks.small.config import WILD
 
 CELLS = 32
 """Cells of a picture's side, eight pixels of 256 each."""
 
 _HIGH, _WIDE = 24, 20  # cells; a head that is larger is painted as far as the window reaches
-_OUTSIDE = 4.0  # crop units, beyond which a keypoint is wild
 _SOFT = 1.5  # cells over which the painting begins at the window's border
 
 
@@ -33,7 +33,7 @@ class Window:
     def around(points: Tensor) -> Window:
         """The windows in whose middle points (B, N, 2), crop units, lie, or as near to it as the picture reaches."""
         # Motion comes from a network: what is no number, or far outside the picture, must not become a place.
-        points = torch.where(points.abs() < _OUTSIDE, points, 0.0)
+        points = torch.where(points.abs() < WILD, points, 0.0)
         middle = ((points.amin(1) + points.amax(1)) / 2 + 1) * (CELLS / 2)  # (B, 2) cells
         left, top = (middle - middle.new_tensor((_WIDE, _HIGH)) / 2).round().unbind(-1)
         return Window(top.clamp(0, CELLS - _HIGH), left.clamp(0, CELLS - _WIDE))

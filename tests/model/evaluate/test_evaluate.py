@@ -31,12 +31,7 @@ from model.perceptual import weights as perceptual_weights
 from model.perceptual.networks import Lpips
 from model.talking_head import TalkingHead
 from model.teacher.decompose import face_shape
-
-
-def moving_portrait(count: int = 5) -> NDArray[np.uint8]:
-    """Frames (T, 256, 256, 3) of a crop that drifts over the portrait."""
-    image = data.astronaut()
-    return np.stack([image[2 * i : 256 + 2 * i, 96 + 3 * i : 352 + 3 * i] for i in range(count)])
+from tests.model.evaluate.portrait_clip import extracted, moving_portrait
 
 
 class DriftingLandmarks:
@@ -65,23 +60,6 @@ def lpips() -> Lpips:
         name: torch.rand(shape, generator=generator) * 0.02 for name, shape in perceptual_weights.layout().items()
     }
     return Lpips(weights=weights)
-
-
-@pytest.fixture(scope="module")
-def head() -> TalkingHead:
-    return TalkingHead.random("small")
-
-
-@pytest.fixture(scope="module")
-def clip(head: TalkingHead) -> Clip:
-    return extracted(head, "portrait", moving_portrait())
-
-
-def extracted(head: TalkingHead, name: str, frames: NDArray[np.uint8]) -> Clip:
-    """A clip at 25 frames a second with its motion."""
-    pictures = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
-    measured = np.ones(len(frames), np.bool_)
-    return Clip(name, frames, 25.0, head.extract(pictures).to_numpy(), head.canonical(pictures[:1]), measured)
 
 
 def write_video(path: Path, frames: NDArray[np.uint8]) -> None:

@@ -39,7 +39,6 @@ from model.evaluate.scoring import Networks
 from model.perceptual import weights as perceptual_weights
 from model.perceptual.networks import Lpips
 from model.talking_head import TalkingHead
-from tests.model.evaluate.test_evaluate import extracted, moving_portrait
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +48,6 @@ def networks() -> Networks:
         name: torch.rand(shape, generator=generator) * 0.02 for name, shape in perceptual_weights.layout().items()
     }
     return Networks(Lpips(weights=weights), lpips_vgg=Lpips("vgg", weights), vgg_every=4)
-
-
-@pytest.fixture(scope="module")
-def head() -> TalkingHead:
-    return TalkingHead.random("small")
-
-
-@pytest.fixture(scope="module")
-def clip(head: TalkingHead) -> Clip:
-    return extracted(head, "portrait", moving_portrait())
 
 
 def point(system: str, kbps: float, lpips: float, setting: int = -1) -> Point:

@@ -32,6 +32,7 @@ from server.media.aiortc_private import PacketInlet
 from server.media.recorder import MediaRecorder
 from server.routes.parts import PARTS, Parts
 from server.settings import Settings
+from server.signalling.administration import Administration
 from server.signalling.connection import SharePort
 from server.signalling.ports import PublicationFactory
 
@@ -322,3 +323,12 @@ async def assert_released(before: tuple[int, int, int]) -> None:
             gc.collect()
     tasks = [task.get_name() + repr(task.get_coro()) for task in asyncio.all_tasks()]
     raise AssertionError(f"left over: {before} before, {after} after; threads {threading.enumerate()}; tasks {tasks}")
+
+
+def dismiss(administration: Administration, room: str, *, closing: bool) -> None:
+    """Remove the one who is in a room, or close it."""
+    (person,) = administration.roster(room)
+    if closing:
+        administration.close(room)
+    else:
+        administration.remove(room, person.id)

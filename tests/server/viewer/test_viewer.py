@@ -18,7 +18,7 @@ from server.viewer.sink import open_sink, parse_output
 from server.viewer.viewer import Viewer
 from tests.server.fakes import until
 from tests.server.receiver.test_publication_loopback import Tone
-from tests.server.signalling import Call, accept, connected, offer, peer_connection
+from tests.server.signalling import Call, accept, connected, dismiss, offer, peer_connection
 from tests.server.test_live_call import end, jpeg, live_call, talk, upload
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
@@ -97,12 +97,7 @@ async def test_a_viewer_that_is_removed_does_not_come_back(tmp_path: Path, closi
         delivery.start()
         watching = asyncio.create_task(viewer.run())
         await until(lambda: len(call.parts.conference.rooms.roster("lobby")) == 1)
-        administration = call.parts.conference.administration
-        (me,) = administration.roster("lobby")
-        if closing:
-            administration.close("lobby")
-        else:
-            administration.remove("lobby", me.id)
+        dismiss(call.parts.conference.administration, "lobby", closing=closing)
         with pytest.raises(RefusedError, match=words):
             await asyncio.wait_for(watching, 20)
         assert call.parts.conference.rooms.names() == []

@@ -34,7 +34,7 @@ from server.sender.media.sound import PACKET_SAMPLES, OpusWriter, SoundPacket, S
 from server.sender.status_line import StatusLine
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
-from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call
+from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, dismiss, running_call
 from tests.server.tcp_proxy import TcpProxy
 
 STATISTICS = MotionStatistics.default(4)
@@ -419,12 +419,7 @@ async def test_a_token_that_may_not_publish_ends_the_daemon_too() -> None:
 async def test_a_daemon_that_is_removed_does_not_come_back(closing: bool, words: str) -> None:
     async with running_call() as call, studio(call) as sender:
         await sender.live()
-        administration = call.parts.conference.administration
-        (me,) = administration.roster("lobby")
-        if closing:
-            administration.close("lobby")
-        else:
-            administration.remove("lobby", me.id)
+        dismiss(call.parts.conference.administration, "lobby", closing=closing)
         with pytest.raises(RefusedError, match=words):
             await asyncio.wait_for(sender.running, 20)
         assert sender.pauses == []
@@ -437,9 +432,7 @@ async def test_a_daemon_that_is_removed_while_it_connects_does_not_come_back(mon
 
         async def removed(signalling: Signalling, kind: str, **fields: Any) -> dict[str, Any]:
             if kind == "publish":
-                administration = call.parts.conference.administration
-                (me,) = administration.roster("lobby")
-                administration.remove("lobby", me.id)
+                dismiss(call.parts.conference.administration, "lobby", closing=False)
                 await asyncio.sleep(0.1)
             return await ask(signalling, kind, **fields)
 
