@@ -18,6 +18,7 @@ from torch import Tensor
 
 from model.errors import VisavisError
 from model.graphs.layout import split_joined
+from model.graphs.rounding import round_convolutions
 
 
 class GraphError(VisavisError):
@@ -70,13 +71,16 @@ class Graph:
         return stream.getvalue()
 
 
-def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0) -> Graph:
+def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0, rounded: bool = False) -> Graph:
     """A network `traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
 
+    rounded: convolutions may compute in bfloat16, and do where the processor multiplies it.
     Raises GraphError when an operation is not known to the engine, or the machine is not.
     """
     try:
         model = _converted(traced, examples)
+        if rounded and multiplies_bfloat16():
+            round_convolutions(model, _operations())
         return Graph(_core().compile_model(model, "CPU", _configuration(threads)))
     except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
         raise GraphError(f"the network cannot be compiled: {str(error).strip().splitlines()[-1]}") from error
@@ -88,6 +92,18 @@ def restore_graph(exported: bytes, threads: int = 0) -> Graph:
         return Graph(_core().import_model(io.BytesIO(exported), "CPU", _configuration(threads)))
     except RuntimeError as error:
         raise GraphError(f"the graph cannot be restored: {str(error).strip().splitlines()[-1]}") from error
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it. Raises GraphError where there is no engine."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _operations() -> Any:
+    from openvino import opset13
+
+    return opset13
 
 
 @cache
@@ -107,7 +123,6 @@ def _configuration(threads: int) -> dict[str, Any]:
 
 def _converted(traced: Any, examples: Sequence[Tensor]) -> Any:
     ov = openvino()
-    from openvino import opset13
     from openvino.frontend.pytorch import ConversionExtension
 
     # What the networks use and the frontend does not know.
@@ -117,20 +132,17 @@ def _converted(traced: Any, examples: Sequence[Tensor]) -> Any:
     ]
     shapes = [list(example.shape) for example in examples]
     model = ov.convert_model(traced, example_input=tuple(examples), input=shapes, extension=extensions)
-    split_joined(model, opset13)
+    split_joined(model, _operations())
     return model
 
 
 def _swap_last_two(context: Any) -> Any:
-    from openvino import opset13
-
-    matrix = context.get_input(0)
+    operations, matrix = _operations(), context.get_input(0)
     rank = matrix.get_partial_shape().rank.get_length()
     order = np.array([*range(rank - 2), rank - 1, rank - 2], np.int64)
-    return opset13.transpose(matrix, opset13.constant(order)).outputs()
+    return operations.transpose(matrix, operations.constant(order)).outputs()
 
 
 def _radians(context: Any) -> Any:
-    from openvino import opset13
-
-    return opset13.multiply(context.get_input(0), opset13.constant(np.float32(math.pi / 180))).outputs()
+    operations = _operations()
+    return operations.multiply(context.get_input(0), operations.constant(np.float32(math.pi / 180))).outputs()
