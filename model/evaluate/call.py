@@ -8,6 +8,7 @@ the source image on both of its sides, so that no frame knows one that is furthe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -22,8 +23,8 @@ from model.registration.tracker import MotionTracker, away_from
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 
-ALIGN_EVERY = 2
-"""One of so many frames is aligned: what two cores that also send and render have the time for."""
+ALIGNED = Fraction(2, 3)
+"""Share of the frames that are aligned: what two cores that also send and render have the time for."""
 
 CALL_RATE = Rate()
 """One message a frame."""
@@ -60,11 +61,16 @@ def call_motion(head: TalkingHead, clip: Clip, state: SourceState) -> Motion:
         reference = replace(tracker.reference(small[source], motions[source]), aligner=aligner)
         tracker.follow(small[source], motions[source], reference)
         for index in later:
-            if abs(index - source) % ALIGN_EVERY == 0:
+            if _is_aligned(abs(index - source)):
                 sent[index] = tracker.follow(small[index], motions[index], reference)
             else:
                 sent[index] = tracker.extrapolated(motions[index], reference)
     return Motion.stack(sent)
+
+
+def _is_aligned(since: int) -> bool:
+    """Whether the frame that comes so many after the source image is aligned: ALIGNED of them, evenly."""
+    return int((since + 1) * ALIGNED) > int(since * ALIGNED)
 
 
 def call(

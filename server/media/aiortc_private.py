@@ -44,7 +44,8 @@ from aiortc.rtp import (
 from model.errors import BitstreamError
 from server.media.codec_table import extend_codecs, payload_type_of
 from server.media.media_packet import MediaPacket
-from server.media.rtp_feedback import MissingPackets, Pacer, RetransmissionBudget
+from server.media.pacer import Pacer
+from server.media.rtp_feedback import KeyframeRequests, MissingPackets, RetransmissionBudget
 from server.media.rtp_numbers import RtpNumbers, random_numbers
 from server.media.rtp_payload import Vp8Numbers
 from server.media.srtp_sources import MAX_STREAMS
@@ -226,6 +227,10 @@ class PacketOutlet:
         self._codecs: list[RTCRtpCodecParameters] = []
         self._budget = RetransmissionBudget()
         self._pacer = Pacer() if sender.kind == "video" else None
+        self._paused = False  # the pacer has stopped pictures
+        self._interrupted = False  # encoded frames are left out, up to the next keyframe
+        self._keyframes = KeyframeRequests()
+        self._ask_keyframe = on_keyframe
         self._on_bitrate = on_bitrate
         self._history: dict[int, RtpPacket] = {}
         self._encoder: Any = None
@@ -262,6 +267,8 @@ class PacketOutlet:
                 item = await track.recv()
                 now = self._now()
                 encoded = isinstance(item, av.Packet)
+                if self._pacer is not None and isinstance(item, av.Packet) and self._held_back(item, self._pacer, now):
+                    continue
                 for packet in self._encoded(item, codec, now) if encoded else self._as_is(item, now):
                     if self._pacer is not None and (wait := self._pacer.wait(len(packet.payload), self._now())):
                         await asyncio.sleep(wait)
@@ -285,10 +292,30 @@ class PacketOutlet:
             self._history.clear()
             sender._RTCRtpSender__rtp_exited.set()
 
+    def _held_back(self, frame: av.Packet[Any], pacer: Pacer, now: float) -> bool:
+        """Whether a frame is left out: during a pause, and until the next keyframe after one."""
+        if pacer.pauses(now):
+            self._interrupted = self._paused = True
+        elif self._paused:
+            self._paused = False
+            if (carries := pacer.carries(now)) is not None:
+                self._on_bitrate(carries)  # before the keyframe, which is to fit
+            self._keyframes.request()
+        elif self._interrupted and frame.is_keyframe:
+            self._interrupted = False
+            self._keyframes.came()
+        if self._keyframes.due(now):
+            self._ask_keyframe()
+        return self._interrupted
+
     def _estimated(self, bits_per_second: int) -> None:
-        if self._pacer is not None:
-            self._pacer.estimate(bits_per_second, self._now())
-        self._on_bitrate(bits_per_second)
+        if self._pacer is None:
+            self._on_bitrate(bits_per_second)
+            return
+        now = self._now()
+        self._pacer.estimate(bits_per_second, now)
+        if not self._pacer.pauses(now):
+            self._on_bitrate(self._pacer.carries(now) or bits_per_second)
 
     async def _report(self, packets: list[Any]) -> None:
         if any(isinstance(packet, RtcpSrPacket) for packet in packets):
@@ -345,6 +372,8 @@ class PacketOutlet:
 
     async def _retransmit(self, sequence_number: int) -> None:
         """Answer one lost packet of a NACK, as RFC 4588 says where it was negotiated, within the budget."""
+        if self._pacer is not None and self._pacer.pauses(self._now()):
+            return  # a keyframe comes after the pause
         packet = self._history.get(sequence_number)
         if packet is None or not self._budget.take(len(packet.payload) + 20):
             return

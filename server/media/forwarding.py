@@ -35,7 +35,7 @@ class Forwarding:
         self._tracks = tracks
         self._clock = clock
         bitrate = bitrate or BitrateSettings()
-        self._steering = BitrateSteering(replace(bitrate, minimum=max(bitrate.minimum, FLOOR)))
+        self._steering = BitrateSteering(replace(bitrate, minimum=max(bitrate.minimum, FLOOR), start=bitrate.maximum))
         self._requests = KeyframeRequests(SPACING)
         self._source: PacketSource | None = None
         self._stream = 0  # number of the source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -120,61 +119,21 @@ class RetransmissionBudget:
         return True
 
 
-SOUND_BITS = 30_000
-"""Bits a second of a line that are left to the sound beside a picture, headers included."""
-
-
-def picture_share(bits_per_second: int) -> int:
-    """What of a viewer's estimate (REMB), which holds for the whole connection, its picture may take."""
-    return max(bits_per_second - SOUND_BITS, bits_per_second // 2)
-
-
-class Pacer:
-    """Spaces packets of pictures on a line that is too narrow: a keyframe at once would hold up the sound behind it.
-
-    An estimate (REMB) is never much above what came, so a small one alone says nothing. A line is too narrow when its
-    estimate falls to below what is sent.
-    """
-
-    def __init__(self, faster: float = 1.2, burst: float = 0.02, hold: float = 10.0) -> None:
-        self._faster = faster  # than the estimate, so that what has piled up becomes less
-        self._burst = burst  # seconds at that rate that may leave at once
-        self._hold = hold  # seconds that a line counts as narrow after it was seen to be
-        self._sent: deque[tuple[float, int]] = deque()  # of the last second: (when, bytes)
-        self._estimates: deque[tuple[float, int]] = deque()  # of the last two seconds: (when, bits a second)
-        self._narrow = float("-inf")  # seen so last
-        self._free = float("-inf")
-
-    def estimate(self, bits_per_second: int, now: float) -> None:
-        """What the viewer's receiver says that the line carries."""
-        self._estimates.append((now, bits_per_second))
-        while self._estimates[0][0] < now - 2.0:
-            self._estimates.popleft()
-        falls = bits_per_second < 0.95 * max(bits for _, bits in self._estimates)
-        if falls and 8 * sum(size for when, size in self._sent if when >= now - 1.0) > 0.9 * bits_per_second:
-            self._narrow = now
-
-    def wait(self, size: int, now: float) -> float:
-        """Seconds after which a packet of `size` bytes may leave; it counts as sent then."""
-        self._sent.append((now, size))
-        while self._sent[0][0] < now - 1.0:
-            self._sent.popleft()
-        if now - self._narrow > self._hold:
-            return 0.0
-        begin = max(self._free, now - self._burst)
-        self._free = begin + 8 * size / (self._faster * picture_share(self._estimates[-1][1]))
-        return max(begin - now, 0.0)
-
-
 @dataclass(frozen=True)
 class BitrateSettings:
     """Bounds of one encoder's rate, bits a second, and how eagerly it follows."""
 
     minimum: int = 40_000
     maximum: int = 900_000
+    start: int = 300_000  # before any estimate, or the maximum where that is less
     change: float = 0.2  # relative changes below this are not worth a new encoder and its keyframe
     down_every: float = 1.0  # seconds between reductions at least
+    far: float = 0.6  # a rate below this share of the present one is a far reduction
+    far_down_every: float = 0.25  # seconds before a far reduction at least
     up_every: float = 10.0  # seconds between increases at least
+    first_up_every: float = 2.0  # the same until the maximum, or what a line carries, has been reached
+    unheard: float = 5.0  # seconds from which on a receiver without estimates counts as one that makes none
+    most_up: float = 2.0  # times the present rate that an increase may reach
     stale_after: float = 15.0  # an estimate that old says nothing any more
 
 
@@ -188,8 +147,10 @@ class BitrateSteering:
     def __init__(self, settings: BitrateSettings | None = None) -> None:
         self._settings = settings or BitrateSettings()
         self._estimates: dict[Hashable, tuple[float, int]] = {}
-        self._changed = float("-inf")
-        self.target = self._settings.maximum
+        self._began: float | None = None  # seconds, the first picture
+        self._changed: float | None = None
+        self._starting = True
+        self.target = min(self._settings.start, self._settings.maximum)
 
     def estimate(self, viewer: Hashable, bits_per_second: int, now: float) -> None:
         """A viewer's receiver estimated its maximum bit rate (draft-alvestrand-rmcat-remb-03)."""
@@ -205,12 +166,26 @@ class BitrateSteering:
     def update(self, now: float) -> bool:
         """Recompute `target`; True when it changed."""
         settings = self._settings
+        if self._began is None:
+            self._began = now
         fresh = [rate for at, rate in self._estimates.values() if now - at <= settings.stale_after]
-        wanted = min([settings.maximum, *fresh])
-        wanted = max(wanted, settings.minimum)
+        if not fresh and now - self._began < settings.unheard:
+            return False
+        wanted = max(min([settings.maximum, round(settings.most_up * self.target), *fresh]), settings.minimum)
         if abs(wanted - self.target) < settings.change * self.target:
             return False
-        if now - self._changed < (settings.down_every if wanted < self.target else settings.up_every):
+        since = self._began if self._changed is None and wanted > self.target else self._changed
+        if since is not None and now - since < self._patience(wanted):
             return False
+        self._starting = self._starting and self.target < wanted < settings.maximum
         self.target, self._changed = wanted, now
         return True
+
+    def _patience(self, wanted: int) -> float:
+        """Seconds since the last change before this one may come."""
+        settings = self._settings
+        if wanted < settings.far * self.target:
+            return settings.far_down_every
+        if wanted < self.target:
+            return settings.down_every
+        return settings.first_up_every if self._starting else settings.up_every

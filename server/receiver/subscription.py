@@ -12,7 +12,7 @@ from server.media.audio_relay import AudioTrack
 from server.media.broadcast import Broadcast
 from server.media.fanout import PacketTrack
 from server.media.forwarding import Forwarding
-from server.media.rtp_feedback import picture_share
+from server.media.pacer import picture_share
 from server.media.sent_frames import SentFrames
 from server.receiver.rendered_view import ViewKey, quantise_view
 

@@ -83,6 +83,7 @@ SCENARIOS: Sequence[Scenario] = (
         "viewer 150 kbit/s",
         viewer=LinkSettings(kbps=150.0),
         bounds={"pictures_per_second": (12.0, 100.0), "sound_gap_ms": (0.0, 100.0)},
+        short=True,
     ),
 )
 

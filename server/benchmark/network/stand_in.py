@@ -1,6 +1,7 @@
 """A renderer that costs nothing: the source image, shifted by head pose. Networks have benches of their own.
 
-Pictures are noisy and move as the head does, so that the video encoder has about the work of a face.
+Pictures move as the head does and have a grain of their own, so that the video encoder spends on them what it spends on
+a face, all that it may.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ RENDER_SECONDS = 0.02
 _SHIFT = 1.0
 """Pixels a degree."""
 
+_GRAIN = 6.0
+"""Grey levels of 256, one sigma."""
+
+_GRAINS = 8
+"""Different ones, which take turns."""
+
 
 @dataclass(frozen=True)
 class _State:
@@ -51,6 +58,9 @@ class StandInEngine:
         self.model = _Model(profile, statistics)
         self.capacity = RenderCapacity(25.0, share=0.0)
         self.statistics = EngineStatistics()
+        side = self.sizes[0]
+        chance = np.random.default_rng(0)
+        self._grains = chance.normal(0.0, _GRAIN, (_GRAINS, side, side)).round().astype(np.int16)
 
     def as_engine(self) -> RenderEngine:
         """Itself, by the type that others ask for."""
@@ -73,7 +83,10 @@ class StandInEngine:
         size: int | None = None,
     ) -> bool:
         """As of the engine."""
-        picture = RenderedPicture(_shifted(state.planes, motion), 0.0, RENDER_SECONDS)
+        planes = _shifted(state.planes, motion)
+        luma, grain = planes[: self.sizes[0]], self._grains[self.statistics.rendered % _GRAINS]
+        luma[:] = np.clip(luma + grain, 0, 255)
+        picture = RenderedPicture(planes, 0.0, RENDER_SECONDS)
         asyncio.get_running_loop().call_later(RENDER_SECONDS, done, picture)
         self.statistics.rendered += 1
         return True

@@ -19,7 +19,7 @@ from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
 from server.media.picture import PictureTimes, TimedPicture
-from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate, Pacer, picture_share
+from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate
 from server.media.sent_frames import SentFrames
 from server.media.streams import StreamTable, ViewLimitError
 
@@ -121,31 +121,6 @@ def test_what_a_viewer_gets_is_always_decodable(actions: list[tuple[str, str, bo
 # Keyframes and rate
 
 
-def test_a_line_that_keeps_up_is_not_paced() -> None:
-    pacer = Pacer()
-    for i in range(100):
-        now = 0.04 * i
-        pacer.estimate(40_000 + 3000 * i, now)  # an estimate follows what comes, and is small at first
-        assert [pacer.wait(1200, now) for _ in range(5)] == [0.0] * 5
-
-
-def test_pictures_are_spaced_once_the_estimate_falls_below_what_is_sent() -> None:
-    pacer = Pacer()
-    for i in range(50):
-        pacer.estimate(300_000, 0.02 * i)
-        assert pacer.wait(600, 0.02 * i) == 0.0
-    pacer.estimate(150_000, 1.0)
-    waits = [pacer.wait(1200, 1.0) for _ in range(10)]  # a keyframe
-    spacing = 8 * 1200 / (1.2 * picture_share(150_000))
-    assert np.diff(waits[1:]) == pytest.approx([spacing] * 8)
-    assert pacer.wait(1200, 30.0) == 0.0, "that was long ago"
-
-
-def test_a_picture_leaves_room_for_the_sound() -> None:
-    assert picture_share(150_000) == 120_000
-    assert picture_share(40_000) == 20_000
-
-
 def test_keyframe_requests_are_coalesced() -> None:
     gate = KeyframeGate(spacing=0.5)
     assert gate.take(0.0)  # every stream begins with one
@@ -160,7 +135,8 @@ def test_keyframe_requests_are_coalesced() -> None:
 
 
 def test_rate_follows_the_slowest_viewer_within_bounds() -> None:
-    steering = BitrateSteering(BitrateSettings(minimum=100_000, maximum=900_000, down_every=2, up_every=10))
+    settings = BitrateSettings(minimum=100_000, maximum=900_000, start=900_000, down_every=2, far=0.3, up_every=10)
+    steering = BitrateSteering(settings)
     assert steering.target == 900_000
     steering.estimate("a", 600_000, 0.0)
     steering.estimate("b", 300_000, 0.0)
@@ -173,10 +149,14 @@ def test_rate_follows_the_slowest_viewer_within_bounds() -> None:
     steering.forget("b")
     assert not steering.update(5.0)
     assert steering.update(12.6)
+    assert steering.target == 200_000, "twice as much at most"
+    for now in (22.7, 32.8):
+        steering.estimate("a", 600_000, now)
+        assert steering.update(now)
     assert steering.target == 600_000
-    steering.estimate("a", 650_000, 30.0)
-    assert not steering.update(30.0)  # not worth a keyframe
-    assert steering.update(60.0)  # an estimate that old is none
+    steering.estimate("a", 650_000, 50.0)
+    assert not steering.update(50.0)  # not worth a keyframe
+    assert steering.update(80.0)  # an estimate that old is none
     assert steering.target == 900_000
 
 
@@ -184,6 +164,46 @@ def test_a_hopeless_line_does_not_spoil_the_others() -> None:
     steering = BitrateSteering()
     steering.estimate("a", 10_000, 0.0)
     assert not steering.update(0.0)
+
+
+def test_a_stream_begins_with_what_narrow_lines_carry_and_rises_quickly() -> None:
+    settings = BitrateSettings()
+    steering = BitrateSteering(settings)
+    assert steering.target == settings.start
+    rates = []
+    for tick in range(100):
+        now = 0.1 * tick
+        steering.estimate("a", 250_000 + 100_000 * int(now), now)
+        steering.update(now)
+        rates.append(steering.target)
+    assert rates[19] == settings.start
+    assert rates[-1] >= 0.8 * settings.maximum
+    assert len(set(rates)) <= 5, "each new rate costs a keyframe"
+    steering.estimate("a", 500_000, 20.0)
+    assert steering.update(20.0)
+    steering.estimate("a", 900_000, 25.0)
+    assert not steering.update(25.0), "once it has been found, it rises slowly"
+
+
+def test_without_estimates_a_stream_soon_has_all_it_may() -> None:
+    steering = BitrateSteering()
+    settings, rates = BitrateSettings(), []
+    for now in range(12):
+        steering.update(float(now))
+        rates.append(steering.target)
+    assert rates[4] == settings.start
+    assert rates[-1] == settings.maximum
+
+
+def test_a_far_reduction_does_not_wait() -> None:
+    steering = BitrateSteering(BitrateSettings(start=900_000))
+    steering.estimate("a", 700_000, 0.0)
+    assert steering.update(0.0)
+    steering.estimate("a", 500_000, 0.3)
+    assert not steering.update(0.3)
+    steering.estimate("a", 150_000, 0.4)
+    assert steering.update(0.4)
+    assert steering.target == 150_000
 
 
 # Which picture is which
