@@ -44,8 +44,8 @@ from aiortc.rtp import (
 from model.errors import BitstreamError
 from server.media.codec_table import extend_codecs, payload_type_of
 from server.media.media_packet import MediaPacket
-from server.media.pacer import Pacer
-from server.media.rtp_feedback import KeyframeRequests, MissingPackets, RetransmissionBudget
+from server.media.pacer import Pacer, PausedPictures
+from server.media.rtp_feedback import MissingPackets, RetransmissionBudget
 from server.media.rtp_numbers import RtpNumbers, random_numbers
 from server.media.rtp_payload import Vp8Numbers
 from server.media.srtp_sources import MAX_STREAMS
@@ -227,10 +227,7 @@ class PacketOutlet:
         self._codecs: list[RTCRtpCodecParameters] = []
         self._budget = RetransmissionBudget()
         self._pacer = Pacer() if sender.kind == "video" else None
-        self._paused = False  # the pacer has stopped pictures
-        self._interrupted = False  # encoded frames are left out, up to the next keyframe
-        self._keyframes = KeyframeRequests()
-        self._ask_keyframe = on_keyframe
+        self._pauses = None if self._pacer is None else PausedPictures(self._pacer, on_keyframe, on_bitrate)
         self._on_bitrate = on_bitrate
         self._history: dict[int, RtpPacket] = {}
         self._encoder: Any = None
@@ -267,7 +264,7 @@ class PacketOutlet:
                 item = await track.recv()
                 now = self._now()
                 encoded = isinstance(item, av.Packet)
-                if self._pacer is not None and isinstance(item, av.Packet) and self._held_back(item, self._pacer, now):
+                if encoded and self._pauses is not None and self._pauses.leaves_out(item.is_keyframe, now):
                     continue
                 for packet in self._encoded(item, codec, now) if encoded else self._as_is(item, now):
                     if self._pacer is not None and (wait := self._pacer.wait(len(packet.payload), self._now())):
@@ -291,22 +288,6 @@ class PacketOutlet:
                 sender.track.stop()
             self._history.clear()
             sender._RTCRtpSender__rtp_exited.set()
-
-    def _held_back(self, frame: av.Packet[Any], pacer: Pacer, now: float) -> bool:
-        """Whether a frame is left out: during a pause, and until the next keyframe after one."""
-        if pacer.pauses(now):
-            self._interrupted = self._paused = True
-        elif self._paused:
-            self._paused = False
-            if (carries := pacer.carries(now)) is not None:
-                self._on_bitrate(carries)  # before the keyframe, which is to fit
-            self._keyframes.request()
-        elif self._interrupted and frame.is_keyframe:
-            self._interrupted = False
-            self._keyframes.came()
-        if self._keyframes.due(now):
-            self._ask_keyframe()
-        return self._interrupted
 
     def _estimated(self, bits_per_second: int) -> None:
         if self._pacer is None:

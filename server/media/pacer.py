@@ -8,7 +8,10 @@ the next, what left the window had come as it was sent, and what entered it is w
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from server.media.rtp_feedback import KeyframeRequests
 
 SOUND_BITS = 30_000
 """Bits a second of a line that are left to the sound beside a picture, headers included."""
@@ -162,3 +165,33 @@ class Pacer:
         before = self._rate(self._first.at - _WINDOW, self._last.at - _WINDOW)
         carried = before + (self._last.bits - self._first.bits) / _REPORTED / elapsed
         return max(round(min(max(carried, most / 3), most)), 1)
+
+
+class PausedPictures:
+    """Which encoded pictures leave: none in a pause, and after one those from the next keyframe on."""
+
+    def __init__(self, pacer: Pacer, on_keyframe: Callable[[], None], on_bitrate: Callable[[int], None]) -> None:
+        """`on_keyframe()` asks for one, `on_bitrate(bits_per_second)` tells what the line carries."""
+        self._pacer = pacer
+        self._keyframes = KeyframeRequests()
+        self._on_keyframe = on_keyframe
+        self._on_bitrate = on_bitrate
+        self._paused = False
+        self._interrupted = False
+
+    def leaves_out(self, keyframe: bool, now: float) -> bool:
+        """Whether the picture that would leave now does not."""
+        if self._pacer.pauses(now):
+            self._interrupted = self._paused = True
+            return True
+        if self._paused:
+            self._paused = False
+            if (carries := self._pacer.carries(now)) is not None:
+                self._on_bitrate(carries)  # before the keyframe, which is to fit
+            self._keyframes.request()
+        elif self._interrupted and keyframe:
+            self._interrupted = False
+            self._keyframes.came()
+        if self._keyframes.due(now):
+            self._on_keyframe()
+        return self._interrupted

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.media.pacer import SOUND_BITS, Pacer, PacerSettings, picture_share
+from server.media.pacer import SOUND_BITS, Pacer, PacerSettings, PausedPictures, picture_share
 
 
 def test_a_line_that_keeps_up_is_not_paced() -> None:
@@ -130,3 +130,30 @@ def test_whatever_is_estimated_waits_are_finite_and_pauses_end(steps: list[tuple
         began = (now if began is None else began) if pacer.pauses(now) else None
         assert began is None or now - began < settings.longest_pause
     assert not pacer.pauses(now + settings.longest_pause)
+
+
+class _OnOrOff(Pacer):
+    """Pauses until it is told to go on, on a line that carries 80 kbit/s."""
+
+    paused = True
+
+    def pauses(self, now: float) -> bool:
+        return self.paused
+
+    def carries(self, now: float) -> int | None:
+        return 80_000
+
+
+def test_after_a_pause_pictures_go_on_with_a_keyframe_at_what_the_line_carries() -> None:
+    pacer, told = _OnOrOff(), list[str]()
+    pictures = PausedPictures(pacer, lambda: told.append("keyframe"), lambda rate: told.append(str(rate)))
+    assert all(pictures.leaves_out(keyframe, 0.04 * i) for i, keyframe in enumerate((False, True, False)))
+    assert told == []
+    pacer.paused = False
+    assert all(pictures.leaves_out(False, 1 + 0.04 * i) for i in range(5))
+    assert told == ["80000", "keyframe"], "the rate first, and a keyframe is asked for once"
+    assert all(pictures.leaves_out(False, 2 + 0.04 * i) for i in range(5))
+    assert told[2:] == ["keyframe"], "it may have been lost"
+    assert not pictures.leaves_out(True, 3.0)
+    assert not pictures.leaves_out(False, 3.04)
+    assert len(told) == 3
