@@ -74,12 +74,12 @@ class Graph:
 def compile_graph(traced: Any, examples: Sequence[Tensor], threads: int = 0, rounded: bool = False) -> Graph:
     """A network `traced` as `model.graphs.tracing.trace` gives it; threads: at most so many, 0 takes every core.
 
-    rounded: convolutions may compute in bfloat16, and do where the processor multiplies it.
+    rounded: convolutions compute in bfloat16, which `multiplies_bfloat16` says is faster.
     Raises GraphError when an operation is not known to the engine, or the machine is not.
     """
     try:
         model = _converted(traced, examples)
-        if rounded and multiplies_bfloat16():
+        if rounded:
             round_convolutions(model, _operations())
         return Graph(_core().compile_model(model, "CPU", _configuration(threads)))
     except (RuntimeError, AttributeError) as error:  # AttributeError: a package without its conversion tools
@@ -96,7 +96,7 @@ def restore_graph(exported: bytes, threads: int = 0) -> Graph:
 
 @cache
 def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for it. Raises GraphError where there is no engine."""
+    """Whether the engine computes in bfloat16 on this processor. Raises GraphError where there is no engine."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

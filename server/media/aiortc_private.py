@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, cast
 
@@ -228,6 +229,8 @@ class PacketOutlet:
         self._budget = RetransmissionBudget()
         self._pacer = Pacer() if sender.kind == "video" else None
         self._pauses = None if self._pacer is None else PausedPictures(self._pacer, on_keyframe, on_bitrate)
+        self.on_left_out: Callable[[], None] = lambda: None
+        """Called where an encoded picture that the track gave was not sent, or not to its end."""
         self._on_bitrate = on_bitrate
         self._history: dict[int, RtpPacket] = {}
         self._encoder: Any = None
@@ -264,11 +267,13 @@ class PacketOutlet:
                 item = await track.recv()
                 now = self._now()
                 encoded = isinstance(item, av.Packet)
-                if encoded and self._pauses is not None and self._pauses.leaves_out(item.is_keyframe, now):
+                if encoded and self._leaves_out(item.is_keyframe, now):
                     continue
                 for packet in self._encoded(item, codec, now) if encoded else self._as_is(item, now):
                     if self._pacer is not None and (wait := self._pacer.wait(len(packet.payload), self._now())):
                         await asyncio.sleep(wait)
+                        if encoded and self._pauses_now() and self._leaves_out(False, self._now()):
+                            break  # a picture that has begun can only be half
                     packet.ssrc = sender._ssrc
                     packet.extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
                     packet.extensions.mid = sender._RTCRtpSender__mid
@@ -295,8 +300,21 @@ class PacketOutlet:
             return
         now = self._now()
         self._pacer.estimate(bits_per_second, now)
-        if not self._pacer.pauses(now):
+        if not self._encoding:
+            self._on_bitrate(bits_per_second)  # a camera is told, and does not pause
+        elif not self._pacer.pauses(now):
             self._on_bitrate(self._pacer.carries(now) or bits_per_second)
+
+    def _pauses_now(self) -> bool:
+        """Whether pictures that are encoded here pause."""
+        return self._encoding and self._pacer is not None and self._pacer.pauses(self._now())
+
+    def _leaves_out(self, keyframe: bool, now: float) -> bool:
+        """Whether an encoded picture is not sent, or not to its end."""
+        out = self._pauses is not None and self._pauses.leaves_out(keyframe, now)
+        if out:
+            self.on_left_out()
+        return out
 
     async def _report(self, packets: list[Any]) -> None:
         if any(isinstance(packet, RtcpSrPacket) for packet in packets):
@@ -353,7 +371,7 @@ class PacketOutlet:
 
     async def _retransmit(self, sequence_number: int) -> None:
         """Answer one lost packet of a NACK, as RFC 4588 says where it was negotiated, within the budget."""
-        if self._pacer is not None and self._pacer.pauses(self._now()):
+        if self._pauses_now():
             return  # a keyframe comes after the pause
         packet = self._history.get(sequence_number)
         if packet is None or not self._budget.take(len(packet.payload) + 20):
@@ -384,7 +402,7 @@ def _route_feedback(
                     on_answer(answer)
                     return
                 bitrate, ssrcs = unpack_remb_fci(packet.fci)
-            except (ValueError, BitstreamError):
+            except (ValueError, struct.error, BitstreamError):
                 return  # some other application-layer feedback
             if ssrc in ssrcs:
                 on_bitrate(bitrate)

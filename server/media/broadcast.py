@@ -13,7 +13,7 @@ import av
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
 from server.media.picture import PictureTimes, TimedPicture
-from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate
+from server.media.rtp_feedback import BitrateSettings, BitrateSteering, Estimate, KeyframeGate
 from server.media.streams import Stream, StreamTable, ViewLimitError
 
 _log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class Broadcast:
         self._workers: dict[Stream, _Worker] = {}
         self._tracks: dict[Hashable, PacketTrack] = {}
         self._views: dict[Hashable, Hashable] = {}  # what each viewer asked for
+        self._estimates: dict[Hashable, Estimate] = {}  # the last of each viewer
         self._pool: ThreadPoolExecutor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -162,9 +163,13 @@ class Broadcast:
 
     def estimate(self, viewer: Hashable, bits_per_second: int) -> None:
         """The viewer's receiver estimated its maximum rate (REMB)."""
-        worker = self._worker_of(viewer)
-        if worker is not None:
-            worker.steering.estimate(viewer, bits_per_second, self._clock())
+        now, own = self._clock(), self._worker_of(viewer)
+        self._estimates[viewer] = Estimate(now, bits_per_second)
+        for worker in self._workers.values():
+            if worker is own:
+                worker.steering.estimate(viewer, bits_per_second, now)
+            else:
+                worker.steering.forget(viewer)
 
     def remove(self, viewer: Hashable) -> None:
         """Forget a viewer and end its track; idempotent."""
@@ -172,6 +177,7 @@ class Broadcast:
         if track is None:
             return
         del self._views[viewer]
+        self._estimates.pop(viewer, None)
         self._table.leave(viewer)
         for worker in self._workers.values():
             worker.steering.forget(viewer)
@@ -223,7 +229,9 @@ class Broadcast:
     def _worker(self, stream: Stream) -> _Worker:
         worker = self._workers.get(stream)
         if worker is None:
-            steering = BitrateSteering(self._settings.bitrate)
+            watching = {name for name, track in self._tracks.items() if track.queue and track.queue.stream is stream}
+            known = {viewer: estimate for viewer, estimate in self._estimates.items() if viewer in watching}
+            steering = BitrateSteering(self._settings.bitrate, known)
             worker = self._workers[stream] = _Worker(
                 VideoEncoder(stream.codec, steering.target, self._settings.fps),
                 KeyframeGate(self._settings.keyframe_spacing),

@@ -199,6 +199,10 @@ class PacketTrack(QueuedTrack["Packet | MediaPacket"]):
             if self._queue is not None:
                 self._queue.restart()
 
+    def leave_out(self) -> None:
+        """The frame that was read last was not sent."""
+        self._sending = None
+
     def take(self) -> Packet | MediaPacket | None:
         """The next frame, or packet of the camera."""
         if self._queue is None:

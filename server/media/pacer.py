@@ -13,9 +13,6 @@ from dataclasses import dataclass
 
 from server.media.rtp_feedback import KeyframeRequests
 
-SOUND_BITS = 30_000
-"""Bits a second of a line that are left to the sound beside a picture, headers included."""
-
 _REPORTED = 0.85
 """What receivers report of what comes while packets pile up (draft-ietf-rmcat-gcc-02 section 5.5: beta)."""
 
@@ -25,19 +22,18 @@ _WINDOW = 1.0
 _BACK = 0.1
 """Seconds until an estimate is known here."""
 
-_LEAST = 48_000
-"""Bits a second of pictures that are let through at least: encoders make little less."""
+_LEAST, _CRAWL = 48_000, 10_000
+"""Bits a second of pictures that are let through at least, since encoders make little less; and where a line was found
+to carry less than that."""
+
+_APART = 0.01
+"""Seconds between two estimates at least; one that comes sooner says nothing new."""
 
 _FALLS = 0.95
 """An estimate below so much of another is lower."""
 
 _AT_ONCE = 0.5
 """Seconds between two falls of an estimate at most that show together that packets pile up."""
-
-
-def picture_share(bits_per_second: int) -> int:
-    """What of a viewer's estimate (REMB), which holds for the whole connection, its picture may take."""
-    return max(bits_per_second - SOUND_BITS, bits_per_second // 2)
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,15 @@ class _Fall:
     bits: int = 0  # a second
 
 
+@dataclass(frozen=True)
+class _Pause:
+    """A time without pictures."""
+
+    begins: float = float("-inf")  # seconds
+    ends: float = float("-inf")
+    carried: int = 0  # bits a second that the line was found to carry beside the sound
+
+
 class Pacer:
     """Spaces packets of pictures on a line that is too narrow: a keyframe at once would hold up the sound behind it.
 
@@ -77,14 +82,13 @@ class Pacer:
         self._estimates: deque[tuple[float, int]] = deque()  # of the last two seconds: (when, bits a second)
         self._narrow = float("-inf")  # seen so last
         self._first, self._last = _Fall(), _Fall()  # of those that followed each other at once
-        self._paused = float("-inf")  # when the last pause began
-        self._ends = float("-inf")  # when it ends
-        self._before = float("-inf")  # when the one before it ended
-        self._carried = 0  # bits a second, found in the last pause
+        self._pause, self._before = _Pause(), _Pause()  # the last two
         self._free = float("-inf")
 
     def estimate(self, bits_per_second: int, now: float) -> None:
-        """What the viewer's receiver says that the line carries."""
+        """What the viewer's receiver says that the line carries of the pictures."""
+        if self._estimates and now - self._estimates[-1][0] < _APART:
+            return
         self._estimates.append((now, bits_per_second))
         while self._estimates[0][0] < now - 2.0:
             self._estimates.popleft()
@@ -94,17 +98,17 @@ class Pacer:
             self._fell(_Fall(now, bits_per_second))
 
     def carries(self, now: float) -> int | None:
-        """Bits a second that are to be believed of what the receiver has said; None where it has said nothing.
+        """Bits a second of pictures that are to be believed of what the receiver has said; None where it said nothing.
 
         For a while after a pause an estimate is small because little came, or large because nothing piled up.
         """
         if not self._estimates:
             return None
         latest = self._estimates[-1][1]
-        since, hold = now - self._paused, self._settings.hold
+        since, hold = now - self._pause.begins, self._settings.hold
         if since > 6 * hold:
             return latest
-        found = self._settings.share * self._carried
+        found = self._settings.share * self._pause.carried
         if since <= hold:
             return round(found)
         grown: float = found * (1 + self._settings.growth) ** (since - hold)
@@ -112,7 +116,7 @@ class Pacer:
 
     def pauses(self, now: float) -> bool:
         """Whether no picture is to leave: what has piled up before the line goes first."""
-        return now < self._ends
+        return now < self._pause.ends
 
     def wait(self, size: int, now: float) -> float:
         """Seconds after which a packet of `size` bytes may leave; it counts as sent then."""
@@ -122,8 +126,9 @@ class Pacer:
         if now - self._narrow > self._settings.hold:
             return 0.0
         begin = max(self._free, now - self._settings.burst)
-        carries = picture_share(self.carries(now) or 0)
-        self._free = begin + 8 * size / max(self._settings.faster * carries, _LEAST)
+        paused = now - self._pause.begins <= self._settings.hold
+        least = max(min(_LEAST, self._pause.carried), _CRAWL) if paused else _LEAST
+        self._free = begin + 8 * size / max(self._settings.faster * (self.carries(now) or 0), least)
         return max(begin - now, 0.0)
 
     def _rate(self, begin: float, end: float) -> float:
@@ -138,32 +143,33 @@ class Pacer:
             return
         self._last = fall
         settings, lasts = self._settings, self.pauses(fall.at)
-        if not lasts:
-            if fall.at - self._ends < settings.between:
-                return
-            self._before = self._ends
-        carried = self._capacity()
+        if not lasts and fall.at - self._pause.ends < settings.between:
+            return
+        before = self._before if lasts else self._pause
+        carried = self._capacity(before)
         # What was sent within a window and has not come in it waits before the line, and what was sent since it ended.
         sent, came = self._rate(fall.at - _WINDOW, fall.at), fall.bits / _REPORTED
         piled = (sent - came) * _WINDOW + max(self._rate(fall.at - 3 * _BACK, fall.at) - carried, 0.0) * _BACK
-        if not lasts:
-            if piled < settings.piled * carried:
-                return
-            self._paused = fall.at
-        self._carried = carried
-        earliest, latest = self._paused + settings.least_pause, self._paused + settings.longest_pause
-        self._ends = min(max(fall.at + piled / carried, earliest), latest)
+        if not lasts and piled < settings.piled * carried:
+            return
+        begins = self._pause.begins if lasts else fall.at
+        ends = max(fall.at + piled / carried, begins + settings.least_pause)
+        self._before = before
+        self._pause = _Pause(begins, min(ends, begins + settings.longest_pause), carried)
 
-    def _capacity(self) -> int:
-        """Bits a second that the line carries beside the sound, by how fast its estimate fell."""
+    def _capacity(self, before: _Pause) -> int:
+        """Bits a second that the line carries beside the sound, by how fast its estimate fell; at least one.
+
+        before: the pause before this one
+        """
         elapsed = self._last.at - self._first.at
         most = self._last.bits / _REPORTED
-        if self._first.at - 2 * _WINDOW < self._before:
+        if self._first.at - 2 * _WINDOW < before.ends:
             return max(round(most), 1)  # what came had waited, and not as long as it was sent apart
         if elapsed < 0.05:
             return max(round(most / 2), 1)
-        before = self._rate(self._first.at - _WINDOW, self._last.at - _WINDOW)
-        carried = before + (self._last.bits - self._first.bits) / _REPORTED / elapsed
+        sent = self._rate(self._first.at - _WINDOW, self._last.at - _WINDOW)
+        carried = sent + (self._last.bits - self._first.bits) / _REPORTED / elapsed
         return max(round(min(max(carried, most / 3), most)), 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from server.media.rtp_numbers import newer
@@ -120,6 +120,14 @@ class RetransmissionBudget:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What a viewer's receiver says that its line carries."""
+
+    at: float  # seconds
+    bits_per_second: int
+
+
+@dataclass(frozen=True)
 class BitrateSettings:
     """Bounds of one encoder's rate, bits a second, and how eagerly it follows."""
 
@@ -132,7 +140,7 @@ class BitrateSettings:
     far_down_every: float = 0.25  # seconds before a far reduction at least
     up_every: float = 10.0  # seconds between increases at least
     first_up_every: float = 2.0  # the same until the maximum, or what a line carries, has been reached
-    unheard: float = 5.0  # seconds from which on a receiver without estimates counts as one that makes none
+    unheard: float = 8.0  # seconds from which on a receiver without estimates counts as one that makes none
     most_up: float = 2.0  # times the present rate that an increase may reach
     stale_after: float = 15.0  # an estimate that old says nothing any more
 
@@ -140,35 +148,38 @@ class BitrateSettings:
 class BitrateSteering:
     """One rate for all viewers of an encoder: the smallest of their estimates (REMB), within bounds.
 
-    Viewers whose network carries less than the minimum fall behind and drop to keyframes instead: one bad line must not
-    spoil the picture of everybody else.
+    Viewers whose network carries less than half of the minimum do not count beside others: they fall behind and drop to
+    keyframes, so that one bad line does not spoil the picture of everybody else.
     """
 
-    def __init__(self, settings: BitrateSettings | None = None) -> None:
-        self._settings = settings or BitrateSettings()
-        self._estimates: dict[Hashable, tuple[float, int]] = {}
+    def __init__(
+        self, settings: BitrateSettings | None = None, estimates: Mapping[Hashable, Estimate] | None = None
+    ) -> None:
+        """`estimates`: what is known of the stream's viewers; it begins with what they carry."""
+        self._settings = settings = settings or BitrateSettings()
+        self._estimates = dict(estimates or {})
         self._began: float | None = None  # seconds, the first picture
         self._changed: float | None = None
         self._starting = True
-        self.target = min(self._settings.start, self._settings.maximum)
+        known = [estimate.bits_per_second for estimate in self._estimates.values()]
+        self.target = min([settings.maximum, max(min(known), settings.minimum) if known else settings.start])
 
     def estimate(self, viewer: Hashable, bits_per_second: int, now: float) -> None:
         """A viewer's receiver estimated its maximum bit rate (draft-alvestrand-rmcat-remb-03)."""
-        if bits_per_second >= self._settings.minimum // 2:
-            self._estimates[viewer] = (now, bits_per_second)
-        else:
-            self._estimates.pop(viewer, None)
+        self._estimates[viewer] = Estimate(now, bits_per_second)
 
     def forget(self, viewer: Hashable) -> None:
-        """The viewer left."""
-        self._estimates.pop(viewer, None)
+        """The viewer left. Those who remain may soon have what it did not carry."""
+        if self._estimates.pop(viewer, None) is not None:
+            self._starting = True
 
     def update(self, now: float) -> bool:
         """Recompute `target`; True when it changed."""
         settings = self._settings
         if self._began is None:
             self._began = now
-        fresh = [rate for at, rate in self._estimates.values() if now - at <= settings.stale_after]
+        heard = [one.bits_per_second for one in self._estimates.values() if now - one.at <= settings.stale_after]
+        fresh = [bits for bits in heard if bits >= settings.minimum // 2] or heard
         if not fresh and now - self._began < settings.unheard:
             return False
         wanted = max(min([settings.maximum, round(settings.most_up * self.target), *fresh]), settings.minimum)

@@ -12,7 +12,6 @@ from server.media.audio_relay import AudioTrack
 from server.media.broadcast import Broadcast
 from server.media.fanout import PacketTrack
 from server.media.forwarding import Forwarding
-from server.media.pacer import picture_share
 from server.media.sent_frames import SentFrames
 from server.receiver.rendered_view import ViewKey, quantise_view
 
@@ -63,6 +62,7 @@ class Subscription:
             outlet = PacketOutlet(video, self._clock, self._request_keyframe, self._estimate)
             sent, sender = self._sent, video
             self.video.on_sent = lambda frame: sent.add(rtp_timestamp(sender), frame.captured)
+            outlet.on_left_out = self.video.leave_out
             self.video.accepts = lambda packet: outlet.payload_type(packet.codec, packet.profile) is not None
 
     def _request_keyframe(self) -> None:
@@ -75,7 +75,7 @@ class Subscription:
         if self.video.forwards:
             self._forwarding.estimate(self._viewer, bits_per_second)
         else:
-            self._broadcast.estimate(self._viewer, picture_share(bits_per_second))
+            self._broadcast.estimate(self._viewer, bits_per_second)
 
     def sent_frames(self) -> list[tuple[int, float]]:
         """Pictures sent since this was asked last: RTP timestamp, capture time in seconds of the receiver's clock."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-ALIGN_EVERY = 0.03
-"""Seconds between alignment passes at least: at 25 frames a second each frame, where a pass is cheap."""
+ALIGN_EVERY = 0.02
+"""Seconds between alignment passes at least: at 25 or 30 frames a second each frame, where a pass is cheap."""
 
 ALIGN_SHARE = 0.3
 """Of the time, that alignment may take: it costs twice what extraction does, and the next frame waits for it."""

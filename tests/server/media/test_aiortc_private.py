@@ -108,13 +108,16 @@ async def test_in_a_pause_nothing_is_sent_again_and_no_estimate_is_told(monkeypa
         sender: RTCRtpSender = peer.addTransceiver("video", direction="sendonly").sender
         rates: list[int] = []
         outlet = PacketOutlet(sender, FakeClock(), on_bitrate=rates.append)
-        outlet._pacer = _PausedPacer()
+        outlet._pacer, outlet._encoding = _PausedPacer(), True
         fci = pack_remb_fci(70_000, [sender._ssrc])
         await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=sender._ssrc, fci=fci))
         assert rates == [], "what is estimated while nothing is sent says nothing"
         outlet._history[7] = RtpPacket(sequence_number=7, payload=b"lost")
         monkeypatch.setattr(sender.transport, "_send_rtp", _never)
         await outlet._retransmit(7)
+        outlet._encoding = False
+        await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=sender._ssrc, fci=fci))
+        assert rates == [70_000], "a camera's packets do not pause"
 
 
 async def _never(data: bytes) -> None:

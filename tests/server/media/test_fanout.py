@@ -19,7 +19,7 @@ from server.media.broadcast import Broadcast, BroadcastSettings
 from server.media.encoder import Codec, EncodedFrame, VideoEncoder
 from server.media.fanout import PacketTrack, ViewerQueue
 from server.media.picture import PictureTimes, TimedPicture
-from server.media.rtp_feedback import BitrateSettings, BitrateSteering, KeyframeGate
+from server.media.rtp_feedback import BitrateSettings, BitrateSteering, Estimate, KeyframeGate
 from server.media.sent_frames import SentFrames
 from server.media.streams import StreamTable, ViewLimitError
 
@@ -147,13 +147,11 @@ def test_rate_follows_the_slowest_viewer_within_bounds() -> None:
     assert steering.update(2.5)
     assert steering.target == 100_000
     steering.forget("b")
-    assert not steering.update(5.0)
-    assert steering.update(12.6)
-    assert steering.target == 200_000, "twice as much at most"
-    for now in (22.7, 32.8):
-        steering.estimate("a", 600_000, now)
-        assert steering.update(now)
-    assert steering.target == 600_000
+    rates = []
+    for now in (3.0, 5.0, 7.0, 9.0):
+        steering.update(now)
+        rates.append(steering.target)
+    assert rates == [100_000, 200_000, 400_000, 600_000], "the others soon have what it did not carry"
     steering.estimate("a", 650_000, 50.0)
     assert not steering.update(50.0)  # not worth a keyframe
     assert steering.update(80.0)  # an estimate that old is none
@@ -161,9 +159,20 @@ def test_rate_follows_the_slowest_viewer_within_bounds() -> None:
 
 
 def test_a_hopeless_line_does_not_spoil_the_others() -> None:
-    steering = BitrateSteering()
+    settings = BitrateSettings()
+    steering = BitrateSteering(settings)
     steering.estimate("a", 10_000, 0.0)
+    steering.estimate("b", 300_000, 0.0)
     assert not steering.update(0.0)
+    steering.forget("b")
+    assert steering.update(0.3)
+    assert steering.target == settings.minimum, "where there are no others, it has what the least costs"
+
+
+def test_a_new_stream_begins_with_what_its_viewers_are_known_to_carry() -> None:
+    for bits, begins in ((800_000, 800_000), (20_000, 40_000), (2_000_000, 900_000)):
+        known: dict[Hashable, Estimate] = {"a": Estimate(0.0, bits), "b": Estimate(0.0, 2_000_000)}
+        assert BitrateSteering(estimates=known).target == begins
 
 
 def test_a_stream_begins_with_what_narrow_lines_carry_and_rises_quickly() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.media.pacer import SOUND_BITS, Pacer, PacerSettings, PausedPictures, picture_share
+from server.media.pacer import Pacer, PacerSettings, PausedPictures
 
 
 def test_a_line_that_keeps_up_is_not_paced() -> None:
@@ -27,14 +27,13 @@ def test_pictures_are_spaced_once_the_estimate_falls_below_what_is_sent() -> Non
         assert pacer.wait(600, 0.02 * i) == 0.0
     pacer.estimate(150_000, 1.0)
     waits = [pacer.wait(1200, 1.0) for _ in range(10)]  # a keyframe
-    spacing = 8 * 1200 / (1.5 * picture_share(150_000))
+    spacing = 8 * 1200 / (1.5 * 150_000)
     assert np.diff(waits[1:]) == pytest.approx([spacing] * 8)
     assert pacer.wait(1200, 30.0) == 0.0, "that was long ago"
 
 
-def test_a_picture_leaves_room_for_the_sound() -> None:
-    assert picture_share(150_000) == 120_000
-    assert picture_share(40_000) == 20_000
+SOUND_BITS = 30_000
+"""Bits a second of sound beside the pictures, headers included."""
 
 
 class _Line:
@@ -105,7 +104,7 @@ def _narrowed(pacer: Pacer, sent: float, carried: float) -> tuple[list[float], f
         if tick == 400:
             line.bits_per_second = carried
         if pacer.pauses(now):
-            held, rate = 0.0, picture_share(pacer.carries(now) or 0)
+            held, rate = 0.0, float(pacer.carries(now) or 0)
         held += rate * line.step
         leaves = 0.0
         while held >= 9600 and pacer.wait(1200, now) == 0.0:
