@@ -192,6 +192,8 @@ class TalkingHead:
         fold_batch_norm(networks)
         networks = networks.to(self.device)
         nn.Module.to(networks, memory_format=networks.memory_format)  # type: ignore[call-overload]
+        self.torch_networks: Networks = networks
+        """The same networks in torch, whatever runs them: gradients go through these."""
         graphs = graph_networks(networks, profile.size, self.device, engine, threads)
         self._networks: Networks = graphs or networks
 
@@ -329,6 +331,11 @@ class TalkingHead:
             surface_motion(motion)
         person = state.features["person"]
         return SmallAligner(surface_motion, self.profile.layout, state.canonical, motion, source, person, samples)
+
+    @property
+    def aligns(self) -> bool:
+        """Whether frames can be aligned to a source image."""
+        return self._networks.surface is not None
 
     @torch.inference_mode()
     def render(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.clip.motion import clip_motion, registration_steps
+from model.clip.refinement import REFINE_EVERY
 from model.clip.scenes import Scene, find_scenes
 from model.clip.source_trial import Candidate, best_source, trial_steps
 from model.codec.encoder import MotionEncoder
@@ -237,7 +238,7 @@ def _extract_scene(
 ) -> tuple[Motion, NDArray[np.uint8]]:
     """Motion (T,) of one scene and its source image (S, S, 3).
 
-    What has moved since the source image is measured once that is known, on small pictures kept in a file. Frames
+    What has moved since the source image is measured once that is known, on pictures kept in files. Frames
     without a face are left out of that, and hold the motion of the one before.
     """
     count = scene.end - scene.begin
@@ -246,7 +247,8 @@ def _extract_scene(
     extracted: list[Motion] = []
     faces: list[int] = []  # frames of the scene that show one
     began, end = Fraction(0), Fraction(0)
-    with TemporaryFile() as small:
+    size = head.profile.size
+    with TemporaryFile() as small, TemporaryFile() as some:
         for index, timed in enumerate(frames):
             began = timed.time if index == 0 else began
             end = timed.time + timed.duration
@@ -261,10 +263,14 @@ def _extract_scene(
             if wanted is None:
                 search.consider(index, picture, motion, extractor.canonical, extractor.measured)
             small.write(thumbnail(picture).tobytes())
+            if len(faces) % REFINE_EVERY == 1:
+                some.write(picture.tobytes())
         chosen = search.candidates() if wanted is None else [wanted - scene.begin]
         if not chosen:
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
         small.flush()
+        some.flush()
+        pictures = np.memmap(some, np.uint8, "r", shape=(-(-len(faces) // REFINE_EVERY), size, size, 3))
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
         # A third reading, for the candidates: their choice needs all frames, and those would not fit into memory.
         source_size, until = head.profile.source_size(scene.crop.side), scene.begin + max(chosen) + 1
@@ -279,7 +285,7 @@ def _extract_scene(
         step = _steps(progress, "choose source image", trial_steps(head, len(candidates), len(faces)))
         source, state = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical, step)
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
-        step = _steps(progress, "register", registration_steps(len(faces)))
+        step = _steps(progress, "register", registration_steps(head, len(faces)))
         motions = clip_motion(
             head,
             thumbnails,
@@ -288,6 +294,7 @@ def _extract_scene(
             state,
             frame_rate,
             extractor.canonical,
+            pictures,
             step,
         )
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)

@@ -1,7 +1,8 @@
 """The motion of a whole clip: frames are aligned to the source image, their motion smoothed, and aligned once more.
 
 A file knows what comes next, a call does not: what trembles from frame to frame is taken out without any delay. And
-smoothed motion is a better guess than the extractor's of one frame, so the second alignment pass begins there.
+smoothed motion is a better guess than the extractor's of one frame, so the second alignment pass begins there. Last
+it is refined by what it makes of the source image (`refinement.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from model.arrays import Floats
+from model.clip.refinement import refined, refinement_steps
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES
 from model.registration.keypoint_tracker import Aligner
@@ -49,6 +51,7 @@ def clip_motion(
     state: SourceState,
     frame_rate: float,
     canonical: CanonicalKeypoints,
+    pictures: NDArray[np.uint8],
     step: Callable[[], object] = lambda: None,
 ) -> Motion:
     """Motions (T,) of a clip, as extracted, corrected.
@@ -58,6 +61,7 @@ def clip_motion(
     state       that frame enrolled
     frame_rate  frames a second
     canonical   (K, 3) to which the motions are relative; they come back relative to the source image's
+    pictures    of every fourth frame, as `refined` takes them
     step        called `registration_steps` times, at each alignment of a frame
     A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
@@ -66,12 +70,13 @@ def clip_motion(
     tracked = track(thumbnails, motions, source, head.profile.layout, aligner)
     if aligner is None:
         return tracked
-    return _aligned_again(aligner, thumbnails, smoothed(tracked, state.keypoints(), frame_rate), source)
+    aligned = _aligned_again(aligner, thumbnails, smoothed(tracked, state.keypoints(), frame_rate), source)
+    return refined(head, pictures, aligned, source, state, step)
 
 
-def registration_steps(frames: int) -> int:
-    """How often `clip_motion` aligns a frame of that many: each but the source image twice, that once."""
-    return 2 * frames - 1
+def registration_steps(head: TalkingHead, frames: int) -> int:
+    """How often `clip_motion` calls `step`: each frame but the source image is aligned twice, that once."""
+    return 2 * frames - 1 + refinement_steps(head, frames)
 
 
 def _counted(aligner: Aligner | None, step: Callable[[], object]) -> Aligner | None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from model.clip.motion import clip_motion
+from model.clip.refinement import REFINE_EVERY
 from model.evaluate.clips import Clip
 from model.evaluate.scoring import Frames, as_frames
 from model.motion import Motion, View
@@ -33,7 +34,8 @@ def align_clip(head: TalkingHead, clip: Clip, image: Frames | None = None) -> Mo
     """
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
     image = clip.source_frame if image is None else image
-    return clip_motion(head, thumbnails, clip.motions, clip.source, enrol(head, image), clip.fps, clip.canonical)
+    state, pictures = enrol(head, image), clip.frames[::REFINE_EVERY]
+    return clip_motion(head, thumbnails, clip.motions, clip.source, state, clip.fps, clip.canonical, pictures)
 
 
 def render(

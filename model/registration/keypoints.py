@@ -94,7 +94,7 @@ class AlignmentReference:
     ) -> AlignmentReference:
         """`grey` (B, n, n) of 255, as `thumbnails` makes it; `person` (B, 1, S, S), their share of each pixel."""
         points = compose(canonical, motion)[..., :2]
-        sigma = _sigma(points, layout)
+        sigma = keypoint_sigma(layout).to(points)
         places = pixel_grid(RESIDUAL_FLOW_SIDE, RESIDUAL_FLOW_SIDE, points).reshape(1, -1, 2)
         flow_sigma = sigma.new_full((RESIDUAL_FLOW_PLACES,), _RESIDUAL_FLOW)
         precision = _both(_precision(points, sigma), _precision(places, flow_sigma)[0])
@@ -300,9 +300,9 @@ def _badness(residual: Tensor, inside: Tensor, spread: Tensor) -> Tensor:
     return torch.where(inside, (residual / spread).abs(), TUKEY).clamp(max=TUKEY).square().mean(1)
 
 
-def _sigma(points: Tensor, layout: KeypointLayout) -> Tensor:
-    """One sigma of the extractor's error, (K,) of keypoints (B, K, n)."""
-    sigma = points.new_full((points.shape[1],), _FREE)
+def keypoint_sigma(layout: KeypointLayout) -> Tensor:
+    """One sigma of the extractor's error, (K,) crop units."""
+    sigma = torch.full((layout.count,), _FREE)
     sigma[layout.face] = _OUTLINE
     sigma[list(FEATURES)] = _FEATURES
     return sigma

@@ -36,7 +36,8 @@ _LIPS = (61, 291, 40, 270, 91, 321)  # corners, and between these and the middle
 @cache
 def _gains(device: torch.device) -> Tensor:
     """(3, J, J): what is added to a change of the face's keypoints along each axis of the head."""
-    added = torch.zeros(3, len(GUIDED), len(GUIDED))
+    with torch.inference_mode(False):  # it is kept, for calls that need gradients too
+        added = torch.zeros(3, len(GUIDED), len(GUIDED), device=device)
 
     def further(axis: int, landmark: int, of: tuple[int, int], gain: float) -> None:
         row = added[axis, GUIDED.index(landmark)]
@@ -53,7 +54,7 @@ def _gains(device: torch.device) -> Tensor:
         further(1, lip, _MOUTH_CORNERS, OPENING)
     for lip in _LIPS:
         further(0, lip, _MOUTH_CORNERS, WIDTH)
-    return added.to(device)
+    return added
 
 
 def articulated(driving: Motion, source: Motion) -> Motion:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.clip import motion as clip_motions
 from model.clip.motion import clip_motion, smoothed
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion, compose
 from model.networks.small.config import FEATURES, SMALL
@@ -27,6 +28,10 @@ def nodding(tremble: float) -> Motion:
     motion = Motion(zero, pitch, zero, np.zeros((T, 3), np.float32), zero + 0.7, np.zeros((T, K, 3), np.float32))
     noise = rng.normal(0, tremble, motion.to_vector().shape).astype(np.float32)
     return Motion.from_vector(motion.to_vector() + noise)
+
+
+GREY = np.full((1, 256, 256, 3), 128, np.uint8)
+"""Pictures of which a refinement sees nothing."""
 
 
 def trembling(motion: Motion) -> float:
@@ -71,7 +76,7 @@ def test_a_profile_whose_frames_cannot_be_aligned_keeps_its_keypoints() -> None:
     expression = RNG.normal(0, 0.1, (3, head.profile.keypoints, 3)).astype(np.float32)
     motions = Motion(zero, zero, zero, np.zeros((3, 3), np.float32), zero + 1, expression)
     state = head.enrol(torch.full((3, 256, 256), 128, dtype=torch.uint8))
-    put_right = clip_motion(head, np.full((3, 128, 128), 128, np.uint8), motions, 1, state, 25.0, CANONICAL)
+    put_right = clip_motion(head, np.full((3, 128, 128), 128, np.uint8), motions, 1, state, 25.0, CANONICAL, GREY)
     np.testing.assert_array_equal(put_right.to_vector(), motions.to_vector())
 
 
@@ -92,9 +97,10 @@ class Scripted:
 def test_frames_are_aligned_to_the_source_image_again_from_smoothed_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     head, aligner = TalkingHead.random(), Scripted()
     monkeypatch.setattr(head, "aligner", lambda *_: aligner)
+    monkeypatch.setattr(clip_motions, "refined", lambda head, pictures, motions, *_: motions)
     still = Motion.from_vector(np.repeat(nodding(0.0).to_vector()[:1], 5, 0))
     state = head.enrol(torch.full((3, 256, 256), 128, dtype=torch.uint8))
-    put_right = clip_motion(head, np.full((5, 128, 128), 128, np.uint8), still, 2, state, 25.0, CANONICAL)
+    put_right = clip_motion(head, np.full((5, 128, 128), 128, np.uint8), still, 2, state, 25.0, CANONICAL, GREY)
     # Frames 3, 4, 1 and 0 at first; then the source image and two frames, both ways.
     assert len(aligner.asked) == 4 + 5
     assert [index for index, (_, before) in enumerate(aligner.asked) if before is None] == [0, 2, 4]

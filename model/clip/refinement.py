@@ -1,0 +1,140 @@
+"""Analysis by synthesis: motion moved to where the picture that it makes is nearer to the frame.
+
+Registration follows grey values with masks that stand still; what a receiver will show is the whole network's. A file
+has the time to look at that: every fourth frame is drawn and compared with what was filmed, and the gradient of the
+difference, through dense motion and generator, says where keypoints and residual flow have to go (Adam, Kingma and Ba
+2015). Each begins with what the frame before it, on the way from the source image, has needed; frames between two get
+what lies between.
+
+Keypoints of eyes and mouth stay where landmarks have them: between two frames that are compared, a blink begins and
+ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.arrays import Floats
+from model.keypoint_layout import KeypointLayout
+from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
+from model.networks.small.articulation import articulated
+from model.networks.small.config import EYES, MOUTH
+from model.registration.keypoints import keypoint_sigma
+from model.source_state import SourceState
+from model.talking_head import TalkingHead
+
+REFINE_EVERY = 4
+"""Frames for one that is drawn."""
+
+_STEPS = 4  # of Adam, for each frame that is drawn
+_KEYPOINT_STEP, _FLOW_STEP = 0.002, 0.004  # crop units that one step may take
+_BETAS = 0.5, 0.9  # a few steps have to do
+_PRIOR = 3e-4  # of the mean square of keypoints' way in sigmas, against the mean difference of pictures of [0, 1]
+
+
+def refined(
+    head: TalkingHead,
+    pictures: NDArray[np.uint8],
+    motions: Motion,
+    source: int,
+    state: SourceState,
+    step: Callable[[], object] = lambda: None,
+) -> Motion:
+    """Motions (T,) of a clip, NumPy arrays, with keypoints and residual flow moved.
+
+    pictures  (N, S, S, 3) of frames 0, `REFINE_EVERY`, ..., in the networks' size
+    source    the frame that became the source image; it stays as it is
+    state     that frame enrolled
+    step      called `refinement_steps` times, for each picture
+    A profile whose frames cannot be aligned keeps its motion.
+    """
+    if not head.aligns:
+        return motions
+    draw = _drawing(head, state)
+    drawn = range(0, REFINE_EVERY * len(pictures), REFINE_EVERY)
+    nothing = np.zeros((motions.keypoints + RESIDUAL_FLOW_PLACES, 2), np.float32)
+    moved = {source: nothing}
+    for way in ([i for i in drawn if i > source], [i for i in reversed(drawn) if i < source]):
+        begin = nothing
+        for index in way:
+            picture = torch.from_numpy(np.array(pictures[index // REFINE_EVERY])).permute(2, 0, 1)[None]
+            begin = moved[index] = _moved(draw, head, picture, motions[index : index + 1], begin)
+            step()
+    if source in drawn:
+        step()
+    return _applied(motions, moved)
+
+
+def refinement_steps(head: TalkingHead, frames: int) -> int:
+    """How many pictures `refined` has of a clip of that many frames."""
+    return -(-frames // REFINE_EVERY) if head.aligns else 0
+
+
+def _drawing(head: TalkingHead, state: SourceState) -> Callable[[Motion], Tensor]:
+    """How networks draw a source image: motion (1,), tensors, -> frame (1, 3, S, S) in [0, 1].
+
+    Gradients go back to the motion. Eyes, sharp detail and the filter over time are not in it.
+    """
+    with torch.inference_mode(False):  # what was made in that mode has no gradients
+        features = {name: feature.float().clone() for name, feature in state.features.items()}
+        canonical = CanonicalKeypoints(state.canonical.points.float().clone())
+        source = state.motion.map(lambda values: values.float().clone())
+
+    def draw(driving: Motion) -> Tensor:
+        moved = articulated(driving, source) if head.has_landmarks else driving
+        return head.torch_networks.synthesise(features, canonical, source, moved).frame
+
+    return draw
+
+
+def _moved(
+    draw: Callable[[Motion], Tensor], head: TalkingHead, picture: Tensor, motion: Motion, begin: Floats
+) -> Floats:
+    """By how much keypoints, then residual flow, (K + 64, 2) have to move from a motion (1,); at first by `begin`."""
+    count, layout = motion.keypoints, head.profile.layout
+    with torch.inference_mode(False), torch.enable_grad():
+        wanted, given = picture.to(head.device).float() / 255, motion.to_torch(head.device)
+        way = torch.from_numpy(begin).to(head.device)
+        keypoints, flow = (part.clone().requires_grad_(True) for part in (way[:count], way[count:]))
+        sigma, movable = (x.to(head.device)[:, None] for x in (keypoint_sigma(layout), _movable(layout)))
+        adam = torch.optim.Adam(
+            [{"params": [keypoints], "lr": _KEYPOINT_STEP}, {"params": [flow], "lr": _FLOW_STEP}], betas=_BETAS
+        )
+        best, found = math.inf, begin
+        for last in (*[False] * _STEPS, True):
+            places = given.expression[..., :2] + movable * keypoints
+            expression = torch.cat([places, given.expression[..., 2:]], -1)
+            tried = replace(given, expression=expression, residual_flow=given.residual_flow + flow)
+            difference = (draw(tried) - wanted).abs().mean() + _PRIOR * (keypoints / sigma).square().mean()
+            if difference < best:
+                best, found = float(difference.detach()), torch.cat([movable * keypoints, flow]).detach().cpu().numpy()
+            if not last:
+                adam.zero_grad()
+                difference.backward()  # type: ignore[no-untyped-call]
+                adam.step()
+        return found
+
+
+def _movable(layout: KeypointLayout) -> Tensor:
+    """(K,) 0 for keypoints of eyes and mouth, 1 for the others."""
+    movable = torch.ones(layout.count)
+    movable[list(EYES + MOUTH)] = 0.0
+    return movable
+
+
+def _applied(motions: Motion, moved: dict[int, Floats]) -> Motion:
+    """Motions (T,) moved by what was found for some of them, by index, and between those by what lies between."""
+    known = sorted(moved)
+    found = np.stack([moved[index].ravel() for index in known])  # (N, 2 (K + 64))
+    every = np.stack([np.interp(np.arange(len(motions)), known, column) for column in found.T], 1)
+    way = every.reshape(len(motions), -1, 2).astype(np.float32)
+    expression = motions.expression.copy()
+    expression[..., :2] += way[:, : motions.keypoints]
+    return replace(motions, expression=expression, residual_flow=motions.residual_flow + way[:, motions.keypoints :])
