@@ -229,8 +229,7 @@ class PacketOutlet:
         self._budget = RetransmissionBudget()
         self._pacer = Pacer() if sender.kind == "video" else None
         self._pauses = None if self._pacer is None else PausedPictures(self._pacer, on_keyframe, on_bitrate)
-        self.on_left_out: Callable[[], None] = lambda: None
-        """Called where an encoded picture that the track gave was not sent, or not to its end."""
+        self.on_left_out: Callable[[], None] = lambda: None  # an encoded picture was not sent, or not to its end
         self._on_bitrate = on_bitrate
         self._history: dict[int, RtpPacket] = {}
         self._encoder: Any = None
@@ -295,15 +294,13 @@ class PacketOutlet:
             sender._RTCRtpSender__rtp_exited.set()
 
     def _estimated(self, bits_per_second: int) -> None:
-        if self._pacer is None:
-            self._on_bitrate(bits_per_second)
-            return
-        now = self._now()
-        self._pacer.estimate(bits_per_second, now)
-        if not self._encoding:
-            self._on_bitrate(bits_per_second)  # a camera is told, and does not pause
-        elif not self._pacer.pauses(now):
-            self._on_bitrate(self._pacer.carries(now) or bits_per_second)
+        if self._pacer is not None:
+            self._pacer.estimate(bits_per_second, self._now())
+            if self._pauses_now():
+                return
+            if self._encoding:  # a camera is told what came
+                bits_per_second = self._pacer.carries(self._now()) or bits_per_second
+        self._on_bitrate(bits_per_second)
 
     def _pauses_now(self) -> bool:
         """Whether pictures that are encoded here pause."""
@@ -311,8 +308,7 @@ class PacketOutlet:
 
     def _leaves_out(self, keyframe: bool, now: float) -> bool:
         """Whether an encoded picture is not sent, or not to its end."""
-        out = self._pauses is not None and self._pauses.leaves_out(keyframe, now)
-        if out:
+        if out := self._pauses is not None and self._pauses.leaves_out(keyframe, now):
             self.on_left_out()
         return out
 
@@ -371,9 +367,7 @@ class PacketOutlet:
 
     async def _retransmit(self, sequence_number: int) -> None:
         """Answer one lost packet of a NACK, as RFC 4588 says where it was negotiated, within the budget."""
-        if self._pauses_now():
-            return  # a keyframe comes after the pause
-        packet = self._history.get(sequence_number)
+        packet = None if self._pauses_now() else self._history.get(sequence_number)  # a keyframe follows a pause
         if packet is None or not self._budget.take(len(packet.payload) + 20):
             return
         for codec in self._codecs:

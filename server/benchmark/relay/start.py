@@ -1,4 +1,4 @@
-"""`python -m server.benchmark.start`: how long `make call` takes to show a face to who waits.
+"""`python -m server.benchmark.relay.start`: how long `make call` takes to show a face to who waits.
 
 Rounds come in pairs: the first of a pair finds no compiled graphs on the disk, the second those of the first.
 """
@@ -99,7 +99,7 @@ async def measure(pairs: int) -> dict[str, dict[str, float]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the medians as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m server.benchmark.start", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m server.benchmark.relay.start", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="first and second starts (%(default)s)")
     options = parser.parse_args(arguments)
     try:
