@@ -3,8 +3,8 @@
 Registration follows grey values with masks that stand still; what a receiver will show is the whole network's. A file
 has the time to look at that: every fourth frame is drawn and compared with what was filmed, and the gradient of the
 difference, through dense motion and generator, says where keypoints and residual flow have to go (Adam, Kingma and Ba
-2015). Each begins with what the frame before it, on the way from the source image, has needed; frames between two get
-what lies between.
+2015). Each begins with what the frame before it, on the way from the source image, has needed, or with nothing where
+that is nearer; frames between two get what lies between.
 
 Keypoints of eyes and mouth stay where landmarks have them: between two frames that are compared, a blink begins and
 ends.
@@ -12,7 +12,6 @@ ends.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,7 +25,7 @@ from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
 from model.networks.small.articulation import articulated
 from model.networks.small.config import EYES, MOUTH
-from model.registration.keypoints import keypoint_sigma
+from model.registration.keypoints import FURTHEST_RESIDUAL_FLOW, keypoint_sigma
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 
@@ -101,25 +100,33 @@ def _moved(
     count, layout = motion.keypoints, head.profile.layout
     with torch.inference_mode(False), torch.enable_grad():
         wanted, given = picture.to(head.device).float() / 255, motion.to_torch(head.device)
-        way = torch.from_numpy(begin).to(head.device)
-        keypoints, flow = (part.clone().requires_grad_(True) for part in (way[:count], way[count:]))
         sigma, movable = (x.to(head.device)[:, None] for x in (keypoint_sigma(layout), _movable(layout)))
+
+        def difference(keypoints: Tensor, flow: Tensor) -> Tensor:
+            places = given.expression[..., :2] + movable * keypoints
+            expression = torch.cat([places, given.expression[..., 2:]], -1)
+            residual_flow = (given.residual_flow + flow).clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
+            drawn = draw(replace(given, expression=expression, residual_flow=residual_flow))
+            return (drawn - wanted).abs().mean() + _PRIOR * (keypoints / sigma).square().mean()
+
+        begins = [torch.from_numpy(way).to(head.device) for way in (begin, np.zeros_like(begin))]
+        with torch.no_grad():  # what a frame needed that looked otherwise may be worse than nothing
+            errors = [float(difference(way[:count], way[count:])) for way in begins]
+        best, found = min(errors), begins[int(errors[1] < errors[0])]
+        keypoints, flow = (part.clone().requires_grad_(True) for part in (found[:count], found[count:]))
         adam = torch.optim.Adam(
             [{"params": [keypoints], "lr": _KEYPOINT_STEP}, {"params": [flow], "lr": _FLOW_STEP}], betas=_BETAS
         )
-        best, found = math.inf, begin
         for last in (*[False] * _STEPS, True):
-            places = given.expression[..., :2] + movable * keypoints
-            expression = torch.cat([places, given.expression[..., 2:]], -1)
-            tried = replace(given, expression=expression, residual_flow=given.residual_flow + flow)
-            difference = (draw(tried) - wanted).abs().mean() + _PRIOR * (keypoints / sigma).square().mean()
-            if difference < best:
-                best, found = float(difference.detach()), torch.cat([movable * keypoints, flow]).detach().cpu().numpy()
+            error = difference(keypoints, flow)
+            if float(error.detach()) < best:
+                best, found = float(error.detach()), torch.cat([keypoints, flow]).detach()
             if not last:
                 adam.zero_grad()
-                difference.backward()  # type: ignore[no-untyped-call]
+                error.backward()  # type: ignore[no-untyped-call]
                 adam.step()
-        return found
+        moved: Floats = torch.cat([movable * found[:count], found[count:]]).cpu().numpy()
+        return moved
 
 
 def _movable(layout: KeypointLayout) -> Tensor:
@@ -137,4 +144,5 @@ def _applied(motions: Motion, moved: dict[int, Floats]) -> Motion:
     way = every.reshape(len(motions), -1, 2).astype(np.float32)
     expression = motions.expression.copy()
     expression[..., :2] += way[:, : motions.keypoints]
-    return replace(motions, expression=expression, residual_flow=motions.residual_flow + way[:, motions.keypoints :])
+    flow = (motions.residual_flow + way[:, motions.keypoints :]).clip(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
+    return replace(motions, expression=expression, residual_flow=flow)

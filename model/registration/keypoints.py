@@ -43,7 +43,9 @@ _FEATURES, _OUTLINE, _FREE = 0.006, 0.03, 0.045
 _FURTHEST = 2.0
 """Sigmas that a keypoint of the head may be moved: what passes behind hair would take it along, a little each frame."""
 _RESIDUAL_FLOW = 0.02  # one sigma, crop units
-_FURTHEST_RESIDUAL_FLOW = 0.18
+FURTHEST_RESIDUAL_FLOW = 0.18
+"""Crop units that residual flow reaches along each axis."""
+
 _FORGIVEN = 0.5  # of the last frame's residual
 _SHARED = 0.5  # of that variance, what keypoints beside each other have in common
 _BESIDE = 0.35  # crop units, one sigma
@@ -194,7 +196,7 @@ def align(
         correction = before.keypoint_correction + correction
         residual_flow = before.residual_flow + residual_flow
     correction = _within_reach(correction, reference.sigma, scale, reference.layout)
-    residual_flow = residual_flow.clamp(-_FURTHEST_RESIDUAL_FLOW, _FURTHEST_RESIDUAL_FLOW)
+    residual_flow = residual_flow.clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
     return Alignment(correction, residual_flow, _remaining(reference, flow, masks, change, frame))
 
 
