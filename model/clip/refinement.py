@@ -25,7 +25,7 @@ from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
 from model.networks.small.articulation import articulated
 from model.networks.small.config import EYES, MOUTH
-from model.registration.keypoints import FURTHEST_RESIDUAL_FLOW, keypoint_sigma
+from model.registration.keypoints import FURTHEST_RESIDUAL_FLOW, RESIDUAL_FLOW_SIGMA, keypoint_sigma
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 
@@ -35,7 +35,7 @@ REFINE_EVERY = 4
 _STEPS = 4  # of Adam, for each frame that is drawn
 _KEYPOINT_STEP, _FLOW_STEP = 0.002, 0.004  # crop units that one step may take
 _BETAS = 0.5, 0.9  # a few steps have to do
-_PRIOR = 3e-4  # of the mean square of keypoints' way in sigmas, against the mean difference of pictures of [0, 1]
+_PRIOR = 3e-4  # of the mean square of what moves, in sigmas, against the mean difference of pictures of [0, 1]
 
 
 def refined(
@@ -107,7 +107,8 @@ def _moved(
             expression = torch.cat([places, given.expression[..., 2:]], -1)
             residual_flow = (given.residual_flow + flow).clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
             drawn = draw(replace(given, expression=expression, residual_flow=residual_flow))
-            return (drawn - wanted).abs().mean() + _PRIOR * (keypoints / sigma).square().mean()
+            unlikely = (keypoints / sigma).square().mean() + (flow / RESIDUAL_FLOW_SIGMA).square().mean()
+            return (drawn - wanted).abs().mean() + _PRIOR * unlikely
 
         begins = [torch.from_numpy(way).to(head.device) for way in (begin, np.zeros_like(begin))]
         with torch.no_grad():  # what a frame needed that looked otherwise may be worse than nothing

@@ -42,7 +42,9 @@ _ALIKE = 1 / 16  # neighbouring pixels are not independent witnesses
 _FEATURES, _OUTLINE, _FREE = 0.006, 0.03, 0.045
 _FURTHEST = 2.0
 """Sigmas that a keypoint of the head may be moved: what passes behind hair would take it along, a little each frame."""
-_RESIDUAL_FLOW = 0.02  # one sigma, crop units
+RESIDUAL_FLOW_SIGMA = 0.02
+"""One sigma, crop units."""
+
 FURTHEST_RESIDUAL_FLOW = 0.18
 """Crop units that residual flow reaches along each axis."""
 
@@ -98,7 +100,7 @@ class AlignmentReference:
         points = compose(canonical, motion)[..., :2]
         sigma = keypoint_sigma(layout).to(points)
         places = pixel_grid(RESIDUAL_FLOW_SIDE, RESIDUAL_FLOW_SIDE, points).reshape(1, -1, 2)
-        flow_sigma = sigma.new_full((RESIDUAL_FLOW_PLACES,), _RESIDUAL_FLOW)
+        flow_sigma = sigma.new_full((RESIDUAL_FLOW_PLACES,), RESIDUAL_FLOW_SIGMA)
         precision = _both(_precision(points, sigma), _precision(places, flow_sigma)[0])
         small = F.adaptive_avg_pool2d(person, THUMBNAIL // 2)
         levels = (planes(grey), F.adaptive_avg_pool2d(person, THUMBNAIL)), (planes(F.avg_pool2d(grey, 2)), small)
