@@ -35,6 +35,7 @@ REFINE_EVERY = 4
 _STEPS = 4  # of Adam, for each frame that is drawn
 _KEYPOINT_STEP, _FLOW_STEP = 0.002, 0.004  # crop units that one step may take
 _BETAS = 0.5, 0.9  # a few steps have to do
+_OTHER = 0.12  # of [0, 1]: a pixel that differs by more shows something else, such as a hand, and pulls at nothing
 _PRIOR = 3e-4  # of the mean square of what moves, in sigmas, against the mean difference of pictures of [0, 1]
 
 
@@ -108,7 +109,7 @@ def _moved(
             residual_flow = (given.residual_flow + flow).clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
             drawn = draw(replace(given, expression=expression, residual_flow=residual_flow))
             unlikely = (keypoints / sigma).square().mean() + (flow / RESIDUAL_FLOW_SIGMA).square().mean()
-            return (drawn - wanted).abs().mean() + _PRIOR * unlikely
+            return (drawn - wanted).abs().clamp(max=_OTHER).mean() + _PRIOR * unlikely
 
         begins = [torch.from_numpy(way).to(head.device) for way in (begin, np.zeros_like(begin))]
         with torch.no_grad():  # what a frame needed that looked otherwise may be worse than nothing
