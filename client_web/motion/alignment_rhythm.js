@@ -1,5 +1,5 @@
 // @ts-check
-/** Which frames are aligned to the source image. Unlike the daemon a page is never late for one: every eighth is enough to do. Pure: takes the time, in seconds. */
+/** Which frames are aligned to the source image. Simpler than `server/sender/media/alignment_rhythm.py`: what is late for a pass does not count for the next. Pure: takes the time, in seconds. */
 
 /** Between two alignments at least. What is found lasts. */
 const ALIGN_EVERY = 0.06;

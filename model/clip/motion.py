@@ -62,7 +62,7 @@ def clip_motion(
     frame_rate  frames a second
     canonical   (K, 3) to which the motions are relative; they come back relative to the source image's
     pictures    of every fourth frame, as `refined` takes them
-    step        called `registration_steps` times, at each alignment of a frame
+    step        called `registration_steps` times, at each alignment of a frame and each picture that is drawn
     A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
     motions = head.relative_to(state.keypoints(), motions, canonical)
@@ -75,7 +75,9 @@ def clip_motion(
 
 
 def registration_steps(head: TalkingHead, frames: int) -> int:
-    """How often `clip_motion` calls `step`: each frame but the source image is aligned twice, that once."""
+    """How often `clip_motion` calls `step`: each frame but the source image is aligned twice, that once, and every
+    fourth is drawn.
+    """
     return 2 * frames - 1 + refinement_steps(head, frames)
 
 

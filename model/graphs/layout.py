@@ -53,6 +53,11 @@ def _convolution(operations: Any, like: Any, parts: list[Any], pieces: list[Any]
     """The convolution of some of the parts, with the strides and the padding of the one that it comes from."""
     joined = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
     weight = operations.constant(np.ascontiguousarray(np.concatenate(pieces, 1)))
-    given = like.get_attributes()
+    return convolution_like(operations, like, joined, weight)
+
+
+def convolution_like(operations: Any, node: Any, data: Any, weight: Any) -> Any:
+    """A convolution of other data with other weights, with a node's strides and padding."""
+    given = node.get_attributes()
     placing = {name: given[name] for name in ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")}
-    return operations.convolution(joined, weight, **placing)
+    return operations.convolution(data, weight, **placing)

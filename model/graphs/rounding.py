@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from model.graphs.layout import convolution_like
+
 
 def round_convolutions(model: Any, operations: Any) -> int:
     """Round what convolutions of constant weights take and give, of an OpenVINO model in place; how many there were.
@@ -23,13 +25,8 @@ def round_convolutions(model: Any, operations: Any) -> int:
         weight = node.input_value(1).get_node()
         if weight.get_type_name() != "Constant":
             continue
-        given = node.get_attributes()
-        placing = {name: given[name] for name in ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")}
-        rounded = operations.convolution(
-            operations.convert(node.input_value(0), "bf16"),
-            operations.convert(node.input_value(1), "bf16"),
-            **placing,
-        )
+        data, weights = (operations.convert(node.input_value(i), "bf16") for i in (0, 1))
+        rounded = convolution_like(operations, node, data, weights)
         exact = operations.convert(rounded, "f32").output(0)
         for target in node.output(0).get_target_inputs():
             target.replace_source_output(exact)
