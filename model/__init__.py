@@ -8,6 +8,7 @@ The way of a frame through this package:
         ~ channel ~ > codec/ (decode) > talking_head.render > temporal_filter
 
 motion.py           the convention of axes, angles and units; keypoint_layout.py: the order of keypoints
+description.py      profile, statistics and hash of a model, read without torch
 talking_head.py     the assembled model: enrol, extract, align, render
 face/               a head in a frame, and the steady square crop around it
 networks/           the published networks, and in small/ those of the default profile

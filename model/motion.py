@@ -12,17 +12,20 @@ Residual   flow: by how much further away a picture's content comes from than ke
            8 x 8 places; not of the paper either.
 
 Every function accepts NumPy arrays (the wire side) or torch tensors (the networks), with any leading batch shape.
+Whoever has arrays alone need not load torch: it is imported where a tensor is seen or asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 Array: TypeAlias = Any
 """A NumPy array or a torch tensor; all arrays of one call are of one kind."""
@@ -40,8 +43,17 @@ RESIDUAL_FLOW_SCALARS = 2 * RESIDUAL_FLOW_PLACES
 """Scalars behind the expression in `Motion.to_vector`: x and y of each place of the residual flow grid."""
 
 
+def _is_array(x: Array) -> bool:
+    """Whether it is NumPy's, a scalar too; else it is a tensor."""
+    return isinstance(x, np.ndarray | np.generic | float | int)
+
+
 def _namespace(x: Array) -> Any:
-    return torch if isinstance(x, torch.Tensor) else np
+    if _is_array(x):
+        return np
+    import torch
+
+    return torch
 
 
 @dataclass(frozen=True)
@@ -128,9 +140,11 @@ class Motion:
             residual_flow=vector[..., -RESIDUAL_FLOW_SCALARS:].reshape(*vector.shape[:-1], RESIDUAL_FLOW_PLACES, 2),
         )
 
-    def to_torch(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Motion:
-        """The same motion as torch tensors on `device`."""
-        return self.map(lambda x: torch.as_tensor(x, device=device, dtype=dtype))
+    def to_torch(self, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Motion:
+        """The same motion as torch tensors on `device`; float32 unless another type is named."""
+        import torch
+
+        return self.map(lambda x: torch.as_tensor(x, device=device, dtype=dtype or torch.float32))
 
     def to_numpy(self) -> Motion:
         """The same motion as NumPy arrays, float32."""
@@ -285,14 +299,14 @@ def turned_and_sized(x: Array, y: Array, size: Array, roll: Array) -> tuple[Arra
 
 
 def _transpose(matrix: Array) -> Array:
-    return matrix.mT if isinstance(matrix, torch.Tensor) else np.swapaxes(matrix, -1, -2)
+    return np.swapaxes(matrix, -1, -2) if _is_array(matrix) else matrix.mT
 
 
 def _like(reference: Array, value: Any) -> Array:
-    if isinstance(reference, torch.Tensor):
-        return torch.as_tensor(value, dtype=reference.dtype, device=reference.device)
-    return np.asarray(value, reference.dtype)
+    if _is_array(reference):
+        return np.asarray(value, reference.dtype)
+    return _namespace(reference).as_tensor(value, dtype=reference.dtype, device=reference.device)
 
 
 def _to_numpy(x: Array) -> NDArray[np.float32]:
-    return x.detach().cpu().float().numpy() if isinstance(x, torch.Tensor) else np.asarray(x, np.float32)
+    return np.asarray(x, np.float32) if _is_array(x) else x.detach().cpu().float().numpy()

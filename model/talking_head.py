@@ -7,7 +7,6 @@ render(states, motions, views) -> frames    each frame, on the receiver, batched
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,43 +16,34 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from model.codec.statistics import MotionStatistics
+from model.description import WEIGHTS, Profile, random_description, read_description
 from model.errors import InputError, WeightsError
 from model.face.box import Box
 from model.face.crop import Crop, whole
 from model.graphs.engine import Engine, graph_networks
-from model.keypoint_layout import KeypointLayout
 from model.landmarks.roi import AROUND, Region
 from model.landmarks.tracker import measure
-from model.landmarks.weights import LANDMARKS, load_landmark_network
-from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
+from model.landmarks.weights import load_landmark_network
+from model.motion import CanonicalKeypoints, Motion, View, apply_view, compose
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.articulation import articulated
 from model.networks.small.blocks import fold_batch_norm
-from model.networks.small.config import SMALL, VIEW_GAIN
 from model.networks.small.eyes import SourceEyes, draw_eyes
 from model.networks.small.guided import face_points, with_canonical, with_face
-from model.networks.small.sharp import FACTOR, SharpSource, moved_detail, reduced, with_detail
+from model.networks.small.sharp import SharpSource, moved_detail, reduced, with_detail
+from model.networks.small_config import SMALL
 from model.registration.keypoint_tracker import Aligner, SmallAligner
 from model.registration.keypoints import SAMPLES
 from model.registration.similarity import GreyPyramid
 from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
 from model.temporal_filter import FrameTime, turn, uncertainty
-from model.weights.manifest import read_weights
-
-WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
-"""The embedded default."""
-
-
-WORTH_SHARP = 0.75
-"""Share of a source image's pixels that a crop must have of its own: a webcam's 480 rows are worth 512, 320 are not."""
 
 
 class Surface(Protocol):
@@ -92,41 +82,6 @@ class Networks(Protocol):
 
 
 @dataclass(frozen=True)
-class Profile:
-    """A named configuration as callers need to know it."""
-
-    name: str
-    layout: KeypointLayout
-    size: int  # picture side, pixels
-    view_gain: float = 1.0  # by how much further a free view turns the head than is asked
-    sharp_size: int | None = None  # side of sharp pictures and of the source images for them; None: there are none
-
-    @property
-    def keypoints(self) -> int:
-        """K."""
-        return self.layout.count
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Sides of the pictures that can be rendered, and of source images, pixels, ascending."""
-        return (self.size,) if self.sharp_size is None else (self.size, self.sharp_size)
-
-    def source_size(self, available: float) -> int:
-        """Side of the source image to make of a crop that has `available` pixels a side."""
-        return max((size for size in self.sizes if available >= WORTH_SHARP * size), default=self.size)
-
-    @property
-    def motion_size(self) -> int:
-        """Scalars of a motion vector, 139 + 3K."""
-        return POSE_SCALARS + 3 * self.keypoints + RESIDUAL_FLOW_SCALARS
-
-
-def small_profile() -> Profile:
-    """The `small` profile."""
-    return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN, FACTOR * SMALL.size)
-
-
-@dataclass(frozen=True)
 class Trained:
     """A profile's networks with their weights as the file has them, on the CPU."""
 
@@ -138,32 +93,18 @@ class Trained:
 
 def load_trained(path: Path | None = None) -> Trained:
     """Read weights from a safetensors file; the embedded small ones by default. Raises WeightsError."""
-    path = WEIGHTS if path is None else path
+    description, data = read_description(path)
+    profile = description.profile
+    networks = _untrained(profile.name)
+    tensors = {name: tensor for name, tensor in load_tensors(data).items() if not name.startswith("codec.")}
     try:
-        data = read_weights(path)
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        tensors = load_tensors(data)
-    except FileNotFoundError:
-        raise WeightsError(f"no weights at {path}") from None
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
-    try:
-        networks, profile = _untrained(metadata.get("profile", ""))
-    except InputError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    codec = {k.removeprefix("codec."): v.numpy() for k, v in tensors.items() if k.startswith("codec.")}
-    state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items() if not k.startswith("codec.")}
-    try:
-        networks.load_state_dict(state)
-        statistics = MotionStatistics.from_arrays(codec)
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} does not fit the profile {profile.name}: {str(error).splitlines()[0]}") from None
-    digest = hashlib.sha256(data)
+        networks.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    except RuntimeError as error:
+        name = WEIGHTS if path is None else path
+        raise WeightsError(f"{name} does not fit the profile {profile.name}: {str(error).splitlines()[0]}") from None
     if profile.layout.face_count:
         networks.landmarks = load_landmark_network()
-        digest.update(LANDMARKS.read_bytes())  # motion means what landmarks say, too
-    return Trained(profile, networks, statistics, digest.hexdigest())
+    return Trained(profile, networks, description.statistics, description.weights_hash)
 
 
 class TalkingHead:
@@ -230,12 +171,11 @@ class TalkingHead:
         threads: int = 0,
     ) -> TalkingHead:
         """An untrained model, for tests and timings. Raises InputError for an unknown profile, and as `load` does."""
+        known = random_description(name, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            networks, profile = _untrained(name)
-        statistics = MotionStatistics.default(profile.keypoints)
-        digest = hashlib.sha256(f"random {name} {seed}".encode()).hexdigest()
-        return TalkingHead(profile, networks, statistics, digest, device, engine, threads)
+            networks = _untrained(name)
+        return TalkingHead(known.profile, networks, known.statistics, known.weights_hash, device, engine, threads)
 
     @torch.inference_mode()
     def enrol(self, image: Tensor) -> SourceState:
@@ -428,11 +368,6 @@ def in_crop_units(points: NDArray[np.float32], crop: Crop) -> NDArray[np.float32
     return np.concatenate([flat, points[:, 2:] * (2 / crop.side)], 1).astype(np.float32)
 
 
-def _untrained(name: str) -> tuple[SmallNetworks | PaperNetworks, Profile]:
-    """Networks of a profile as they are before training. Raises InputError for an unknown name."""
-    if name == "small":
-        return SmallNetworks(SMALL), small_profile()
-    if name in PAPER_PROFILES:
-        config = PAPER_PROFILES[name]
-        return PaperNetworks(config), Profile(name, KeypointLayout(config.keypoints), config.size)
-    raise InputError(f"unknown profile {name!r}; there are small, {', '.join(PAPER_PROFILES)}")
+def _untrained(name: str) -> SmallNetworks | PaperNetworks:
+    """Networks of a profile that there is, as they are before training."""
+    return SmallNetworks(SMALL) if name == "small" else PaperNetworks(PAPER_PROFILES[name])

@@ -31,8 +31,8 @@ from model.landmarks.weights import load_face_detector, load_landmark_network
 from model.media.atomic_file import complete_file
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small import SmallNetworks
-from model.networks.small.config import FEATURES, GUIDED
 from model.networks.small.guided import STILL
+from model.networks.small_config import FEATURES, GUIDED
 from model.registration.similarity import THUMBNAIL
 from model.talking_head import Trained
 

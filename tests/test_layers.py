@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "model/registration": {
         *("model.registration", "model.arrays", "model.keypoint_layout", "model.motion", "model.networks"),
     },
-    "model/source": {"model.source", "model.face", "model.motion", "model.networks.small.config", "model.talking_head"},
+    "model/source": {"model.source", "model.face", "model.motion", "model.networks.small_config", "model.talking_head"},
     "model/weights": {"model.weights", "model.errors", "model.media.atomic_file"},
     "server/ice": {"server.ice"},
     "server/media": {"server.media", "server.wire", "model.errors"},

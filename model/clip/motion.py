@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 from model.arrays import Floats
 from model.clip.refinement import refined, refinement_steps
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.networks.small.config import FEATURES
+from model.networks.small_config import FEATURES
 from model.registration.keypoint_tracker import Aligner
 from model.registration.keypoints import THOROUGH, Alignment
 from model.registration.similarity import GreyPyramid

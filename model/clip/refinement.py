@@ -24,7 +24,7 @@ from model.arrays import Floats
 from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
 from model.networks.small.articulation import articulated
-from model.networks.small.config import EYES, MOUTH
+from model.networks.small_config import EYES, MOUTH
 from model.registration.keypoints import FURTHEST_RESIDUAL_FLOW, RESIDUAL_FLOW_SIGMA, keypoint_sigma
 from model.source_state import SourceState
 from model.talking_head import TalkingHead

@@ -59,8 +59,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from model.description import WEIGHTS
     from model.errors import WeightsError
-    from model.talking_head import WEIGHTS
     from model.weights.manifest import describe, read_manifest
 
     for entry in read_manifest():
@@ -93,18 +93,17 @@ def _silhouette(options: argparse.Namespace) -> int:
 
 
 def _landmarks(options: argparse.Namespace) -> int:
-    from model.landmarks import weights
     from model.teacher import face_weights
-    from model.weights.manifest import describe, write_manifest
+    from model.weights import manifest
 
     networks = (
-        (face_weights.LANDMARKS, weights.LANDMARKS, "face mesh with attention"),
-        (face_weights.FACE_DETECTOR, weights.FACE_DETECTOR, "BlazeFace short range"),
+        (face_weights.LANDMARKS, manifest.LANDMARKS, "face mesh with attention"),
+        (face_weights.FACE_DETECTOR, manifest.FACE_DETECTOR, "BlazeFace short range"),
     )
     for published, path, name in networks:
         face_weights.fetch(published, path)
-        entry = describe(path)
-        write_manifest(entry | {"licence": f"Apache-2.0, MediaPipe {name}"})
+        entry = manifest.describe(path)
+        manifest.write_manifest(entry | {"licence": f"Apache-2.0, MediaPipe {name}"})
         print(json.dumps(entry))
     return 0
 

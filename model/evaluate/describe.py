@@ -21,7 +21,7 @@ from model.networks.discriminator import Discriminator
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
 from model.networks.small import SmallNetworks
-from model.networks.small.config import SMALL
+from model.networks.small_config import SMALL
 
 PROFILES = ("small", *PAPER_PROFILES)
 """Names that `describe` knows."""

@@ -12,10 +12,7 @@ from torch import nn
 from model.errors import WeightsError
 from model.landmarks.detector import FaceDetector
 from model.landmarks.network import LandmarkNetwork
-from model.weights.manifest import read_weights
-
-LANDMARKS = Path(__file__).parents[1] / "weights" / "landmarks.safetensors"
-FACE_DETECTOR = LANDMARKS.with_name("face_detector.safetensors")
+from model.weights.manifest import FACE_DETECTOR, LANDMARKS, read_weights
 
 _Network = TypeVar("_Network", bound=nn.Module)
 

@@ -24,8 +24,8 @@ from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, RESIDUAL_FLOW_SIDE, Array, CanonicalKeypoints, Motion, compose
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import resize_flow, warp
-from model.networks.small.config import FEATURES
 from model.networks.small.dense_motion import KeypointTransforms
+from model.networks.small_config import FEATURES
 from model.registration.robust import DEVIATIONS_PER_MEDIAN, TUKEY
 from model.registration.similarity import THUMBNAIL
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import Array, CanonicalKeypoints, Motion, rotation_matrix
-from model.networks.small.config import GUIDED
+from model.networks.small_config import GUIDED
 
 _EYES = ((33, 133, 159, 145), (263, 362, 386, 374))  # outer corner, inner corner, upper lid, lower lid
 _MOUTH = (61, 291, 13, 14)  # corners, inner upper and lower lip

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model.description import WEIGHTS
 from model.errors import WeightsError
 from model.media.atomic_file import complete_file
 from model.networks.small.silhouette import SmallSilhouette
-from model.talking_head import WEIGHTS
 from model.teacher.landmarks import PYTHON
 from model.teacher.published import read_published
 from model.teacher.published_process import CONVOLUTION, DEPTHWISE, TRANSPOSED

@@ -30,7 +30,7 @@ from model.errors import InputError
 from model.media.atomic_file import complete_file
 from model.motion import Motion, background_since, rotation_matrix, turned_and_sized
 from model.networks.grid import pixel_grid
-from model.networks.small.config import EYES, GUIDED, MIRROR, MOUTH
+from model.networks.small_config import EYES, GUIDED, MIRROR, MOUTH
 from model.teacher.decompose import decompose, face_shape, mirror_pairs
 from model.train import surroundings
 

@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.codec.statistics import MotionStatistics
+from model.description import small_profile
 from model.errors import InputError
 from model.graphs.engine import Engine
 from model.landmarks.weights import load_landmark_network
 from model.media.atomic_file import complete_file
 from model.networks.small import SmallNetworks
-from model.talking_head import TalkingHead, small_profile
+from model.talking_head import TalkingHead
 from model.train.prepare import Source
 from model.train.statistics import fit_statistics
 from model.weights.manifest import describe

@@ -14,7 +14,7 @@ from model.networks.grid import pixel_grid
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import resize_flow, warp
-from model.networks.small.config import EYES, FREE, MOUTH
+from model.networks.small_config import EYES, FREE, MOUTH
 from model.train.correspondence import body_flow_error, landmark_flow_error, seen, turned
 from model.train.data import Batch, attention_map
 from model.train.objective import precision

@@ -15,7 +15,7 @@ from model.networks.discriminator import DiscriminatorConfig
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER
 from model.networks.small import SmallNetworks
-from model.networks.small.config import FREE
+from model.networks.small_config import FREE
 from model.perceptual.networks import Lpips, VggFeatures
 from model.teacher.silhouette_weights import load_silhouette
 from model.train.adversary import Adversary

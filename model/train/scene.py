@@ -10,8 +10,8 @@ from torch import Tensor
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, turned_and_sized
 from model.networks.small import SmallNetworks
-from model.networks.small.config import GUIDED
 from model.networks.small.dense_motion import DenseMotion
+from model.networks.small_config import GUIDED
 from model.registration.keypoint_tracker import HOLD
 from model.registration.keypoints import Alignment, AlignmentReference, align, thumbnails
 from model.train.data import Batch

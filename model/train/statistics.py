@@ -15,7 +15,7 @@ from model.evaluate.call import call_motion
 from model.evaluate.clips import Clip, read_clip, with_source
 from model.evaluate.rendering import enrol
 from model.motion import RESIDUAL_FLOW_SCALARS
-from model.networks.small.config import EYES, MOUTH
+from model.networks.small_config import EYES, MOUTH
 from model.talking_head import TalkingHead
 from model.train.prepare import Source
 

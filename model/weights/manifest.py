@@ -12,6 +12,9 @@ from model.media.atomic_file import complete_file
 
 MANIFEST = Path(__file__).with_name("manifest.json")
 
+LANDMARKS = MANIFEST.with_name("landmarks.safetensors")
+FACE_DETECTOR = MANIFEST.with_name("face_detector.safetensors")
+
 
 def describe(path: Path) -> dict[str, Any]:
     """Manifest entry of a weights file, but for its licence."""

@@ -122,7 +122,8 @@ def check_engine(engine: str) -> tuple[Verdict, str]:
 
 def check_weights(path: Path | None) -> tuple[Verdict, str]:
     """The weights are there and whole, and all files are those of the manifest beside them, if there is one."""
-    from model.talking_head import WEIGHTS, TalkingHead
+    from model.description import WEIGHTS
+    from model.talking_head import TalkingHead
     from model.weights.manifest import describe, read_manifest
 
     path = path or WEIGHTS

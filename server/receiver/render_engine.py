@@ -35,8 +35,8 @@ from server.receiver.render_capacity import RenderCapacity
 
 if TYPE_CHECKING:
     from model.codec.statistics import MotionStatistics
+    from model.description import Profile
     from model.source_state import SourceState
-    from model.talking_head import Profile
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -1,4 +1,4 @@
-"""Puts a daemon together from what the command line asked for. The only module here that loads the model."""
+"""Puts a daemon together from what the command line asked for. What loads the model is `server.sender.live`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
+from model.codec.statistics import MotionStatistics
+from model.description import random_description, read_description
 from model.errors import InputError
-from model.face.crop import whole
-from model.face.finder import HeadFinder, still_crop
-from model.face.tracker import HeadTracker
 from model.media.picture import read_picture
-from model.talking_head import TalkingHead
 from server.sender.connection.access import Access
 from server.sender.connection.signalling import server_address
 from server.sender.daemon import Daemon, Destination
-from server.sender.media.extraction import PATIENCE_SECONDS
-from server.sender.media.extractor import Avatar, ModelExtractor
-from server.sender.media.feed import Feed, FeedListener, LiveFeed
+from server.sender.media.feed import Feed, FeedListener
 from server.sender.media.inputs import MediaInput, check_source, parse_source
 from server.sender.media.recording import RecordingFeed, read_recording
 from server.sender.media.voice_order import VOICE_KBPS
@@ -92,12 +84,17 @@ def parse_choices(
 
 def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
     """The daemon, ready to run on the current event loop. Raises WeightsError, InputError and FaceError."""
-    # One thread: at 256 pixels a second one waits more than it works, and a laptop has other things to do.
-    torch.set_num_threads(1)
-    avatar = read_picture(choices.avatar) if choices.avatar is not None else None
+    picture = read_picture(choices.avatar) if choices.avatar is not None else None
     check_source(choices.source)
-    model = _load_model(choices, settings)
     fps = choices.rate.frames_per_second or DEFAULT_FPS
+    if choices.source.kind == "recording":
+        statistics, make_feed = _recorded_feeds(choices, settings, fps)
+    else:
+        from server.sender.live import live_feeds  # not at the top: it loads torch, which a recording does without
+
+        statistics, make_feed = live_feeds(
+            choices.source, settings, picture, fps=fps, sound=choices.sound, loop=choices.loop
+        )
     line = StatusLine(screen, "json" if choices.json else "human")
     if line.live:
         for handler in logging.getLogger().handlers:
@@ -105,47 +102,20 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
     return Daemon(
         Destination(choices.server, choices.room, choices.name, avatar=choices.avatar is not None),
         Access(choices.server, choices.room, choices.token, settings),
-        _feed_factory(choices, model, avatar, fps),
-        lambda: MotionEncoder(model.statistics, choices.rate),
+        make_feed,
+        lambda: MotionEncoder(statistics, choices.rate),
         clock=time.monotonic,
         voice_kbps=choices.voice_kbps,
         status_line=line,
     )
 
 
-def _load_model(choices: Choices, settings: Settings) -> TalkingHead:
-    # A recording brings its motion: nothing is extracted, so nothing need be compiled.
-    engine = "torch" if choices.source.kind == "recording" else settings.engine
-    if settings.random_weights:
-        return TalkingHead.random(engine=engine, threads=1)
-    return TalkingHead.load(settings.weights, engine=engine, threads=1)
-
-
-def _feed_factory(
-    choices: Choices, model: TalkingHead, picture: NDArray[np.uint8] | None, fps: float
-) -> Callable[[FeedListener], Feed]:
-    source = choices.source
-    if source.kind == "recording":
-        recording = read_recording(Path(source.place), model.statistics, model.weights_hash)
-        return lambda listener: RecordingFeed(
-            recording, listener, fps=fps, clock=time.monotonic, sound=choices.sound, sleep=asyncio.sleep
-        )
-    extractor = ModelExtractor(model)
-    # Once before the first frame: what is compiled or loaded on first use must not look like a slow camera.
-    extractor.extract(np.zeros((extractor.size, extractor.size, 3), np.uint8), whole(extractor.size))
-    finder = HeadFinder()
-    avatar = None
-    if picture is not None:
-        crop = still_crop(picture, finder)
-        avatar = Avatar(crop.cut(picture, extractor.source_size(crop.side)), extractor)
-    return lambda listener: LiveFeed(
-        source,
-        listener,
-        extractor=extractor,
-        tracker=HeadTracker(finder, patience=PATIENCE_SECONDS),
-        fps=fps,
-        clock=time.monotonic,
-        sound=choices.sound,
-        loop=choices.loop,
-        avatar=avatar,
+def _recorded_feeds(
+    choices: Choices, settings: Settings, fps: float
+) -> tuple[MotionStatistics, Callable[[FeedListener], Feed]]:
+    """As `live_feeds`, of a recording: it brings its motion and its pictures, so no network is needed."""
+    model = random_description() if settings.random_weights else read_description(settings.weights)[0]
+    recording = read_recording(Path(choices.source.place), model.statistics, model.weights_hash)
+    return model.statistics, lambda listener: RecordingFeed(
+        recording, listener, fps=fps, clock=time.monotonic, sound=choices.sound, sleep=asyncio.sleep
     )

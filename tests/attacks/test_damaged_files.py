@@ -15,8 +15,7 @@ from PIL import Image, ImageOps
 
 from model.codec.source_image import SourceFormatError, SourceImageError, decode_source
 from model.errors import WeightsError
-from model.landmarks.weights import FACE_DETECTOR
-from model.weights.manifest import MANIFEST, read_weights
+from model.weights.manifest import FACE_DETECTOR, MANIFEST, read_weights
 
 
 def jpeg_with_exif() -> bytes:

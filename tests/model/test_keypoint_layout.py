@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model.keypoint_layout import KeypointLayout
-from model.networks.small.config import BODY, FREE, GUIDED, SMALL
+from model.networks.small_config import BODY, FREE, GUIDED, SMALL
 
 KEYPOINTS = list(range(8))
 

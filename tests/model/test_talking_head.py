@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model import talking_head
+from model import description
+from model.description import WEIGHTS
 from model.errors import InputError, WeightsError
 from model.landmarks.roi import Region
-from model.landmarks.weights import LANDMARKS
 from model.motion import Motion, View
-from model.talking_head import WEIGHTS, TalkingHead
+from model.talking_head import TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
+from model.weights.manifest import LANDMARKS
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_the_hash_of_the_weights_covers_the_landmarks(tmp_path: Path, monkeypatc
     tensors = load_file(LANDMARKS)
     other = tmp_path / "landmarks.safetensors"
     save_file(tensors, other, metadata={"other": "file"})
-    monkeypatch.setattr(talking_head, "LANDMARKS", other)
+    monkeypatch.setattr(description, "LANDMARKS", other)
     assert TalkingHead.load().weights_hash != usual.weights_hash
 
 

@@ -18,7 +18,7 @@ from skimage import data
 from model.errors import InputError
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small import SmallNetworks
-from model.networks.small.config import GUIDED
+from model.networks.small_config import GUIDED
 from model.talking_head import TalkingHead, Trained, load_trained
 from model.web_export import OPSET, WebNetwork, export_web, probes, web_networks
 

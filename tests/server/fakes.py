@@ -17,9 +17,9 @@ from aiortc.codecs import get_encoder
 from torch import Tensor
 
 from model.codec.statistics import MotionStatistics
+from model.description import Profile
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, View
-from model.talking_head import Profile
 from model.temporal_filter import FrameTime, TemporalFilter
 from server.media.encoder import Codec, VideoEncoder
 from server.media.media_packet import MediaPacket

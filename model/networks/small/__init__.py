@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.rendered import Rendered
 from model.networks.small.appearance import SmallAppearance
-from model.networks.small.config import SMALL, SmallConfig
 from model.networks.small.dense_motion import SmallDenseMotion
 from model.networks.small.encoder import SmallCanonical, SmallMotion
 from model.networks.small.generator import SmallGenerator
 from model.networks.small.silhouette import SmallSilhouette, cut_out, oval
 from model.networks.small.window import Window
+from model.networks.small_config import SMALL, SmallConfig
 
 
 class SmallNetworks(nn.Module):

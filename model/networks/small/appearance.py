@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.small.blocks import ConvBlock, ResidualBlock
-from model.networks.small.config import SmallConfig
+from model.networks.small_config import SmallConfig
 
 
 class SmallAppearance(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.motion import Motion, rotation_matrix
-from model.networks.small.config import GUIDED
+from model.networks.small_config import GUIDED
 
 LIDS = 1.25
 """How far a lid moves, as a multiple. Chosen on training clips (docs/experiments/articulation.md), as are the next."""

@@ -30,8 +30,8 @@ from model.motion import (
 )
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, enlarge, exact, upsample, warp
-from model.networks.small.config import FEATURES, SmallConfig
 from model.networks.small.window import Window
+from model.networks.small_config import FEATURES, SmallConfig
 
 _SURROUNDINGS = 0.05
 """Crop units, one sigma, over which flow is corrected around a keypoint of eyes, brows, nose or mouth."""

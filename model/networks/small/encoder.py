@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from model.motion import CanonicalKeypoints, Motion, rotation_matrix
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import ConvBlock, ResidualBlock, exact, warp
-from model.networks.small.config import BODY, SmallConfig
+from model.networks.small_config import BODY, SmallConfig
 
 
 def dense(inputs: int, outputs: int) -> nn.Sequential:

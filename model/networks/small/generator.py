@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from model.networks.rendered import Layers, Rendered
 from model.networks.small.blocks import ConvBlock, ResidualBlock, enlarge, resize_flow, sample_volume, upsample, warp
-from model.networks.small.config import SmallConfig
 from model.networks.small.dense_motion import DenseMotion
 from model.networks.small.window import Window
+from model.networks.small_config import SmallConfig
 
 
 class SmallGenerator(nn.Module):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, angles, compose, rotation_matrix
-from model.networks.small.config import GUIDED
+from model.networks.small_config import GUIDED
 
 STILL = (
     *(10, 151, 9, 8, 168, 6, 197, 195),

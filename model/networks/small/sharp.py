@@ -24,9 +24,7 @@ from torch import Tensor
 from model.networks.grid import pixel_grid
 from model.networks.rendered import Layers
 from model.networks.small.blocks import exact, upsample, warp
-
-FACTOR = 2
-"""Sides of a sharp picture per side of one of the networks'."""
+from model.networks.small_config import SHARP_FACTOR
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as the encoder's colours
 _GAIN = 1.1  # makes up for what bilinear sampling takes; bicubic is as good, and takes 2 ms longer
@@ -59,7 +57,7 @@ class SharpSource:
 
 def reduced(image: Tensor) -> Tensor:
     """A picture uint8 (..., 3, 2S, 2S) as the networks take it, uint8 (..., 3, S, S)."""
-    mean = F.avg_pool2d(image.float().reshape(-1, *image.shape[-3:]), FACTOR)
+    mean = F.avg_pool2d(image.float().reshape(-1, *image.shape[-3:]), SHARP_FACTOR)
     return (mean + 0.5).to(torch.uint8).reshape(*image.shape[:-2], *mean.shape[-2:])
 
 
@@ -74,9 +72,9 @@ def moved_detail(frame: Tensor, layers: Layers, source: SharpSource) -> Tensor:
     """Detail (B, 1, 2S, 2S) of frames (B, 3, S, S) as they were rendered, as much of it as is to be shown."""
     with exact(frame.device):
         side = source.detail.shape[-1]
-        person = upsample(layers.person.float(), FACTOR) > 0.5  # (B, 1, 2S, 2S)
+        person = upsample(layers.person.float(), SHARP_FACTOR) > 0.5  # (B, 1, 2S, 2S)
         flow = _flow(layers.flow.float(), person, side)
-        return warp(source.detail, flow) * upsample(detail_weight(frame, layers).float(), FACTOR)
+        return warp(source.detail, flow) * upsample(detail_weight(frame, layers).float(), SHARP_FACTOR)
 
 
 def with_detail(picture: Tensor, detail: Tensor) -> Tensor:
@@ -107,12 +105,12 @@ def _flow(flow: Tensor, person: Tensor, side: int) -> Tensor:
 def _detail(image: Tensor) -> Tensor:
     """Luma (B, 1, 2S, 2S) that a picture (B, 3, 2S, 2S) has beyond its reduction."""
     luma = (image * image.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
-    return _GAIN * (luma - _enlarge(F.avg_pool2d(luma, FACTOR)))
+    return _GAIN * (luma - _enlarge(F.avg_pool2d(luma, SHARP_FACTOR)))
 
 
 def _enlarge(picture: Tensor) -> Tensor:
     # With `antialias`, which changes nothing in an enlargement but takes the faster code.
-    return F.interpolate(picture, scale_factor=float(FACTOR), mode="bicubic", antialias=True)
+    return F.interpolate(picture, scale_factor=float(SHARP_FACTOR), mode="bicubic", antialias=True)
 
 
 def _rigid(flow: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.networks.grid import centres, pixel_grid
 from model.networks.small.blocks import warp
-from model.networks.small.config import WILD
+from model.networks.small_config import WILD
 
 CELLS = 32
 """Cells of a picture's side, eight pixels of 256 each."""

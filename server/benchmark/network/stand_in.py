@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from model.codec.statistics import MotionStatistics
+from model.description import Profile
 from model.media.colour import rgb_to_yuv420p
 from model.motion import Motion
-from model.talking_head import Profile
 from server.receiver.render_capacity import RenderCapacity
 from server.receiver.render_engine import EngineStatistics, RenderedPicture, RenderEngine
 

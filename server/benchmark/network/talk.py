@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
+from model.description import Profile
 from model.errors import VisavisError
-from model.talking_head import Profile, TalkingHead
+from model.talking_head import TalkingHead
 from server.benchmark.network.figures import Spoken
 from server.benchmark.speech import RATE, speak
 from server.sender.build import DEFAULT_FPS

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from server.sender.media.source_choice import MAX_SOURCES
+from server.sender.media.samples import MAX_SOURCES
 
 AHEAD = 2
 """Changes of the source image that are prepared: with the present and the last one, all places are taken."""

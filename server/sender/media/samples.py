@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from model.codec.source_image import content_type
 
+MAX_SOURCES = 4
+"""Sources of one participant; the receiver keeps as many (`max_sources` in server/settings.py)."""
+
 
 @dataclass(frozen=True)
 class MotionSample:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.motion import CanonicalKeypoints, Motion, distance
 from model.registration.tracker import SourceReference
 from model.source.quality import Quality
+from server.sender.media.samples import MAX_SOURCES
 
 FIRST_WINDOW = 0.8
 """Seconds that the first choice may take, counted from the first frame with a face."""
@@ -37,9 +38,6 @@ SWITCH_GAIN = 0.8
 
 REFRESH_CLARITY = 0.6
 """Least sharpness times openness of the eyes of a further source."""
-
-MAX_SOURCES = 4
-"""Sources of one participant; the receiver keeps as many (`max_sources` in server/settings.py)."""
 
 
 @dataclass(frozen=True)

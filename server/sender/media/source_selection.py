@@ -17,7 +17,8 @@ from typing import NamedTuple
 from model.errors import VisavisError
 from model.motion import Motion
 from server.rate_limit import RateLimit
-from server.sender.media.source_choice import MAX_SOURCES, Candidate, EnrolledSource, FirstChoice, SourceCover
+from server.sender.media.samples import MAX_SOURCES
+from server.sender.media.source_choice import Candidate, EnrolledSource, FirstChoice, SourceCover
 
 OFFERS_PER_MINUTE, OFFERS_AT_ONCE = 24.0, 8
 """Source images offered at most, within what a receiver takes (30 and 10): a film may cut as often as it likes."""

@@ -9,7 +9,7 @@ import torch
 from model.clip import motion as clip_motions
 from model.clip.motion import clip_motion, smoothed
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion, compose
-from model.networks.small.config import FEATURES, SMALL
+from model.networks.small_config import FEATURES, SMALL
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid
 from model.talking_head import TalkingHead

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.clip.refinement import REFINE_EVERY, refined, refinement_steps
 from model.motion import Motion
-from model.networks.small.config import EYES, MOUTH
+from model.networks.small_config import EYES, MOUTH
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.bench import compare
+from model.description import WEIGHTS
 from model.errors import InputError
 from model.graphs import networks as graph_networks
 from model.graphs.networks import GraphNetworks
@@ -20,9 +21,9 @@ from model.graphs.tracing import trace
 from model.motion import Motion
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm, sample_volume
-from model.networks.small.config import SMALL
 from model.networks.small.volume import gather_volume
-from model.talking_head import WEIGHTS, TalkingHead
+from model.networks.small_config import SMALL
+from model.talking_head import TalkingHead
 from tests.child_process import report
 
 # The gather that stands for 5-D grid sampling in a traced graph

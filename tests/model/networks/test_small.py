@@ -14,7 +14,7 @@ from model.motion import CanonicalKeypoints, Motion, background_since, compose, 
 from model.networks.grid import pixel_grid
 from model.networks.small import SmallNetworks
 from model.networks.small.blocks import fold_batch_norm, warp
-from model.networks.small.config import BODY, FREE, GUIDED, MIRROR, SMALL
+from model.networks.small_config import BODY, FREE, GUIDED, MIRROR, SMALL
 
 
 @pytest.fixture(scope="module")

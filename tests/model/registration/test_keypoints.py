@@ -14,8 +14,8 @@ from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion, compose
 from model.networks.grid import pixel_grid
 from model.networks.small.blocks import warp
-from model.networks.small.config import BODY, FEATURES, FREE, GUIDED, SMALL
 from model.networks.small.dense_motion import KeypointTransforms, SmallDenseMotion, surface_flow
+from model.networks.small_config import BODY, FEATURES, FREE, GUIDED, SMALL
 from model.registration.keypoint_tracker import KeypointTracker, SmallAligner
 from model.registration.keypoints import Alignment, AlignmentReference, align, corrected, thumbnails
 from model.registration.similarity import GreyPyramid, thumbnail

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.description import WEIGHTS
 from model.errors import InputError
 from model.motion import CanonicalKeypoints, compose
 from model.networks.discriminator import DiscriminatorConfig
 from model.networks.small import SmallNetworks
-from model.networks.small.config import FREE, GUIDED, SMALL
-from model.talking_head import WEIGHTS
+from model.networks.small_config import FREE, GUIDED, SMALL
 from model.train.adversary import Adversary
 from model.train.data import STILL_SHARE, ClipSet, attention_map
 from model.train.guided import GuidedConfig, GuidedObjective

@@ -20,10 +20,10 @@ from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
 from model.codec.encoder import MotionEncoder
+from model.description import Profile
 from model.errors import InputError, NoFaceError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
-from model.talking_head import Profile
 from server.media.streams import ViewLimitError
 from server.receiver.control_session import ControlSession
 from server.receiver.publication import Publication, PublicationSettings

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.description import Profile
 from model.errors import InputError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
-from model.talking_head import Profile
 from server.receiver.render_engine import EngineError, EngineSettings, RenderedPicture, RenderEngine
 from tests.server.fakes import SIZE, FakeClock, K, PaintingModel, frame_time, motion, until
 

@@ -20,7 +20,8 @@ import torch
 
 from model.__main__ import main
 from model.codec.vav import Vav, read_vav
-from model.talking_head import WEIGHTS, TalkingHead
+from model.description import WEIGHTS
+from model.talking_head import TalkingHead
 from server.receiver.publication import Publication
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache

@@ -31,10 +31,10 @@ from server.sender.connection.reconnect import (
 )
 from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
 from server.sender.media.reader import Timeline
+from server.sender.media.samples import MAX_SOURCES
 from server.sender.media.source_choice import (
     FIRST_WINDOW,
     GOOD_ENOUGH,
-    MAX_SOURCES,
     SETTLE,
     Candidate,
     EnrolledSource,

@@ -27,7 +27,8 @@ from model.codec.packet import MotionMessage
 from model.codec.rate import Rate
 from model.codec.source_image import decode_source, encode_source
 from model.codec.vav import VavWriter, read_vav
-from model.talking_head import WEIGHTS, TalkingHead
+from model.description import WEIGHTS
+from model.talking_head import TalkingHead
 from server.benchmark.portrait import portrait_picture
 from server.sender.build import make_daemon, parse_choices
 from server.sender.daemon import Daemon

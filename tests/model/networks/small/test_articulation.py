@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
 from model.networks.small.articulation import GAZE, LIDS, OPENING, WIDTH, articulated
-from model.networks.small.config import GUIDED, SMALL
+from model.networks.small_config import GUIDED, SMALL
 
 UPPER_LID, LOWER_LID = GUIDED.index(159), GUIDED.index(145)
 UPPER_LIP, LOWER_LIP, IRIS = GUIDED.index(13), GUIDED.index(14), GUIDED.index(473)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.networks.grid import pixel_grid
-from model.networks.small.config import FEATURES, GUIDED
 from model.networks.small.dense_motion import correct_flow
+from model.networks.small_config import FEATURES, GUIDED
 from model.teacher.decompose import face_shape
 
 SIDE = 64

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.networks.small.config import GUIDED
 from model.networks.small.eyes import CONTOURS, KEYPOINTS, SourceEyes, draw_eyes, from_eye, to_eye
+from model.networks.small_config import GUIDED
 
 SIZE = 256
 HALF = 0.12  # crop units of half an eye's width

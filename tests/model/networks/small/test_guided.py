@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from model.arrays import Floats
 from model.motion import CanonicalKeypoints, Motion, compose, rotation_matrix
-from model.networks.small.config import GUIDED, SMALL
 from model.networks.small.guided import face_points, following, with_canonical, with_face
+from model.networks.small_config import GUIDED, SMALL
 
 K, J = SMALL.keypoints, len(GUIDED)
 

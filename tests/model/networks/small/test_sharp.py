@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.description import Profile, small_profile
 from model.errors import InputError
 from model.networks.grid import pixel_grid
 from model.networks.rendered import Layers
 from model.networks.small.sharp import SharpSource, detail_weight, enlarged, moved_detail, reduced, with_detail
-from model.talking_head import Profile, TalkingHead, small_profile
+from model.talking_head import TalkingHead
 
 SIZE, COARSE = 64, 16
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from model.description import WEIGHTS
 from model.errors import WeightsError
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.grid import pixel_grid
 from model.networks.small import SmallNetworks
-from model.networks.small.config import SMALL
 from model.networks.small.silhouette import SmallSilhouette, cut_out, oval, painted_over
-from model.talking_head import WEIGHTS
+from model.networks.small_config import SMALL
 from model.teacher.landmarks import TeacherError
 from model.teacher.published_process import CONVOLUTION, DEPTHWISE, TRANSPOSED
 from model.teacher.silhouette_weights import fetch_silhouette, load_silhouette, silhouette_state

@@ -26,9 +26,9 @@ from model.landmarks.roi import Region
 from model.landmarks.tracker import LandmarkTracker
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.grid import pixel_grid
-from model.networks.small.config import FEATURES, GUIDED, SMALL
 from model.networks.small.dense_motion import squared_distance
 from model.networks.small.guided import STILL, face_points, following, with_canonical, with_face
+from model.networks.small_config import FEATURES, GUIDED, SMALL
 from model.registration.background import BackgroundTracker
 from model.registration.body import BodyTracker
 from model.registration.keypoint_tracker import SmallAligner

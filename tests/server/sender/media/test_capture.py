@@ -19,7 +19,7 @@ from model.errors import InputError, VisavisError
 from server.benchmark.network.opus_fec import repeated_pieces
 from server.benchmark.speech import speak
 from server.media.media_packet import MediaPacket
-from server.sender import build
+from server.sender import build, live
 from server.sender.connection.opus_track import OpusTrack
 from server.sender.connection.rate_control import FEC_KBPS, FEC_LOSS, RateControl
 from server.sender.media.capture import LONGEST_SIDE, CapturedFrame, FrameMailbox, VideoCapture, file_duration
@@ -470,7 +470,11 @@ def test_stretched_pixels_and_colons_in_names(tmp_path: Path) -> None:
 def test_a_source_that_is_not_there_is_told_before_the_model_loads(
     source: MediaInput, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "_load_model", lambda *_: pytest.fail("the model was loaded"))
+    def loaded(*_arguments: object) -> None:
+        pytest.fail("the model was loaded")
+
+    monkeypatch.setattr(live, "live_feeds", loaded)
+    monkeypatch.setattr(build, "read_description", loaded)
     choices = build.Choices("http://localhost:1", "room", "name", source, Rate())
     with pytest.raises(InputError, match=says):
         build.make_daemon(choices, load_settings(), io.StringIO())

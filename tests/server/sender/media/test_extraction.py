@@ -19,7 +19,7 @@ from model.face.box import Box
 from model.face.crop import Crop
 from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
-from model.networks.small.config import FREE, GUIDED, SMALL
+from model.networks.small_config import FREE, GUIDED, SMALL
 from model.registration.keypoint_tracker import Aligner
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid

@@ -19,18 +19,17 @@ from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AudioPacket, VavHeader, VavWriter, read_vav
+from model.description import WEIGHTS as WEIGHTS_FILE
 from model.errors import BitstreamError, InputError, VisavisError, WeightsError
-from model.landmarks.weights import LANDMARKS
 from model.motion import Motion
-from model.talking_head import WEIGHTS as WEIGHTS_FILE
+from model.weights.manifest import LANDMARKS
 from server.benchmark.portrait import portrait_picture
 from server.benchmark.record_portrait import close_loop
 from server.sender.media.inputs import PORTRAIT
 from server.sender.media.recorded_sources import Placed, RecordedSources
 from server.sender.media.recording import RecordingFeed, read_recording, repacked
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MAX_SOURCES, MotionSample, SourceImage, StageTimes
 from server.sender.media.sound import SoundPacket
-from server.sender.media.source_choice import MAX_SOURCES
 from tests.server.fakes import FakeClock
 
 STATISTICS = MotionStatistics.default(4)

@@ -91,6 +91,9 @@ class SmallConfig:
         return self.layout.count
 
 
+SHARP_FACTOR = 2
+"""Sides of a sharp picture per side of one of the networks'."""
+
 VIEW_GAIN = 1.2
 """A free view turns the head so much further than is asked: the landmark teacher's depth of a face is too flat. Of
 training people turned by 20 degrees it reads 15 without, 18 with it."""
