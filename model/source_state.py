@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small.eyes import SourceEyes
+from model.networks.small.mouth import MouthWindows
 from model.networks.small.sharp import SharpSource
 
 
@@ -22,6 +23,7 @@ class SourceState:
     features: dict[str, Tensor]
     eyes: SourceEyes | None = None  # None for a profile without landmarks
     sharp: SharpSource | None = None  # None for a source image that has no more pixels than the networks see
+    mouths: MouthWindows | None = None  # None where no windows stand beside it
 
     def keypoints(self) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3) in NumPy."""
@@ -31,7 +33,7 @@ class SourceState:
     def nbytes(self) -> int:
         """Memory the cached features take."""
         features = sum(t.numel() * t.element_size() for t in self.features.values())
-        return features + (0 if self.sharp is None else self.sharp.nbytes)
+        return features + sum(part.nbytes for part in (self.sharp, self.mouths) if part is not None)
 
 
 def first_of(canonical: CanonicalKeypoints) -> CanonicalKeypoints:

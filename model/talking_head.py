@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,7 @@ from model.landmarks.roi import AROUND, Region
 from model.landmarks.tracker import LandmarkTracker, measure
 from model.landmarks.weights import LANDMARKS, load_landmark_network
 from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, View, apply_view, compose
+from model.mouth_window import MouthWindow
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
 from model.networks.rendered import Rendered
@@ -39,6 +40,7 @@ from model.networks.small.blocks import fold_batch_norm
 from model.networks.small.config import SMALL, VIEW_GAIN
 from model.networks.small.eyes import SourceEyes, draw_eyes
 from model.networks.small.guided import face_points, with_canonical, with_face
+from model.networks.small.mouth import MouthWindows, draw_mouth
 from model.networks.small.sharp import FACTOR, SharpSource, moved_detail, reduced, with_detail
 from model.registration.keypoint_tracker import Aligner, SmallAligner
 from model.registration.similarity import GreyPyramid
@@ -254,6 +256,17 @@ class TalkingHead:
         eyes = SourceEyes.of(torch.from_numpy(landmarks)[None].to(self.device))
         return Motion.stack([placed]).to_torch(self.device), eyes
 
+    @torch.inference_mode()
+    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
+        """A source image with mouth windows of the same person beside it, in place of those that it had.
+
+        A profile without landmarks has no use for them: its state stays as it is.
+        """
+        if not self.has_landmarks or not windows:
+            return replace(state, mouths=None) if state.mouths else state
+        face = compose(state.canonical, state.motion)[0, self.profile.layout.face]
+        return replace(state, mouths=MouthWindows.of(windows, face.to(self.device).float()))
+
     @property
     def has_landmarks(self) -> bool:
         """Whether the face's keypoints come from landmarks."""
@@ -356,6 +369,9 @@ class TalkingHead:
         if (eyes := joined_eyes(states)) is not None:
             face = compose(canonical, driving)[:, self.profile.layout.face]
             picture = draw_eyes(picture, image, eyes, face.float())
+            mouths = [(b, state.mouths) for b, state in enumerate(states) if state.mouths is not None]
+            for b, windows in mouths:
+                picture[b] = draw_mouth(picture[b], windows, face[b].float())
         return picture
 
     def _filtered(

@@ -22,7 +22,7 @@ PRIVATE_MODULE = "server.media.aiortc_private"
 PRIVATE = Path(PRIVATE_MODULE.replace(".", "/")).with_suffix(".py")
 
 MAY_IMPORT = {
-    "model/codec": {"model.codec", "model.errors", "model.pixels"},
+    "model/codec": {"model.codec", "model.errors", "model.mouth_window", "model.pixels"},
     "model/face": {"model.face", "model.errors", "model.landmarks", "model.motion"},
     "model/frame_extractor.py": {
         *(
@@ -37,12 +37,15 @@ MAY_IMPORT = {
     "model/graphs": {"model.graphs", "model.errors", "model.motion", "model.networks"},
     "model/landmarks": {"model.landmarks", "model.errors", "model.weights.manifest"},
     "model/media": {"model.media", "model.errors", "model.pixels"},
-    "model/networks": {"model.networks", "model.keypoint_layout", "model.motion"},
+    "model/networks": {"model.networks", "model.keypoint_layout", "model.motion", "model.mouth_window"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},
     "model/registration": {
         *("model.registration", "model.arrays", "model.keypoint_layout", "model.motion", "model.networks"),
     },
-    "model/source": {"model.source", "model.face", "model.motion", "model.networks.small.config", "model.talking_head"},
+    "model/source": {
+        *("model.source", "model.face", "model.motion", "model.mouth_window"),
+        *("model.networks.small.config", "model.talking_head"),
+    },
     "model/weights": {"model.weights", "model.errors", "model.media.atomic_file"},
     "server/media": {"server.media", "model.errors"},
     "server/wire": {"server.wire", "model.errors"},

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from model.codec.decoder import DecodedFrame, MotionDecoder
+from model.codec.mouth_window import decode_window
 from model.codec.source_image import decode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, Vav, VavHeader, read_vav
@@ -59,7 +60,7 @@ def decode_clip(
     frames = _decode_motion(head.statistics, vav, path)
     if not frames:
         raise BitstreamError(f"{path}: cut before the end of its first second of motion")
-    states = {index: head.enrol(_picture(data, head.profile.sizes, path)) for index, data in vav.sources.items()}
+    states = {index: _enrol(head, vav, index, path) for index in vav.sources}
     avatar = None if source is None else _enrol_still(head, source)
     times = _times(vav, frames)
     size = head.profile.size if size is None else size
@@ -167,6 +168,16 @@ def _picture(data: bytes, sizes: tuple[int, ...], path: Path) -> torch.Tensor:
     if height != width or width not in sizes:
         raise BitstreamError(f"{path}: source image of {width} x {height} pixels, not {_or(sizes)}")
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)
+
+
+def _enrol(head: TalkingHead, vav: Vav, index: int, path: Path) -> SourceState:
+    """A source image of the file with the mouth windows beside it."""
+    state = head.enrol(_picture(vav.sources[index], head.profile.sizes, path))
+    try:
+        windows = [decode_window(data) for data in vav.windows.get(index, ())]
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}") from None
+    return head.with_windows(state, windows)
 
 
 def _enrol_still(head: TalkingHead, path: Path) -> SourceState:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from model.clip.motion import clip_motion, registration_steps
 from model.clip.scenes import Scene, find_scenes
 from model.codec.encoder import MotionEncoder
+from model.codec.mouth_window import MAX_WINDOWS, encode_window
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
 from model.codec.source_image import encode_source
@@ -40,8 +41,10 @@ from model.media.video import (
     read_frames,
 )
 from model.motion import Motion
+from model.mouth_window import MouthWindow, cut_window
 from model.registration.similarity import THUMBNAIL, thumbnail
 from model.source.clip_choice import SourceSearch
+from model.source.mouth_choice import WindowSearch, mouth_points
 from model.talking_head import TalkingHead
 
 FRAMES_PER_MESSAGE = 25
@@ -70,6 +73,7 @@ class EncodeOptions:
     audio: bool = True
     source_frame: int | None = None  # frame that becomes the source image; None: as `SourceSearch` chooses
     source_quality: int | None = None  # None: as `model.codec.source_image.file_quality` says
+    windows: int = MAX_WINDOWS  # mouth windows beside each source image, at most; fewer where they would not help
     reference: Path | None = None  # where to write the coded crops losslessly
 
 
@@ -81,6 +85,7 @@ class _Extracted:
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
     sources: list[NDArray[np.uint8]]  # (S, S, 3) each, S one of the profile's sizes
+    windows: list[list[MouthWindow]]  # beside each source
     driven: list[int]  # (T,) which source each frame drives
 
 
@@ -119,6 +124,8 @@ def encode_clip(
         with VavWriter(out_part, header) as writer:
             for index, source in enumerate(extracted.sources):
                 writer.source(index, encode_source(source, options.source_quality))
+                for window in extracted.windows[index]:
+                    writer.window(index, encode_window(window))
             _interleave(writer, messages, packets, extracted.times)
             writer.end(len(extracted.times), round(extracted.duration * 1000))
     return read_vav(out), step_index
@@ -170,6 +177,7 @@ def _extract(
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
     motions: list[Motion] = []
     sources: list[NDArray[np.uint8]] = []
+    windows: list[list[MouthWindow]] = []
     times: list[Fraction] = []
     driven: list[int] = []
     end = Fraction(0)
@@ -188,16 +196,17 @@ def _extract(
 
         frames = noted(progress(read_frames(path), "extract motion", count))
         for scene in scenes:
-            motion, source = _extract_scene(
+            motion, source, beside = _extract_scene(
                 head, path, scene, islice(frames, scene.end - scene.begin), reference, options, progress
             )
             driven += [len(sources)] * (scene.end - scene.begin)
             motions.append(motion)
             sources.append(source)
+            windows.append(beside)
         for _ in frames:  # to its end, so that its progress ends, too
             pass
     duration = Fraction(len(times) / rate if rate else end)
-    return _Extracted(Motion.concatenate(motions), times, duration, sources, driven)
+    return _Extracted(Motion.concatenate(motions), times, duration, sources, windows, driven)
 
 
 def _extract_scene(
@@ -208,8 +217,8 @@ def _extract_scene(
     reference: VideoWriter | None,
     options: EncodeOptions,
     progress: Progress,
-) -> tuple[Motion, NDArray[np.uint8]]:
-    """Motion (T,) of one scene and its source image (S, S, 3).
+) -> tuple[Motion, NDArray[np.uint8], list[MouthWindow]]:
+    """Motion (T,) of one scene, its source image (S, S, 3) and the mouth windows beside that.
 
     What has moved since the source image is measured once that is known, on small pictures kept in a file. Frames
     without a face are left out of that, and hold the motion of the one before.
@@ -217,6 +226,7 @@ def _extract_scene(
     count = scene.end - scene.begin
     wanted = options.source_frame if options.source_frame in range(scene.begin, scene.end) else None
     search, extractor, finder = SourceSearch(count), FrameExtractor(head), HeadFinder()
+    mouths = WindowSearch()
     extracted: list[Motion] = []
     faces: list[int] = []  # frames of the scene that show one
     began, end = Fraction(0), Fraction(0)
@@ -234,16 +244,18 @@ def _extract_scene(
             extracted.append(motion)
             if wanted is None:
                 search.consider(index, picture, motion, extractor.canonical, extractor.measured)
+            if head.has_landmarks and options.windows:
+                mouths.consider(picture, mouth_points(extractor.canonical, motion), extractor.measured)
             small.write(thumbnail(picture).tobytes())
         chosen = search.best() if wanted is None else wanted - scene.begin
         if chosen is None:
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
         small.flush()
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
-        # A third reading, up to the source image: its choice needs all frames, and they would not fit into memory.
-        source = scene.crop.cut(
-            next(islice(read_frames(path), scene.begin + chosen, None)).rgb(), head.profile.source_size(scene.crop.side)
-        )
+        # A third reading, up to the last of these: their choice needs all frames, and they would not fit into memory.
+        cut_from = {faces[i]: points for i, points in mouths.best(faces.index(chosen), options.windows)}
+        pictures = _crops(head, path, scene, {chosen, *cut_from})
+        source, windows = pictures[chosen], [cut_window(pictures[i], points) for i, points in cut_from.items()]
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         ticks = iter(progress(repeat(None), "register", registration_steps(head, len(faces))))
         motions = clip_motion(
@@ -257,7 +269,14 @@ def _extract_scene(
             lambda: next(ticks, None),
         )
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
-    return motions.map(lambda values: values[held]), source
+    return motions.map(lambda values: values[held]), source, windows
+
+
+def _crops(head: TalkingHead, path: Path, scene: Scene, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+    """Some of a scene's crops, (S, S, 3), S as large as the film has it and the model takes it."""
+    size = head.profile.source_size(scene.crop.side)
+    frames = islice(read_frames(path), scene.begin, scene.begin + max(wanted) + 1)
+    return {index: scene.crop.cut(timed.rgb(), size) for index, timed in enumerate(frames) if index in wanted}
 
 
 def _encode_motion(

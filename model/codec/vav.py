@@ -3,7 +3,8 @@
     file  = magic, block ...
     block = type (4 ASCII letters), length (u32), payload, CRC-32 of type and payload (u32)
 
-HEAD comes first, SRCE next, then MOTN and OPUS by time, ENDS last. A file without ENDS was cut; what came before the
+HEAD comes first, SRCE next, each followed by its mouth windows, then MOTN and OPUS by time, ENDS last. A block of
+unknown type is skipped where the type begins with a small letter. A file without ENDS was cut; what came before the
 cut is good.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from model.codec.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
 from model.codec.packet import MAX_MESSAGE_BYTES, MotionMessage
 from model.codec.source_image import MAX_SOURCE_BYTES
 from model.errors import BitstreamError, InputError
@@ -35,10 +37,14 @@ MAX_AUDIO_BLOCK_BYTES = 1 << 18
 _LIMITS = {
     b"HEAD": 512,
     b"SRCE": MAX_SOURCE_BYTES + 1,
+    b"mout": MAX_WINDOW_BYTES + 1,
     b"MOTN": MAX_MESSAGE_BYTES,
     b"OPUS": MAX_AUDIO_BLOCK_BYTES,
     b"ENDS": 8,
 }
+
+MAX_UNKNOWN_BYTES = 1 << 16
+"""Of a block of unknown type that may be skipped."""
 
 _BLOCK = struct.Struct("!4sI")
 _CRC = struct.Struct("!I")
@@ -122,6 +128,7 @@ class Vav:
 
     header: VavHeader
     sources: dict[int, bytes] = field(default_factory=dict)  # image bytes by source index
+    windows: dict[int, list[bytes]] = field(default_factory=dict)  # mouth windows by source index
     messages: list[bytes] = field(default_factory=list)  # motion messages in order
     audio: list[AudioPacket] = field(default_factory=list)
     frames: int = 0
@@ -143,6 +150,11 @@ class Vav:
     def source_bytes(self) -> int:
         """Bytes of all source images."""
         return sum(map(len, self.sources.values()))
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of all mouth windows."""
+        return sum(len(window) for windows in self.windows.values() for window in windows)
 
     @property
     def seconds(self) -> float:
@@ -173,6 +185,10 @@ class VavWriter:
     def source(self, index: int, data: bytes) -> None:
         """A source image (0 ... 255), before the first message that names it."""
         self._block(b"SRCE", bytes([index]) + data)
+
+    def window(self, source: int, data: bytes) -> None:
+        """A mouth window of the person in a source image that was written before."""
+        self._block(b"mout", bytes([source]) + data)
 
     def motion(self, message: bytes) -> None:
         """The next motion message of a chain encoder."""
@@ -230,6 +246,11 @@ def parse_vav(data: bytes) -> Vav:
             if len(payload) < 2 or payload[0] in vav.sources or len(vav.sources) >= MAX_SOURCES:
                 raise BitstreamError("a source image that is empty, double or one too many")
             vav.sources[payload[0]] = payload[1:]
+        elif kind == b"mout":
+            beside = vav.windows.setdefault(payload[0], []) if payload else []
+            if len(payload) < 2 or payload[0] not in vav.sources or len(beside) >= MAX_WINDOWS:
+                raise BitstreamError("a mouth window that is empty, one too many, or without its source image")
+            beside.append(payload[1:])
         elif kind == b"MOTN":
             message = MotionMessage.parse(payload)
             if message.source not in vav.sources:
@@ -247,13 +268,14 @@ def parse_vav(data: bytes) -> Vav:
 
 
 def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and payload of each complete block; ends silently where the data was cut."""
+    """Type and payload of each complete block that is known; ends silently where the data was cut."""
     position = len(MAGIC)
     while position + _BLOCK.size <= len(data):
         kind, length = _BLOCK.unpack_from(data, position)
-        if kind not in _LIMITS:
+        optional = kind.isalpha() and kind[:1].islower()
+        if kind not in _LIMITS and not optional:
             raise BitstreamError(f"unknown block at byte {position}")
-        if length > _LIMITS[kind]:
+        if length > _LIMITS.get(kind, MAX_UNKNOWN_BYTES):
             raise BitstreamError(f"{kind.decode()} block at byte {position} is too long ({length} bytes)")
         start = position + _BLOCK.size
         end = start + length
@@ -262,7 +284,8 @@ def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         payload = data[start:end]
         if zlib.crc32(payload, zlib.crc32(kind)) != _CRC.unpack_from(data, end)[0]:
             raise BitstreamError(f"{kind.decode()} block at byte {position} is damaged (wrong checksum)")
-        yield kind, payload
+        if kind in _LIMITS:
+            yield kind, payload
         position = end + _CRC.size
 
 

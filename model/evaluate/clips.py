@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -18,6 +18,7 @@ from model.frame_extractor import FrameExtractor
 from model.media.video import constant_rate, read_frames
 from model.motion import CanonicalKeypoints, Motion
 from model.source.clip_choice import SourceSearch
+from model.source.expression import eye_openness, mouth_opening
 from model.talking_head import TalkingHead
 
 CROP_EVERY = 5
@@ -115,3 +116,19 @@ def with_source(clip: Clip) -> Clip:
         motion, measured = clip.motions[index], bool(clip.measured[index])
         search.consider(index, clip.frames[index], motion, clip.canonical, measured)
     return replace(clip, source=search.best() or 0)
+
+
+def with_closed_lips(clip: Clip) -> Clip:
+    """The clip with a source image that shows closed lips and open eyes, from which a call may have to start."""
+    lips, eyes = mouth_opening(clip.canonical, clip.motions), eye_openness(clip.canonical, clip.motions)
+    turned = np.abs(clip.motions.yaw - np.median(clip.motions.yaw))
+    cost = np.maximum(lips - 0.02, 0) + np.maximum(np.median(eyes) - eyes, 0) + turned / 400
+    return replace(clip, source=int(np.where(clip.measured, cost, np.inf).argmin()))
+
+
+SOURCES: dict[str, Callable[[Clip], Clip]] = {
+    "chosen": with_source,
+    "first": lambda clip: clip,
+    "closed": with_closed_lips,
+}
+"""Ways to choose a clip's source image, by name."""

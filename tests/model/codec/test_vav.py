@@ -13,11 +13,12 @@ import pytest
 
 from model.codec.decoder import MotionDecoder
 from model.codec.encoder import MotionEncoder
+from model.codec.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
 from model.codec.packet import MotionMessage
 from model.codec.rate import Rate
 from model.codec.source_image import MAX_SOURCE_BYTES, decode_source, encode_source
 from model.codec.statistics import MotionStatistics
-from model.codec.vav import MAGIC, AudioPacket, Vav, VavHeader, VavWriter, parse_vav, read_vav
+from model.codec.vav import MAGIC, MAX_UNKNOWN_BYTES, AudioPacket, Vav, VavHeader, VavWriter, parse_vav, read_vav
 from model.errors import BitstreamError, InputError
 from model.media.atomic_file import complete_file
 from tests.model.codec.test_statistics import walk
@@ -174,6 +175,15 @@ MESSAGE = MotionMessage(0, 0, 0, 0, 0, 1, 0, b"").serialize()
         START + SOURCE + SOURCE,
         START + block(b"SRCE", b"\0"),
         START + SOURCE + block(b"JUNK", b""),
+        START + SOURCE + block(b"mout", b""),
+        START + SOURCE + block(b"mout", b"\0"),
+        START + SOURCE + block(b"mout", b"\1AB"),
+        START + block(b"mout", b"\0AB") + SOURCE,
+        START + SOURCE + block(b"mout", b"\0AB") * (MAX_WINDOWS + 1),
+        START + SOURCE + block(b"mout", bytes(MAX_WINDOW_BYTES + 2)),
+        START + SOURCE + block(b"junk", bytes(MAX_UNKNOWN_BYTES + 1)),
+        START + SOURCE + block(b"ju k", b""),
+        START + SOURCE + block(b"junk", b"")[:-1] + b"\1",
         START + SOURCE + block(b"MOTN", b""),
         START + SOURCE + block(b"MOTN", MotionMessage(1, 0, 0, 0, 0, 1, 0, b"").serialize()),
         START + SOURCE + block(b"MOTN", MESSAGE) + block(b"ENDS", struct.pack("!II", 2, 40)),
@@ -192,6 +202,25 @@ MESSAGE = MotionMessage(0, 0, 0, 0, 0, 1, 0, b"").serialize()
 def test_impossible_files_are_refused(data: bytes) -> None:
     with pytest.raises(BitstreamError):
         parse_vav(data)
+
+
+def test_mouth_windows_stand_beside_their_source_image(tmp_path: Path) -> None:
+    with VavWriter(tmp_path / "mouths.vav", HEADER) as writer:
+        writer.source(0, b"A")
+        writer.window(0, b"first")
+        writer.window(0, b"second")
+        writer.source(1, b"B")
+        writer.window(1, b"third")
+        writer.end(0, 0)
+    vav = read_vav(tmp_path / "mouths.vav")
+    assert vav.windows == {0: [b"first", b"second"], 1: [b"third"]}
+    assert vav.window_bytes == 16
+
+
+def test_blocks_of_a_later_version_are_skipped() -> None:
+    vav = parse_vav(START + SOURCE + block(b"newt", b"anything") + block(b"MOTN", MESSAGE))
+    assert vav.messages == [MESSAGE]
+    assert vav.sources == {0: b"AB"}
 
 
 def test_variable_frame_rate_and_no_sound(tmp_path: Path) -> None:
