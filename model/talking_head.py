@@ -364,7 +364,9 @@ class TalkingHead:
             detail, image = moved_detail(rendered.detail, sharp), sharp.image
             if frame_times is not None:
                 shown = zip(detail, states, frame_times, strict=True)
-                detail = torch.stack([time.filter.follow_detail(one, state, time.at) for one, state, time in shown])
+                detail = torch.stack(
+                    [time.filter.follow_detail(one, state.features, time.at) for one, state, time in shown]
+                )
             picture = with_detail(picture, detail)
         if (eyes := joined_eyes(states)) is not None:
             face = compose(canonical, driving)[:, self.profile.layout.face]
@@ -388,7 +390,7 @@ class TalkingHead:
         unsure = uncertainty(turn(source, driving), face, frames.shape[-1])
         return torch.stack(
             [
-                time.filter.follow(frame, share, state, time.at)
+                time.filter.follow(frame, share, state.features, time.at)
                 for frame, share, state, time in zip(frames, unsure, states, frame_times, strict=True)
             ]
         )

@@ -20,6 +20,9 @@ MAX_WINDOW_BYTES = 4096
 MAX_WINDOWS = 8
 """Beside one source image: as many bytes as a source image has, and mouths are seldom further apart."""
 
+WINDOW_TYPE = "application/octet-stream"
+"""Media type of an upload."""
+
 WINDOW_QUALITY = 65
 """AVIF quality, 0 ... 100."""
 

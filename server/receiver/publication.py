@@ -173,7 +173,17 @@ class Publication:
 
         Raises InputError, ConflictError.
         """
-        return self._sources.attach(index, sha256)
+        if not self._sources.attach(index, sha256):
+            return False
+        await self._sources.join(index)
+        return True
+
+    async def add_window(self, slot: int, data: bytes) -> None:
+        """Take a mouth window in place of the one in that slot.
+
+        Raises InputError, SourceCacheFullError, EngineError, ConflictError.
+        """
+        await self._sources.add_window(slot, data)
 
     # The viewers' side
 

@@ -1,14 +1,17 @@
-"""The source images of one publication, by the sender's index."""
+"""The source images of one publication, by the sender's index, and the mouth windows that stand beside each of them."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from model.codec.mouth_window import MAX_WINDOWS
 from model.errors import InputError
 from server.errors import ConflictError
 from server.receiver.source_cache import SourceCache
 
 if TYPE_CHECKING:
+    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
 
 
@@ -20,12 +23,18 @@ class SourceSlots:
         self._cache = cache
         self._limit = limit
         self._hashes: dict[int, str] = {}  # SHA-256 in hex
+        self._windows: dict[int, MouthWindow] = {}  # by the sender's slot
+        self._beside: dict[int, tuple[str, SourceState]] = {}  # by index: the image's hash, its state with windows
+        self._joining = asyncio.Lock()
         self._closed = False
 
     def state(self, index: int) -> SourceState | None:
-        """The enrolled source image; None where the slot is empty."""
+        """The enrolled source image, with mouth windows once they stand beside it; None where the slot is empty."""
         sha256 = self._hashes.get(index)
-        return None if sha256 is None else self._cache.state(sha256)
+        if sha256 is None:
+            return None
+        joined, state = self._beside.get(index, ("", None))
+        return state if joined == sha256 else self._cache.state(sha256)
 
     async def add(self, index: int, image: bytes) -> str:
         """Decode, check and enrol an image; returns its SHA-256 in hex.
@@ -35,7 +44,22 @@ class SourceSlots:
         self._check(index)
         sha256 = await self._cache.add(image)
         self._put(index, sha256)
+        await self.join(index)
         return sha256
+
+    async def add_window(self, slot: int, data: bytes) -> None:
+        """Take a mouth window in place of the one in that slot; it stands beside every source image from now on.
+
+        Raises InputError (MouthWindowError among them), SourceCacheFullError, EngineError, ConflictError.
+        """
+        if not 0 <= slot < MAX_WINDOWS:
+            raise InputError(f"the slot of a mouth window is not within 0 ... {MAX_WINDOWS - 1}")
+        window = await self._cache.decode_window(data)
+        if self._closed:
+            raise ConflictError("the publication has ended")
+        self._windows[slot] = window
+        for index in list(self._hashes):
+            await self.join(index)
 
     def attach(self, index: int, sha256: str) -> bool:
         """Use an image that the cache still holds; False when it must be uploaded. Raises InputError, ConflictError."""
@@ -57,10 +81,25 @@ class SourceSlots:
         for sha256 in self._hashes.values():
             self._cache.release(sha256)
         self._hashes.clear()
+        self._windows.clear()
+        self._beside.clear()
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self._limit:
             raise InputError(f"source index {index} is not within 0 ... {self._limit - 1}")
+
+    async def join(self, index: int) -> None:
+        """Put the windows that there are beside an image."""
+        async with self._joining:  # one after the other: the last word is of the newest windows
+            sha256 = self._hashes.get(index)
+            if sha256 is None or not self._windows or self._cache.acquire(sha256) is None:
+                return
+            try:
+                state = await self._cache.with_windows(sha256, [self._windows[slot] for slot in sorted(self._windows)])
+            finally:
+                self._cache.release(sha256)
+            if not self._closed:
+                self._beside[index] = (sha256, state)
 
     def _put(self, index: int, sha256: str) -> None:
         """Put an acquired image into its slot."""

@@ -12,6 +12,9 @@ from server.settings import Settings
 UPLOADS_AT_ONCE = 10
 """Uploads that one token's `sub` may make without a pause: a sender brings its source images when it connects."""
 
+WINDOWS_AT_ONCE = 16
+"""Mouth windows that one `sub` may upload without a pause; later as many a minute as source images."""
+
 UPLOAD_SHARE_OF_ONE_ROOM = 0.5
 
 
@@ -22,6 +25,7 @@ class Pools:
     sockets: Quota
     uploads: Quota
     upload_rate: RateQuota
+    window_rate: RateQuota
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Pools:
@@ -31,6 +35,7 @@ class Pools:
             sockets=Quota("WebSockets", settings.max_connections, {"identity": settings.max_sockets_per_identity}),
             uploads=Quota("uploads at a time", settings.max_uploads, {"identity": settings.max_sources, "room": room}),
             upload_rate=RateQuota("uploads", settings.uploads_per_minute / 60.0, UPLOADS_AT_ONCE),
+            window_rate=RateQuota("mouth windows", settings.uploads_per_minute / 60.0, WINDOWS_AT_ONCE),
         )
 
 

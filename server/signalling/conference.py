@@ -201,6 +201,11 @@ class Conference:
         self._check_sources(participant, index)
         await self.publishers.attach_source(participant, index, sha256)
 
+    async def add_window(self, participant: str, slot: int, data: bytes) -> None:
+        """Put a mouth window beside the participant's source images. Raises InputError."""
+        self._seats.check(participant)
+        await self.publishers.add_window(participant, slot, data)
+
     def _check_sources(self, participant: str, index: int) -> None:
         """Raise CapacityError when one more image would be more than its owner's, or its room's, share of the cache."""
         me = self.rooms.get(participant)

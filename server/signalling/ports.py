@@ -71,6 +71,9 @@ class PublicationPort(Protocol):
     async def attach_cached_source(self, index: int, sha256: str) -> bool:
         """Use a source image that is still cached; False when it is not."""
 
+    async def add_window(self, slot: int, data: bytes) -> None:
+        """Take a mouth window in place of the one in that slot. Raises InputError."""
+
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """One viewer's tracks."""
 

@@ -145,6 +145,10 @@ class Publishers:
             raise NotFoundError("no source image with that SHA-256 is cached: upload it")
         self._remember_source(publisher, index, sha256)
 
+    async def add_window(self, participant: str, slot: int, data: bytes) -> None:
+        """Put a mouth window beside the participant's source images. Raises InputError."""
+        await self._publication(self._of(participant)).add_window(slot, data)
+
     def connection(self, participant: str) -> tuple[Connection, Offer]:
         """The connection on which a participant publishes, and its offer; raises NotFoundError."""
         publisher = self._all.get(participant)

@@ -160,6 +160,10 @@ class StagedPublication:
         """No source images here."""
         return False
 
+    async def add_window(self, slot: int, data: bytes) -> None:
+        """No source images, no windows."""
+        raise NotImplementedError
+
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """A painted picture and a hum."""
         return StagedSubscription(self)

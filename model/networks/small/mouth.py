@@ -85,9 +85,11 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     at = (pixels * 2 + 1).to(points.dtype) / size - 1  # (N, 2)
     place = to_mouth(at, middle, axis)
     inside = _inside(place, lips) * width  # crop units
+    seen = inside > -max(_RING, _BESIDE * width + _SOFT)
+    pixels, place, inside = pixels[seen], place[seen], inside[seen]
     spline = _Spline(lips, windows.points)
     places = spline.at(place)  # (R, N, 2)
-    drawn, share = torch.zeros(3, len(at), device=frame.device), 0.0
+    drawn, share = torch.zeros(3, len(place), device=frame.device), 0.0
     for picture, (v, half), where, weight in zip(windows.pictures, windows.extent, places, weights, strict=True):
         if weight >= _LEAST:
             offset = where.new_tensor([0.0, v])

@@ -21,6 +21,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from model.codec.mouth_window import MAX_WINDOWS, WINDOW_TYPE
 from model.errors import BitstreamError, VisavisError
 from server.media.aiortc_private import close_peer
 from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
@@ -28,7 +29,7 @@ from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
 from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling
 from server.sender.media.reader import Clock
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SECONDS, SoundQueue
 from server.wire.control import (
     NeedSource,
@@ -49,12 +50,17 @@ CONNECT_SECONDS = 15.0
 
 UPLOAD_SECONDS = 20.0
 
+WINDOW_SECONDS_PER_BYTE = 8 / 4000
+"""Pause after a mouth window: all of them together never take more than 4 kbit/s, after a reconnect neither."""
+
 PICTURE_REFUSED = frozenset({"unusable_image", "no_face", "several_faces", "face", "input"})
 """Codes of a source image that the receiver cannot use; another picture may do."""
 
 SOUND_AGE = PACKET_SECONDS + 0.0065
 """Seconds: the age of the first sample of an Opus packet when it leaves, the packet's length and the encoder's
 look-ahead (6.5 ms, RFC 6716 section 2)."""
+
+_UPLOADED = {"source": "source image", "mouth": "mouth window"}
 
 BROKEN_OFF = 4000
 """Close code (RFC 6455, section 7.4.2: private use) of a sender that means to come back; an orderly one would leave."""
@@ -72,6 +78,8 @@ class Identity:
     participant: str | None = None
     sources: dict[int, SourceImage] = field(default_factory=dict)
     """Every source chosen so far, to be attached again without an upload where the receiver still has it."""
+    windows: dict[int, MouthUpload] = field(default_factory=dict)
+    """The mouth window of each slot, to be uploaded anew to every receiver."""
     uploaded: set[str] = field(default_factory=set)
     """SHA-256 of the sources that were uploaded once."""
 
@@ -107,6 +115,8 @@ class Session:
         self._uploads: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(clock())
         self._stages_ms: dict[str, float] = {}
+        self._windows: dict[int, MouthUpload] = {}  # that wait, the newest of each slot
+        self._window_sender: asyncio.Task[None] | None = None
         self._joined = False
         self._placing = 0  # uploads under way
         self.publisher: MotionPublisher | None = None
@@ -141,6 +151,8 @@ class Session:
         self._pinger = asyncio.create_task(self._ping(), name="visavis-ping")
         self._joined = True
         await asyncio.gather(*(self._place(source) for source in self._identity.sources.values()))
+        for window in self._identity.windows.values():
+            self.offer_window(window)
 
     async def _join(self) -> dict[str, Any]:
         identity = self._identity
@@ -222,6 +234,28 @@ class Session:
         self._uploads.add(task)
         task.add_done_callback(self._uploads.discard)
 
+    def offer_window(self, window: MouthUpload) -> None:
+        """Bring a mouth window to the receiver in the background, one after the other and slowly.
+
+        Before the connection stands this does nothing: `open` offers all windows of the identity. One that is refused
+        or does not arrive ends nothing: the picture is as good as before.
+        """
+        if not self._joined:
+            return
+        self._windows[window.slot] = window
+        if self._window_sender is None or self._window_sender.done():
+            self._window_sender = asyncio.create_task(self._send_windows(), name="visavis-windows")
+
+    async def _send_windows(self) -> None:
+        while self._windows and not self.lost.done():
+            slot = next(iter(self._windows))
+            window = self._windows.pop(slot)
+            try:
+                await self._upload("mouth", {"slot": str(slot)}, WINDOW_TYPE, window.data)
+            except (RefusedError, ConnectionLostError) as error:
+                logger.info("mouth window %d of %d: %s", slot + 1, MAX_WINDOWS, error)
+            await asyncio.sleep(WINDOW_SECONDS_PER_BYTE * len(window.data))
+
     async def _offer(self, source: SourceImage) -> None:
         try:
             await self._place(source)
@@ -251,28 +285,35 @@ class Session:
 
     async def _put(self, source: SourceImage, attach: bool) -> bool:
         """PUT the source; with `attach` only its name. False when the receiver does not have it."""
-        address = f"{self._server}/rooms/{self._identity.room}/participants/{self._identity.participant}/source"
-        params = {"index": str(source.index)} | ({"sha256": source.sha256} if attach else {})
-        headers = {"Authorization": f"Bearer {self._token}"}
+        params = {"index": str(source.index)}
         if not attach:
-            headers["Content-Type"] = source.content_type
+            return await self._upload("source", params, source.content_type, source.data)
+        return await self._upload("source", params | {"sha256": source.sha256})
+
+    async def _upload(
+        self, what: str, params: dict[str, str], content_type: str | None = None, data: bytes = b""
+    ) -> bool:
+        """PUT a body, or with none only its name: False when the receiver does not have that."""
+        address = f"{self._server}/rooms/{self._identity.room}/participants/{self._identity.participant}/{what}"
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if content_type is not None:
+            headers["Content-Type"] = content_type
         try:
             async with (
                 asyncio.timeout(UPLOAD_SECONDS),
-                self._http.put(
-                    address, params=params, headers=headers, data=b"" if attach else source.data
-                ) as response,
+                self._http.put(address, params=params, headers=headers, data=data) as response,
             ):
                 if response.status == 201:
                     return True
-                if attach and response.status == 404:
+                if content_type is None and response.status == 404:
                     return False
                 body = await response.json(content_type=None) if response.status < 500 else {}
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ConnectionLostError(f"the source upload failed: {str(error) or type(error).__name__}") from None
+            raise ConnectionLostError(f"the upload of a {what} failed: {str(error) or type(error).__name__}") from None
         if not isinstance(body, dict) or response.status >= 500:
-            raise ConnectionLostError(f"the source upload was answered {response.status}")
-        raise RefusedError(str(body.get("code", "")), f"source image refused: {body.get('message', response.status)}")
+            raise ConnectionLostError(f"the upload of a {what} was answered {response.status}")
+        reason = body.get("message", response.status)
+        raise RefusedError(str(body.get("code", "")), f"{_UPLOADED[what]} refused: {reason}")
 
     async def _ping(self) -> None:
         while not self.lost.done():
@@ -343,7 +384,7 @@ class Session:
     async def close(self, coming_back: bool = False) -> None:
         """End everything of this connection; may be called twice. `coming_back`: we keep our place in the roster."""
         self._lose("closed")
-        tasks = [task for task in (self._pinger, *self._uploads) if task is not None]
+        tasks = [task for task in (self._pinger, self._window_sender, *self._uploads) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from statistics import median
@@ -18,22 +18,26 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model.codec.mouth_window import encode_window
 from model.codec.source_image import LIVE_SPEED, encode_source, live_quality
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import Motion
+from model.mouth_window import cut_window, mouth_coordinates, usable
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
-from model.source.quality import Quality, quality
+from model.source.mouth_choice import mouth_points
+from model.source.quality import Quality, quality, sharpness
 from server.sender.media.alignment_rhythm import AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.reader import Clock
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.source_choice import Candidate
 from server.sender.media.source_selection import SourceSelection
+from server.sender.media.window_choice import WindowChoice
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,9 @@ FIRST_STEP = 1 / 30
 LONGEST_STEP = 0.5
 """Seconds between two frames, for the head tracker, at most; after a longer gap nothing is known anyway."""
 
+SHARP_ENOUGH = 0.8
+"""Sharpness as a share of the source image's from which a frame is sharp enough for a mouth window."""
+
 MEDIAN_OF = 50
 """Frames over which stage times are taken."""
 
@@ -58,6 +65,9 @@ class ExtractionListener(Protocol):
 
     def on_source(self, source: SourceImage) -> None:
         """A source image was chosen; `Extraction.source_taken` or `source_refused` answers."""
+
+    def on_window(self, window: MouthUpload) -> None:
+        """A mouth window was chosen."""
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
         """One frame's motion, for a source that the receiver has."""
@@ -118,6 +128,7 @@ class Extraction(threading.Thread):
         self._clock = clock
         self._avatar = avatar
         self._selection = SourceSelection(single=avatar is not None)
+        self._windows = WindowChoice()
         self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
         self._motion_tracker = MotionTracker(extractor.layout)
         self._rhythm = AlignmentRhythm()
@@ -171,6 +182,8 @@ class Extraction(threading.Thread):
         if self._rhythm.due(captured.captured):
             self._align(frame)
             self._rhythm.took(captured.captured, self._clock() - now)
+        else:
+            self._choose_window(frame, captured.captured)
 
     def _crop_face(self, frame: CapturedFrame) -> Crop | None:
         """The head's crop, or None while there is no face to send."""
@@ -232,6 +245,7 @@ class Extraction(threading.Thread):
         """Enrol the chosen frame, or the avatar in its place, and hand it on."""
         if self._avatar is None:
             picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
+            source = replace(source, sharpness=chosen.quality.sharpness)
         else:
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
@@ -246,6 +260,23 @@ class Extraction(threading.Thread):
             return self._avatar.drive(frame.motion)
         source = self._selection.current
         return self._motion_tracker.extrapolated(self._extractor.relative_to(source, frame.motion), source.reference)
+
+    def _choose_window(self, frame: _ExtractedFrame, now: float) -> None:
+        """Hand on a window of this frame's mouth where that is worth it; of an avatar's mouth the driver knows none."""
+        source = self._selection.current
+        measured = self._extractor.has_landmarks and self._extractor.measured
+        if self._avatar is not None or source is None or not measured:
+            return
+        points = mouth_points(self._extractor.canonical, frame.motion)
+        shape = mouth_coordinates(points)
+        own = mouth_coordinates(mouth_points(source.canonical, source.motion))
+        clear = bool(usable(points)) and sharpness(frame.picture) >= SHARP_ENOUGH * source.sharpness
+        slot = self._windows.update(shape, own, clear, now)
+        if slot is not None:
+            picture = frame.crop.cut(frame.camera, self._extractor.source_size(frame.crop.side))
+            data = encode_window(cut_window(picture, points), speed=LIVE_SPEED)
+            self._windows.sent(slot, shape, len(data), now)
+            self._listener.on_window(MouthUpload(slot, data))
 
     def _align(self, frame: _ExtractedFrame) -> None:
         """Find where background, body and keypoints are in this frame; an avatar's frames are not aligned."""

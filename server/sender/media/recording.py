@@ -21,7 +21,7 @@ from model.errors import InputError, VisavisError, WeightsError
 from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
 from server.sender.media.reader import Clock, Timeline
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SAMPLES, PACKET_SECONDS, SoundQueue
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Recording:
     vectors: NDArray[np.float32]  # (T, 139 + 3K)
     times: NDArray[np.float64]  # (T,) seconds from 0, ascending
     source: SourceImage
+    windows: tuple[bytes, ...]  # mouth windows beside it
     sound: tuple[bytes, ...]  # Opus packets of 20 ms, without gaps; empty without sound
     sound_start: float  # seconds: when the first packet's sound begins
     duration: float  # seconds
@@ -72,6 +73,7 @@ def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) 
         vectors=np.stack([frame.vector for frame in frames]),
         times=np.array([float(time) for time in times]),
         source=SourceImage(index, data),
+        windows=tuple(vav.windows.get(index, ())),
         sound=tuple(packet.data for packet in sound),
         sound_start=sound[0].start / AUDIO_RATE if sound else 0.0,
         duration=vav.seconds,
@@ -108,6 +110,8 @@ class RecordingFeed:
         """Begin; later connections find the recording wherever it is by then."""
         if self._tasks:
             return
+        for slot, data in enumerate(self._recording.windows):
+            self._listener.on_window(MouthUpload(slot, data))
         timeline = Timeline(self._clock(), self._recording.duration)
         self._tasks.append(asyncio.create_task(self._play_motion(timeline), name="visavis-recording"))
         if self.sound is not None:

@@ -40,6 +40,14 @@ class SourceImage:
 
 
 @dataclass(frozen=True)
+class MouthUpload:
+    """One mouth window, ready to upload; it takes the place of the one in its slot."""
+
+    slot: int
+    data: bytes
+
+
+@dataclass(frozen=True)
 class StageTimes:
     """Medians of the last frames, seconds: camera to RGB picture, head and motion."""
 

@@ -25,6 +25,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from model.codec.mouth_window import MouthWindowError
 from model.errors import InputError, NoFaceError
 from model.motion import View
 from server.app import build_app
@@ -118,6 +119,7 @@ class FakePublication:
         self.channels: dict[str, RTCDataChannel] = {}
         self.tracks: list[PacketInlet] = []
         self.sources: dict[int, str] = {}
+        self.windows: dict[int, bytes] = {}
         self.subscriptions: list[FakeSubscription] = []
         self.messages: list[Any] = []
         self.alive.add(self)
@@ -156,6 +158,11 @@ class FakePublication:
         if sha256 in CACHED:
             self.sources[index] = sha256
         return sha256 in CACHED
+
+    async def add_window(self, slot: int, data: bytes) -> None:
+        if data == DAMAGED:
+            raise MouthWindowError("a mouth window of an unknown version, or too short or too long")
+        self.windows[slot] = data
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> FakeSubscription:
         del viewer, codec

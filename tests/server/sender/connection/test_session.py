@@ -28,11 +28,11 @@ from server.sender.connection.session import SOUND_AGE
 from server.sender.connection.signalling import RefusedError
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.sound import OpusWriter, SoundQueue
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
-from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, running_call
+from tests.server.signalling import CACHED, DAMAGED, JPEG, NO_FACE, Call, FakePublication, running_call
 from tests.server.tcp_proxy import TcpProxy
 
 STATISTICS = MotionStatistics.default(4)
@@ -172,6 +172,25 @@ async def test_motion_goes_out_and_the_roster_knows_who_it_is() -> None:
         await sender.stop()
         await viewer.roster(lambda r: [p["name"] for p in r] == ["Bob"])
         assert sender.live_feed.closed
+
+
+@pytest.mark.asyncio
+async def test_mouth_windows_go_to_every_receiver_slowly_and_none_ends_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.sender.connection.session.WINDOW_SECONDS_PER_BYTE", 1e-4)
+    async with running_call() as call, studio(call) as sender:
+        await sender.live()
+        sender.daemon.on_window(MouthUpload(0, b"closed"))
+        sender.daemon.on_window(MouthUpload(1, DAMAGED))
+        sender.daemon.on_window(MouthUpload(2, b"open"))
+        await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
+        await sender.with_source()
+        sender.publication.windows.clear()
+        assert sender.daemon.session is not None
+        sender.daemon.session.lost.set_result("cut")
+        await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
+        await sender.stop()
 
 
 @pytest.mark.asyncio

@@ -26,7 +26,7 @@ from server.benchmark.portrait import portrait_picture
 from server.benchmark.record_portrait import close_loop
 from server.sender.media.inputs import PORTRAIT
 from server.sender.media.recording import RecordingFeed, read_recording
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from tests.server.fakes import FakeClock
 
 STATISTICS = MotionStatistics.default(4)
@@ -41,6 +41,7 @@ def write_recording(path: Path, *, frames: int = FRAMES, packet: int = 960) -> P
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(buffer, "WEBP")
     with VavWriter(path, header) as writer:
         writer.source(3, buffer.getvalue())
+        writer.window(3, b"a window")
         encoder = MotionEncoder(STATISTICS, Rate(frames_per_message=4, header_bytes=0), chain=True)
         messages = [encoder.encode(vector(i), 40 * i, 3) for i in range(frames)]
         for message in (*messages, encoder.flush()):
@@ -60,11 +61,15 @@ def vector(yaw: float) -> np.ndarray:
 class Listener:
     def __init__(self) -> None:
         self.sources: list[SourceImage] = []
+        self.windows: list[MouthUpload] = []
         self.samples: list[MotionSample] = []
         self.ends: list[BaseException | None] = []
 
     def on_source(self, source: SourceImage) -> None:
         self.sources.append(source)
+
+    def on_window(self, window: MouthUpload) -> None:
+        self.windows.append(window)
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
         self.samples.append(sample)
@@ -153,6 +158,7 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     yaws = [round(float(sample.vector[0])) for sample in listener.samples]
     assert yaws == [i % FRAMES for i in range(26)]
     assert {sample.source for sample in listener.samples} == {3}
+    assert listener.windows == [MouthUpload(0, b"a window")]
     assert heard[0][0] == pytest.approx(begin + 0.02 - 0.0065)
     assert heard[0][1] == 0
     per_round = 21  # those that begin within 400 ms of -6.5 ms
