@@ -7,6 +7,7 @@ encoder.py       L: image -> canonical keypoints      (once per source image)
 dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiver)
 generator.py     G: warped features -> frame          (each frame, on the receiver)
 eyes.py          what lies between the lids           (each frame, on the receiver)
+mouth.py         mouths as mouth windows show them   (each frame, on the receiver)
 sharp.py         detail at twice the size             (each frame, on the receiver)
 guided.py        landmarks as the face's keypoints    (each frame, on the sender; once per source image)
 """
