@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from model.codec.statistics import MotionStatistics
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, View
+from model.mouth_window import MouthWindow
 from model.talking_head import Profile
 from model.temporal_filter import FrameTime, TemporalFilter
 from server.media.encoder import Codec, VideoEncoder
@@ -38,6 +39,7 @@ class FakeState:
     motion: Motion | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
     sharp: object | None = None
+    windows: tuple[MouthWindow, ...] = ()
 
 
 @dataclass
@@ -57,6 +59,9 @@ class PaintingModel:
 
     def enrol(self, image: Tensor) -> Any:
         return FakeState(image, sharp=image if image.shape[-1] == self.profile.sharp_size else None)
+
+    def with_windows(self, state: Any, windows: Sequence[MouthWindow]) -> Any:
+        return replace(state, windows=tuple(windows))
 
     def render(
         self,
