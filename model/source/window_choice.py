@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from model.mouth_window import AS_NEAR, MAX_WINDOW_BYTES, MAX_WINDOWS, shape_distance
 
-LOOK_EVERY = 0.2
+LOOK_EVERY = 0.1
 """Seconds between two mouths that are looked at."""
 
-REMEMBERED = 300
+REMEMBERED = 600
 """Mouths that are remembered: a minute's."""
 
-LEAST_REMEMBERED = 10
-"""Mouths that must be known before the first window is chosen: two seconds'."""
+LEAST_REMEMBERED = 6
+"""Mouths that must be known before the first window is chosen."""
 
-BETWEEN = 2.0
+BETWEEN = 0.7
 """Seconds between two windows."""
 
 BETWEEN_REPLACED = 20.0
@@ -34,7 +34,7 @@ LEAST_GAIN = 0.004
 LEAST_REPLACING_GAIN = 0.02
 """By how much more than it loses, where it takes the place of another."""
 
-AS_GOOD = 0.9
+AS_GOOD = 0.8
 """Share of the best gain of late that is worth taking; that best fades by `_FADING` a look, or nothing would follow."""
 
 SHARP_ENOUGH = 0.8
@@ -45,7 +45,7 @@ MOST_BYTES = 30_000
 
 SPAN = 60.0
 
-_FADING = 0.98
+_FADING = 0.99
 
 
 class WindowChoice:

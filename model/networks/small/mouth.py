@@ -23,7 +23,7 @@ from model.networks.small.config import MOUTH
 from model.networks.small.eyes import to_eye as to_mouth
 
 _OVER = 0.0125  # distance over which a weight falls by e
-_LEAST = 0.02  # weight under which nothing is drawn
+_LEAST = 0.02  # weight up to which nothing is drawn
 _STIFF = 0.005  # of the spline: closed lips put two keypoints in one place
 _BESIDE = 0.15  # mouth coordinates of skin around the lips that is drawn with them
 _SOFT = 3 / 128  # crop units over which mouth and painting blend
@@ -90,7 +90,7 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
         return frame
     lips = to_mouth(points, middle, axis)  # (10, 2)
     weights = _weights(windows, lips)
-    if sum(weights) < _LEAST:
+    if not any(weights):
         return frame
     pixels = _box(points, width, size)
     if pixels is None:
@@ -104,7 +104,7 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     places = spline.at(place)  # (R, N, 2)
     drawn, share = torch.zeros(3, len(place), device=frame.device), 0.0
     for picture, (v, half), where, weight in zip(windows.pictures, windows.extent, places, weights, strict=True):
-        if weight >= _LEAST:
+        if weight:
             offset = where.new_tensor([0.0, v])
             drawn = drawn + weight * _sample(picture, (where - offset) / half)
             share += weight
@@ -138,7 +138,10 @@ def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     away = shape_distances(pictures, lips.expand_as(pictures))
     handicap = torch.zeros_like(away)
     handicap[0] = AS_NEAR
-    return torch.softmax((handicap - away) / _OVER, 0)[1:].tolist()
+    weights = torch.softmax((handicap - away) / _OVER, 0)[1:]
+    # What is next to nothing is nothing, and comes in from there: a step would be seen.
+    counted: list[float] = ((weights - _LEAST) / (1 - _LEAST)).clamp(min=0).tolist()
+    return counted
 
 
 def _box(points: Tensor, width: float, size: int) -> Tensor | None:

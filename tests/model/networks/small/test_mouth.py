@@ -55,6 +55,16 @@ def test_from_closed_to_open_no_step() -> None:
     assert max(steps) < 0.5
 
 
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_windows_come_in_without_a_step_however_many_there_are(count: int) -> None:
+    frame = painted(OPEN)
+    window = cut_window(picture(OPEN), OPEN)
+    beside = MouthWindows.of([window] * count, face(CLOSED))
+    drawn = [draw_mouth(frame, beside, face(lips(0.002 * i))).float() for i in range(100, 400)]
+    steps = [float((a - b).abs().mean()) for a, b in itertools.pairwise(drawn)]
+    assert max(steps) < 0.5
+
+
 def test_the_nearer_window_is_drawn() -> None:
     green = cut_window(picture(lips(0.4), (0, 200, 0)), lips(0.4))
     both = MouthWindows.of([green, cut_window(picture(OPEN), OPEN)], face(CLOSED))
