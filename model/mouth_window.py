@@ -33,6 +33,9 @@ MAX_WINDOWS = 8
 AS_NEAR = 0.045
 """`shape_distance` by which a window must be nearer than the source image for either to count half."""
 
+FAR = 0.08
+"""`shape_distance` from which on a window would be stretched too far: what is painted is better."""
+
 _FURTHEST = 127 * UNIT
 _AROUND = 0.25  # mouth coordinates around the lips: skin, by which colours are matched
 _LEAST_HALF = 1.25

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.mouth_window import AS_NEAR, MouthWindow
+from model.mouth_window import AS_NEAR, FAR, MouthWindow
 from model.networks.small.config import MOUTH
 from model.networks.small.eyes import to_eye as to_mouth
 
@@ -136,9 +136,8 @@ def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     """How much each window counts; what is left of 1 is the source image's. They fall with distance from the lips."""
     pictures = torch.cat([windows.source[None], windows.points])
     away = shape_distances(pictures, lips.expand_as(pictures))
-    handicap = torch.zeros_like(away)
-    handicap[0] = AS_NEAR
-    weights = torch.softmax((handicap - away) / _OVER, 0)[1:]
+    away[0] = (away[0] - AS_NEAR).clamp(max=FAR)
+    weights = torch.softmax(-away / _OVER, 0)[1:]
     # What is next to nothing is nothing, and comes in from there: a step would be seen.
     counted: list[float] = ((weights - _LEAST) / (1 - _LEAST)).clamp(min=0).tolist()
     return counted
