@@ -122,6 +122,8 @@ def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
         list(read_clip(tmp_path / "x.mp4"))
     with pytest.raises(InputError, match="licence class open"):
         prepare.list_sources(tmp_path, licence="open")
+    with pytest.raises(TeacherError, match="make teacher"):
+        Teacher(tmp_path / "python").landmarks(np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def test_a_name_in_two_folders_is_refused(tmp_path: Path) -> None:
@@ -133,8 +135,6 @@ def test_a_name_in_two_folders_is_refused(tmp_path: Path) -> None:
     (folders[1] / "a.mp4").touch()
     with pytest.raises(InputError, match="several folders: a"):
         prepare.list_all_sources(folders)
-    with pytest.raises(TeacherError, match="make teacher"):
-        Teacher(tmp_path / "python").landmarks(np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def test_stride_keeps_about_twelve_frames_a_second() -> None:
