@@ -74,6 +74,10 @@ class Networks(Protocol):
         """Whether compiled graphs run what runs for each frame."""
 
     @property
+    def memory_format(self) -> torch.memory_format:
+        """How pictures lie in memory, as its convolutions read them fastest."""
+
+    @property
     def landmarks(self) -> Callable[[Tensor], Tensor] | None:
         """Picture (1, 3, 192, 192) in [0, 1] -> confidence and landmarks (1, 1435); None where a profile has none."""
 
@@ -425,7 +429,7 @@ class TalkingHead:
         if image.dtype != torch.uint8 or image.shape[1:] != (3, size, size):
             raise InputError(f"pictures must be uint8 (3, {size}, {size}), not {image.dtype} {tuple(image.shape[1:])}")
         picture = image.to(self.device).float() / 255
-        return picture.contiguous(memory_format=torch.channels_last)
+        return picture.contiguous(memory_format=self._networks.memory_format)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")

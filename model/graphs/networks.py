@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,9 @@ class GraphNetworks:
         self._cache = cache or GraphCache(None)
         self._graphs: dict[str, Graph] = {}  # those made so far
         self._failed = False
+
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
+    """Graphs take pictures in planes."""
 
     @property
     def compiled(self) -> bool:

@@ -19,6 +19,9 @@ CELLS = 32
 """Cells of a picture's side, eight pixels of 256 each."""
 
 _HIGH, _WIDE = 24, 20  # cells; a head that is larger is painted as far as the window reaches
+_MANY = 16
+"""Channels from which on a traced window is copied, batches of one: what a convolution gave is not put into planes."""
+
 _SOFT = 1.5  # cells over which the painting begins at the window's border
 
 
@@ -40,7 +43,20 @@ class Window:
 
     def of(self, maps: Tensor) -> Tensor:
         """The windows' part of maps (B, C, n, n) of whole pictures: (B, C, n _HIGH / CELLS, n _WIDE / CELLS)."""
+        if torch.jit.is_tracing() and maps.shape[1] >= _MANY:  # type: ignore[attr-defined, no-untyped-call]
+            return self._rows_of(maps)
         return warp(maps, self.grid(maps.shape[-1], maps))
+
+    def _rows_of(self, maps: Tensor) -> Tensor:
+        """The same of a batch of one, copied and not sampled: the channels of a pixel stay together."""
+        channels, size = maps.shape[1], maps.shape[-1]
+        scale = size // CELLS
+        high, wide = _HIGH * scale, _WIDE * scale
+        first = (torch.stack([self.top, self.left]) * scale).to(torch.int32)  # (2, 1)
+        rows, columns = (torch.arange(n, dtype=torch.int32, device=maps.device) for n in (high, wide))
+        places = (rows + first[0])[:, None] * size + (columns + first[1])
+        pixels = maps.permute(0, 2, 3, 1).reshape(size * size, channels).index_select(0, places.reshape(-1))
+        return pixels.reshape(1, high, wide, channels).permute(0, 3, 1, 2)
 
     def grid(self, size: int, like: Tensor) -> Tensor:
         """Where the pixels of the windows lie in whole maps of `size` pixels a side, crop units: (B, h, w, 2)."""
