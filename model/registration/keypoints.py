@@ -262,7 +262,8 @@ def _telling(grey: Tensor, behind: Tensor, count: int) -> Tensor:
     count   N, at most
     """
     n = grey.shape[-1]
-    slope = planes(grey)[:, 1:].square().sum(1)
+    slope_y, slope_x = torch.gradient(grey, dim=(1, 2))
+    slope = slope_x.square() + slope_y.square()
     pattern = _pattern(n * n, grey.device)
     behind = F.interpolate(behind, size=(n, n))[:, 0]
     says = (1 - behind) * (slope + 1).sqrt()

@@ -68,16 +68,21 @@ def test_each_of_a_batch_has_its_own() -> None:
     torch.testing.assert_close(part[:, 0, 0, 0], torch.tensor([2.0, 7.0]), atol=1e-3, rtol=0)
 
 
-class _Cut(nn.Module):
-    def forward(self, top: Tensor, left: Tensor, maps: Tensor) -> Tensor:
-        return Window(top, left).of(maps)
+class _CutAndPlaced(nn.Module):
+    def forward(self, top: Tensor, left: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+        part = Window(top, left).of(maps)
+        return part, Window(top, left).placed(part, maps.shape[-1])
 
 
-@given(st.integers(0, CELLS - HIGH), st.integers(0, CELLS - WIDE), st.sampled_from([1, 2]))
-def test_a_trace_copies_the_window_of_many_channels_exactly(top: int, left: int, scale: int) -> None:
-    maps = torch.rand(1, 16, CELLS * scale, CELLS * scale, generator=torch.Generator().manual_seed(0))
-    part = trace(_Cut(), (torch.zeros(1), torch.zeros(1), maps))(
-        torch.tensor([float(top)]), torch.tensor([float(left)]), maps
-    )
+@given(
+    st.integers(0, CELLS - HIGH), st.integers(0, CELLS - WIDE), st.sampled_from([1, 2, 8]), st.sampled_from([2, 15, 16])
+)
+def test_a_trace_copies_the_window_exactly(top: int, left: int, scale: int, channels: int) -> None:
+    maps = torch.rand(1, channels, CELLS * scale, CELLS * scale, generator=torch.Generator().manual_seed(0))
+    traced = trace(_CutAndPlaced(), (torch.zeros(1), torch.zeros(1), maps))
+    part, whole = traced(torch.tensor([float(top)]), torch.tensor([float(left)]), maps)
     rows, columns = (slice(first * scale, (first + n) * scale) for first, n in ((top, HIGH), (left, WIDE)))
     assert torch.equal(part, maps[:, :, rows, columns])
+    wanted = torch.zeros_like(maps)
+    wanted[:, :, rows, columns] = maps[:, :, rows, columns]
+    assert torch.equal(whole, wanted)
