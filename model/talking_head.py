@@ -254,7 +254,8 @@ class TalkingHead:
             sharp = SharpSource.of(image.to(self.device).float() / 255)
         x = self._picture(image if sharp is None else reduced(image))
         with self._precision():
-            canonical, motion = self._networks.canonical(x), self._networks.motion(x)
+            # Sender and receiver each enrol a source: its motion is exact, on every processor.
+            canonical, motion = self._networks.canonical(x), self.torch_networks.motion(x)
         eyes = None
         if self.has_landmarks:
             motion, eyes = self._with_face(image[0], canonical, motion)

@@ -34,7 +34,8 @@ by thirty times as much between neighbouring frames of a still head."""
 
 
 class GraphNetworks:
-    """The small profile on a CPU: H + Delta, M alone and M with G as graphs; F and L, once per source, in torch.
+    """The small profile on a CPU: H + Delta, M alone and M with G as graphs; F and L, once per source, in torch,
+    and so H + Delta of a source image, since the graph may round.
 
     A graph is made when it is first needed: a sender never renders, a receiver need not extract. Each has a batch of
     one and runs once per frame: four at a time take as long as four in turn (measured), and would be compiled in the
