@@ -74,6 +74,10 @@ class Networks(Protocol):
         """Whether compiled graphs run what runs for each frame."""
 
     @property
+    def memory_format(self) -> torch.memory_format:
+        """How pictures lie in memory, as its convolutions read them fastest."""
+
+    @property
     def landmarks(self) -> Callable[[Tensor], Tensor] | None:
         """Picture (1, 3, 192, 192) in [0, 1] -> confidence and landmarks (1, 1435); None where a profile has none."""
 
@@ -250,7 +254,8 @@ class TalkingHead:
             sharp = SharpSource.of(image.to(self.device).float() / 255)
         x = self._picture(image if sharp is None else reduced(image))
         with self._precision():
-            canonical, motion = self._networks.canonical(x), self._networks.motion(x)
+            # Sender and receiver each enrol a source: its motion is exact, on every processor.
+            canonical, motion = self._networks.canonical(x), self.torch_networks.motion(x)
         eyes = None
         if self.has_landmarks:
             motion, eyes = self._with_face(image[0], canonical, motion)
@@ -425,7 +430,7 @@ class TalkingHead:
         if image.dtype != torch.uint8 or image.shape[1:] != (3, size, size):
             raise InputError(f"pictures must be uint8 (3, {size}, {size}), not {image.dtype} {tuple(image.shape[1:])}")
         picture = image.to(self.device).float() / 255
-        return picture.contiguous(memory_format=torch.channels_last)
+        return picture.contiguous(memory_format=self._networks.memory_format)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
