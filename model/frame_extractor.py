@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from model.face.box import Box
 from model.face.crop import Crop
+from model.face.region import face_region, in_crop_units
 from model.landmarks.roi import Region
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small.guided import face_points, following, with_face
-from model.talking_head import TalkingHead, face_region, in_crop_units
+from model.talking_head import TalkingHead
 
 HEAD_EVERY = 2
 """Of so many frames the motion extractor sees one, while landmarks are there: between two the head follows them."""

@@ -233,6 +233,11 @@ def apply_view(motion: Motion, view: View) -> Motion:
     return replace(motion, yaw=yaw, pitch=pitch, roll=roll, translation=translation)
 
 
+def apply_views(motion: Motion, views: Sequence[View]) -> Motion:
+    """Motion (B,), each seen from its view."""
+    return Motion.concatenate([apply_view(motion[i : i + 1], view) for i, view in enumerate(views)])
+
+
 def interpolate(a: Motion, b: Motion, weight: float) -> Motion:
     """Motion at `weight` in [0, 1] from `a` to `b`: linear in every field, angles the short way round."""
 

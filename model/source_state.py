@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import CanonicalKeypoints, Motion, compose
+from model.mouth_window import MouthWindow
 from model.networks.small.eyes import SourceEyes
+from model.networks.small.mouth import MouthWindows
 from model.networks.small.sharp import SharpSource
 
 
@@ -22,16 +24,24 @@ class SourceState:
     features: dict[str, Tensor]
     eyes: SourceEyes | None = None  # None for a profile without landmarks
     sharp: SharpSource | None = None  # None for a source image that has no more pixels than the networks see
+    mouths: MouthWindows | None = None  # None where no windows stand beside it
 
     def keypoints(self) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3) in NumPy."""
         return first_of(self.canonical)
 
+    def beside(self, windows: Sequence[MouthWindow], face: slice) -> SourceState:
+        """The same with these mouth windows beside it, in place of those that it had; `face`: keypoints of the face."""
+        if not windows:
+            return replace(self, mouths=None)
+        points = compose(self.canonical, self.motion)[0, face]
+        return replace(self, mouths=MouthWindows.of(windows, points.float()))
+
     @property
     def nbytes(self) -> int:
         """Memory the cached features take."""
         features = sum(t.numel() * t.element_size() for t in self.features.values())
-        return features + (0 if self.sharp is None else self.sharp.nbytes)
+        return features + sum(part.nbytes for part in (self.sharp, self.mouths) if part is not None)
 
 
 def first_of(canonical: CanonicalKeypoints) -> CanonicalKeypoints:

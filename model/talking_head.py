@@ -7,7 +7,6 @@ render(states, motions, views) -> frames    each frame, on the receiver, batched
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,14 @@ from torch import Tensor, nn
 from model.codec.statistics import MotionStatistics
 from model.description import WEIGHTS, Profile, random_description, read_description
 from model.errors import InputError, WeightsError
-from model.face.box import Box
-from model.face.crop import Crop, whole
+from model.face.crop import whole
+from model.face.region import face_region, in_crop_units
 from model.graphs.engine import Engine, graph_networks
-from model.landmarks.roi import AROUND, Region
+from model.landmarks.roi import Region
 from model.landmarks.tracker import measure
 from model.landmarks.weights import load_landmark_network
-from model.motion import CanonicalKeypoints, Motion, View, apply_view, compose
+from model.motion import CanonicalKeypoints, Motion, View, apply_views, compose
+from model.mouth_window import MouthWindow
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
 from model.networks.rendered import Rendered
@@ -37,6 +37,7 @@ from model.networks.small.articulation import articulated
 from model.networks.small.blocks import fold_batch_norm
 from model.networks.small.eyes import SourceEyes, draw_eyes
 from model.networks.small.guided import face_points, with_canonical, with_face
+from model.networks.small.mouth import draw_mouths
 from model.networks.small.sharp import SharpSource, moved_detail, reduced, with_detail
 from model.networks.small_config import SMALL
 from model.registration.keypoint_tracker import Aligner, SmallAligner
@@ -61,6 +62,10 @@ class Networks(Protocol):
     @property
     def compiled(self) -> bool:
         """Whether compiled graphs run what runs for each frame."""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How pictures lie in memory, as its convolutions read them fastest."""
 
     @property
     def landmarks(self) -> Callable[[Tensor], Tensor] | None:
@@ -189,7 +194,8 @@ class TalkingHead:
             sharp = SharpSource.of(image.to(self.device).float() / 255)
         x = self._picture(image if sharp is None else reduced(image))
         with self._precision():
-            canonical, motion = self._networks.canonical(x), self._networks.motion(x)
+            # Sender and receiver each enrol a source: its motion is exact, on every processor.
+            canonical, motion = self._networks.canonical(x), self.torch_networks.motion(x)
         eyes = None
         if self.has_landmarks:
             motion, eyes = self._with_face(image[0], canonical, motion)
@@ -213,6 +219,14 @@ class TalkingHead:
         placed = with_face(extracted, first_of(canonical), face_points(landmarks))
         eyes = SourceEyes.of(torch.from_numpy(landmarks)[None].to(self.device))
         return Motion.stack([placed]).to_torch(self.device), eyes
+
+    @torch.inference_mode()
+    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
+        """A source image with mouth windows of the same person beside it, in place of those that it had.
+
+        A profile without landmarks has no use for them: its state stays as it is.
+        """
+        return state.beside(windows, self.profile.layout.face) if self.has_landmarks else state
 
     @property
     def has_landmarks(self) -> bool:
@@ -301,11 +315,12 @@ class TalkingHead:
             raise InputError(f"motion has {motions.keypoints} keypoints, the model {self.profile.keypoints}")
         driving = motions.to_torch(self.device)
         features, canonical, source = side_by_side(states)
+        plain = driving
         if self.has_landmarks:
             driving = articulated(driving, source)
         if views is not None and not all(view.is_identity for view in views):
             further = [view.turned_further(self.profile.view_gain) for view in views]
-            driving = Motion.concatenate([apply_view(driving[i : i + 1], view) for i, view in enumerate(further)])
+            plain, driving = apply_views(plain, further), apply_views(driving, further)
         with self._precision():
             rendered = self._networks.synthesise(features, canonical, source, driving)
         frame, image = rendered.frame.float(), features.get("image")
@@ -317,12 +332,18 @@ class TalkingHead:
             detail, image = moved_detail(rendered.frame.float(), rendered.layers, sharp), sharp.image
             if frame_times is not None:
                 shown = zip(detail, states, frame_times, strict=True)
-                detail = torch.stack([time.filter.follow_detail(one, state, time.at) for one, state, time in shown])
+                detail = torch.stack(
+                    [time.filter.follow_detail(one, state.features, time.at) for one, state, time in shown]
+                )
             picture = with_detail(picture, detail)
         if (eyes := joined_eyes(states)) is not None:
             face = compose(canonical, driving)[:, self.profile.layout.face]
             assert image is not None, "who knows of eyes has the picture"
             picture = draw_eyes(picture, image.float(), eyes, face.float())
+            windows = [state.mouths for state in states]
+            if any(windows):  # a window is as wide and as open as it was: in motion that is not articulated
+                face = compose(canonical, plain)[:, self.profile.layout.face]
+                picture = draw_mouths(picture, windows, face.float())
         return picture
 
     def _filtered(
@@ -339,7 +360,7 @@ class TalkingHead:
         unsure = uncertainty(turn(source, driving), face, frames.shape[-1])
         return torch.stack(
             [
-                time.filter.follow(frame, share, state, time.at)
+                time.filter.follow(frame, share, state.features, time.at)
                 for frame, share, state, time in zip(frames, unsure, states, frame_times, strict=True)
             ]
         )
@@ -349,23 +370,10 @@ class TalkingHead:
         if image.dtype != torch.uint8 or image.shape[1:] != (3, size, size):
             raise InputError(f"pictures must be uint8 (3, {size}, {size}), not {image.dtype} {tuple(image.shape[1:])}")
         picture = image.to(self.device).float() / 255
-        return picture.contiguous(memory_format=torch.channels_last)
+        return picture.contiguous(memory_format=self._networks.memory_format)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda")
-
-
-def face_region(crop: Crop, motion: Motion) -> Region:
-    """Where in a frame, pixels, the face is whose motion (NumPy, no batch shape) was extracted from its crop."""
-    pose = (float(motion.yaw), float(motion.pitch), float(motion.roll), float(motion.scale))
-    face = Box.from_pose(crop, *pose, motion.translation)
-    return Region(face.x - 0.5, face.y - 0.5, AROUND * face.height, math.radians(pose[2]))
-
-
-def in_crop_units(points: NDArray[np.float32], crop: Crop) -> NDArray[np.float32]:
-    """Landmarks (478, 3) of a frame, pixels whose middle is a whole number, in units of a crop of it."""
-    flat = (points[:, :2] + 0.5 - np.array([crop.x, crop.y])) * (2 / crop.side)
-    return np.concatenate([flat, points[:, 2:] * (2 / crop.side)], 1).astype(np.float32)
 
 
 def _untrained(name: str) -> SmallNetworks | PaperNetworks:

@@ -39,7 +39,7 @@ class TemporalFilter:
         """The frame (3, S, S) as it is to be shown.
 
         uncertainty  (1, S, S) as `uncertainty` gives it
-        source       whose frame it is; with another one the filter begins anew
+        source       what the frame was made of, by identity; with another one the filter begins anew
         at           seconds; it begins anew as well where time goes back
         """
         if self._last is not None:

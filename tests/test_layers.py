@@ -26,12 +26,13 @@ PRIVATE = {
 }
 
 MAY_IMPORT = {
-    "model/codec": {"model.codec", "model.errors", "model.pixels"},
+    "model/codec": {"model.codec", "model.errors", "model.mouth_window", "model.pixels"},
     "model/face": {"model.face", "model.errors", "model.landmarks", "model.motion"},
     "model/frame_extractor.py": {
         *(
             "model.face.box",
             "model.face.crop",
+            "model.face.region",
             "model.landmarks.roi",
             "model.motion",
             "model.networks.small.guided",
@@ -41,12 +42,15 @@ MAY_IMPORT = {
     "model/graphs": {"model.graphs", "model.errors", "model.media.atomic_file", "model.motion", "model.networks"},
     "model/landmarks": {"model.landmarks", "model.errors", "model.weights.manifest"},
     "model/media": {"model.media", "model.errors", "model.pixels"},
-    "model/networks": {"model.networks", "model.keypoint_layout", "model.motion"},
+    "model/networks": {"model.networks", "model.keypoint_layout", "model.motion", "model.mouth_window"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},
     "model/registration": {
         *("model.registration", "model.arrays", "model.keypoint_layout", "model.motion", "model.networks"),
     },
-    "model/source": {"model.source", "model.face", "model.motion", "model.networks.small_config", "model.talking_head"},
+    "model/source": {
+        *("model.source", "model.face", "model.motion", "model.mouth_window"),
+        *("model.networks.small_config", "model.talking_head"),
+    },
     "model/weights": {"model.weights", "model.errors", "model.media.atomic_file"},
     "server/ice": {"server.ice"},
     "server/media": {"server.media", "server.wire", "model.errors"},

@@ -153,7 +153,7 @@ def _rendered(
     if not due:
         return []
     motion = Motion.from_vector(np.stack([frame.vector for _, _, frame in due]))
-    states = [tile.state(frame.image) for _, tile, frame in due]
+    states = [tile.state(frame) for _, tile, frame in due]
     times = [FrameTime(tile.filter, float(time)) for _, tile, _ in due]
     pictures = head.render(states, motion.to_torch(), [view] * len(due), times, side)
     return [(at, picture) for (at, _, _), picture in zip(due, pictures.permute(0, 2, 3, 1).cpu().numpy(), strict=True)]

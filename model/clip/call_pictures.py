@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.clip.decoder import enrolled
+from model.clip.decoder import enrolled, with_windows
 from model.codec.decoder import MotionDecoder
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import Vav
@@ -36,6 +36,7 @@ class CallFrame:
 
     ms: int  # after the start of the recording
     image: int  # number of its source image
+    windows: tuple[int, ...]  # numbers of the mouth windows beside it
     vector: NDArray[np.float32]
 
 
@@ -60,7 +61,7 @@ def call_frames(statistics: MotionStatistics, vav: Vav, path: Path) -> Iterator[
             if np.isfinite(frame.vector).all():
                 ms = message.clock.at(frame.capture_ms)
                 count += 1
-                heapq.heappush(waiting, (ms, count, CallFrame(ms, image, frame.vector)))
+                heapq.heappush(waiting, (ms, count, CallFrame(ms, image, message.windows, frame.vector)))
         while len(waiting) > _REORDERED:
             ms, _, found = heapq.heappop(waiting)
             if ms > last:
@@ -81,6 +82,7 @@ class FaceTile:
         self._frames = call_frames(head.statistics, vav, path)
         self._next = next(self._frames, None)
         self._states: OrderedDict[int, SourceState] = OrderedDict()
+        self._beside: dict[int, tuple[int, ...]] = {}  # numbers of the windows beside each of these
         self.filter = TemporalFilter()
 
     @property
@@ -95,14 +97,19 @@ class FaceTile:
             found, self._next = self._next, next(self._frames, None)
         return found
 
-    def state(self, image: int) -> SourceState:
-        """The enrolled source image of that number. Raises BitstreamError."""
-        state = self._states.pop(image, None)
+    def state(self, frame: CallFrame) -> SourceState:
+        """The enrolled source image of a frame, with its mouth windows beside it. Raises BitstreamError."""
+        state = self._states.pop(frame.image, None)
         if state is None:
-            state = enrolled(self._head, self._vav.images[image], self._path)
-        self._states[image] = state
+            state = enrolled(self._head, self._vav.images[frame.image], self._path)
+            self._beside[frame.image] = ()
+        if self._beside[frame.image] != frame.windows:
+            state = with_windows(self._head, state, [self._vav.windows[i] for i in frame.windows], self._path)
+            self._beside[frame.image] = frame.windows
+        self._states[frame.image] = state
         if len(self._states) > _STATES:
-            self._states.popitem(last=False)
+            gone, _ = self._states.popitem(last=False)
+            del self._beside[gone]
         return state
 
 

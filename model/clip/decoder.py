@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.clip.size import rendered_side, scaled
 from model.codec.decoder import DecodedFrame, MotionDecoder
+from model.codec.mouth_window import decode_window
 from model.codec.source_image import decode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, Vav, VavHeader
@@ -95,8 +96,7 @@ def decode_clip(
     frames = _decode_motion(head.statistics, vav, path)
     if not frames:
         raise BitstreamError(f"{path}: cut before the end of its first second of motion")
-    states = [enrolled(head, data, path) for data in vav.images]
-    images = vav.messages[-1].images  # in an encoded film each source index stands for one image
+    states = _states(head, vav, path)
     avatar = None if files.face is None else _enrol_still(head, files.face)
     times = _times(vav, frames)
     channels = vav.header.audio_channels if vav.audio else 0
@@ -115,7 +115,7 @@ def decode_clip(
             motion = _motion(batch)
             if avatar is not None:
                 motion = transfer(motion, first, avatar.motion.to_numpy())
-            driven = [states[images[f.source]] if avatar is None else avatar for f in batch]
+            driven = [states[f.source] if avatar is None else avatar for f in batch]
             shown_at = [FrameTime(view_filter, float(at)) for at in times[start : start + len(batch)]]
             pictures = head.render(driven, motion.to_torch(), [view] * len(batch), shown_at, rendered)
             for index, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy(), start):
@@ -213,6 +213,23 @@ def enrolled(head: TalkingHead, data: bytes, path: Path) -> SourceState:
     if height != width or width not in sizes:
         raise BitstreamError(f"{path}: source image of {width} x {height} pixels, not {_or(sizes)}")
     return head.enrol(torch.from_numpy(picture.copy()).permute(2, 0, 1))
+
+
+def with_windows(head: TalkingHead, state: SourceState, windows: Sequence[bytes], path: Path) -> SourceState:
+    """A source image with the mouth windows of a file beside it. Raises BitstreamError."""
+    try:
+        return head.with_windows(state, [decode_window(data) for data in windows])
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}") from None
+
+
+def _states(head: TalkingHead, vav: Vav, path: Path) -> dict[int, SourceState]:
+    """States of a film's source images by source index: there each index stands for one image."""
+    windows = vav.film_windows
+    return {
+        index: with_windows(head, enrolled(head, vav.images[number], path), windows.get(number, ()), path)
+        for index, number in vav.messages[-1].images.items()
+    }
 
 
 def _enrol_still(head: TalkingHead, picture: NDArray[np.uint8]) -> SourceState:

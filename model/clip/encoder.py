@@ -19,6 +19,7 @@ from model.clip.refinement import REFINE_EVERY
 from model.clip.scenes import Scene, find_scenes
 from model.clip.source_trial import Candidate, best_source, trial_steps
 from model.codec.encoder import MotionEncoder
+from model.codec.mouth_window import encode_window
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
 from model.codec.source_image import encode_source
@@ -43,8 +44,10 @@ from model.media.video import (
     read_frames,
 )
 from model.motion import Motion
+from model.mouth_window import MAX_WINDOWS, MouthWindow, cut_window
 from model.registration.similarity import THUMBNAIL, thumbnail
 from model.source.clip_choice import SourceSearch
+from model.source.mouth_choice import WindowSearch, mouth_points
 from model.talking_head import TalkingHead
 
 FRAMES_PER_MESSAGE = 25
@@ -82,6 +85,7 @@ class EncodeOptions:
     audio: bool = True
     source_frame: int | None = None  # frame that becomes the source image; None: as `best_source` chooses
     source_quality: int | None = None  # None: as `model.codec.source_image.file_quality` says
+    windows: int = MAX_WINDOWS  # mouth windows beside each source image, at most; fewer where they would not help
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class _Extracted:
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
     sources: list[NDArray[np.uint8]]  # (S, S, 3) each, S one of the profile's sizes
+    windows: list[list[MouthWindow]]  # beside each source
     driven: list[int]  # (T,) which source each frame drives
 
 
@@ -158,6 +163,8 @@ def encode_clip(
         with VavWriter(out_part, header) as writer:
             for index, source in enumerate(extracted.sources):
                 writer.source(index, encode_source(source, options.source_quality))
+                for window in extracted.windows[index]:
+                    writer.window(index, encode_window(window))
             _interleave(writer, messages, packets, extracted.times)
             writer.end(len(extracted.times), round(extracted.duration * 1000))
     return read_vav(files.out), step_index
@@ -196,6 +203,7 @@ def _extract(
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
     motions: list[Motion] = []
     sources: list[NDArray[np.uint8]] = []
+    windows: list[list[MouthWindow]] = []
     times: list[Fraction] = []
     driven: list[int] = []
     end = Fraction(0)
@@ -214,16 +222,17 @@ def _extract(
 
         frames = noted(progress(read_frames(path), "extract motion", count))
         for scene in scenes:
-            motion, source = _extract_scene(
+            motion, source, beside = _extract_scene(
                 head, finder, path, scene, islice(frames, scene.end - scene.begin), reference, options, progress
             )
             driven += [len(sources)] * (scene.end - scene.begin)
             motions.append(motion)
             sources.append(source)
+            windows.append(beside)
         for _ in frames:  # to its end, so that its progress ends, too
             pass
     duration = Fraction(len(times) / rate if rate else end)
-    return _Extracted(Motion.concatenate(motions), times, duration, sources, driven)
+    return _Extracted(Motion.concatenate(motions), times, duration, sources, windows, driven)
 
 
 def _extract_scene(
@@ -235,15 +244,15 @@ def _extract_scene(
     reference: VideoWriter | None,
     options: EncodeOptions,
     progress: Progress,
-) -> tuple[Motion, NDArray[np.uint8]]:
-    """Motion (T,) of one scene and its source image (S, S, 3).
+) -> tuple[Motion, NDArray[np.uint8], list[MouthWindow]]:
+    """Motion (T,) of one scene, its source image (S, S, 3) and the mouth windows beside that.
 
     What has moved since the source image is measured once that is known, on pictures kept in files. Frames
     without a face are left out of that, and hold the motion of the one before.
     """
     count = scene.end - scene.begin
     wanted = options.source_frame if options.source_frame in range(scene.begin, scene.end) else None
-    search, extractor = SourceSearch(count, finder), FrameExtractor(head)
+    search, extractor, mouths = SourceSearch(count, finder), FrameExtractor(head), WindowSearch()
     extracted: list[Motion] = []
     faces: list[int] = []  # frames of the scene that show one
     began, end = Fraction(0), Fraction(0)
@@ -262,6 +271,8 @@ def _extract_scene(
             extracted.append(motion)
             if wanted is None:
                 search.consider(index, picture, motion, extractor.canonical, extractor.measured)
+            if head.has_landmarks and options.windows:
+                mouths.consider(picture, mouth_points(extractor.canonical, motion), extractor.measured)
             small.write(thumbnail(picture).tobytes())
             if len(faces) % REFINE_EVERY == 1:
                 some.write(picture.tobytes())
@@ -272,18 +283,14 @@ def _extract_scene(
         some.flush()
         pictures = np.memmap(some, np.uint8, "r", shape=(-(-len(faces) // REFINE_EVERY), size, size, 3))
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
-        # A third reading, for the candidates: their choice needs all frames, and those would not fit into memory.
-        source_size, until = head.profile.source_size(scene.crop.side), scene.begin + max(chosen) + 1
-        again = progress(islice(read_frames(path), until), "cut source images", until)
-        images = {
-            index: scene.crop.cut(timed.rgb(), source_size)
-            for index, timed in enumerate(islice(again, scene.begin, None))
-            if index in chosen
-        }
         motion_of_faces = Motion.stack(extracted)
+        beside = {index: mouths.best(faces.index(index), options.windows) for index in chosen}
+        wanted_frames = {*chosen, *(faces[mouth] for found in beside.values() for mouth, _ in found)}
+        images = _crops(head, path, scene, wanted_frames, progress)
         candidates = [Candidate(faces.index(index), images[index]) for index in chosen]
         step = _steps(progress, "choose source image", trial_steps(head, len(candidates), len(faces)))
         source, state = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical, step)
+        windows = [cut_window(images[faces[mouth]], points) for mouth, points in beside[faces[source.index]]]
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         step = _steps(progress, "register", registration_steps(head, len(faces)))
         motions = clip_motion(
@@ -298,7 +305,19 @@ def _extract_scene(
             step,
         )
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
-    return motions.map(lambda values: values[held]), source.image
+    return motions.map(lambda values: values[held]), source.image, windows
+
+
+def _crops(
+    head: TalkingHead, path: Path, scene: Scene, wanted: set[int], progress: Progress
+) -> dict[int, NDArray[np.uint8]]:
+    """Some of a scene's crops by their number in it, (S, S, 3), S as large as the film has it and the model takes it.
+
+    A third reading of the film, up to the last of them: their choice needs all frames, which memory would not hold.
+    """
+    size, until = head.profile.source_size(scene.crop.side), scene.begin + max(wanted) + 1
+    again = islice(progress(islice(read_frames(path), until), "cut source images", until), scene.begin, None)
+    return {index: scene.crop.cut(timed.rgb(), size) for index, timed in enumerate(again) if index in wanted}
 
 
 def _steps(progress: Progress, what: str, total: int) -> Callable[[], object]:

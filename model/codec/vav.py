@@ -3,9 +3,11 @@
     file  = magic, block ...
     block = type (4 ASCII letters), length (u32), payload, CRC-32 of type and payload (u32)
 
-HEAD comes first, SRCE next, then MOTN and OPUS by time, ENDS last. A file without ENDS was cut; what came before the
-cut is good. Version 1 holds an encoded film: one chain of messages. Version 2 holds a call as it came: messages of
-several encoders, some lost, source images that take the place of others, and times that count from its start.
+HEAD comes first, SRCE next, each followed by its mouth windows, then MOTN and OPUS by time, ENDS last. A file without
+ENDS was cut; what came before the cut is good. Version 1 holds an encoded film: one chain of messages. Version 2 holds
+a call as it came: messages of several encoders, some lost, source images and mouth windows that take the place of
+others, and times that count from its start. A block whose type begins with a small letter may be skipped, as PNG has it
+of its chunks.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import BinaryIO
 from model.codec.packet import MAX_MESSAGE_BYTES, MotionMessage
 from model.codec.source_image import MAX_SOURCE_BYTES
 from model.errors import BitstreamError, InputError
+from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
 
 MAGIC = b"\x89VAV\r\n\x1a\n"
 """As in PNG: the high bit and the line ends show a transfer that took the file for text."""
@@ -41,10 +44,14 @@ MAX_SOURCES = 16
 MAX_LIVE_SOURCES = 1024
 """Source images of one participant over a whole call."""
 
+MAX_LIVE_WINDOWS = 1 << 14
+"""Mouth windows of one participant over a whole call: more than four hours of uploads without a pause."""
+
 MAX_AUDIO_BLOCK_BYTES = 1 << 18
 _LIMITS = {
     b"HEAD": 512,
     b"SRCE": MAX_SOURCE_BYTES + 1,
+    b"mout": MAX_WINDOW_BYTES + 1,
     b"MOTN": MAX_MESSAGE_BYTES,
     b"OPUS": MAX_AUDIO_BLOCK_BYTES,
     b"ENDS": 8,
@@ -161,7 +168,9 @@ class MotionBlock:
     """A motion message, with what was in force when it came."""
 
     data: bytes
+    source: int | None  # index of the source image that its first frame drives; None: that of the frame referred to
     images: Mapping[int, int]  # number in `Vav.images` of the source image that each source index stands for
+    windows: tuple[int, ...] = ()  # numbers in `Vav.windows` of those beside the image that it drives
     clock: CaptureClock | None = None  # of a recorded call
 
 
@@ -171,6 +180,7 @@ class Vav:
 
     header: VavHeader
     images: list[bytes] = field(default_factory=list)  # source images in the order of the file
+    windows: list[bytes] = field(default_factory=list)  # mouth windows in the order of the file
     messages: list[MotionBlock] = field(default_factory=list)  # in the order of the file
     audio: list[AudioPacket] = field(default_factory=list)
     clock: CaptureClock | None = None  # the last one
@@ -193,6 +203,20 @@ class Vav:
     def source_bytes(self) -> int:
         """Bytes of all source images."""
         return sum(map(len, self.images))
+
+    @property
+    def film_windows(self) -> dict[int, tuple[bytes, ...]]:
+        """Mouth windows beside the source images of a film, by the image's number."""
+        return {
+            message.images[message.source]: tuple(self.windows[i] for i in message.windows)
+            for message in self.messages
+            if message.source is not None
+        }
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of all mouth windows."""
+        return sum(map(len, self.windows))
 
     @property
     def seconds(self) -> float:
@@ -242,6 +266,13 @@ class VavWriter:
     def source(self, index: int, data: bytes) -> None:
         """A source image (0 ... 255), before the first message that names it; in a call also in place of another."""
         self._block(b"SRCE", bytes([index]) + data)
+
+    def window(self, place: int, data: bytes) -> None:
+        """A mouth window: in a film one more beside the source image of index `place`, which was written before.
+
+        In a call it is the one in slot `place` from now on, whatever source image is driven; b"" empties the slot.
+        """
+        self._block(b"mout", bytes([place]) + data)
 
     def clock(self, clock: CaptureClock) -> None:
         """What the capture times of the messages that follow count from; in a recorded call alone."""
@@ -302,6 +333,7 @@ def parse_vav(data: bytes) -> Vav:
     header = VavHeader.parse(payload)
     vav = Vav(header, file_bytes=len(data))
     current: dict[int, int] = {}  # number of the image that each source index stands for
+    beside: Mapping[int, tuple[int, ...]] = {}  # numbers of windows by source index, in a call by slot
     clock: CaptureClock | None = None
     rest = len(MAGIC) + _BLOCK.size + len(payload) + _CRC.size
     for kind, payload in _blocks(data, rest, live=header.live):
@@ -314,6 +346,9 @@ def parse_vav(data: bytes) -> Vav:
                 raise BitstreamError("a source image that is empty, double or one too many")
             current = current | {payload[0]: len(vav.images)}
             vav.images.append(payload[1:])
+        elif kind == b"mout":
+            beside = _beside(beside, payload, len(vav.windows), None if header.live else current)
+            vav.windows.append(payload[1:])
         elif kind == b"CLOK":
             if len(payload) != _CLOCK.size:
                 raise BitstreamError("damaged CLOK block")
@@ -326,7 +361,11 @@ def parse_vav(data: bytes) -> Vav:
                 raise BitstreamError(f"motion for source image {message.source}, which the file lacks")
             if header.live and clock is None:
                 raise BitstreamError("motion whose capture times count from nothing")
-            vav.messages.append(MotionBlock(payload, current, clock))
+            if header.live:
+                windows = tuple(number for slot in sorted(beside) for number in beside[slot])
+            else:
+                windows = () if message.source is None else beside.get(message.source, ())
+            vav.messages.append(MotionBlock(payload, message.source, current, windows, clock))
             vav.frames += message.frames
         elif kind == b"OPUS":
             vav.audio_bytes += len(payload)
@@ -338,15 +377,30 @@ def parse_vav(data: bytes) -> Vav:
     return vav
 
 
-def _blocks(data: bytes, position: int, live: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Type and payload of each complete block from there on; ends silently where the data was cut.
+def _beside(
+    beside: Mapping[int, tuple[int, ...]], payload: bytes, number: int, sources: Mapping[int, int] | None
+) -> Mapping[int, tuple[int, ...]]:
+    """Numbers of mouth windows in force with one more: by source index in a film, by slot in a call.
 
-    In a recorded call a block whose type begins with a small letter may be skipped, as PNG has it of its chunks.
+    sources: those of a film; None in a call, where one without data empties its slot. Raises BitstreamError.
     """
+    place, empty = payload[0] if payload else -1, len(payload) < 2
+    if sources is None:
+        if not 0 <= place < MAX_WINDOWS or number >= MAX_LIVE_WINDOWS:
+            raise BitstreamError("a mouth window in a slot that there is not, or one too many")
+        return {**beside, place: () if empty else (number,)}
+    before = beside.get(place, ())
+    if empty or place not in sources or len(before) >= MAX_WINDOWS:
+        raise BitstreamError("a mouth window that is empty, one too many, or without its source image")
+    return {**beside, place: (*before, number)}
+
+
+def _blocks(data: bytes, position: int, live: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Type and payload of each complete block from there on that is known; ends silently where the data was cut."""
     limits = _LIVE_LIMITS if live else _LIMITS
     while position + _BLOCK.size <= len(data):
         kind, length = _BLOCK.unpack_from(data, position)
-        skipped = live and kind.isalpha() and kind[:1].islower()
+        skipped = kind not in limits and kind.isalpha() and kind[:1].islower()
         if kind not in limits and not skipped:
             raise BitstreamError(f"unknown block at byte {position}")
         if length > limits.get(kind, _MAX_SKIPPED):

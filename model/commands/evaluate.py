@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.mouth_window import MAX_WINDOWS
+
 if TYPE_CHECKING:
+    from model.evaluate.scoring import Networks
     from model.talking_head import TalkingHead
 
 HELP = "measure the model on a folder of clips against baselines: one frame as source, the rest drives"
@@ -30,13 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for contact sheets of reconstruction, reenactment and free view (default: out/evaluate)",
     )
-    parser.add_argument("--source", choices=["chosen", "first"], default="chosen",
-                        help="source image: as `encode` chooses it, or the first frame with a face")  # fmt: skip
+    parser.add_argument("--source", choices=["chosen", "first", "closed"], default="chosen",
+                        help="source image: as `encode` does, the first with a face, or with closed lips")  # fmt: skip
     parser.add_argument("--engine", choices=["auto", "graphs", "torch"], default="auto",
                         help="what runs the networks (default: compiled graphs where they run)")  # fmt: skip
     parser.add_argument("--call", action="store_true", help="also as a call sends it, without and with 5 %% loss")
     parser.add_argument("--size", type=int, choices=[256, 512], default=256,
                         help="512: sharp pictures against enlarged ones, on clips that have the pixels")  # fmt: skip
+    parser.add_argument("--mouth-windows", type=int, choices=range(1, MAX_WINDOWS + 1), metavar="N",
+                        help="what N mouth windows gain over a source image of as many bytes")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="reconstruction only: no sheets, no free view")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -47,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from model.device import choose_device
-    from model.evaluate.clips import find_clips
+    from model.evaluate.clips import SOURCES, find_clips
     from model.evaluate.evaluate import table
     from model.evaluate.survey import load_networks, survey
     from model.talking_head import TalkingHead
@@ -65,13 +71,15 @@ def run(options: argparse.Namespace) -> int:
     with Teacher() as teacher, torch.inference_mode():
         networks = load_networks(teacher, _note)
         progress = tqdm(paths, unit="clip", file=sys.stderr, disable=None)
+        if options.mouth_windows is not None:
+            return _mouth_windows(head, progress, networks, options)
         figures = survey(
             head,
             progress,
             networks,
             every=options.every,
             max_frames=options.max_frames,
-            first=options.source == "first",
+            with_source=SOURCES[options.source],
             in_call=options.call,
             sheets=None if options.quick else options.sheets,
             say=tqdm.write if not options.json else _note,
@@ -84,6 +92,25 @@ def run(options: argparse.Namespace) -> int:
     rest = {"lpips_share": figures["lpips_share"], "flicker_share": figures["flicker_share"], **view}
     rest |= {f"cross_{name}": value for name, value in figures.get("cross", {}).items()}
     print("  ".join(f"{name} {value:.3f}" for name, value in rest.items() if value is not None))
+    return 0
+
+
+def _mouth_windows(head: TalkingHead, paths: Iterable[Path], networks: Networks, options: argparse.Namespace) -> int:
+    from model.evaluate.clips import SOURCES
+    from model.evaluate.mouth_windows import table, windows_gain
+
+    figures = windows_gain(
+        head,
+        paths,
+        networks,
+        options.mouth_windows,
+        SOURCES[options.source],
+        every=options.every,
+        max_frames=options.max_frames,
+        sheets=None if options.quick else options.sheets,
+        say=_note,
+    )
+    print(json.dumps(figures, indent=2) if options.json else table(figures))
     return 0
 
 

@@ -35,7 +35,7 @@ def describe_file(vav: Vav) -> dict[str, Any]:
     """Figures of a file: bytes of each part, motion at 25 frames a second, all rates in kbit/s."""
     header = vav.header
     bytes_motion, seconds = vav.motion_bytes, vav.seconds
-    bytes_known = bytes_motion + vav.source_bytes + vav.audio_bytes
+    bytes_known = bytes_motion + vav.source_bytes + vav.window_bytes + vav.audio_bytes
     return {
         "frames": vav.frames,
         "seconds": round(seconds, 3),
@@ -43,6 +43,8 @@ def describe_file(vav: Vav) -> dict[str, Any]:
         "bytes_file": vav.file_bytes,
         "bytes_source": vav.source_bytes,
         "sources": len(vav.images),
+        "bytes_windows": vav.window_bytes,
+        "windows": len(vav.windows),
         "bytes_motion": bytes_motion,
         "bytes_audio": vav.audio_bytes,
         "bytes_container": vav.file_bytes - bytes_known,
@@ -73,6 +75,8 @@ def summary(figures: dict[str, Any]) -> str:
         )
     images = "once" if figures["sources"] == 1 else f"{figures['sources']} images"
     lines.append(f"source   {figures['bytes_source']:>9,} bytes   {images}")
+    if figures["windows"]:
+        lines.append(f"mouth    {figures['bytes_windows']:>9,} bytes   {figures['windows']} windows")
     if figures["bytes_audio"]:
         lines.append(f"sound    {figures['bytes_audio']:>9,} bytes   {figures['kbps_audio']:.1f} kbit/s, Opus")
     lines.append(f"framing  {figures['bytes_container']:>9,} bytes")

@@ -13,10 +13,16 @@ HELP = "make training data from a folder of clips: square crops, teacher landmar
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--clips", type=Path, required=True, help="folder of .mp4 clips; FOLDER.csv beside it lists people and licences"
+        "--clips",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="folders of .mp4 clips; DIR.csv beside each lists people and licences",
     )
     parser.add_argument("--out", type=Path, required=True, help="where the prepared data goes")
-    parser.add_argument("--stills", type=Path, help="folder of photos, to be moved by their own landmarks")
+    parser.add_argument("--stills", type=Path, nargs="+", default=[], metavar="DIR",
+                        help="folders of photos, to be moved by their own landmarks")  # fmt: skip
     parser.add_argument("--size", type=int, default=256, help="side of the crops in pixels (default: 256)")
     parser.add_argument("--every", type=int, help="keep each N-th frame (default: about 12.5 frames a second)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
@@ -35,8 +41,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--size must be an even number from 64 to 1024")
     if options.jobs < 1 or (options.every is not None and options.every < 1):
         raise InputError("--jobs and --every must be at least 1")
-    clips = prepare.list_sources(options.clips, options.licence)
-    stills = prepare.list_sources(options.stills, options.licence, "still") if options.stills else []
+    clips = prepare.list_all_sources(options.clips, options.licence)
+    stills = prepare.list_all_sources(options.stills, options.licence, "still")
     records = prepare.prepare_all(clips, options.out, options.size, options.every, options.jobs)
     if options.fit_shape:
         prepare.fit_shape(options.out, records)

@@ -17,6 +17,7 @@ from model.evaluate.channel import FPS, send
 from model.evaluate.clips import Clip
 from model.evaluate.rendering import render
 from model.evaluate.scoring import Frames
+from model.evaluate.windows import call_states
 from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, away_from
@@ -82,6 +83,7 @@ def call(
     *,
     rate: Rate = CALL_RATE,
     behind_voice: bool = False,
+    windows: bool = True,
 ) -> CallResult:
     """A clip as a viewer of a call sees it, in pictures of the clip's size.
 
@@ -89,6 +91,7 @@ def call(
     loss    share of motion messages that never arrive
     rate    of motion
     behind_voice  motion travels behind the packets of the voice
+    windows  mouth windows are sent beside it
     """
     vectors = motion.to_vector()
     rendered = np.empty_like(clip.frames)
@@ -97,8 +100,9 @@ def call(
     for later in away_from(clip.source, len(vectors)):
         way = [clip.source, *later]
         sent = send(head.statistics, vectors[way], rate, loss, behind_voice=behind_voice)
+        states = call_states(head, clip, state, way) if windows else [state] * len(way)
         shown = Motion.from_vector(sent.vectors)
-        rendered[way] = render(head, state, shown, frame_rate=clip.fps, size=clip.frames.shape[1])
+        rendered[way] = render(head, states, shown, frame_rate=clip.fps, size=clip.frames.shape[1])
         messages += sent.messages
         frames += len(way)
     return CallResult(rendered, tuple(messages), frames)

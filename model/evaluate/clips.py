@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -21,6 +21,7 @@ from model.media.video import constant_rate, read_frames
 from model.motion import CanonicalKeypoints, Motion
 from model.registration.similarity import thumbnail
 from model.source.clip_choice import SourceSearch
+from model.source.expression import eye_openness, mouth_opening
 from model.talking_head import TalkingHead
 
 CROP_EVERY = 5
@@ -129,3 +130,20 @@ def cut_again(path: Path, clip: Clip, wanted: Sequence[int], size: int) -> list[
     found = set(wanted)
     frames = islice(read_frames(path), clip.skipped, None)
     return [clip.crop.cut(timed.rgb(), size) for i, timed in enumerate(islice(frames, max(found) + 1)) if i in found]
+
+
+def with_closed_lips(head: TalkingHead, clip: Clip) -> Clip:
+    """The clip with a source image that shows closed lips and open eyes, from which a call may have to start."""
+    del head
+    lips, eyes = mouth_opening(clip.canonical, clip.motions), eye_openness(clip.canonical, clip.motions)
+    turned = np.abs(clip.motions.yaw - np.median(clip.motions.yaw))
+    cost = np.maximum(lips - 0.02, 0) + np.maximum(np.median(eyes) - eyes, 0) + turned / 400
+    return replace(clip, source=int(np.where(clip.measured, cost, np.inf).argmin()))
+
+
+SOURCES: dict[str, Callable[[TalkingHead, Clip], Clip]] = {
+    "chosen": with_source,
+    "first": lambda head, clip: clip,
+    "closed": with_closed_lips,
+}
+"""Ways to choose a clip's source image, by name."""

@@ -26,6 +26,7 @@ from model.evaluate.keypoint_warp import keypoint_warp
 from model.evaluate.rendering import BATCH, align_clip, enrol, render
 from model.evaluate.scoring import Frames, Networks, Scores, Truth, as_frames, as_tensor, flicker_of_pairs, mean_scores
 from model.evaluate.sheets import contact_sheet
+from model.evaluate.windows import file_windows, with_windows
 from model.motion import Motion, compose
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
@@ -57,9 +58,10 @@ def evaluate_clip(
     """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
+    motions, windows = align_clip(head, clip), file_windows(head, clip)
+    rendered = render(head, with_windows(head, state, list(windows.values())), motions, frame_rate=clip.fps)
     scored = clip.driving(every)
-    motions = align_clip(head, clip)
-    rendered = render(head, state, motions, frame_rate=clip.fps)
+    scored = scored[~np.isin(scored, list(windows))]  # a frame that became a window shows itself
     calls: dict[str, CallResult] = {}
     if in_call:
         sent = call_motion(head, clip, state)

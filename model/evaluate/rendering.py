@@ -40,7 +40,7 @@ def align_clip(head: TalkingHead, clip: Clip, image: Frames | None = None) -> Mo
 
 def render(
     head: TalkingHead,
-    state: SourceState,
+    state: SourceState | Sequence[SourceState],
     motions: Motion,
     views: Sequence[View] | None = None,
     frame_rate: float | None = None,
@@ -48,10 +48,12 @@ def render(
 ) -> Frames:
     """The source of `state` in motions (T,), NumPy arrays, each seen from its view: (T, S, S, 3).
 
+    state: one for all, or one for each frame
     frame_rate: of motions that follow each other, frames a second; without it each frame stands for itself
     size: S, one of the profile's sizes; None: the networks' own
     """
     rendered = []
+    states = [state] * len(motions) if isinstance(state, SourceState) else state
     shown = TemporalFilter()
     for start in range(0, len(motions), BATCH):
         batch = slice(start, start + BATCH)
@@ -60,5 +62,5 @@ def render(
         times = None
         if frame_rate is not None:
             times = [FrameTime(shown, (start + i) / frame_rate) for i in range(len(motion))]
-        rendered.append(as_frames(head.render([state] * len(motion), motion, seen_from, times, size)))
+        rendered.append(as_frames(head.render(states[batch], motion, seen_from, times, size)))
     return np.concatenate(rendered)

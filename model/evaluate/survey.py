@@ -61,7 +61,7 @@ def survey(
     *,
     every: int = 1,
     max_frames: int | None = None,
-    first: bool = False,
+    with_source: Callable[[TalkingHead, Clip], Clip] = with_source,
     in_call: bool = False,
     sheets: Path | None = None,
     say: Say = lambda line: None,
@@ -70,7 +70,7 @@ def survey(
 
     `evaluate.report` with "sources" (indices of the source images), "free_view", "cross", "skipped", "weights" added.
 
-    first   take the first frame with a face as source image, not the one that `encode` would choose
+    with_source  chooses a clip's source image; as `encode` does unless given
     in_call also as a call sends it (model/evaluate/call.py)
     sheets  folder for contact sheets; without one free view and reenactment are left out.
     A clip that cannot be used is named under "skipped" with the reason. Raises the last clip's error when none can.
@@ -86,8 +86,7 @@ def survey(
     problem: VisavisError | None = None
     for path in paths:
         try:
-            clip = read_clip(head, path, max_frames)
-            clip = clip if first else with_source(head, clip)
+            clip = with_source(head, read_clip(head, path, max_frames))
         except VisavisError as error:
             skipped[path.name], problem = str(error), error
             say(str(error))

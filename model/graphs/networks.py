@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from model.graphs.cache import GraphCache
 from model.graphs.runtime import Graph, GraphError, compile_graph, multiplies_bfloat16, restore_graph
 from model.graphs.tracing import ExtractionStage, RenderingStage, SurfaceStage, trace
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion
 from model.networks.rendered import Layers, Rendered
 from model.networks.small import SmallNetworks
 
@@ -26,9 +27,15 @@ LANDMARK_TOLERANCE = 0.05
 """How far a graph may be from torch: in a picture of [0, 1] and what it was made of, in a motion vector, in source
 coordinates, in masks, and in landmarks, pixels of 192. Rounding stays far below all, that of bfloat16 below half."""
 
+ROUNDED_TURN_TOLERANCE = 0.1
+ROUNDED_MOTION_TOLERANCE = 0.01
+"""The same in a motion vector of bfloat16: degrees of yaw, pitch and roll, and all else. The extractor itself differs
+by thirty times as much between neighbouring frames of a still head."""
+
 
 class GraphNetworks:
-    """The small profile on a CPU: H + Delta, M alone and M with G as graphs; F and L, once per source, in torch.
+    """The small profile on a CPU: H + Delta, M alone and M with G as graphs; F and L, once per source, in torch,
+    and so H + Delta of a source image, since the graph may round.
 
     A graph is made when it is first needed: a sender never renders, a receiver need not extract. Each has a batch of
     one and runs once per frame: four at a time take as long as four in turn (measured), and would be compiled in the
@@ -55,6 +62,9 @@ class GraphNetworks:
         self._cache = cache or GraphCache(None)
         self._graphs: dict[str, Graph] = {}  # those made so far
         self._failed = False
+
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
+    """Graphs take pictures in planes."""
 
     @property
     def compiled(self) -> bool:
@@ -142,7 +152,11 @@ class GraphNetworks:
             return None
 
     def _make_extraction(self) -> Graph:
-        return self._checked(ExtractionStage(self._networks), (self._picture(),), MOTION_TOLERANCE)
+        picture = self._picture()
+        scalars = POSE_SCALARS + 3 * self._networks.config.keypoints + RESIDUAL_FLOW_SCALARS
+        rounded = torch.full((scalars,), ROUNDED_MOTION_TOLERANCE)
+        rounded[:3] = ROUNDED_TURN_TOLERANCE
+        return self._checked(ExtractionStage(self._networks), (picture,), MOTION_TOLERANCE, rounded)
 
     def _make_landmarks(self, network: nn.Module) -> Graph:
         picture = nn.functional.interpolate(self._picture(), size=192, mode="bilinear", align_corners=False)
@@ -152,11 +166,11 @@ class GraphNetworks:
         examples, names = self._examples()
         tolerance = torch.full((2 + 1 + self._networks.config.keypoints, 1, 1), MASK_TOLERANCE)
         tolerance[:2] = FLOW_TOLERANCE
-        return self._checked(SurfaceStage(self._networks, names), examples, tolerance, rounded=True)
+        return self._checked(SurfaceStage(self._networks, names), examples, tolerance, tolerance)
 
     def _make_rendering(self) -> Graph:
         examples, names = self._examples()
-        return self._checked(RenderingStage(self._networks, names), examples, FRAME_TOLERANCE, rounded=True)
+        return self._checked(RenderingStage(self._networks, names), examples, FRAME_TOLERANCE, FRAME_TOLERANCE)
 
     def _examples(self) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         """Arguments of what renders, and the names of the features, which come last."""
@@ -170,19 +184,23 @@ class GraphNetworks:
         return (canonical.points, source, driving, *features.values()), tuple(features)
 
     def _checked(
-        self, module: nn.Module, examples: tuple[Tensor, ...], tolerance: float | Tensor, rounded: bool = False
+        self,
+        module: nn.Module,
+        examples: tuple[Tensor, ...],
+        tolerance: float | Tensor,
+        rounded: float | Tensor | None = None,
     ) -> Graph:
         """Compile, and compare each result with torch once: a wrong picture is worse than a slow one.
 
-        rounded: convolutions may be rounded, where that keeps to the tolerance.
+        rounded: the tolerance within which convolutions may be rounded; None: they may not.
         """
         traced = trace(module, examples)
         with torch.inference_mode():
             expected = module(*examples)
             expected = (expected,) if isinstance(expected, Tensor) else expected
-        if rounded and multiplies_bfloat16():
+        if rounded is not None and multiplies_bfloat16():
             graph = compile_graph(traced, examples, self._threads, rounded=True)
-            if _difference(graph, examples, expected, tolerance) is None:
+            if _difference(graph, examples, expected, rounded) is None:
                 return graph
         graph = compile_graph(traced, examples, self._threads)
         if (difference := _difference(graph, examples, expected, tolerance)) is not None:

@@ -154,7 +154,7 @@ def align(
     grid = pixel_grid(flow.shape[2], flow.shape[3], flow).permute(2, 0, 1)
     at_points = points + _read(flow - grid, points).mT  # (B, N, 2); displacements go on beyond the border, not places
     # What the unknowns move: a keypoint all that belongs to it, residual flow what lies around its place.
-    share = torch.cat([_read(masks, points)[:, 1:], _around(points)], 1)  # (B, U, N)
+    share = torch.cat([_read(masks[:, 1:], points), _around(points)], 1)  # (B, U, N)
     # Half of the last frame's residual is forgiven: a picture that errs alike in both does not tremble.
     wanted = frame if before is None else frame - _FORGIVEN * before.residual
     wanted_at = [_read(grey[:, None], points)[:, 0] for grey in (wanted, F.avg_pool2d(wanted, 2))]  # (B, N) each
@@ -220,9 +220,10 @@ def _normal_equations(share: Tensor, slope: Tensor, weight: Tensor, residual: Te
 
 def _remaining(reference: AlignmentReference, flow: Tensor, masks: Tensor, change: Tensor, frame: Tensor) -> Tensor:
     """Grey values (B, n, n) by which the source, moved by `flow` and `change` (B, U, 2), falls short of the frame."""
-    b, _, height, width = flow.shape
-    around = _around_grid(height, width, flow.device).expand(b, -1, -1)  # (B, 64, GG)
-    moved = change.mT @ torch.cat([masks[:, 1:].flatten(2), around], 1)  # (B, 2, GG)
+    height, width = flow.shape[2:]
+    k = masks.shape[1] - 1
+    around = _around_grid(height, width, flow.device)  # (1, 64, GG)
+    moved = change[:, :k].mT @ masks[:, 1:].flatten(2) + change[:, k:].mT @ around  # (B, 2, GG)
     at = resize_flow((flow + moved.reshape(flow.shape)).permute(0, 2, 3, 1), frame.shape[-1] // height)
     inside = (at.abs() < 1).all(-1).flatten(1)
     residual = frame - warp(reference.planes[_FINE][:, :1], at)[:, 0]
@@ -261,7 +262,8 @@ def _telling(grey: Tensor, behind: Tensor, count: int) -> Tensor:
     count   N, at most
     """
     n = grey.shape[-1]
-    slope = planes(grey)[:, 1:].square().sum(1)
+    slope_y, slope_x = torch.gradient(grey, dim=(1, 2))
+    slope = slope_x.square() + slope_y.square()
     pattern = _pattern(n * n, grey.device)
     behind = F.interpolate(behind, size=(n, n))[:, 0]
     says = (1 - behind) * (slope + 1).sqrt()

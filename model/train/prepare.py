@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,15 @@ def exclude(records: list[dict[str, Any]], names: Iterable[str]) -> None:
         if name not in by_name:
             raise InputError(f"--exclude {name}: no such crop; names are those of manifest.json")
         by_name[name]["dropped"] = by_name[name]["dropped"] or "excluded by hand"
+
+
+def list_all_sources(folders: Iterable[Path], licence: str | None = None, kind: str = "clip") -> list[Source]:
+    """Those of several folders. Raises InputError as `list_sources`, and where a name is there twice."""
+    sources = [source for folder in folders for source in list_sources(folder, licence, kind)]
+    names = Counter(source.path.stem for source in sources)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise InputError(f"in several folders: {', '.join(twice[:5])}")
+    return sources
 
 
 def list_sources(clips: Path, licence: str | None = None, kind: str = "clip") -> list[Source]:

@@ -186,23 +186,34 @@ class Publication:
         self._camera.attach(source)
         self._start("watch", self._watch)
 
-    async def add_source(self, index: int, image: bytes) -> str:
+    async def add_source(self, index: int, image: bytes, scene: int = 0) -> str:
         """Decode, check and enrol a source image; returns its SHA-256 in hex.
 
         Raises InputError (413, 415 and 422 among them), FaceError, SourceCacheFullError, EngineError, ConflictError.
         """
-        sha256 = await self._sources.add(index, image)
+        sha256 = await self._sources.add(index, image, scene)
         self._record_source(index)
         return sha256
 
-    async def attach_cached_source(self, index: int, sha256: str) -> bool:
+    async def attach_cached_source(self, index: int, sha256: str, scene: int | None = None) -> bool:
         """Use a source image that the cache still holds; False when it must be uploaded.
 
         Raises InputError, ConflictError.
         """
-        attached = self._sources.attach(index, sha256)
+        if not self._sources.attach(index, sha256, scene):
+            return False
+        await self._sources.join(index)
         self._record_source(index)
-        return attached
+        return True
+
+    async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
+        """Take a mouth window in place of the one in that slot; it stands beside the source images of its scene.
+
+        Raises InputError, SourceCacheFullError, EngineError, ConflictError.
+        """
+        await self._sources.add_window(slot, data, scene)
+        for index in self._sources.indices:
+            self._record_source(index)
 
     def record(self, recorder: MediaRecorder | None) -> None:
         """Tell `recorder` everything that comes from now on, beginning with the source images; nobody with None."""
@@ -302,7 +313,7 @@ class Publication:
     def _record_source(self, index: int) -> None:
         image = self._sources.image(index)
         if self._recorder is not None and image is not None:
-            self._recorder.source(index, image)
+            self._recorder.source(index, image, self._sources.windows(index))
 
     def _record_motion(self, message: bytes, first: DecodedFrame) -> bool:
         now = self._clock()

@@ -16,7 +16,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -36,6 +36,7 @@ from server.receiver.render_capacity import RenderCapacity
 if TYPE_CHECKING:
     from model.codec.statistics import MotionStatistics
     from model.description import Profile
+    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Model(Protocol):
     def weights_hash(self) -> str: ...
 
     def enrol(self, image: Tensor) -> SourceState: ...
+    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState: ...
 
     def render(
         self,
@@ -245,6 +247,10 @@ class RenderEngine:
         """
         picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return await self._call(lambda: self.model.enrol(picture))
+
+    async def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
+        """A source image with mouth windows beside it, on the engine's thread. Raises EngineError when it is closed."""
+        return await self._call(lambda: self.model.with_windows(state, windows))
 
     async def _call(self, work: Callable[[], _T]) -> _T:
         loop = asyncio.get_running_loop()

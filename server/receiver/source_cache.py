@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from model.codec.mouth_window import decode_window
 from model.codec.source_image import SourceLimits
 from model.errors import VisavisError
 from model.face.finder import HeadFinder, still_crop
@@ -23,6 +25,7 @@ from server.receiver.render_engine import RenderEngine
 from server.receiver.source_image import Crop, FindCrop, crop_source
 
 if TYPE_CHECKING:
+    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
 
 
@@ -77,6 +80,7 @@ class SourceCache:
         # One worker: decoding and face detection of uploads never take more than one core.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="source-decoder")
         self._bytes = 0
+        self._windows_waiting = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -114,6 +118,20 @@ class SourceCache:
             self._bytes += entry.nbytes
         self.acquire(sha256)
         return sha256
+
+    async def decode_window(self, data: bytes) -> MouthWindow:
+        """A mouth window, decoded where source images are. Raises MouthWindowError, SourceCacheFullError."""
+        if self._windows_waiting >= self._settings.max_waiting:
+            raise SourceCacheFullError("too many mouth windows are being uploaded; try again shortly")
+        self._windows_waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, decode_window, data)
+        finally:
+            self._windows_waiting -= 1
+
+    async def with_windows(self, sha256: str, windows: Sequence[MouthWindow]) -> SourceState:
+        """The state of an acquired entry with mouth windows beside it, which the caller keeps. Raises EngineError."""
+        return await self._engine.with_windows(self.state(sha256), windows)
 
     def acquire(self, sha256: str) -> SourceState | None:
         """The enrolled state, held until `release`; None when it is not cached."""

@@ -1,15 +1,29 @@
-"""The source images of one publication, by the sender's index."""
+"""The source images of one publication, by the sender's index, and the mouth windows that stand beside them.
+
+A window stands beside the source images of its scene: after a cut there may be another person.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.errors import InputError
+from model.mouth_window import MAX_WINDOWS
 from server.errors import ConflictError
 from server.receiver.source_cache import SourceCache
 
 if TYPE_CHECKING:
+    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
+
+
+@dataclass(frozen=True)
+class _Window:
+    scene: int
+    data: bytes  # as it was uploaded
+    window: MouthWindow
 
 
 class SourceSlots:
@@ -20,12 +34,19 @@ class SourceSlots:
         self._cache = cache
         self._limit = limit
         self._hashes: dict[int, str] = {}  # SHA-256 in hex
+        self._scenes: dict[int, int] = {}  # by index
+        self._windows: dict[int, _Window] = {}  # by the sender's slot
+        self._beside: dict[int, tuple[str, SourceState]] = {}  # by index: the image's hash, its state with windows
+        self._joining = asyncio.Lock()
         self._closed = False
 
     def state(self, index: int) -> SourceState | None:
-        """The enrolled source image; None where the slot is empty."""
+        """The enrolled source image, with mouth windows once they stand beside it; None where the slot is empty."""
         sha256 = self._hashes.get(index)
-        return None if sha256 is None else self._cache.state(sha256)
+        if sha256 is None:
+            return None
+        joined, state = self._beside.get(index, ("", None))
+        return state if joined == sha256 else self._cache.state(sha256)
 
     @property
     def indices(self) -> list[int]:
@@ -37,22 +58,44 @@ class SourceSlots:
         sha256 = self._hashes.get(index)
         return None if sha256 is None else self._cache.image(sha256)
 
-    async def add(self, index: int, image: bytes) -> str:
+    def windows(self, index: int) -> tuple[bytes, ...]:
+        """The mouth windows beside an image, as they were uploaded."""
+        return tuple(window.data for window in self._beside_of(index))
+
+    async def add(self, index: int, image: bytes, scene: int = 0) -> str:
         """Decode, check and enrol an image; returns its SHA-256 in hex.
 
         Raises InputError (413, 415 and 422 among them), FaceError, SourceCacheFullError, EngineError, ConflictError.
         """
         self._check(index)
         sha256 = await self._cache.add(image)
-        self._put(index, sha256)
+        self._put(index, sha256, scene)
+        await self.join(index)
         return sha256
 
-    def attach(self, index: int, sha256: str) -> bool:
-        """Use an image that the cache still holds; False when it must be uploaded. Raises InputError, ConflictError."""
+    async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
+        """Take a mouth window in place of the one in that slot; it stands beside its scene's images from now on.
+
+        Raises InputError (MouthWindowError among them), SourceCacheFullError, EngineError, ConflictError.
+        """
+        if not 0 <= slot < MAX_WINDOWS:
+            raise InputError(f"the slot of a mouth window is not within 0 ... {MAX_WINDOWS - 1}")
+        window = await self._cache.decode_window(data)
+        if self._closed:
+            raise ConflictError("the publication has ended")
+        self._windows[slot] = _Window(scene, data, window)
+        for index in list(self._hashes):
+            await self.join(index)
+
+    def attach(self, index: int, sha256: str, scene: int | None = None) -> bool:
+        """Use an image that the cache still holds; False when it must be uploaded.
+
+        scene: None keeps the index's. Raises InputError, ConflictError.
+        """
         self._check(index)
         if self._cache.acquire(sha256) is None:
             return False
-        self._put(index, sha256)
+        self._put(index, sha256, self._scenes.get(index, 0) if scene is None else scene)
         return True
 
     def announce(self, index: int, sha256: str) -> bool:
@@ -67,16 +110,42 @@ class SourceSlots:
         for sha256 in self._hashes.values():
             self._cache.release(sha256)
         self._hashes.clear()
+        self._scenes.clear()
+        self._windows.clear()
+        self._beside.clear()
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self._limit:
             raise InputError(f"source index {index} is not within 0 ... {self._limit - 1}")
 
-    def _put(self, index: int, sha256: str) -> None:
+    async def join(self, index: int) -> None:
+        """Put the windows that there are beside an image."""
+        async with self._joining:  # one after the other: the last word is of the newest windows
+            sha256, windows = self._hashes.get(index), [one.window for one in self._beside_of(index)]
+            if sha256 is None or not windows:
+                self._beside.pop(index, None)
+                return
+            if self._cache.acquire(sha256) is None:
+                return
+            try:
+                state = await self._cache.with_windows(sha256, windows)
+            finally:
+                self._cache.release(sha256)
+            if not self._closed:
+                self._beside[index] = (sha256, state)
+
+    def _beside_of(self, index: int) -> list[_Window]:
+        scene = self._scenes.get(index)
+        return [self._windows[slot] for slot in sorted(self._windows) if self._windows[slot].scene == scene]
+
+    def _put(self, index: int, sha256: str, scene: int) -> None:
         """Put an acquired image into its slot."""
         if self._closed:
             self._cache.release(sha256)
             raise ConflictError("the publication has ended")
         before, self._hashes[index] = self._hashes.get(index), sha256
+        if self._scenes.get(index) != scene:  # windows beside the same image of another scene are another person's
+            self._scenes[index] = scene
+            self._beside.pop(index, None)
         if before is not None:
             self._cache.release(before)

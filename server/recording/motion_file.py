@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from model.codec.history import HISTORY
@@ -71,6 +73,14 @@ class MotionFile(VavWriter):
             super().close()
 
 
+@dataclass(frozen=True)
+class RecordedSource:
+    """A source image and the mouth windows beside it, as they were uploaded."""
+
+    image: bytes
+    windows: tuple[bytes, ...] = ()
+
+
 class MotionRecorder:
     """The event loop's side. Times are milliseconds, or samples at 48 kHz, after the recording's start."""
 
@@ -80,6 +90,7 @@ class MotionRecorder:
         self._output.write(lambda _file: None, 0)
         self._decodable = Decodable()
         self._sources: dict[int, bytes] = {}  # what the file holds
+        self._windows: dict[int, bytes] = {}  # what its slots hold; b"": nothing
         self._clock: CaptureClock | None = None
         self._newest_ms = 0  # of the sender's clock, the last frame's
         self._epoch: int | None = None
@@ -90,8 +101,8 @@ class MotionRecorder:
         """Bytes on the disk."""
         return self._output.written
 
-    def motion(self, data: bytes, source: int, image: bytes, capture_ms: int, at_ms: int) -> bool:
-        """A message whose first frame drives `source`, which is `image`; whether the file can hold it.
+    def motion(self, data: bytes, source: int, driven: RecordedSource, capture_ms: int, at_ms: int) -> bool:
+        """A message whose first frame drives `source`, which is `driven`; whether the file can hold it.
 
         The frame was captured at `capture_ms` of the sender's clock, which is `at_ms`.
         """
@@ -99,9 +110,10 @@ class MotionRecorder:
         if not self._decodable.take(message):
             return False
         self._put_sound()
-        if self._sources.get(source) != image:
-            self._sources[source] = image
-            self._output.write(lambda file: file.source(source, image), len(image))
+        if self._sources.get(source) != driven.image:
+            self._sources[source] = driven.image
+            self._output.write(lambda file: file.source(source, driven.image), len(driven.image))
+        self._put_windows(driven.windows)
         clock, restarted = self._clock, not message.short and message.epoch != self._epoch
         if clock is None or restarted or abs(clock.at(capture_ms) - at_ms) > CLOCK_TOLERANCE_MS:
             self._put_clock(CaptureClock(capture_ms, at_ms))
@@ -139,6 +151,13 @@ class MotionRecorder:
     def _put_clock(self, clock: CaptureClock) -> None:
         self._clock = clock
         self._output.write(lambda file: file.clock(clock), 24)
+
+    def _put_windows(self, windows: tuple[bytes, ...]) -> None:
+        for slot in range(max(len(windows), len(self._windows))):
+            window = windows[slot] if slot < len(windows) else b""
+            if self._windows.get(slot, b"") != window:
+                self._windows[slot] = window
+                self._output.write(partial(MotionFile.window, place=slot, data=window), len(window))
 
     def _put_sound(self) -> None:
         sound, self._sound = self._sound, []

@@ -16,7 +16,7 @@ from server.media.rtp_payload import KeyframeStart, keyframe_start
 from server.media.stream_clock import StreamClock
 from server.recording.camera_file import SUFFIXES, CameraRecorder
 from server.recording.manifest import RecordedFile
-from server.recording.motion_file import MotionRecorder
+from server.recording.motion_file import MotionRecorder, RecordedSource
 
 NEW_FILE_SECONDS = 1.0
 """Between the beginnings of two files of a participant; what would need one sooner is left out."""
@@ -51,7 +51,7 @@ class Take:
         self._begin = begin
         self._changed = changed
         self._model: MotionModel | None = None
-        self._sources: dict[int, bytes] = {}
+        self._sources: dict[int, RecordedSource] = {}
         self._motion: MotionRecorder | None = None
         self._camera: CameraRecorder | None = None
         self._camera_entry: RecordedFile | None = None
@@ -73,17 +73,17 @@ class Take:
         """What the motion that follows is for."""
         self._model = model
 
-    def source(self, index: int, image: bytes) -> None:
-        """The source image of that index is this one from now on."""
-        self._sources[index] = image
+    def source(self, index: int, image: bytes, windows: tuple[bytes, ...] = ()) -> None:
+        """The source image of that index is this one from now on, with these mouth windows beside it."""
+        self._sources[index] = RecordedSource(image, windows)
 
     def motion(self, message: bytes, source: int, capture_ms: int, captured: float) -> bool:
         """A motion message; whether it can be decoded from what the file holds."""
-        image = self._sources.get(source)
-        if self._closed or image is None:
+        driven = self._sources.get(source)
+        if self._closed or driven is None:
             return True
         file, at_ms = self._motion_file(captured), round((captured - self._started) * 1000)
-        return file is None or file.motion(message, source, image, capture_ms, at_ms)
+        return file is None or file.motion(message, source, driven, capture_ms, at_ms)
 
     def sound(self, packet: MediaPacket, captured: float, *, alone: bool) -> None:
         """An Opus packet whose sound began about then."""

@@ -256,17 +256,22 @@ class Conference:
             raise NotFoundError("no screen is shared")
         self.leave(screen.id)
 
-    async def add_source(self, participant: str, index: int, image: bytes) -> str:
+    async def add_source(self, participant: str, index: int, image: bytes, scene: int = 0) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
         self._seats.check(participant)
         check_sources(self.rooms, self.settings, participant, index)
-        return await self.publishers.add_source(participant, index, image)
+        return await self.publishers.add_source(participant, index, image, scene)
 
-    async def attach_source(self, participant: str, index: int, sha256: str) -> None:
+    async def attach_source(self, participant: str, index: int, sha256: str, scene: int = 0) -> None:
         """Use a source image that is still cached; NotFoundError when it must be uploaded."""
         self._seats.check(participant)
         check_sources(self.rooms, self.settings, participant, index)
-        await self.publishers.attach_source(participant, index, sha256)
+        await self.publishers.attach_source(participant, index, sha256, scene)
+
+    async def add_window(self, participant: str, slot: int, data: bytes, scene: int = 0) -> None:
+        """Put a mouth window beside the participant's source images of that scene. Raises InputError."""
+        self._seats.check(participant)
+        await self.publishers.add_window(participant, slot, data, scene)
 
     # Subscriptions
 

@@ -74,11 +74,14 @@ class PublicationPort(Protocol):
     def mark_avatar(self, avatar: bool) -> None:
         """Draw the mark of an avatar into its rendered pictures while `avatar`."""
 
-    async def add_source(self, index: int, image: bytes) -> str:
+    async def add_source(self, index: int, image: bytes, scene: int = 0) -> str:
         """Check and enrol a source image; its SHA-256 in hex. Raises InputError, FaceError."""
 
-    async def attach_cached_source(self, index: int, sha256: str) -> bool:
+    async def attach_cached_source(self, index: int, sha256: str, scene: int | None = None) -> bool:
         """Use a source image that is still cached; False when it is not."""
+
+    async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
+        """Take a mouth window of that scene in place of the one in that slot. Raises InputError."""
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """One viewer's tracks."""

@@ -134,19 +134,23 @@ class Publishers:
             self._act(self._rooms.published(participant, "screen" if screen else kind))
         return answer
 
-    async def add_source(self, participant: str, index: int, image: bytes) -> str:
+    async def add_source(self, participant: str, index: int, image: bytes, scene: int = 0) -> str:
         """Enrol an uploaded source image; its SHA-256 in hex. Raises InputError, FaceError."""
         publisher = self._of(participant)
-        sha256 = await self._publication(publisher).add_source(index, image)
+        sha256 = await self._publication(publisher).add_source(index, image, scene)
         self._remember_source(publisher, index, sha256)
         return sha256
 
-    async def attach_source(self, participant: str, index: int, sha256: str) -> None:
+    async def attach_source(self, participant: str, index: int, sha256: str, scene: int = 0) -> None:
         """Use a source image that is still cached; NotFoundError when it must be uploaded."""
         publisher = self._of(participant)
-        if not await self._publication(publisher).attach_cached_source(index, sha256):
+        if not await self._publication(publisher).attach_cached_source(index, sha256, scene):
             raise NotFoundError("no source image with that SHA-256 is cached: upload it")
         self._remember_source(publisher, index, sha256)
+
+    async def add_window(self, participant: str, slot: int, data: bytes, scene: int = 0) -> None:
+        """Put a mouth window beside the participant's source images of that scene. Raises InputError."""
+        await self._publication(self._of(participant)).add_window(slot, data, scene)
 
     def connection(self, participant: str) -> tuple[Connection, Offer]:
         """The connection on which a participant publishes, and its offer; raises NotFoundError."""

@@ -206,18 +206,22 @@ class StagedPublication:
         self.kind = "camera"
         self.cameras += 1
 
-    async def add_source(self, index: int, image: bytes) -> str:
+    async def add_source(self, index: int, image: bytes, scene: int = 0) -> str:
         """Keep a page's picture."""
         sha256 = hashlib.sha256(image).hexdigest()
         self._pictures[sha256] = self.sources[index] = image
         return sha256
 
-    async def attach_cached_source(self, index: int, sha256: str) -> bool:
+    async def attach_cached_source(self, index: int, sha256: str, scene: int | None = None) -> bool:
         """Use a picture that was kept."""
         if sha256 not in self._pictures:
             return False
         self.sources[index] = self._pictures[sha256]
         return True
+
+    async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
+        """No source images, no windows."""
+        raise NotImplementedError
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """A painted picture and a hum."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from model.codec.statistics import MotionStatistics
 from model.description import Profile
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, View
+from model.mouth_window import MouthWindow
 from model.temporal_filter import FrameTime, TemporalFilter
 from server.media.encoder import Codec, VideoEncoder
 from server.media.media_packet import MediaPacket
@@ -38,6 +39,7 @@ class FakeState:
     motion: Motion | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
     sharp: object | None = None
+    windows: tuple[MouthWindow, ...] = ()
 
 
 @dataclass
@@ -57,6 +59,9 @@ class PaintingModel:
 
     def enrol(self, image: Tensor) -> Any:
         return FakeState(image, sharp=image if image.shape[-1] == self.profile.sharp_size else None)
+
+    def with_windows(self, state: Any, windows: Sequence[MouthWindow]) -> Any:
+        return replace(state, windows=tuple(windows))
 
     def render(
         self,

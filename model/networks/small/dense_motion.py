@@ -182,9 +182,13 @@ class SmallDenseMotion(nn.Module):
 
 
 def _pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution as a matrix product: what follows goes over channels, and engines turn them to the front."""
+    """A 1x1 convolution as a matrix product: what follows goes over channels, and engines turn them to the front.
+
+    The product reads the channels of a pixel side by side, as the convolution before leaves them.
+    """
     assert layer.bias is not None
-    out: Tensor = layer.weight.flatten(1) @ x.flatten(2) + layer.bias[:, None]
+    pixels = x.permute(0, 2, 3, 1).reshape(len(x), -1, x.shape[1])  # (B, HW, C)
+    out: Tensor = layer.weight.flatten(1) @ pixels.mT + layer.bias[:, None]
     return out.reshape(len(x), -1, *x.shape[2:])
 
 

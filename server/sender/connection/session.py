@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +29,12 @@ from server.sender.connection.heartbeat import PING_EVERY, Heartbeat
 from server.sender.connection.loss import Membership, why_closed
 from server.sender.connection.motion_publisher import Encoder, MotionPublisher
 from server.sender.connection.opus_track import OpusTrack
-from server.sender.connection.rate_control import FIRST_SOURCE_KBPS, RateControl
+from server.sender.connection.rate_control import RateControl
 from server.sender.connection.reconnect import FIRST_PATIENCE
 from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling, node_address
+from server.sender.connection.uploads import Uploads
 from server.sender.media.reader import Clock
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SECONDS, SoundQueue
 from server.sender.media.voice_order import VOICE_KBPS
 from server.wire.control import (
@@ -50,15 +51,6 @@ from server.wire.control import (
 from server.wire.voice_trailer import EXTENSION_URI
 
 logger = logging.getLogger(__name__)
-
-UPLOAD_SECONDS = 20.0
-"""Time that the server has for an answer; sending the image comes on top."""
-
-LONGEST_UPLOAD = 15.0
-"""Seconds that sending a source image takes at most, however narrow the line is: a server waits 20."""
-
-UPLOAD_BYTES = 1200
-"""Of a source image that are sent at once."""
 
 WHY_SECONDS = 0.2
 
@@ -86,6 +78,8 @@ class Identity(Membership):
     avatar: bool = False
     sources: dict[int, SourceImage] = field(default_factory=dict)
     """Every source chosen so far, to be attached again without an upload where the receiver still has it."""
+    windows: dict[int, MouthUpload] = field(default_factory=dict)
+    """The mouth window of each slot, to be uploaded anew to every receiver."""
     uploaded: set[str] = field(default_factory=set)
     """SHA-256 of the sources that were uploaded once."""
 
@@ -123,7 +117,8 @@ class Session:
         if sound is not None:
             sound.order = self.rates.decision.voice
         self._pinger: asyncio.Task[None] | None = None
-        self._uploads: set[asyncio.Task[None]] = set()
+        self._offers: set[asyncio.Task[None]] = set()
+        self._uploads: Uploads | None = None  # once the room is known
         self._places: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # by index: one picture after another
         self._heartbeat = Heartbeat(clock())
         self._stages_ms: dict[str, float] = {}
@@ -166,6 +161,8 @@ class Session:
         self._pinger = asyncio.create_task(self._ping(), name="visavis-ping")
         self._joined = True
         await asyncio.gather(*(self._place(source) for source in self._identity.sources.values()))
+        for window in self._identity.windows.values():
+            self.offer_window(window)
 
     async def _join(self) -> dict[str, Any]:
         identity = self._identity
@@ -173,9 +170,11 @@ class Session:
         if identity.resume is not None:
             fields["resume"] = identity.resume
         answer = await self._signalling.request("join", **fields)
-        # Behind a load balancer the server's address is any node's; source images are for the one that has the room.
-        self._server = node_address(answer.get("node")) or self._server
         identity.participant, identity.resume = str(answer["participant"]), str(answer["resume"])
+        # Behind a load balancer the server's address is any node's; uploads are for the one that has the room.
+        server = node_address(answer.get("node")) or self._server
+        participant = f"{server}/rooms/{identity.room}/participants/{identity.participant}"
+        self._uploads = Uploads(self._http, participant, self._token, self.rates, lambda: not identity.uploaded)
         await self._signalling.request("state", muted=self._sound is None, camera_off=False, avatar=identity.avatar)
         return answer
 
@@ -255,8 +254,16 @@ class Session:
         if not self._joined:
             return
         task = asyncio.create_task(self._offer(source), name=_task_name(source))
-        self._uploads.add(task)
-        task.add_done_callback(self._uploads.discard)
+        self._offers.add(task)
+        task.add_done_callback(self._offers.discard)
+
+    def offer_window(self, window: MouthUpload) -> None:
+        """Bring a mouth window to the receiver in the background.
+
+        Before the connection stands this does nothing: `open` offers all windows of the identity.
+        """
+        if self._joined and self._uploads is not None:
+            self._uploads.window(window)
 
     async def _offer(self, source: SourceImage) -> None:
         try:
@@ -274,11 +281,12 @@ class Session:
                 await self._bring(source)
 
     async def _bring(self, source: SourceImage) -> None:
+        assert self._uploads is not None, "sources are placed in a room"
         known = source.sha256 in self._identity.uploaded
         self._placing += 1
         try:
-            if not (known and await self._put(source, attach=True)):
-                await self._put(source, attach=False)
+            if not (known and await self._uploads.source(source, attach=True)):
+                await self._uploads.source(source, attach=False)
                 self._identity.uploaded.add(source.sha256)
         except RefusedError as error:
             if error.code not in PICTURE_REFUSED:
@@ -289,43 +297,6 @@ class Session:
             self._placing -= 1
         send_control(self._control, SourceAnnouncement(source.index, source.sha256))
         self._on_source(source.index, None)
-
-    async def _put(self, source: SourceImage, attach: bool) -> bool:
-        """PUT the source; with `attach` only its name. False when the receiver does not have it."""
-        address = f"{self._server}/rooms/{self._identity.room}/participants/{self._identity.participant}/source"
-        params = {"index": str(source.index)} | ({"sha256": source.sha256} if attach else {})
-        headers = {"Authorization": f"Bearer {self._token}"}
-        if not attach:
-            headers["Content-Type"] = source.content_type
-            headers["Content-Length"] = str(len(source.data))
-        try:
-            async with (
-                asyncio.timeout(UPLOAD_SECONDS + (0.0 if attach else LONGEST_UPLOAD)),
-                self._http.put(
-                    address, params=params, headers=headers, data=b"" if attach else self._paced(source.data)
-                ) as response,
-            ):
-                if response.status == 201:
-                    return True
-                if attach and response.status == 404:
-                    return False
-                body = await response.json(content_type=None) if response.status < 500 else {}
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ConnectionLostError(f"the source upload failed: {str(error) or type(error).__name__}") from None
-        if not isinstance(body, dict) or response.status >= 500:
-            raise ConnectionLostError(f"the source upload was answered {response.status}")
-        raise RefusedError(str(body.get("code", "")), f"source image refused: {body.get('message', response.status)}")
-
-    async def _paced(self, data: bytes) -> AsyncIterator[bytes]:
-        """A source image in pieces, as the line takes them beside voice and motion."""
-        first = not self._identity.uploaded
-        for start in range(0, len(data), UPLOAD_BYTES):
-            piece = data[start : start + UPLOAD_BYTES]
-            yield piece
-            kbps = self.rates.decision.source_kbps
-            if first and not self.rates.congested:
-                kbps = FIRST_SOURCE_KBPS
-            await asyncio.sleep(min(8e-3 * len(piece) / kbps, LONGEST_UPLOAD * len(piece) / len(data)))
 
     async def _ping(self) -> None:
         while not self.lost.done():
@@ -384,7 +355,7 @@ class Session:
         self._identity.uploaded.discard(sha256)
         for source in self._identity.sources.values():
             if source.sha256 == sha256 and not any(
-                task.get_name().endswith(f"-{source.index}") for task in self._uploads
+                task.get_name().endswith(f"-{source.index}") for task in self._offers
             ):
                 self.offer_source(source)
 
@@ -421,10 +392,12 @@ class Session:
     async def close(self, coming_back: bool = False) -> None:
         """End everything of this connection; may be called twice. `coming_back`: we keep our place in the roster."""
         self._lose("closed")
-        tasks = [task for task in (self._pinger, *self._uploads) if task is not None]
+        tasks = [task for task in (self._pinger, *self._offers) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._uploads is not None:
+            await self._uploads.close()
         await self._signalling.close(BROKEN_OFF if coming_back else WSCloseCode.OK)
         if self._peer is not None:
             await close_peer(self._peer)

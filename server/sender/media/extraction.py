@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from statistics import median
@@ -19,20 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.clip.scenes import picture_sample
+from model.codec.mouth_window import encode_window
 from model.codec.source_image import LIVE_SPEED, encode_source, live_quality
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import Motion
+from model.mouth_window import cut_window, mouth_coordinates, usable
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
-from model.source.quality import Quality, quality
+from model.source.mouth_choice import mouth_points
+from model.source.quality import Quality, quality, sharpness
+from model.source.window_choice import SHARP_ENOUGH, WindowChoice
 from server.sender.media.alignment_rhythm import AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.reader import Clock
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.scene_change import SceneChange
 from server.sender.media.source_choice import Candidate
 from server.sender.media.source_selection import SourceSelection
@@ -61,6 +65,9 @@ class ExtractionListener(Protocol):
 
     def on_source(self, source: SourceImage) -> None:
         """A source image was chosen; `Extraction.source_taken` or `source_refused` answers."""
+
+    def on_window(self, window: MouthUpload) -> None:
+        """A mouth window was chosen."""
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
         """One frame's motion, for a source that the receiver has."""
@@ -122,6 +129,7 @@ class Extraction(threading.Thread):
         self._clock = clock
         self._avatar = avatar
         self._selection = SourceSelection(single=avatar is not None)
+        self._windows = WindowChoice()
         self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
         self._motion_tracker = MotionTracker(extractor.layout)
         self._rhythm = AlignmentRhythm()
@@ -167,6 +175,7 @@ class Extraction(threading.Thread):
             logger.info("another picture: choosing a source image")
             self._motion_tracker, self._aligned = MotionTracker(self._extractor.layout), None
             self._selection.cut()
+            self._windows.cut()
         frame = self._extract(captured, crop)
         self._take_answers()
         self._select_source(frame, captured.captured)
@@ -184,8 +193,10 @@ class Extraction(threading.Thread):
                 MotionSample(motion.to_vector(), captured.captured, self._selection.index),
                 StageTimes(median(self._conversion_times), median(self._extraction_times)),
             )
-        if due:  # the frame is on its way: what is found in it is known in time for the next one
+        # The frame is on its way: what is found in it is known in time for the next one.
+        if due:
             self._align_in_time(frame, captured.captured)
+        self._choose_window(frame, captured.captured)
 
     def _forget_face(self) -> None:
         """The picture has changed hard: where the face was says nothing of where one is now."""
@@ -254,11 +265,13 @@ class Extraction(threading.Thread):
         """Enrol the chosen frame, or the avatar in its place, and hand it on."""
         if self._avatar is None:
             picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
+            source = replace(source, sharpness=chosen.quality.sharpness)
         else:
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
         index = self._selection.offer(source)
-        self._listener.on_source(SourceImage(index, encode_source(picture, live_quality(len(picture)), LIVE_SPEED)))
+        data = encode_source(picture, live_quality(len(picture)), LIVE_SPEED)
+        self._listener.on_source(SourceImage(index, data, self._selection.scene))
 
     def _driving_motion(self, frame: _ExtractedFrame) -> Motion | None:
         """What drives the current source as this frame moves; None before the receiver has a source."""
@@ -274,6 +287,23 @@ class Extraction(threading.Thread):
         begin = self._clock()
         self._align(frame)
         self._rhythm.took(captured, self._clock() - begin)
+
+    def _choose_window(self, frame: _ExtractedFrame, now: float) -> None:
+        """Hand on a window of this frame's mouth where that is worth it; of an avatar's mouth the driver knows none."""
+        source = self._selection.current
+        measured = self._extractor.has_landmarks and self._extractor.measured
+        if self._avatar is not None or source is None or not measured:
+            return
+        points = mouth_points(self._extractor.canonical, frame.motion)
+        shape = mouth_coordinates(points)
+        own = mouth_coordinates(mouth_points(source.canonical, source.motion))
+        clear = bool(usable(points)) and sharpness(frame.picture) >= SHARP_ENOUGH * source.sharpness
+        slot = self._windows.update(shape, own, clear, now)
+        if slot is not None:
+            picture = frame.crop.cut(frame.camera, self._extractor.source_size(frame.crop.side))
+            data = encode_window(cut_window(picture, points), speed=LIVE_SPEED)
+            self._windows.sent(slot, shape, len(data), now)
+            self._listener.on_window(MouthUpload(slot, data, self._selection.scene))
 
     def _align(self, frame: _ExtractedFrame) -> None:
         """Find where background, body and keypoints are in this frame; an avatar's frames are not aligned."""

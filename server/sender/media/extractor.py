@@ -24,6 +24,7 @@ class Extractor(Protocol):
 
     size: int  # S, side of a crop in pixels
     layout: KeypointLayout
+    has_landmarks: bool  # whether the face's keypoints are measured
 
     def source_size(self, available: float) -> int:
         """Side of the source image to make of a crop that has `available` pixels a side."""
@@ -53,6 +54,7 @@ class ModelExtractor:
         self._model = model
         self.size = model.profile.size
         self.layout = model.profile.layout
+        self.has_landmarks = model.has_landmarks
         self._frames = FrameExtractor(model)
 
     def source_size(self, available: float) -> int:

@@ -23,7 +23,7 @@ from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.recorded_sources import Placed, RecordedSources
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SAMPLES, SoundPacket, SoundQueue
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class Recording:
     vectors: NDArray[np.float32]  # (T, 139 + 3K)
     times: NDArray[np.float64]  # (T,) seconds from 0, ascending
     sources: tuple[bytes, ...]  # images
+    windows: tuple[tuple[bytes, ...], ...]  # mouth windows beside each of them
     driven: tuple[int, ...]  # (T,) which of them each frame drives
     sound: tuple[SoundPacket, ...]  # by time, places counted from the first frame; gaps are silence; may be empty
     duration: float  # seconds
@@ -67,11 +68,13 @@ def read_recording(path: Path, statistics: MotionStatistics, weights_hash: str) 
     rate = vav.header.rate
     numbers = range(len(frames))
     times = [i / rate for i in numbers] if rate else [(f.capture_ms - frames[0].capture_ms) / 1000 for f in frames]
+    images, windows = vav.messages[-1].images, vav.film_windows
     return Recording(
         vectors=np.stack([frame.vector for frame in frames]),
         times=np.array([float(time) for time in times]),
         sources=tuple(vav.images),
-        driven=tuple(vav.messages[-1].images[frame.source] for frame in frames),
+        windows=tuple(windows.get(number, ()) for number in range(len(vav.images))),
+        driven=tuple(images[frame.source] for frame in frames),
         sound=tuple(repacked(vav.audio)),
         duration=vav.seconds,
     )
@@ -124,6 +127,7 @@ class RecordingFeed:
         self._sleep = sleep
         self._pacer = FramePacer(fps)
         self._sources = RecordedSources(recording.driven)
+        self._shown: int | None = None  # source image
         self._tasks: list[asyncio.Task[None]] = []
         self.sound = SoundQueue(asyncio.get_running_loop()) if sound and recording.sound else None
         self.dropped = 0
@@ -148,7 +152,15 @@ class RecordingFeed:
 
     def _offer(self, placed: list[Placed]) -> None:
         for place, source in placed:
-            self._listener.on_source(SourceImage(place, self._recording.sources[source]))
+            self._listener.on_source(SourceImage(place, self._recording.sources[source], source))
+
+    def _offer_windows(self, source: int) -> None:
+        """Each source image shows another person's mouth: its windows take the slots when it is shown."""
+        if source == self._shown:
+            return
+        self._shown = source
+        for slot, data in enumerate(self._recording.windows[source]):
+            self._listener.on_window(MouthUpload(slot, data, source))
 
     async def close(self) -> None:
         """Stop playing; may be called twice."""
@@ -173,6 +185,7 @@ class RecordingFeed:
                 if place is None:  # its source image is on its way
                     self.dropped += 1
                     continue
+                self._offer_windows(self._recording.driven[frame])
                 sample = MotionSample(vector, due, place)
                 self._listener.on_motion(sample, StageTimes(capture=0.0, extract=0.0))
             lap += 1

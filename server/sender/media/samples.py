@@ -30,6 +30,7 @@ class SourceImage:
 
     index: int
     data: bytes
+    scene: int = 0  # 0 ... 255: mouth windows of the same scene show the same person
 
     @cached_property
     def sha256(self) -> str:
@@ -40,6 +41,15 @@ class SourceImage:
     def content_type(self) -> str:
         """Media type of the upload."""
         return content_type(self.data) or "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class MouthUpload:
+    """One mouth window, ready to upload; it takes the place of the one in its slot."""
+
+    slot: int
+    data: bytes
+    scene: int = 0  # as `SourceImage.scene`
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class EnrolledSource:
     motion: Motion  # NumPy, no batch shape
     heads: int  # how many keypoints follow the head; they come first
     reference: SourceReference | None = None  # to which later frames are aligned; None of a picture that no camera took
+    sharpness: float = 0.0  # of the picture; 0 where nobody asked
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""

@@ -42,6 +42,8 @@ class SourceSelection:
         self._offered: _Offer | None = None  # chosen, and not yet with the receiver
         self._unanswered: set[int] = set()  # places on the way to which there is a picture, of this scene or before
         self._rate = RateLimit(OFFERS_PER_MINUTE / 60.0, OFFERS_AT_ONCE)
+        self.scene = 0
+        """Which picture the sources are of, 0 ... 255: another one after each cut."""
         self.replacing = False
         """Whether there were sources before a cut, and there is none yet for what is shown since."""
 
@@ -114,6 +116,7 @@ class SourceSelection:
         if self._cover is not None:
             self._touch(self.index)
             self.replacing = True
+        self.scene = (self.scene + 1) % 256
         self._choice, self._cover, self._offered = FirstChoice(), None, None
         self._places.clear()
 

@@ -31,6 +31,7 @@ from model.codec.vav import (
 )
 from model.errors import BitstreamError, InputError
 from model.media.atomic_file import complete_file
+from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
 from tests.model.codec.test_statistics import walk
 
 STATISTICS = MotionStatistics.default(2)
@@ -193,6 +194,15 @@ SHORT = MotionMessage(0, 1, 1, 1, None, None, None, 40).write(lambda coder: None
         START + SOURCE + SOURCE,
         START + block(b"SRCE", b"\0"),
         START + SOURCE + block(b"JUNK", b""),
+        START + SOURCE + block(b"mout", b""),
+        START + SOURCE + block(b"mout", b"\0"),
+        START + SOURCE + block(b"mout", b"\1AB"),
+        START + block(b"mout", b"\0AB") + SOURCE,
+        START + SOURCE + block(b"mout", b"\0AB") * (MAX_WINDOWS + 1),
+        START + SOURCE + block(b"mout", bytes(MAX_WINDOW_BYTES + 2)),
+        START + SOURCE + block(b"junk", bytes((4 << 20) + 1)),
+        START + SOURCE + block(b"ju k", b""),
+        START + SOURCE + block(b"junk", b"")[:-1] + b"\1",
         START + SOURCE + block(b"MOTN", b""),
         START + SOURCE + block(b"MOTN", motion(1)),
         START + SOURCE + block(b"MOTN", SHORT),
@@ -212,6 +222,43 @@ SHORT = MotionMessage(0, 1, 1, 1, None, None, None, 40).write(lambda coder: None
 def test_impossible_files_are_refused(data: bytes) -> None:
     with pytest.raises(BitstreamError):
         parse_vav(data)
+
+
+def test_mouth_windows_stand_beside_their_source_image(tmp_path: Path) -> None:
+    with VavWriter(tmp_path / "mouths.vav", HEADER) as writer:
+        writer.source(0, b"A")
+        writer.window(0, b"first")
+        writer.window(0, b"second")
+        writer.source(1, b"B")
+        writer.window(1, b"third")
+        writer.motion(MESSAGE)
+        writer.motion(motion(1))
+        writer.end(2, 80)
+    vav = read_vav(tmp_path / "mouths.vav")
+    assert vav.film_windows == {0: (b"first", b"second"), 1: (b"third",)}
+    assert vav.window_bytes == 16
+
+
+def test_in_a_call_mouth_windows_take_slots_and_leave_them(tmp_path: Path) -> None:
+    with VavWriter(tmp_path / "call.vav", LIVE) as writer:
+        writer.source(0, b"A")
+        writer.clock(CaptureClock(0, 0))
+        for slot, window in ((2, b"late"), (0, b"first"), (0, b"other"), (2, b""), (7, b"last")):
+            writer.window(slot, window)
+            writer.motion(MESSAGE)
+        writer.end(5, 200)
+    vav = read_vav(tmp_path / "call.vav")
+    shown = [tuple(vav.windows[i] for i in message.windows) for message in vav.messages]
+    assert shown == [(b"late",), (b"first", b"late"), (b"other", b"late"), (b"other",), (b"other", b"last")]
+    data = (tmp_path / "call.vav").read_bytes()[: -len(block(b"ENDS", bytes(8)))]
+    with pytest.raises(BitstreamError, match="slot"):
+        parse_vav(data + block(b"mout", bytes([MAX_WINDOWS]) + b"A"))
+
+
+def test_blocks_of_a_later_version_are_skipped() -> None:
+    vav = parse_vav(START + SOURCE + block(b"newt", b"anything") + block(b"MOTN", MESSAGE))
+    assert [message.data for message in vav.messages] == [MESSAGE]
+    assert vav.images == [b"AB"]
 
 
 def test_variable_frame_rate_and_no_sound(tmp_path: Path) -> None:
@@ -317,7 +364,6 @@ def test_a_reader_skips_what_a_later_version_adds_to_a_recorded_call() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        START + SOURCE + block(b"note", b""),
         START + SOURCE + CLOCK,
         LIVE_START + block(b"NOTE", b""),
         LIVE_START + b"note\xff\xff\xff\xff",

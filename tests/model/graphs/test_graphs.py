@@ -223,6 +223,25 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("off", "graphs"), [(0.005, 1), (0.05, 2)])
+def test_motion_may_be_rounded_by_less_than_the_extractor_errs(
+    off: float, graphs: int, stand_in: type[_TorchGraph], small: SmallNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_graph(traced: Any, examples: tuple[Tensor, ...], threads: int, rounded: bool = False) -> _TorchGraph:
+        graph = stand_in(traced, examples, threads, rounded)
+        graph.off = off if rounded else 0.0
+        return graph
+
+    monkeypatch.setattr(graph_networks, "compile_graph", compile_graph)
+    monkeypatch.setattr(graph_networks, "multiplies_bfloat16", lambda: True)
+    image = torch.rand(1, 3, SMALL.size, SMALL.size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        vector = GraphNetworks(small, SMALL.size, required=True).motion(image).flat()
+        wanted = small.motion(image).flat() + (off if graphs == 1 else 0.0)
+    torch.testing.assert_close(vector, wanted, rtol=0, atol=1e-4)
+    assert len(stand_in.made) == graphs
+
+
 def test_convolutions_are_rounded_where_the_processor_can_and_nothing_else_is() -> None:
     found = report(ROUNDED)
     assert max(found["rounded False"]) < 1e-5
@@ -320,7 +339,8 @@ def test_graphs_equal_torch_and_keep_quiet(weights: str, tmp_path: Path) -> None
     assert found["engine"] == "graphs"
     assert found["frame"] <= 6
     assert found["mean"] <= 0.2
-    assert found["motion"] <= 1e-3
+    # Degrees, where motion is rounded; from frame to frame the extractor itself trembles by half a degree and more.
+    assert found["motion"] <= 0.1
     assert found["aligned"] <= 1e-3
     assert found["calm"] == 0
     assert found["telemetry"] == "openvino.tools.ovc.telemetry_stub"

@@ -126,6 +126,17 @@ def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
         Teacher(tmp_path / "python").landmarks(np.zeros((1, 8, 8, 3), np.uint8))
 
 
+def test_a_name_in_two_folders_is_refused(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder, name in zip(folders, ("a.mp4", "b.mp4"), strict=True):
+        folder.mkdir()
+        (folder / name).touch()
+    assert [source.path.name for source in prepare.list_all_sources(folders)] == ["a.mp4", "b.mp4"]
+    (folders[1] / "a.mp4").touch()
+    with pytest.raises(InputError, match="several folders: a"):
+        prepare.list_all_sources(folders)
+
+
 def test_stride_keeps_about_twelve_frames_a_second() -> None:
     assert [stride(fps, None) for fps in (12, 15, 24, 25, 30, 60)] == [1, 1, 2, 2, 2, 5]
     assert stride(25, 3) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import io
 import weakref
 from collections.abc import AsyncIterator
@@ -20,17 +21,22 @@ from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
 from model.codec.encoder import MotionEncoder
+from model.codec.mouth_window import encode_window
 from model.description import Profile
 from model.errors import InputError, NoFaceError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
+from model.mouth_window import cut_window
+from server.errors import ConflictError
 from server.media.streams import ViewLimitError
 from server.receiver.control_session import ControlSession
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_capacity import RenderCapacity
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
+from server.receiver.source_slots import SourceSlots
 from server.wire.control import ReceiverStatistics
+from tests.model.mouths import lips, picture
 from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeClock, FakeSource, K, PaintingModel, motion, until
 
 
@@ -82,6 +88,9 @@ class Bench:
 
 class PaintingGpu(PaintingModel):
     device = torch.device("cuda")
+
+
+WINDOW = encode_window(cut_window(picture(lips(0.7)), lips(0.7)), speed=10)
 
 
 @pytest_asyncio.fixture
@@ -361,6 +370,57 @@ async def test_sources_are_bounded_and_refused_with_a_reason(bench: Bench) -> No
     assert bench.cache.in_use == 1
     assert await publication.attach_cached_source(1, first)
     assert bench.cache.in_use == 2
+
+
+@pytest.mark.asyncio
+async def test_mouth_windows_stand_beside_every_source_image(bench: Bench) -> None:
+    slots = SourceSlots(bench.cache, 4)
+    first = await slots.add(0, png(1))
+    await slots.add_window(3, WINDOW)
+    await slots.add_window(1, WINDOW)
+    await slots.add_window(3, WINDOW)
+    await slots.add(1, png(2))
+    for index in (0, 1):
+        state: Any = slots.state(index)
+        assert len(state.windows) == 2
+    plain: Any = bench.cache.state(first)
+    assert plain.windows == ()
+    assert bench.cache.in_use == 2
+    await slots.add(0, png(3))
+    assert slots.state(0) is not plain
+    for slot, data in ((8, WINDOW), (-1, WINDOW), (0, b"no window")):
+        with pytest.raises(InputError):
+            await slots.add_window(slot, data)
+    slots.close()
+    assert bench.cache.in_use == 0
+    with pytest.raises(ConflictError):
+        await slots.add_window(0, WINDOW)
+
+
+@pytest.mark.asyncio
+async def test_mouth_windows_stand_beside_images_of_their_scene_alone(bench: Bench) -> None:
+    slots = SourceSlots(bench.cache, 4)
+    await slots.add(0, png(1), scene=0)
+    await slots.add_window(0, WINDOW, scene=0)
+    await slots.add_window(1, WINDOW, scene=0)
+    await slots.add(1, png(2), scene=1)
+
+    def beside(index: int) -> int:
+        state: Any = slots.state(index)
+        assert len(slots.windows(index)) == len(state.windows)
+        return len(state.windows)
+
+    assert (beside(0), beside(1)) == (2, 0), "after a cut there may be another person"
+    await slots.add_window(0, WINDOW, scene=1)
+    assert (beside(0), beside(1)) == (1, 1)
+    assert slots.attach(0, hashlib.sha256(png(1)).hexdigest(), scene=1)
+    await slots.join(0)
+    assert beside(0) == 1
+    await slots.add_window(0, WINDOW, scene=2)
+    await slots.add_window(1, WINDOW, scene=2)
+    assert (beside(0), beside(1)) == (0, 0)
+    slots.close()
+    assert bench.cache.in_use == 0
 
 
 @pytest.mark.asyncio

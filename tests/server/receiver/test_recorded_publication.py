@@ -29,7 +29,8 @@ class Kept:
     def model(self, model: MotionModel) -> None:
         self.models.append(model)
 
-    def source(self, index: int, image: bytes) -> None:
+    def source(self, index: int, image: bytes, windows: tuple[bytes, ...] = ()) -> None:
+        del windows
         self.sources.append((index, image))
 
     def motion(self, message: bytes, source: int, capture_ms: int, captured: float) -> bool:

@@ -100,6 +100,20 @@ async def test_motion_sources_and_sound_come_back_as_they_came(tmp_path: Path) -
 
 
 @pytest.mark.asyncio
+async def test_mouth_windows_come_back_beside_the_motion_that_they_were_there_for(tmp_path: Path) -> None:
+    beside: list[tuple[bytes, ...]] = [(), (b"a",), (b"a", b"b"), (b"a", b"c"), (), (b"d",)]
+    async with folder(tmp_path) as made:
+        made.take.model(MODEL)
+        for number, (message, windows) in enumerate(zip(encoded(6), beside, strict=True)):
+            made.take.source(0, b"image", windows)
+            assert made.take.motion(message, 0, 40 * number, 101.0 + 0.04 * number)
+    vav = read_vav(tmp_path / "001.vav")
+    assert [tuple(vav.windows[i] for i in message.windows if vav.windows[i]) for message in vav.messages] == beside
+    assert vav.images == [b"image"]
+    assert vav.window_bytes == 4
+
+
+@pytest.mark.asyncio
 async def test_a_file_that_begins_in_the_middle_asks_for_an_intra_frame(tmp_path: Path) -> None:
     async with folder(tmp_path) as made:
         made.take.model(MODEL)

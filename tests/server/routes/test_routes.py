@@ -8,7 +8,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.server.signalling import DAMAGED, JPEG, NO_FACE, offer, peer_connection, running_call
+from model.codec.mouth_window import WINDOW_TYPE
+from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
+from server.routes.pools import WINDOWS_AT_ONCE
+from tests.server.signalling import DAMAGED, JPEG, NO_FACE, FakePublication, offer, peer_connection, running_call
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -115,6 +118,34 @@ async def test_source_upload(kind: str, image: bytes) -> None:
         assert cached.status == 201
         unknown = await call.client.put(f"{path}?sha256={'0' * 64}", headers=headers)
         assert unknown.status == 404
+
+
+@pytest.mark.asyncio
+async def test_mouth_windows_are_taken_and_refused_with_a_reason() -> None:
+    async with running_call(uploads_per_minute=1) as call:
+        _, me = await call.join(identity="ada")
+        path = f"/rooms/lobby/participants/{me['participant']}/mouth"
+        ada = call.bearer(identity="ada") | {"Content-Type": WINDOW_TYPE}
+
+        async def put(path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
+            answer = await call.client.put(path, data=body, headers=headers)
+            return answer.status, (await answer.json()).get("code")
+
+        assert await put(f"{path}?slot=7", b"teeth", ada) == (201, None)
+        (publication,) = FakePublication.alive
+        assert publication.windows == {7: b"teeth"}
+        assert await put(f"{path}?slot=7&scene=255", b"teeth", ada) == (201, None)
+        assert publication.scenes == {7: 255}
+        assert await put(f"{path}?scene=256", b"teeth", ada) == (400, "protocol")
+        assert await put(path, b"teeth", {"Content-Type": WINDOW_TYPE}) == (401, "unauthorized")
+        assert await put(path, b"teeth", call.bearer(identity="eve")) == (403, "forbidden")
+        assert await put(f"{path}?slot={MAX_WINDOWS}", b"teeth", ada) == (400, "protocol")
+        assert await put(path, b"teeth", ada | {"Content-Type": "image/avif"}) == (415, "unsupported_media")
+        assert await put(path, bytes(MAX_WINDOW_BYTES + 1), ada) == (413, "too_large")
+        assert await put(path, DAMAGED, ada) == (422, "unusable_image")
+        for _ in range(WINDOWS_AT_ONCE - 5):
+            assert await put(path, b"teeth", ada) == (201, None)
+        assert await put(path, b"teeth", ada) == (429, "too_many_requests")
 
 
 @pytest.mark.asyncio

@@ -26,6 +26,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from model.codec.mouth_window import MouthWindowError
 from model.errors import InputError, NoFaceError
 from server.app import build_app
 from server.media.aiortc_private import PacketInlet
@@ -128,6 +129,8 @@ class FakePublication:
         self.channels: dict[str, RTCDataChannel] = {}
         self.tracks: list[PacketInlet] = []
         self.sources: dict[int, str] = {}
+        self.windows: dict[int, bytes] = {}
+        self.scenes: dict[int, int] = {}
         self.subscriptions: list[FakeSubscription] = []
         self.messages: list[Any] = []
         self.alive.add(self)
@@ -159,7 +162,7 @@ class FakePublication:
     def mark_avatar(self, avatar: bool) -> None:
         self.avatar = avatar
 
-    async def add_source(self, index: int, image: bytes) -> str:
+    async def add_source(self, index: int, image: bytes, scene: int = 0) -> str:
         if image == NO_FACE:
             raise NoFaceError("no face was found in the source image")
         if image == DAMAGED:
@@ -169,13 +172,19 @@ class FakePublication:
         self.sources[index] = sha256
         return sha256
 
-    async def attach_cached_source(self, index: int, sha256: str) -> bool:
+    async def attach_cached_source(self, index: int, sha256: str, scene: int | None = None) -> bool:
         if sha256 in CACHED:
             self.sources[index] = sha256
         return sha256 in CACHED
 
     def record(self, recorder: MediaRecorder | None) -> None:
         self.recorder = recorder
+
+    async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
+        if data == DAMAGED:
+            raise MouthWindowError("a mouth window of an unknown version, or too short or too long")
+        self.windows[slot] = data
+        self.scenes[slot] = scene
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> FakeSubscription:
         del viewer, codec

@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+from model.graphs.tracing import trace
 from model.networks.small import window as module
 from model.networks.small.window import CELLS, Window
 
@@ -65,3 +66,23 @@ def test_each_of_a_batch_has_its_own() -> None:
     maps = torch.arange(float(CELLS)).expand(2, 1, CELLS, CELLS)
     part = Window(torch.tensor([0.0, 4.0]), torch.tensor([2.0, 7.0])).of(maps)
     torch.testing.assert_close(part[:, 0, 0, 0], torch.tensor([2.0, 7.0]), atol=1e-3, rtol=0)
+
+
+class _CutAndPlaced(nn.Module):
+    def forward(self, top: Tensor, left: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+        part = Window(top, left).of(maps)
+        return part, Window(top, left).placed(part, maps.shape[-1])
+
+
+@given(
+    st.integers(0, CELLS - HIGH), st.integers(0, CELLS - WIDE), st.sampled_from([1, 2, 8]), st.sampled_from([2, 15, 16])
+)
+def test_a_trace_copies_the_window_exactly(top: int, left: int, scale: int, channels: int) -> None:
+    maps = torch.rand(1, channels, CELLS * scale, CELLS * scale, generator=torch.Generator().manual_seed(0))
+    traced = trace(_CutAndPlaced(), (torch.zeros(1), torch.zeros(1), maps))
+    part, whole = traced(torch.tensor([float(top)]), torch.tensor([float(left)]), maps)
+    rows, columns = (slice(first * scale, (first + n) * scale) for first, n in ((top, HIGH), (left, WIDE)))
+    assert torch.equal(part, maps[:, :, rows, columns])
+    wanted = torch.zeros_like(maps)
+    wanted[:, :, rows, columns] = maps[:, :, rows, columns]
+    assert torch.equal(whole, wanted)

@@ -29,12 +29,12 @@ from server.sender.connection.session import SOUND_AGE
 from server.sender.connection.signalling import RefusedError, Signalling
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.sound import PACKET_SAMPLES, OpusWriter, SoundPacket, SoundQueue
 from server.sender.status_line import StatusLine
 from server.settings import load_settings
 from tests.server.fakes import FakeClock, until
-from tests.server.signalling import CACHED, JPEG, NO_FACE, Call, FakePublication, dismiss, running_call
+from tests.server.signalling import CACHED, DAMAGED, JPEG, NO_FACE, Call, FakePublication, dismiss, running_call
 from tests.server.tcp_proxy import TcpProxy
 
 STATISTICS = MotionStatistics.default(4)
@@ -214,6 +214,25 @@ async def test_a_server_that_starts_is_waited_for_with_one_line(caplog: pytest.L
 
 
 @pytest.mark.asyncio
+async def test_mouth_windows_go_to_every_receiver_slowly_and_none_ends_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.sender.connection.uploads.WINDOW_SECONDS_PER_BYTE", 1e-4)
+    async with running_call() as call, studio(call) as sender:
+        await sender.live()
+        sender.daemon.on_window(MouthUpload(0, b"closed"))
+        sender.daemon.on_window(MouthUpload(1, DAMAGED))
+        sender.daemon.on_window(MouthUpload(2, b"open"))
+        await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
+        await sender.with_source()
+        sender.publication.windows.clear()
+        assert sender.daemon.session is not None
+        sender.daemon.session.lost.set_result("cut")
+        await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
+        await sender.stop()
+
+
+@pytest.mark.asyncio
 async def test_sound_goes_out_as_opus() -> None:
     async with running_call() as call, studio(call, sound=True) as sender:
         await sender.with_source()
@@ -255,9 +274,9 @@ async def test_a_silent_network_is_left_and_the_call_resumed_with_the_same_name_
         uploads: list[bytes] = []
         original = FakePublication.add_source
 
-        async def counted(self: FakePublication, index: int, image: bytes) -> str:
+        async def counted(self: FakePublication, index: int, image: bytes, scene: int = 0) -> str:
             uploads.append(image)
-            return await original(self, index, image)
+            return await original(self, index, image, scene)
 
         FakePublication.add_source = counted  # type: ignore[method-assign]
         try:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from model.face.box import Box
 from model.face.crop import Crop, face_crop
+from model.face.region import in_crop_units
 from model.face.tracker import CropFollower
 from model.landmarks.detector import ANCHORS, faces_of
 from model.landmarks.roi import Region
@@ -36,7 +37,6 @@ from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.source.expression import eye_openness
 from model.source.quality import quality
-from model.talking_head import in_crop_units
 from server.sender.media.source_choice import EnrolledSource, SourceCover
 
 PATH = Path(__file__).parents[3] / "vectors" / "extraction.json"

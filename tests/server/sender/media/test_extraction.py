@@ -13,12 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.codec.mouth_window import decode_window
 from model.codec.source_image import decode_source
 from model.errors import NoFaceError, VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
 from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
+from model.mouth_window import mouth_coordinates
 from model.networks.small_config import FREE, GUIDED, SMALL
 from model.registration.keypoint_tracker import Aligner
 from model.registration.keypoints import Alignment
@@ -28,8 +30,9 @@ from server.sender.media.alignment_rhythm import ALIGN_EVERY, ALIGN_SHARE, WAIT,
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extraction import NEW_SCENE, NO_FACE, SEVERAL_FACES, Extraction
 from server.sender.media.extractor import Avatar
-from server.sender.media.samples import MotionSample, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.source_choice import FIRST_WINDOW, SETTLE, EnrolledSource
+from tests.model.mouths import lips
 
 SIZE = 128
 K = SMALL.keypoints
@@ -57,6 +60,7 @@ class FakeModel:
 
     size = SIZE
     layout = KeypointLayout(K)
+    has_landmarks = False
 
     def __init__(self) -> None:
         self.enrolled = 0
@@ -133,6 +137,7 @@ class FakeTracker:
 class Listener:
     def __init__(self) -> None:
         self.sources: list[SourceImage] = []
+        self.windows: list[MouthUpload] = []
         self.motions: list[tuple[MotionSample, StageTimes]] = []
         self.presence: list[str | None] = []
         self.notices: list[str] = []
@@ -140,6 +145,9 @@ class Listener:
 
     def on_source(self, source: SourceImage) -> None:
         self.sources.append(source)
+
+    def on_window(self, window: MouthUpload) -> None:
+        self.windows.append(window)
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
         self.motions.append((sample, stages))
@@ -485,3 +493,39 @@ def test_after_a_rest_alignment_does_not_make_up_for_it() -> None:
         if due[-1]:
             rhythm.took(now, 0.02)
     assert sum(due[:10]) <= 7
+
+
+@pytest.mark.parametrize("avatar", [None, 0])
+def test_mouths_that_the_source_lacks_are_handed_on_but_not_those_of_an_avatars_driver(
+    avatar: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
+        return lips(0.05 * abs(float(motion.yaw)), (0.0, 0.2), 0.4)
+
+    monkeypatch.setattr("server.sender.media.extraction.mouth_points", points)
+    bench = Bench(avatar)
+    bench.model.has_landmarks = True
+    bench.choose()
+    for yaw in (0, 12) * 10:
+        bench.show(yaw, 10)
+    assert [window.slot for window in bench.heard.windows] == ([0] if avatar is None else [])
+    for window in bench.heard.windows:
+        assert np.abs(decode_window(window.data).points - mouth_coordinates(lips(0.6))).max() < 0.02
+
+
+def test_after_a_cut_windows_are_chosen_anew_and_belong_to_another_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    def points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
+        return lips(0.05 * abs(float(motion.yaw)), (0.0, 0.2), 0.4)
+
+    monkeypatch.setattr("server.sender.media.extraction.mouth_points", points)
+    bench = Bench()
+    bench.model.has_landmarks = True
+    bench.choose()
+    for yaw in (0, 12) * 10:
+        bench.show(yaw, 10)
+    bench.show(0, round(FIRST_WINDOW / 0.04) + 2, scene=1)
+    bench.extraction.source_taken(1)
+    for yaw in (0, 12) * 10:
+        bench.show(yaw, 10, scene=1)
+    assert [(source.index, source.scene) for source in bench.heard.sources] == [(0, 0), (1, 1)]
+    assert [(window.slot, window.scene) for window in bench.heard.windows] == [(0, 0), (0, 1)]

@@ -1,0 +1,202 @@
+"""Mouths as mouth windows show them: moved onto the driving lips, in place of what the generator painted there.
+
+A source image with closed lips has no teeth; the generator paints them dark. Between the source image and the windows
+the nearest mouth counts (`shape_distance` in mouth coordinates). Nearness decides softly and by the motion alone, so
+nothing flickers where two are as near, no state is kept, and every receiver draws the same.
+
+A window is moved by a thin-plate spline (Bookstein 1989) over the ten keypoints of the lips. Its colours are brought to
+the painted frame's by a gain, measured on the skin around the lips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.mouth_window import AS_NEAR, FAR, MouthWindow
+from model.networks.small.eyes import to_eye as to_mouth
+from model.networks.small_config import MOUTH
+
+_OVER = 0.0125  # distance over which a weight falls by e
+_LEAST = 0.02  # weight up to which nothing is drawn
+_STIFF = 0.005  # of the spline: closed lips put two keypoints in one place
+_BESIDE = 0.15  # mouth coordinates of skin around the lips that is drawn with them
+_SOFT = 3 / 128  # crop units over which mouth and painting blend
+_RING = 6 / 128  # crop units of skin around the lips by which colours are matched
+_GAIN = (0.8, 1.25)
+_BEYOND = 0.5  # mouth coordinates around the keypoints that are looked at
+_OUTSIDE = 4.0  # crop units, beyond which a keypoint is wild
+_LEAST_WIDTH = 4 / 128  # crop units of half a mouth's width, under which it is too small to be drawn
+
+_UPPER, _LOWER = (0, 6, 2, 7, 1), (0, 8, 3, 9, 1)  # the outer lips from corner to corner, positions in MOUTH
+
+
+@dataclass(frozen=True)
+class MouthWindows:
+    """R windows of one person, and the mouth of the source image that they stand beside."""
+
+    pictures: tuple[Tensor, ...]  # (1, 3, W, W) each, in [0, 1]
+    points: Tensor  # (R, 10, 2) mouth coordinates
+    extent: tuple[tuple[float, float], ...]  # v of the middle and half of the side, mouth coordinates
+    source: Tensor  # (10, 2) mouth coordinates
+
+    @staticmethod
+    def of(windows: Sequence[MouthWindow], face: Tensor) -> MouthWindows:
+        """`face`: guided keypoints (J, 2 or more) of the source image, crop units, on the device to draw on."""
+        pictures = tuple(
+            torch.from_numpy(np.array(one.picture)).permute(2, 0, 1)[None].to(face.device).float() / 255
+            for one in windows
+        )
+        points = torch.from_numpy(np.stack([one.points for one in windows])).to(face.device)
+        extent = tuple((one.middle, one.half) for one in windows)
+        own = face[list(MOUTH), :2].float()
+        return MouthWindows(pictures, points, extent, to_mouth(own, *_frame(own)))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take."""
+        return sum(t.numel() * t.element_size() for t in (*self.pictures, self.points, self.source))
+
+
+def draw_mouths(frames: Tensor, windows: Sequence[MouthWindows | None], face: Tensor) -> Tensor:
+    """Frames uint8 (B, 3, S, S) with their mouths as the windows beside each source image have them, if there are any.
+
+    face  (B, J, 2 or more) guided keypoints of the driving frames, crop units
+    """
+    return torch.stack(
+        [
+            frame if beside is None else draw_mouth(frame, beside, points)
+            for frame, beside, points in zip(frames, windows, face, strict=True)
+        ]
+    )
+
+
+def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
+    """A frame uint8 (3, S, S) with its mouth as the nearest windows have it; itself where the source image is nearer.
+
+    face  (J, 2 or more) guided keypoints of the driving frame, crop units
+    """
+    size = frame.shape[-1]
+    # Motion comes from a network: what is no number, or far outside the picture, must not stop a frame.
+    points = face[list(MOUTH), :2].float().nan_to_num(0.0).clamp(-_OUTSIDE, _OUTSIDE)
+    middle, axis = _frame(points)
+    width = float(axis.norm())
+    if width < _LEAST_WIDTH:
+        return frame
+    lips = to_mouth(points, middle, axis)  # (10, 2)
+    weights = _weights(windows, lips)
+    if not any(weights):
+        return frame
+    pixels = _box(points, width, size)
+    if pixels is None:
+        return frame
+    at = (pixels * 2 + 1).to(points.dtype) / size - 1  # (N, 2)
+    place = to_mouth(at, middle, axis)
+    inside = _inside(place, lips) * width  # crop units
+    seen = inside > -max(_RING, _BESIDE * width + _SOFT)
+    pixels, place, inside = pixels[seen], place[seen], inside[seen]
+    spline = _Spline(lips, windows.points)
+    places = spline.at(place)  # (R, N, 2)
+    drawn, share = torch.zeros(3, len(place), device=frame.device), 0.0
+    for picture, (v, half), where, weight in zip(windows.pictures, windows.extent, places, weights, strict=True):
+        if weight:
+            offset = where.new_tensor([0.0, v])
+            drawn = drawn + weight * _sample(picture, (where - offset) / half)
+            share += weight
+    drawn = (drawn / share).clamp(0, 1)
+    column, row = pixels.unbind(-1)
+    painted = frame[:, row, column].float() / 255
+    ring = ((inside < 0) & (inside > -_RING)).float()
+    gain = ((painted * ring).sum(-1) + 1e-3) / ((drawn * ring).sum(-1) + 1e-3)
+    drawn = (drawn * gain.clamp(*_GAIN)[:, None]).clamp(0, 1)
+    alpha = ((inside + _BESIDE * width) / _SOFT + 0.5).clamp(0, 1) * min(share, 1.0)
+    out = frame.clone()
+    out[:, row, column] = (torch.lerp(painted, drawn, alpha) * 255 + 0.5).to(torch.uint8)
+    return out
+
+
+def shape_distances(a: Tensor, b: Tensor) -> Tensor:
+    """`model.mouth_window.shape_distance` of tensors (..., 10, 2)."""
+    p, q = (torch.view_as_complex((x - x.mean(-2, keepdim=True)).contiguous()) for x in (a, b))
+    factor = (p.conj() * q).sum(-1) / p.abs().square().sum(-1).clamp(min=1e-9)
+    return (factor[..., None] * p - q).abs().square().mean(-1).sqrt()
+
+
+def _frame(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle and axis (2,) of mouth coordinates, of keypoints (10, 2)."""
+    return (points[0] + points[1]) / 2, (points[1] - points[0]) / 2
+
+
+def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
+    """How much each window counts; what is left of 1 is the source image's. They fall with distance from the lips."""
+    pictures = torch.cat([windows.source[None], windows.points])
+    away = shape_distances(pictures, lips.expand_as(pictures))
+    away[0] = (away[0] - AS_NEAR).clamp(max=FAR)
+    weights = torch.softmax(-away / _OVER, 0)[1:]
+    # What is next to nothing is nothing, and comes in from there: a step would be seen.
+    counted: list[float] = ((weights - _LEAST) / (1 - _LEAST)).clamp(min=0).tolist()
+    return counted
+
+
+def _box(points: Tensor, width: float, size: int) -> Tensor | None:
+    """Pixels x, y (N, 2) around the lips; None where they lie outside the picture."""
+    low = ((points.amin(0) - _BEYOND * width + 1) * size / 2).floor().long().clamp(0, size).tolist()
+    high = ((points.amax(0) + _BEYOND * width + 1) * size / 2).ceil().long().clamp(0, size).tolist()
+    if low[0] >= high[0] or low[1] >= high[1]:
+        return None
+    x, y = (torch.arange(low[i], high[i], device=points.device) for i in (0, 1))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
+
+
+def _inside(place: Tensor, lips: Tensor) -> Tensor:
+    """How far places (N, 2) lie within the outer lips (10, 2), mouth coordinates; negative outside."""
+    u, v = place.unbind(-1)
+    over = torch.minimum(v - _line(lips[list(_UPPER)], u), _line(lips[list(_LOWER)], u) - v)
+    return torch.minimum(over, 1 - u.abs())
+
+
+def _line(points: Tensor, u: Tensor) -> Tensor:
+    """V at u (N,) of a line through points (n, 2), whose order along u expression may upset."""
+    knots = points[:, 0].cummax(0).values
+    widths = (knots[1:] - knots[:-1]).clamp(min=1e-4)
+    slopes = (points[1:, 1] - points[:-1, 1]) / widths
+    along = (u[:, None] - knots[:-1]).clamp(min=0).minimum(widths)  # (N, n - 1)
+    return points[0, 1] + (along * slopes).sum(-1)
+
+
+class _Spline:
+    """Thin-plate splines from the driving lips (10, 2) to those of R windows (R, 10, 2), mouth coordinates."""
+
+    def __init__(self, lips: Tensor, onto: Tensor) -> None:
+        count = len(lips)
+        system = lips.new_zeros(count + 3, count + 3)
+        system[:count, :count] = self._bend(lips, lips) + _STIFF * torch.eye(count, device=lips.device)
+        system[:count, count] = 1
+        system[:count, count + 1 :] = lips
+        system[count:, :count] = system[:count, count:].mT
+        values = torch.cat([onto, onto.new_zeros(len(onto), 3, 2)], 1)
+        # The least squares of lips that lie in one line have no answer of their own; a little stiffness gives one.
+        system[count:, count:] -= 1e-6 * torch.eye(3, device=lips.device)
+        self._lips, self._weights = lips, torch.linalg.solve(system, values)
+
+    def at(self, place: Tensor) -> Tensor:
+        """Where places (N, 2) come from in each window, (R, N, 2)."""
+        known = torch.cat([self._bend(place, self._lips), torch.ones_like(place[:, :1]), place], 1)
+        places: Tensor = known @ self._weights
+        return places
+
+    @staticmethod
+    def _bend(a: Tensor, b: Tensor) -> Tensor:
+        square = (a[:, None] - b).square().sum(-1)
+        return square * torch.log(square + 1e-6)
+
+
+def _sample(picture: Tensor, place: Tensor) -> Tensor:
+    """Colours (3, N) of a picture (1, 3, W, W) at places (N, 2) from -1 to 1."""
+    found = F.grid_sample(picture, place[None, None], mode="bicubic", padding_mode="border", align_corners=False)
+    return found[0, :, 0]

@@ -1,0 +1,84 @@
+"""Mouth windows as bytes: round trip, a golden vector, damage, bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.codec.mouth_window import MouthWindowError, decode_window, encode_window
+from model.mouth_window import MAX_WINDOW_BYTES, MouthWindow, cut_window
+from tests.model.mouths import lips, picture
+
+WINDOW = cut_window(picture(lips(0.7)), lips(0.7))
+DATA = encode_window(WINDOW)
+VECTOR = Path(__file__).parents[2] / "vectors" / "mouth_window.json"
+
+
+def test_round_trip() -> None:
+    found = decode_window(DATA)
+    assert np.allclose(found.points, WINDOW.points, atol=1e-6)
+    assert (found.middle, found.half) == pytest.approx((WINDOW.middle, WINDOW.half))
+    assert np.abs(found.picture.astype(int) - WINDOW.picture).mean() < 6
+    assert len(DATA) <= MAX_WINDOW_BYTES
+
+
+def test_golden_vector() -> None:
+    golden = json.loads(VECTOR.read_text())
+    found = decode_window(bytes.fromhex(golden["bytes"]))
+    assert np.allclose(found.lips, golden["lips"], atol=1e-6)
+    assert (found.middle, found.half) == pytest.approx((golden["middle"], golden["half"]))
+    assert len(found.picture) == golden["side"]
+    assert np.abs(found.picture.reshape(-1, 3).mean(0) - golden["mean"]).max() < 1
+
+
+def test_noise_is_coded_coarsely_enough() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    data = encode_window(MouthWindow(noise, WINDOW.lips, 0.0, 1.25), quality=100, speed=8)
+    assert len(data) <= MAX_WINDOW_BYTES
+    assert len(decode_window(data).picture) == 96
+
+
+def test_random_damage_is_refused_or_read() -> None:
+    chance = random.Random(0)
+    for _ in range(200):
+        data = bytearray(DATA)
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        with contextlib.suppress(MouthWindowError):
+            decode_window(bytes(data[: chance.randint(0, len(data))]))
+
+
+def image(kind: str, size: tuple[int, int]) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size).save(out, kind)
+    return out.getvalue()
+
+
+HEADER = DATA[:19]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        HEADER,
+        b"\x02" + DATA[1:],
+        DATA + bytes(MAX_WINDOW_BYTES),
+        HEADER[:2] + b"\0" + DATA[3:],
+        HEADER + image("PNG", (64, 64)),
+        HEADER + image("AVIF", (64, 32)),
+        HEADER + image("AVIF", (16, 16)),
+        HEADER + image("AVIF", (400, 400)),
+    ],
+    ids=["empty", "no picture", "version", "too long", "no extent", "PNG", "not square", "too small", "too large"],
+)
+def test_impossible_windows_are_refused(data: bytes) -> None:
+    with pytest.raises(MouthWindowError):
+        decode_window(data)

@@ -1,0 +1,52 @@
+"""Which mouths become windows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.mouth_window import mouth_coordinates
+from model.source.mouth_choice import WindowSearch, choose_windows
+from tests.model.mouths import lips, picture
+
+OPENINGS = [0.0] * 20 + [0.5] * 10 + [1.0] * 10
+SHAPES = np.stack([mouth_coordinates(lips(opening)) for opening in OPENINGS])
+ALL = np.ones(len(SHAPES), bool)
+
+
+def chosen(count: int, clear: np.ndarray = ALL, source: int = 0) -> list[float]:
+    """Openings of the chosen ones."""
+    return [OPENINGS[i] for i in choose_windows(SHAPES, SHAPES[source], clear, count)]
+
+
+def test_what_the_source_image_covers_least_comes_first() -> None:
+    assert chosen(1) in ([0.5], [1.0])
+    assert sorted(chosen(2)) == [0.5, 1.0]
+
+
+def test_no_more_than_help() -> None:
+    assert sorted(chosen(8)) == [0.5, 1.0]
+    assert choose_windows(SHAPES[:20], SHAPES[0], ALL[:20], 8) == []
+
+
+def test_only_clear_frames() -> None:
+    assert set(chosen(8, np.array(OPENINGS) != 1.0)) == {0.5}
+    assert chosen(8, ~ALL) == []
+
+
+def test_long_clips_are_looked_at_in_part() -> None:
+    many = np.concatenate([SHAPES] * 50)
+    found = choose_windows(many, SHAPES[0], np.ones(len(many), bool), 8)
+    assert len(found) == 2
+
+
+def test_a_blurred_or_hidden_mouth_is_no_window() -> None:
+    search = WindowSearch()
+    for index, opening in enumerate((0.0, 0.0, 1.0, 1.0, 1.0)):
+        crop = picture(lips(opening))
+        crop = np.full_like(crop, 128) if index == 2 else crop
+        search.consider(crop, lips(opening), measured=index != 3)
+    assert [i for i, _ in search.best(0, 8)] == [4]
+
+
+def test_no_frames_no_windows() -> None:
+    assert WindowSearch().best(0, 8) == []
