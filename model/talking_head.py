@@ -127,8 +127,9 @@ class TalkingHead:
         device: torch.device | str = "cpu",
         engine: Engine = "torch",
         threads: int = 0,
+        ahead: Sequence[str] = (),
     ) -> None:
-        """Engine and threads as `load` takes them."""
+        """Engine, threads and `ahead` as `load` takes them."""
         self.profile = profile
         self.statistics = statistics
         self.weights_hash = weights_hash
@@ -140,7 +141,7 @@ class TalkingHead:
         nn.Module.to(networks, memory_format=networks.memory_format)  # type: ignore[call-overload]
         self.torch_networks: Networks = networks
         """The same networks in torch, whatever runs them: gradients go through these."""
-        graphs = graph_networks(networks, profile.size, self.device, engine, threads)
+        graphs = graph_networks(networks, profile.size, self.device, engine, threads, ahead)
         self._networks: Networks = graphs or networks
 
     @property
@@ -154,17 +155,19 @@ class TalkingHead:
         device: torch.device | str = "cpu",
         engine: Engine = "torch",
         threads: int = 0,
+        ahead: Sequence[str] = (),
     ) -> TalkingHead:
         """Read weights from a safetensors file; the embedded small ones by default.
 
         engine: `model.graphs.engine`; compiling takes a few seconds, in the first calls of `extract` and `render`.
         threads: of compiled graphs, 0 takes every core; torch's own are set with torch.
+        ahead: graphs (model/graphs/networks.py) that are read at once where an earlier process compiled them.
         Raises WeightsError when the file is missing, damaged or of an unknown profile, InputError when graphs are
         asked for and cannot run here.
         """
         trained = load_trained(path)
         return TalkingHead(
-            trained.profile, trained.networks, trained.statistics, trained.weights_hash, device, engine, threads
+            trained.profile, trained.networks, trained.statistics, trained.weights_hash, device, engine, threads, ahead
         )
 
     @staticmethod

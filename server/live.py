@@ -28,6 +28,9 @@ from server.signalling.ports import PublicationFactory
 
 logger = logging.getLogger(__name__)
 
+GRAPHS = ("landmarks", "rendering")
+"""What a receiver runs compiled: the one for source images, the other for every picture."""
+
 
 @asynccontextmanager
 async def live_receiver(
@@ -80,11 +83,10 @@ async def live_receiver(
 
 
 def warm_up(model: TalkingHead) -> None:
-    """Run the model once, so that the first caller does not wait for a compiler."""
-    size, sharp = model.profile.size, model.profile.sizes[-1]
-    blank = torch.zeros(3, size, size, dtype=torch.uint8)
+    """Run once what a receiver runs, so that the first caller does not wait for a compiler."""
+    sharp = model.profile.sizes[-1]
     state = model.enrol(torch.zeros(3, sharp, sharp, dtype=torch.uint8))
-    model.render([state], model.extract(blank[None]), size=sharp)
+    model.render([state], state.motion, size=sharp)
 
 
 def load_model(settings: Settings) -> TalkingHead:
@@ -96,4 +98,4 @@ def load_model(settings: Settings) -> TalkingHead:
     if settings.random_weights:
         logger.warning("untrained weights: faces will not look like faces")
         return TalkingHead.random(device=device, engine=settings.engine, threads=settings.graph_threads)
-    return TalkingHead.load(settings.weights, device, settings.engine, settings.graph_threads)
+    return TalkingHead.load(settings.weights, device, settings.engine, settings.graph_threads, GRAPHS)

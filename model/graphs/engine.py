@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -22,11 +23,11 @@ Engine = Literal["auto", "graphs", "torch"]
 
 
 def graph_networks(
-    networks: nn.Module, size: int, device: torch.device, engine: Engine, threads: int
+    networks: nn.Module, size: int, device: torch.device, engine: Engine, threads: int, ahead: Sequence[str] = ()
 ) -> GraphNetworks | None:
     """The networks with graphs in them, or None when torch is to run them.
 
-    size: picture side, pixels; threads: of the graphs, 0 takes every core.
+    size: picture side, pixels; threads: of the graphs, 0 takes every core; ahead: as `GraphNetworks` takes it.
     Raises InputError when `engine` is graphs and they cannot run.
     """
     if engine == "torch":
@@ -36,7 +37,7 @@ def graph_networks(
         small = _supported(networks, device, required)
         versions = (openvino().__version__, torch.__version__)
         identity = (weights_digest(small), repr(small.config), str(size), str(threads), *versions)
-        return GraphNetworks(small, size, threads, required, GraphCache(default_folder(), *identity))
+        return GraphNetworks(small, size, threads, required, GraphCache(default_folder(), *identity), ahead)
     except (InputError, GraphError) as error:
         if required:
             raise InputError(str(error)) from None

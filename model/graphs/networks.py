@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import torch
@@ -49,17 +50,22 @@ class GraphNetworks:
         threads: int = 0,
         required: bool = False,
         cache: GraphCache | None = None,
+        ahead: Sequence[str] = (),
     ) -> None:
         """The loaded networks in evaluation mode, for pictures of `size` pixels; threads: 0 takes every core.
 
         required: raise GraphError when a graph cannot be made; otherwise torch goes on in its place, with a warning.
         cache: where graphs of these networks are kept; None keeps none.
+        ahead: graphs that are read from there at once, side by side, and waited for where they are asked for.
         """
         self._networks = networks
         self._size = size
         self._threads = threads
         self._required = required
         self._cache = cache or GraphCache(None)
+        reading = ThreadPoolExecutor(max(1, len(ahead)), thread_name_prefix="graphs")
+        self._ahead = {name: reading.submit(self._read, name) for name in ahead}
+        reading.shutdown(wait=False)
         self._graphs: dict[str, Graph] = {}  # those made so far
         self._failed = False
 
@@ -142,6 +148,10 @@ class GraphNetworks:
 
     def _restored(self, name: str) -> Graph | None:
         """The graph of that name as an earlier process compiled it and compared it with torch; None without one."""
+        ahead = self._ahead.pop(name, None)
+        return self._read(name) if ahead is None else ahead.result()
+
+    def _read(self, name: str) -> Graph | None:
         exported = self._cache.read(name)
         if exported is None:
             return None

@@ -12,8 +12,6 @@ from asyncio.subprocess import Process
 from contextlib import suppress
 from urllib.parse import urlencode
 
-import aiohttp
-
 from model.errors import VisavisError
 from server.errors import SettingsError
 from server.logs import set_up_logging
@@ -110,6 +108,8 @@ def _check_port(port: int) -> None:
 
 async def _answers(address: str, receiver: Process, stop: asyncio.Event, sender: Process | None = None) -> None:
     """Wait until the receiver answers there with 200. Raises CallError when it ends first or takes too long."""
+    import aiohttp  # while the receiver loads
+
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as http:
         while not stop.is_set():

@@ -21,6 +21,9 @@ node. placing: the node of the room does not answer, or which one it is cannot b
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 15.0
+STARTING_DELAY = 0.2
+"""A server that starts says so at once, and says how it goes on within seconds."""
+
 JITTER = 0.3
 """Share of a delay that chance may take away."""
 
@@ -83,7 +86,7 @@ class Reconnect:
         self._placing += why == "placing"
         self._moves += why == "moved"
         if why == "starting":
-            delay = FIRST_DELAY
+            delay = STARTING_DELAY
         elif why == "moved" and self._moves <= MOST_MOVES:
             pass
         elif why in ("placing", "moved") and self._placing <= MOST_PLACING:

@@ -15,6 +15,7 @@ from model.bench import compare
 from model.description import WEIGHTS
 from model.errors import InputError
 from model.graphs import networks as graph_networks
+from model.graphs.cache import GraphCache
 from model.graphs.networks import GraphNetworks
 from model.graphs.runtime import GraphError
 from model.graphs.tracing import trace
@@ -150,6 +151,33 @@ def test_batches_run_one_by_one_and_equal_torch(stand_in: type[_TorchGraph], sma
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
     assert len(stand_in.made) == 3, "each graph is made once"
     assert graphs.compiled
+
+
+def test_graphs_are_read_ahead_once_and_what_is_not_there_is_made(
+    stand_in: type[_TorchGraph], small: SmallNetworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored: list[bytes] = []
+
+    class Restored:
+        def __init__(self, exported: bytes, threads: int) -> None:
+            del threads
+            restored.append(exported)
+
+        def outputs(self, picture: Tensor) -> tuple[Tensor, ...]:
+            return (torch.full_like(small.motion(picture).flat(), 7.0),)
+
+    monkeypatch.setattr(graph_networks, "restore_graph", Restored)
+    GraphCache(tmp_path).write("extraction", b"kept")
+    graphs = GraphNetworks(small, SMALL.size, cache=GraphCache(tmp_path), ahead=("extraction", "dense motion"))
+    image = torch.rand(1, 3, SMALL.size, SMALL.size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for _ in range(2):
+            assert (graphs.motion(image).flat() == 7.0).all()
+        expected = small.motion(image)
+        canonical = graphs.canonical(image)
+        graphs.surface(graphs.appearance(image, canonical, expected), canonical, expected, expected)
+    assert restored == [b"kept"]
+    assert len(stand_in.made) == 1
 
 
 @pytest.mark.parametrize("off", [0.1, float("nan")])

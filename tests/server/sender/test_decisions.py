@@ -27,6 +27,7 @@ from server.sender.connection.reconnect import (
     MOST_PLACING,
     PLACING_DELAY,
     STABLE_AFTER,
+    STARTING_DELAY,
     Reconnect,
 )
 from server.sender.media.capture import CapturedFrame, FrameMailbox, FramePacer
@@ -485,7 +486,7 @@ def test_a_server_that_is_starting_is_asked_again_soon_however_often() -> None:
     machine = Reconnect(chance=lambda: 0.0)
     for _ in range(20):
         machine.start()
-        assert machine.lost(0.0, "starting") == 0.5
+        assert machine.lost(0.0, "starting") == STARTING_DELAY
     machine.start()
     assert machine.lost(0.0) == 0.5, "the first failure still"
 
