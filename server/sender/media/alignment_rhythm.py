@@ -5,7 +5,7 @@ from __future__ import annotations
 ALIGN_EVERY = 0.02
 """Seconds between alignment passes at least: at 25 or 30 frames a second each frame, where a pass is cheap."""
 
-ALIGN_SHARE = 0.3
+ALIGN_SHARE = 0.4
 """Of the time, that alignment may take: it costs twice what extraction does, and the next frame waits for it."""
 
 WAIT = 0.03
