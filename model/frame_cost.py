@@ -29,8 +29,8 @@ def frame_cost(
 ) -> dict[str, Any]:
     """Keys: matrix_gflops, a 1024 x 1024 float32 product on torch's threads; frame_cost_gflop.
 
-    frame, render, align: what is done with each frame on the sender and the receiver, and on the sender with as many as a
-    call aligns; None aligns none. Medians over rounds, in each of which the machine is measured before and after.
+    frame, render, align: what is done with each frame on the sender and the receiver, and with as many on the sender as
+    a call aligns; None aligns none. Medians over rounds, in each of which the machine is measured before and after.
     """
     a, b = torch.randn(2, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)).unbind()
 
