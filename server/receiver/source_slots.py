@@ -144,8 +144,8 @@ class SourceSlots:
             self._cache.release(sha256)
             raise ConflictError("the publication has ended")
         before, self._hashes[index] = self._hashes.get(index), sha256
-        if self._scenes.get(index) != scene:  # windows beside the same image of another scene are another person's
-            self._scenes[index] = scene
+        if before != sha256 or self._scenes.get(index) != scene:  # of another scene windows are another person's
             self._beside.pop(index, None)
+        self._scenes[index] = scene
         if before is not None:
             self._cache.release(before)
