@@ -88,7 +88,7 @@ def to_eye(points: Tensor, middle: Tensor, axis: Tensor) -> Tensor:
     """Eye coordinates of points (..., 2) in crop units."""
     offset = points - middle
     square = (axis * axis).sum(-1).clamp(min=1e-8)
-    u = (offset * axis).sum(-1) / square
+    u = (offset[..., 0] * axis[..., 0] + offset[..., 1] * axis[..., 1]) / square
     v = (offset[..., 1] * axis[..., 0] - offset[..., 0] * axis[..., 1]) / square
     return torch.stack([u, v], -1)
 

@@ -100,23 +100,22 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     inside = _inside(place, lips) * width  # crop units
     seen = inside > -max(_RING, _BESIDE * width + _SOFT)
     pixels, place, inside = pixels[seen], place[seen], inside[seen]
-    spline = _Spline(lips, windows.points)
-    places = spline.at(place)  # (R, N, 2)
-    drawn, share = torch.zeros(3, len(place), device=frame.device), 0.0
-    for picture, (v, half), where, weight in zip(windows.pictures, windows.extent, places, weights, strict=True):
-        if weight:
-            offset = where.new_tensor([0.0, v])
-            drawn = drawn + weight * _sample(picture, (where - offset) / half)
-            share += weight
-    drawn = (drawn / share).clamp(0, 1)
-    column, row = pixels.unbind(-1)
-    painted = frame[:, row, column].float() / 255
+    near = [index for index, weight in enumerate(weights) if weight]
+    places = _Spline(lips, windows.points[near]).at(place)  # (R, N, 2)
+    drawn, share = torch.zeros(3, len(place), device=frame.device), sum(weights)
+    for index, where in zip(near, places, strict=True):
+        v, half = windows.extent[index]
+        offset = where.new_tensor([0.0, v])
+        drawn += weights[index] / share * _sample(windows.pictures[index], (where - offset) / half)
+    drawn = drawn.clamp(0, 1)
+    number = pixels[:, 1] * size + pixels[:, 0]
+    painted = frame.flatten(1).index_select(1, number).float() / 255
     ring = ((inside < 0) & (inside > -_RING)).float()
-    gain = ((painted * ring).sum(-1) + 1e-3) / ((drawn * ring).sum(-1) + 1e-3)
+    gain = (painted @ ring + 1e-3) / (drawn @ ring + 1e-3)
     drawn = (drawn * gain.clamp(*_GAIN)[:, None]).clamp(0, 1)
     alpha = ((inside + _BESIDE * width) / _SOFT + 0.5).clamp(0, 1) * min(share, 1.0)
-    out = frame.clone()
-    out[:, row, column] = (torch.lerp(painted, drawn, alpha) * 255 + 0.5).to(torch.uint8)
+    out = frame.clone(memory_format=torch.contiguous_format)
+    out.view(3, -1).index_copy_(1, number, (torch.lerp(painted, drawn, alpha) * 255 + 0.5).to(torch.uint8))
     return out
 
 
@@ -166,7 +165,7 @@ def _line(points: Tensor, u: Tensor) -> Tensor:
     widths = (knots[1:] - knots[:-1]).clamp(min=1e-4)
     slopes = (points[1:, 1] - points[:-1, 1]) / widths
     along = (u[:, None] - knots[:-1]).clamp(min=0).minimum(widths)  # (N, n - 1)
-    return points[0, 1] + (along * slopes).sum(-1)
+    return points[0, 1] + along @ slopes
 
 
 class _Spline:
@@ -192,8 +191,8 @@ class _Spline:
 
     @staticmethod
     def _bend(a: Tensor, b: Tensor) -> Tensor:
-        square = (a[:, None] - b).square().sum(-1)
-        return square * torch.log(square + 1e-6)
+        square = (a[:, None, 0] - b[:, 0]).square_() + (a[:, None, 1] - b[:, 1]).square_()
+        return torch.log(square + 1e-6).mul_(square)
 
 
 def _sample(picture: Tensor, place: Tensor) -> Tensor:
