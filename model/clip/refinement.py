@@ -22,7 +22,8 @@ from torch import Tensor
 
 from model.arrays import Floats
 from model.keypoint_layout import KeypointLayout
-from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
+from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion, compose
+from model.networks.grid import pixel_grid
 from model.networks.small.articulation import articulated
 from model.networks.small_config import EYES, MOUTH
 from model.registration.keypoints import FURTHEST_RESIDUAL_FLOW, RESIDUAL_FLOW_SIGMA, keypoint_sigma
@@ -35,7 +36,8 @@ REFINE_EVERY = 4
 _STEPS = 4  # of Adam, for each frame that is drawn
 _KEYPOINT_STEP, _FLOW_STEP = 0.002, 0.004  # crop units that one step may take
 _BETAS = 0.5, 0.9  # a few steps have to do
-_OTHER = 0.12  # of [0, 1]: a pixel that differs by more shows something else, such as a hand, and pulls at nothing
+_OTHER = 0.12  # of [0, 1]: a pixel before the face that differs by more shows something else, such as a hand
+_FACE = 0.35  # of the extent of the face's keypoints: how far the face reaches beyond them
 _PRIOR = 3e-4  # of the mean square of what moves, in sigmas, against the mean difference of pictures of [0, 1]
 
 
@@ -65,7 +67,7 @@ def refined(
         begin = nothing
         for index in way:
             picture = torch.from_numpy(np.array(pictures[index // REFINE_EVERY])).permute(2, 0, 1)[None]
-            begin = moved[index] = _moved(draw, head, picture, motions[index : index + 1], begin)
+            begin = moved[index] = _moved(draw, head, state.canonical, picture, motions[index : index + 1], begin)
             step()
     if source in drawn:
         step()
@@ -95,12 +97,19 @@ def _drawing(head: TalkingHead, state: SourceState) -> Callable[[Motion], Tensor
 
 
 def _moved(
-    draw: Callable[[Motion], Tensor], head: TalkingHead, picture: Tensor, motion: Motion, begin: Floats
+    draw: Callable[[Motion], Tensor],
+    head: TalkingHead,
+    canonical: CanonicalKeypoints,
+    picture: Tensor,
+    motion: Motion,
+    begin: Floats,
 ) -> Floats:
     """By how much keypoints, then residual flow, (K + 64, 2) have to move from a motion (1,); at first by `begin`."""
     count, layout = motion.keypoints, head.profile.layout
     with torch.inference_mode(False), torch.enable_grad():
         wanted, given = picture.to(head.device).float() / 255, motion.to_torch(head.device)
+        face = compose(canonical, given)[0, layout.face, :2]
+        bound = _bound(face, picture.shape[-1])
         sigma, movable = (x.to(head.device)[:, None] for x in (keypoint_sigma(layout), _movable(layout)))
 
         def difference(keypoints: Tensor, flow: Tensor) -> Tensor:
@@ -109,7 +118,7 @@ def _moved(
             residual_flow = (given.residual_flow + flow).clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
             drawn = draw(replace(given, expression=expression, residual_flow=residual_flow))
             unlikely = (keypoints / sigma).square().mean() + (flow / RESIDUAL_FLOW_SIGMA).square().mean()
-            return (drawn - wanted).abs().clamp(max=_OTHER).mean() + _PRIOR * unlikely
+            return (drawn - wanted).abs().minimum(bound).mean() + _PRIOR * unlikely
 
         begins = [torch.from_numpy(way).to(head.device) for way in (begin, np.zeros_like(begin))]
         with torch.no_grad():  # what a frame needed that looked otherwise may be worse than nothing
@@ -129,6 +138,15 @@ def _moved(
                 adam.step()
         moved: Floats = torch.cat([movable * found[:count], found[count:]]).cpu().numpy()
         return moved
+
+
+def _bound(face: Tensor, size: int) -> Tensor:
+    """(S, S) up to which the difference of a pixel counts: beyond it nothing is pulled where the face (J, 2) is."""
+    least, most = face.amin(0), face.amax(0)
+    reach = _FACE * (most - least)
+    at = pixel_grid(size, size, face)  # (S, S, 2)
+    inside = ((at > least - reach) & (at < most + reach)).all(-1)
+    return torch.where(inside, _OTHER, 1.0)
 
 
 def _movable(layout: KeypointLayout) -> Tensor:
