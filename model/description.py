@@ -15,7 +15,7 @@ from model.codec.statistics import MotionStatistics
 from model.errors import InputError, WeightsError
 from model.keypoint_layout import KeypointLayout
 from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS
-from model.networks.small_config import SHARP_FACTOR, SMALL, VIEW_GAIN
+from model.networks.small_config import PIVOT, SHARP_FACTOR, SMALL, VIEW_GAIN
 from model.weights.manifest import LANDMARKS, read_weights
 
 WEIGHTS = Path(__file__).with_name("weights") / "small.safetensors"
@@ -33,6 +33,7 @@ class Profile:
     layout: KeypointLayout
     size: int  # picture side, pixels
     view_gain: float = 1.0  # by how much further a free view turns the head than is asked
+    pivot: tuple[float, float, float] | None = None  # canonical place about which it turns; None: as the paper has it
     sharp_size: int | None = None  # side of sharp pictures and of the source images for them; None: there are none
 
     @property
@@ -67,7 +68,7 @@ class Description:
 
 def small_profile() -> Profile:
     """The `small` profile."""
-    return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN, SHARP_FACTOR * SMALL.size)
+    return Profile("small", SMALL.layout, SMALL.size, VIEW_GAIN, PIVOT, SHARP_FACTOR * SMALL.size)
 
 
 def named_profile(name: str) -> Profile:

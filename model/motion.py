@@ -5,7 +5,7 @@ Axes       Image space: x to the right, y down, z away from the viewer (right-ha
 Angles     Degrees. yaw > 0 turns the face to the right of the image, pitch > 0 looks up, roll > 0 tilts clockwise.
 Rotation   R = Z(roll) Y(yaw) X(pitch), applied to column vectors.
 Keypoints  x = s (R x_c + delta) + t   (arXiv 2011.15126 eq. 2-3 with LivePortrait's scale); projection drops z.
-Free view  R <- R_u R and t <- t_u + t (arXiv 2011.15126, section 3.3).
+Free view  R <- R_u R and t <- t_u + t (arXiv 2011.15126, section 3.3); `turn_head` for a head on a neck.
 Background b = e^z Z(roll) q + (x, y) is where the background point q of a reference frame lies: not of the paper, whose
            cameras stand still.
 Residual   flow: by how much further away a picture's content comes from than keypoints and background say, on a grid of
@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.keypoint_layout import KeypointLayout
 
 if TYPE_CHECKING:
     import torch
@@ -233,9 +235,23 @@ def apply_view(motion: Motion, view: View) -> Motion:
     return replace(motion, yaw=yaw, pitch=pitch, roll=roll, translation=translation)
 
 
-def apply_views(motion: Motion, views: Sequence[View]) -> Motion:
-    """Motion (B,), each seen from its view."""
-    return Motion.concatenate([apply_view(motion[i : i + 1], view) for i, view in enumerate(views)])
+def turn_head(motion: Motion, view: View, pivot: Sequence[float], layout: KeypointLayout) -> Motion:
+    """Free view of a head on a neck: it turns about `pivot` c, canonical, expression and all, and the body stays.
+
+    `apply_view` turns it about the canonical origin, which lies in the face: hair and neck would swing from the body.
+    So t <- t_u + t + s (R c - R_u R c), and of the head's keypoints delta <- R_u delta.
+    """
+    if view.is_identity:
+        return motion
+    seen = apply_view(motion, view)
+    before, after = (rotation_matrix(m.yaw, m.pitch, m.roll) for m in (motion, seen))
+    c = _like(before, np.asarray(pivot, np.float32))
+    shift = (before - after) @ c  # (..., 3) at scale 1
+    head = motion.expression[..., layout.head, :] @ _transpose(after @ _transpose(before))
+    body = motion.expression[..., layout.body, :] - shift[..., None, :]
+    expression = _namespace(head).concatenate([head, body], -2)
+    translation = seen.translation + motion.scale[..., None] * shift
+    return replace(seen, expression=expression, translation=translation)
 
 
 def interpolate(a: Motion, b: Motion, weight: float) -> Motion:

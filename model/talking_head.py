@@ -27,7 +27,7 @@ from model.graphs.engine import Engine, graph_networks
 from model.landmarks.roi import Region
 from model.landmarks.tracker import measure
 from model.landmarks.weights import load_landmark_network
-from model.motion import CanonicalKeypoints, Motion, View, apply_views, compose
+from model.motion import CanonicalKeypoints, Motion, View, apply_view, compose, turn_head
 from model.mouth_window import MouthWindow
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
@@ -322,8 +322,7 @@ class TalkingHead:
         if self.has_landmarks:
             driving = articulated(driving, source)
         if views is not None and not all(view.is_identity for view in views):
-            further = [view.turned_further(self.profile.view_gain) for view in views]
-            plain, driving = apply_views(plain, further), apply_views(driving, further)
+            plain, driving = self._seen(plain, views), self._seen(driving, views)
         with self._precision():
             rendered = self._networks.synthesise(features, canonical, source, driving)
         frame, image = rendered.frame.float(), features.get("image")
@@ -348,6 +347,17 @@ class TalkingHead:
                 face = compose(canonical, plain)[:, self.profile.layout.face]
                 picture = draw_mouths(picture, windows, face.float())
         return picture
+
+    def _seen(self, motions: Motion, views: Sequence[View]) -> Motion:
+        """Motion (B,), each seen from its view."""
+        seen = []
+        for index, view in enumerate(views):
+            motion, further = motions[index : index + 1], view.turned_further(self.profile.view_gain)
+            if self.profile.pivot is None:
+                seen.append(apply_view(motion, further))
+            else:
+                seen.append(turn_head(motion, further, self.profile.pivot, self.profile.layout))
+        return Motion.concatenate(seen)
 
     def _filtered(
         self,

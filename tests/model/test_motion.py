@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model import motion as algebra
+from model.keypoint_layout import KeypointLayout
 from model.motion import POSE_SCALARS, RESIDUAL_FLOW_PLACES, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, View
 
 Floats = NDArray[np.float64]
+
+LAYOUT, PIVOT = KeypointLayout(5, face_count=2, body_count=2), (0.1, 0.4, 0.2)
 
 # |yaw| < 90 is where Euler angles in this order are unique.
 yaws = st.floats(-85, 85)
@@ -162,6 +165,7 @@ def test_numpy_and_torch_agree(seed: int) -> None:
     same(algebra.distance(canonical, a, b), algebra.distance(ct, at, bt))
     pairs = [
         (algebra.apply_view(a, view), algebra.apply_view(at, view)),
+        (algebra.turn_head(a, view, PIVOT, LAYOUT), algebra.turn_head(at, view, PIVOT, LAYOUT)),
         (algebra.interpolate(a, b, 0.3), algebra.interpolate(at, bt, 0.3)),
         (algebra.transfer(a, b, a), algebra.transfer(at, bt, at)),
     ]
@@ -212,6 +216,23 @@ def test_opposite_yaw_views_cancel(seed: int, yaw: float) -> None:
     back = algebra.apply_view(algebra.apply_view(motion, View(yaw=yaw)), View(yaw=-yaw))
     rotation = algebra.rotation_matrix(motion.yaw, motion.pitch, motion.roll)
     np.testing.assert_allclose(algebra.rotation_matrix(back.yaw, back.pitch, back.roll), rotation, atol=1e-5)
+
+
+@given(seeds, st.floats(-30, 30), st.floats(-15, 15))
+def test_a_head_on_a_neck_turns_about_it_and_its_body_stays(seed: int, yaw: float, pitch: float) -> None:
+    motion, canonical = random_motion(seed), random_canonical(seed)
+    points = np.concatenate([canonical.points[..., :3, :], np.zeros_like(canonical.points[..., 3:, :])], -2)
+    canonical = CanonicalKeypoints(points)
+    view = View(yaw, pitch, 3.0, (0.1, -0.2, 0.0))
+    seen = algebra.turn_head(motion, view, PIVOT, LAYOUT)
+    turn = algebra.rotation_matrix(np.float64(yaw), np.float64(pitch), np.float64(3.0))
+    rotation = algebra.rotation_matrix(motion.yaw, motion.pitch, motion.roll)
+    neck = motion.scale[:, None] * (rotation @ np.asarray(PIVOT)) + motion.translation  # (3, 3)
+    before, after = algebra.compose(canonical, motion), algebra.compose(canonical, seen)
+    head = (before[:, LAYOUT.head] - neck[:, None]) @ turn.T + neck[:, None] + (0.1, -0.2, 0.0)
+    np.testing.assert_allclose(after[:, LAYOUT.head], head, atol=1e-5)
+    np.testing.assert_allclose(after[:, LAYOUT.body], before[:, LAYOUT.body] + (0.1, -0.2, 0.0), atol=1e-5)
+    assert algebra.turn_head(motion, View(), PIVOT, LAYOUT) is motion
 
 
 # Interpolation, distance, transfer
