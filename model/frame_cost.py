@@ -23,14 +23,15 @@ _PRODUCTS = 3  # products in a round: about as long as a frame takes
 def frame_cost(
     frame: Callable[[], object],
     render: Callable[[], object],
-    align: Callable[[], object] | None,
+    align_two: Callable[[], object] | None,
     rounds: int = 30,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Keys: matrix_gflops, a 1024 x 1024 float32 product on torch's threads; frame_cost_gflop.
 
-    frame, render, align: what is done with each frame on the sender and the receiver, and with as many on the sender as
-    a call aligns; None aligns none. Medians over rounds, in each of which the machine is measured before and after.
+    frame, render, align_two: what is done with each frame on the sender and the receiver, and with two in a row of
+    those that a call aligns; None aligns none. Medians over rounds, in each of which the machine is measured before and
+    after.
     """
     a, b = torch.randn(2, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)).unbind()
 
@@ -43,7 +44,7 @@ def frame_cost(
         took = min(seconds(lambda: a @ b) for _ in range(_PRODUCTS))
         return 2 * _SIDE**3 / took / 1e9
 
-    calls = [frame, render] if align is None else [frame, render, align]
+    calls = [frame, render] if align_two is None else [frame, render, align_two]
     for call in (rate, *calls):  # the first calls compile, and fill caches
         call()
     rates, costs = [], []
@@ -53,7 +54,7 @@ def frame_cost(
         after = rate()
         mean = (before + after) / 2
         rates.append(mean)
-        costs.append(mean * (sum(times[:2]) + ALIGNED * sum(times[2:])))
+        costs.append(mean * (sum(times[:2]) + ALIGNED * sum(times[2:]) / 2))
         before = after
     return {
         "matrix_gflops": round(statistics.median(rates), 1),

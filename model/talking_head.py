@@ -40,8 +40,7 @@ from model.networks.small.guided import face_points, with_canonical, with_face
 from model.networks.small.mouth import draw_mouths
 from model.networks.small.sharp import SharpSource, moved_detail, reduced, with_detail
 from model.networks.small_config import SMALL
-from model.registration.keypoint_tracker import Aligner, SmallAligner
-from model.registration.keypoints import SAMPLES
+from model.registration.keypoint_tracker import CALL, Aligner, Effort, SmallAligner
 from model.registration.similarity import GreyPyramid
 from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
 from model.temporal_filter import FrameTime, turn, uncertainty
@@ -268,10 +267,10 @@ class TalkingHead:
             motion = self._networks.motion(self._picture(frames))
         return motion.to_torch(self.device)
 
-    def aligner(self, state: SourceState, source: GreyPyramid, samples: int = SAMPLES) -> Aligner | None:
+    def aligner(self, state: SourceState, source: GreyPyramid, effort: Effort = CALL) -> Aligner | None:
         """What aligns frames to a source image, to correct their motion: M is compiled now, where it is to be.
 
-        source: the image as frames are registered. samples: pixels of each frame that are compared.
+        source: the image as frames are registered. effort: what an alignment may take.
         None for a profile whose frames cannot be aligned.
         """
         surface = self._networks.surface
@@ -287,7 +286,7 @@ class TalkingHead:
         with torch.inference_mode():
             surface_motion(motion)
         person = state.features["person"]
-        return SmallAligner(surface_motion, self.profile.layout, state.canonical, motion, source, person, samples)
+        return SmallAligner(surface_motion, self.profile.layout, state.canonical, motion, source, person, effort)
 
     @property
     def aligns(self) -> bool:

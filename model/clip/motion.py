@@ -19,8 +19,8 @@ from model.arrays import Floats
 from model.clip.refinement import refined, refinement_steps
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small_config import FEATURES
-from model.registration.keypoint_tracker import Aligner
-from model.registration.keypoints import THOROUGH, Alignment
+from model.registration.keypoint_tracker import FILE, Aligner
+from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import away_from, track
 from model.source_state import SourceState
@@ -66,7 +66,7 @@ def clip_motion(
     A profile whose frames cannot be aligned keeps its keypoints as extracted.
     """
     motions = head.relative_to(state.keypoints(), motions, canonical)
-    aligner = _counted(head.aligner(state, GreyPyramid(thumbnails[source]), THOROUGH), step)
+    aligner = _counted(head.aligner(state, GreyPyramid(thumbnails[source]), FILE), step)
     tracked = track(thumbnails, motions, source, head.profile.layout, aligner)
     if aligner is None:
         return tracked

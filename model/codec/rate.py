@@ -11,8 +11,8 @@ from model.codec.quantise import MAX_STEP_INDEX, MIN_STEP_INDEX
 HEADER_BYTES = 93
 """IPv4, UDP, DTLS 1.2 and SCTP around one data channel message (measured with aiortc 1.16)."""
 
-CALL_STEP_INDEX = -1
-"""Step of a call: a coarser one shows, and a finer one does not."""
+CALL_STEP_INDEX = -2
+"""Step of a call: calm faces lose by a coarser one (docs/experiments/call-alignment.md)."""
 
 # From generous to frugal: frames a second, frames a message, earlier frames repeated, step index. Down the list the
 # headers go first (a bundle of two costs 40 ms, headers of 25 single messages 20 kbit/s), then precision, then frames.

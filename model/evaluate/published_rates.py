@@ -120,7 +120,8 @@ def _times(published: Published) -> str:
 
 
 def _call_point(points: list[Point]) -> Point:
-    return next(point for point in by_system(points)[OWN] if point.setting == CALL_STEP_INDEX)
+    """The one whose step is nearest to a call's: figures may be of an earlier step."""
+    return min(by_system(points)[OWN], key=lambda point: abs(point.setting - CALL_STEP_INDEX))
 
 
 def _bjontegaard(published: Published) -> str:
@@ -159,8 +160,8 @@ def _curves(published: Published, size: str) -> str:
 
 
 def _of_call(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of the step of a call."""
-    return next(row for row in rows if row["setting"] == CALL_STEP_INDEX)
+    """The row whose step is nearest to a call's."""
+    return min(rows, key=lambda row: abs(int(row["setting"]) - CALL_STEP_INDEX))
 
 
 def _text(published: Published) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,11 +11,25 @@ from numpy.typing import NDArray
 
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion
-from model.registration.keypoints import SAMPLES, Alignment, AlignmentReference, SurfaceMotion, align
+from model.registration.keypoints import Alignment, AlignmentReference, SurfaceMotion, align
 from model.registration.similarity import GreyPyramid
+from model.registration.surface import FollowedSurface
 
-HOLD = 4.0
-"""How strongly a keypoint stays where it was found in the frame before, against staying where the extractor has it."""
+
+@dataclass(frozen=True)
+class Effort:
+    """What an alignment may take, and what it is for."""
+
+    samples: int  # pixels of a frame that are compared
+    hold: float
+    """How strongly a keypoint stays where it was in the frame before, against staying where the extractor has it."""
+    follows: bool  # whether dense motion runs for every other frame alone
+
+
+CALL = Effort(600, 8.0, follows=True)
+"""As much as a laptop has time for; what stays is not sent anew (docs/experiments/call-alignment.md)."""
+FILE = Effort(1400, 4.0, follows=False)
+"""A little steadier, at three times the cost; the motion of a file is smoothed later."""
 
 
 class Aligner(Protocol):
@@ -39,24 +54,25 @@ class SmallAligner:
         motion: Motion,
         picture: GreyPyramid,
         person: torch.Tensor,
-        samples: int = SAMPLES,
+        effort: Effort = CALL,
     ) -> None:
         """Canonical keypoints and motion of the source, batches of one on the network's device, and its picture.
 
         person   (1, 1, S, S) how much of each of the source's pixels is the person
-        samples  pixels of each frame that are compared
         """
-        self._device, self._samples = canonical.points.device, samples
+        self._device, self._effort = canonical.points.device, effort
         grey = self._tensor(picture.grey)
+        if effort.follows:
+            surface_motion = FollowedSurface(surface_motion, canonical, motion, layout)
         self._reference = AlignmentReference.of(canonical, motion, surface_motion, layout, grey, person)
 
     def __call__(self, picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:
         driving = motion.map(self._tensor)
-        frame = self._tensor(picture.grey)
+        frame, effort = self._tensor(picture.grey), self._effort
         if before is None:
-            found = align(self._reference, driving, frame, samples=self._samples)
+            found = align(self._reference, driving, frame, samples=effort.samples)
         else:
-            found = align(self._reference, driving, frame, before.map(self._tensor), HOLD, self._samples)
+            found = align(self._reference, driving, frame, before.map(self._tensor), effort.hold, effort.samples)
         return found.map(lambda x: x[0].cpu().numpy())
 
     def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:

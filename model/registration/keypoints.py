@@ -29,9 +29,6 @@ from model.networks.small_config import FEATURES
 from model.registration.robust import DEVIATIONS_PER_MEDIAN, TUKEY
 from model.registration.similarity import THUMBNAIL
 
-SAMPLES, THOROUGH = 600, 1400
-"""Pixels of a frame that are compared: in a call, and where there is time (a little steadier, at twice the cost)."""
-
 _FINE, _COARSE = 0, 1
 # Size at each step of Gauss-Newton: in a first frame, and where the search begins at the last frame's alignment.
 _FIRST, _LATER = (_COARSE, _COARSE, _FINE), (_COARSE, _FINE)
@@ -137,7 +134,7 @@ def align(
     frame: Tensor,
     before: Alignment | None = None,
     hold: float = 0.0,
-    samples: int = THOROUGH,
+    samples: int = 1400,
 ) -> Alignment:
     """Correct `driving`, of batch shape B, to what the frames show.
 

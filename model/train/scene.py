@@ -12,7 +12,7 @@ from model.motion import CanonicalKeypoints, Motion, turned_and_sized
 from model.networks.small import SmallNetworks
 from model.networks.small.dense_motion import DenseMotion
 from model.networks.small_config import GUIDED
-from model.registration.keypoint_tracker import HOLD
+from model.registration.keypoint_tracker import FILE
 from model.registration.keypoints import Alignment, AlignmentReference, align, thumbnails
 from model.train.data import Batch
 from model.train.objective import precision
@@ -103,7 +103,7 @@ def _aligned(
         now = slice(1 + turn, None, turns)
         moved = driven.map(lambda x, now=now: x[:, now].flatten(0, 1))  # type: ignore[misc]
         frames = thumbnails(batch.frames[:, now].flatten(0, 1))
-        last = align(reference, moved, frames, last, 0.0 if last is None else HOLD)
+        last = align(reference, moved, frames, last, 0.0 if last is None else FILE.hold)
         found.append(last)
     return Alignment(*(torch.stack([getattr(f, x.name) for f in found], 1).flatten(0, 1) for x in fields(Alignment)))
 

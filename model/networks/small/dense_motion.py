@@ -130,9 +130,9 @@ class SmallDenseMotion(nn.Module):
             masks = (prior + logits2d.float()).softmax(1)
             flow = surface_flow(masks, fine_grid, keypoints, 0.5 * relief.float())
             flow = flow + 0.1 * residual.float().permute(0, 2, 3, 1)
-            flow = flow + _enlarged(driving.residual_flow, 2 * size)
+            flow = flow + enlarged_flow(driving.residual_flow, 2 * size)
             flow = correct_flow(flow, fine_grid, x_d[:, : len(FEATURES), :2], x_s[:, : len(FEATURES), :2])
-        further = _enlarged(driving.residual_flow, size)  # (B, G, G, 2)
+        further = enlarged_flow(driving.residual_flow, size)  # (B, G, G, 2)
         if window is not None:
             hidden, grid = window.of(hidden), window.grid(size, hidden)
             further = window.of(further.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -252,7 +252,7 @@ def behind(background: Tensor, grid: Tensor) -> Tensor:
     return out.reshape(-1, h, w, 2)
 
 
-def _enlarged(residual_flow: Tensor, size: int) -> Tensor:
+def enlarged_flow(residual_flow: Tensor, size: int) -> Tensor:
     """Residual flow (B, 64, 2) between the places of its grid too: (B, size, size, 2)."""
     planes = residual_flow.mT.reshape(-1, 2, RESIDUAL_FLOW_SIDE, RESIDUAL_FLOW_SIDE)
     return enlarge(planes, size // RESIDUAL_FLOW_SIDE).permute(0, 2, 3, 1)

@@ -32,7 +32,7 @@ from model.networks.small.guided import STILL, face_points, following, with_cano
 from model.networks.small_config import FEATURES, GUIDED, SMALL
 from model.registration.background import BackgroundTracker
 from model.registration.body import BodyTracker
-from model.registration.keypoint_tracker import SmallAligner
+from model.registration.keypoint_tracker import Effort, SmallAligner
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.source.expression import eye_openness
@@ -334,7 +334,8 @@ def _alignment() -> list[dict[str, Any]]:
         return _made_up_surface(points, still, driving)
 
     picture = GreyPyramid(thumbnail(surroundings(0, 0, False, 0)))
-    aligner = SmallAligner(surface, layout, points, still, picture, 1 - surface(still)[1][:, :1])
+    page = Effort(600, 4.0, follows=False)
+    aligner = SmallAligner(surface, layout, points, still, picture, 1 - surface(still)[1][:, :1], page)
     before: Alignment | None = None
     steps = []
     for x, y, other, light, turn in _ALIGNED:
