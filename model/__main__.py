@@ -7,8 +7,10 @@ import sys
 from model.command_line import run_command
 
 COMMANDS = {
-    name: f"model.commands.{name}"
-    for name in ("encode", "decode", "info", "prepare", "train", "evaluate", "rd", "bench", "weights", "export")
+    name: f"model.commands.{name.replace('-', '_')}"
+    for name in (
+        *("encode", "decode", "info", "prepare", "train", "train-eyes", "evaluate", "rd", "bench", "weights", "export"),
+    )
 }
 """Names of the commands and their modules."""
 

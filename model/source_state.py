@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.mouth_window import MouthWindow
+from model.networks.small.eye_enhancer import EyeWindows
 from model.networks.small.eyes import SourceEyes
 from model.networks.small.mouth import MouthWindows
 from model.networks.small.sharp import SharpSource
@@ -24,6 +25,7 @@ class SourceState:
     features: dict[str, Tensor]
     eyes: SourceEyes | None = None  # None for a profile without landmarks
     sharp: SharpSource | None = None  # None for a source image that has no more pixels than the networks see
+    eye_windows: EyeWindows | None = None  # None where nothing corrects eyes
     mouths: MouthWindows | None = None  # None where no windows stand beside it
 
     def keypoints(self) -> CanonicalKeypoints:
@@ -41,7 +43,7 @@ class SourceState:
     def nbytes(self) -> int:
         """Memory the cached features take."""
         features = sum(t.numel() * t.element_size() for t in self.features.values())
-        return features + sum(part.nbytes for part in (self.sharp, self.mouths) if part is not None)
+        return features + sum(part.nbytes for part in (self.sharp, self.eye_windows, self.mouths) if part is not None)
 
 
 def first_of(canonical: CanonicalKeypoints) -> CanonicalKeypoints:

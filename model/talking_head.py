@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from model.codec.statistics import MotionStatistics
 from model.description import WEIGHTS, Profile, random_description, read_description
 from model.errors import InputError, WeightsError
+from model.eye_weights import load_eye_enhancer
 from model.face.crop import whole
 from model.face.region import face_region, in_crop_units
 from model.graphs.engine import Engine, graph_networks
@@ -35,6 +36,7 @@ from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.articulation import articulated
 from model.networks.small.blocks import fold_batch_norm
+from model.networks.small.eye_enhancer import Enhance, EyeWindows, enhance_eyes
 from model.networks.small.eyes import SourceEyes, draw_eyes
 from model.networks.small.guided import face_points, with_canonical, with_face
 from model.networks.small.mouth import draw_mouths
@@ -69,6 +71,10 @@ class Networks(Protocol):
     @property
     def landmarks(self) -> Callable[[Tensor], Tensor] | None:
         """Picture (1, 3, 192, 192) in [0, 1] -> confidence and landmarks (1, 1435); None where a profile has none."""
+
+    @property
+    def enhance(self) -> Enhance | None:
+        """Runs the enhancer of eyes; None where a profile has none."""
 
     @property
     def surface(self) -> Surface | None:
@@ -108,6 +114,8 @@ def load_trained(path: Path | None = None) -> Trained:
         raise WeightsError(f"{name} does not fit the profile {profile.name}: {str(error).splitlines()[0]}") from None
     if profile.layout.face_count:
         networks.landmarks = load_landmark_network()
+        if path is None and isinstance(networks, SmallNetworks):  # trained on what these weights draw
+            networks.eye_enhancer = load_eye_enhancer()
     return Trained(profile, networks, description.statistics, description.weights_hash)
 
 
@@ -203,7 +211,11 @@ class TalkingHead:
             motion, eyes = self._with_face(image[0], canonical, motion)
         with self._precision():
             features = self._networks.appearance(x, canonical, motion)
-        return SourceState(canonical, motion, features, eyes, sharp)
+        windows = None
+        if self.has_landmarks and self._networks.enhance is not None:
+            face = compose(canonical, motion)[0, self.profile.layout.face]
+            windows = EyeWindows.of(x.float(), face.float())
+        return SourceState(canonical, motion, features, eyes, sharp, windows)
 
     def _with_face(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> tuple[Motion, SourceEyes]:
         """Motion of a source image uint8 (3, S, S) with the face where landmarks have it, and its eyes.
@@ -341,10 +353,14 @@ class TalkingHead:
             face = compose(canonical, driving)[:, self.profile.layout.face]
             assert image is not None, "who knows of eyes has the picture"
             picture = draw_eyes(picture, image.float(), eyes, face.float())
-            windows = [state.mouths for state in states]
-            if any(windows):  # a window is as wide and as open as it was: in motion that is not articulated
-                face = compose(canonical, plain)[:, self.profile.layout.face]
-                picture = draw_mouths(picture, windows, face.float())
+            # Windows are as wide and as open as they were: in motion that is not articulated.
+            face = compose(canonical, plain)[:, self.profile.layout.face]
+            if (enhance := self._networks.enhance) is not None:
+                with self._precision():
+                    picture = enhance_eyes(picture, [state.eye_windows for state in states], face.float(), enhance)
+            mouths = [state.mouths for state in states]
+            if any(mouths):
+                picture = draw_mouths(picture, mouths, face.float())
         return picture
 
     def _seen(self, motions: Motion, views: Sequence[View]) -> Motion:

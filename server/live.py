@@ -28,7 +28,7 @@ from server.signalling.ports import PublicationFactory
 
 logger = logging.getLogger(__name__)
 
-GRAPHS = ("landmarks", "rendering")
+GRAPHS = ("landmarks", "rendering", "eyes")
 """What a receiver runs compiled: the one for source images, the other for every picture."""
 
 

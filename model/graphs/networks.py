@@ -17,6 +17,7 @@ from model.graphs.tracing import ExtractionStage, RenderingStage, SurfaceStage, 
 from model.motion import POSE_SCALARS, RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion
 from model.networks.rendered import Layers, Rendered
 from model.networks.small import SmallNetworks
+from model.networks.small.eye_enhancer import Enhance, EyeEnhancer
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,15 @@ class GraphNetworks:
         graph = self._graph("landmarks", lambda: self._make_landmarks(network))
         return network if graph is None else graph
 
+    @property
+    def enhance(self) -> Enhance | None:
+        """Runs the enhancer of eyes for a batch of one; None where there is none."""
+        enhancer = self._networks.eye_enhancer
+        if enhancer is None:
+            return None
+        graph = self._graph("eyes", lambda: self._make_eyes(enhancer))
+        return enhancer if graph is None else graph
+
     def surface(
         self, features: dict[str, Tensor], canonical: CanonicalKeypoints, source: Motion, driving: Motion
     ) -> tuple[Tensor, Tensor]:
@@ -171,6 +181,9 @@ class GraphNetworks:
     def _make_landmarks(self, network: nn.Module) -> Graph:
         picture = nn.functional.interpolate(self._picture(), size=192, mode="bilinear", align_corners=False)
         return self._checked(network, (picture,), LANDMARK_TOLERANCE)
+
+    def _make_eyes(self, enhancer: EyeEnhancer) -> Graph:
+        return self._checked(enhancer, enhancer.examples(), FRAME_TOLERANCE, FRAME_TOLERANCE)
 
     def _make_surface(self) -> Graph:
         examples, names = self._examples()

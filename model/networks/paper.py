@@ -63,6 +63,7 @@ class PaperNetworks(nn.Module):
 
     compiled: ClassVar[bool] = False
     memory_format: ClassVar[torch.memory_format] = torch.contiguous_format  # most convolutions are 3D
+    enhance: ClassVar[None] = None
     surface: ClassVar[None] = None  # its masks belong to the volume, and no frame is aligned by them
 
     def __init__(self, config: PaperConfig) -> None:

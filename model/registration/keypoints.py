@@ -209,7 +209,10 @@ def _normal_equations(share: Tensor, slope: Tensor, weight: Tensor, residual: Te
     """
     b, size, _ = share.shape
     x, y = slope[:, 0], slope[:, 1]
-    xx, xy, yy = (share * (weight * a * c)[:, None] @ share.mT for a, c in ((x, x), (x, y), (y, y)))
+    weighted = torch.stack([weight * x * x, weight * x * y, weight * y * y], 1)  # (B, 3, N)
+    # One product of three times the rows takes less time than three.
+    products = (weighted[:, :, None] * share[:, None]).flatten(1, 2) @ share.mT  # (B, 3U, U)
+    xx, xy, yy = products.reshape(b, 3, size, size).unbind(1)
     curvature = torch.stack([torch.stack([xx, xy], 2), torch.stack([xy, yy], 2)], 1)  # (B, 2, U, 2, U)
     push = share @ (slope * (weight * residual)[:, None]).mT  # (B, U, 2)
     return curvature.reshape(b, 2 * size, 2 * size), push.mT.flatten(1)

@@ -14,6 +14,7 @@ MANIFEST = Path(__file__).with_name("manifest.json")
 
 LANDMARKS = MANIFEST.with_name("landmarks.safetensors")
 FACE_DETECTOR = MANIFEST.with_name("face_detector.safetensors")
+EYE_ENHANCER = MANIFEST.with_name("eye_enhancer.safetensors")
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def test_help_lists_every_command_with_its_summary(
     shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
     assert status.value.code == 0
     for name, module in commands.items():
-        assert module == f"{package}.commands.{name}"
+        assert module == f"{package}.commands.{name.replace('-', '_')}"
         assert f"{name} {importlib.import_module(module).HELP}" in shown
 
 

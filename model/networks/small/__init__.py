@@ -9,6 +9,7 @@ generator.py     G: warped features -> frame          (each frame, on the receiv
 window.py        the part of a picture that G paints  (each frame, on the receiver)
 eyes.py          what lies between the lids           (each frame, on the receiver)
 mouth.py         mouths as mouth windows show them   (each frame, on the receiver)
+eye_enhancer.py  what drawing gets wrong in eyes (each frame, on the receiver)
 sharp.py         detail at twice the size             (each frame, on the receiver)
 guided.py        landmarks as the face's keypoints    (each frame, on the sender; once per source image)
 articulation.py  how far lids and lips are moved      (each frame, on the receiver)
@@ -26,6 +27,7 @@ from model.networks.rendered import Rendered
 from model.networks.small.appearance import SmallAppearance
 from model.networks.small.dense_motion import SmallDenseMotion
 from model.networks.small.encoder import SmallCanonical, SmallMotion
+from model.networks.small.eye_enhancer import Enhance, EyeEnhancer
 from model.networks.small.generator import SmallGenerator
 from model.networks.small.silhouette import SmallSilhouette, cut_out, oval
 from model.networks.small.window import Window
@@ -50,6 +52,13 @@ class SmallNetworks(nn.Module):
         self.generator = SmallGenerator(config)
         self.landmarks: nn.Module | None = None
         """Published, not trained here and kept in a file of its own; None for untrained networks."""
+        self.eye_enhancer: EyeEnhancer | None = None
+        """Trained on what the others draw, and kept in a file of its own; None for untrained networks."""
+
+    @property
+    def enhance(self) -> Enhance | None:
+        """Runs the enhancer of eyes; None without one."""
+        return self.eye_enhancer
 
     def canonical(self, image: Tensor) -> CanonicalKeypoints:
         """(B, 3, S, S) in [0, 1] -> canonical keypoints (B, K, 3)."""

@@ -359,7 +359,7 @@ def test_graphs_equal_torch_and_keep_quiet(weights: str, tmp_path: Path) -> None
     first = report(PARITY, weights, **places, PYTHONDONTWRITEBYTECODE="1")
     assert all(event == "open" and f"'{graphs}/" in given for event, given in first["seen"])
     kept = {path.name: path.read_bytes() for path in graphs.iterdir()}
-    assert len(kept) == {"trained": 4, "untrained": 3}[weights]
+    assert len(kept) == {"trained": 5, "untrained": 3}[weights]
     found = report(PARITY, weights, **places, PYTHONDONTWRITEBYTECODE="1")
     assert {path.name: path.read_bytes() for path in graphs.iterdir()} == kept
     same = ("frame", "mean", "motion", "aligned", "engine")
