@@ -105,7 +105,7 @@ class GraphNetworks:
 
     @property
     def enhance(self) -> Enhance | None:
-        """Runs the enhancer of eyes for a batch of one; None where there is none."""
+        """Runs the enhancer for the two eyes of a face; None where there is none."""
         enhancer = self._networks.eye_enhancer
         if enhancer is None:
             return None

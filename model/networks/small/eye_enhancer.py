@@ -78,10 +78,10 @@ class EyeEnhancer(nn.Module):
 
     @staticmethod
     def examples() -> tuple[Tensor, ...]:
-        """What a batch of one is given."""
+        """What the two eyes of a face give it."""
         random = torch.Generator().manual_seed(0)
-        pictures = [torch.rand(1, 3, HEIGHT, WIDTH, generator=random) for _ in range(2)]
-        points = [torch.rand(1, len(KEYPOINTS[0]), 2, generator=random) * 2 - 1 for _ in range(2)]
+        pictures = [torch.rand(2, 3, HEIGHT, WIDTH, generator=random) for _ in range(2)]
+        points = [torch.rand(2, len(KEYPOINTS[0]), 2, generator=random) * 2 - 1 for _ in range(2)]
         return *pictures, *points
 
     def _spots(self, points: Tensor) -> Tensor:
@@ -141,11 +141,12 @@ def _enhance_one(picture: Tensor, source: EyeWindows, face: Tensor, enhance: Enh
     if (factor := picture.shape[-1] // _SIZE) > 1:
         image = F.avg_pool2d(image, factor)
     windows = EyeWindows.of(image, face)
-    for eye, (_, sign) in enumerate(_SIDES):
-        if source.large[eye] and windows.large[eye]:
-            one = slice(eye, eye + 1)
-            addition = enhance(windows.pictures[one], source.pictures[one], windows.points[one], source.points[one])
-            _add(picture, addition, windows.middle[eye], windows.axis[eye], sign)
+    seen = [eye for eye in (0, 1) if source.large[eye] and windows.large[eye]]
+    if not seen:
+        return
+    additions = enhance(windows.pictures, source.pictures, windows.points, source.points)
+    for eye in seen:
+        _add(picture, additions[eye : eye + 1], windows.middle[eye], windows.axis[eye], _SIDES[eye][1])
 
 
 def _add(picture: Tensor, addition: Tensor, middle: Tensor, axis: Tensor, sign: float) -> None:

@@ -37,7 +37,7 @@ def windows(points: Tensor) -> EyeWindows:
 
 
 def adds(amount: float) -> Tensor:
-    return torch.full((1, 3, HEIGHT, WIDTH), amount)
+    return torch.full((2, 3, HEIGHT, WIDTH), amount)
 
 
 def test_an_untrained_enhancer_adds_nothing() -> None:
