@@ -24,7 +24,6 @@ from model.motion import (
     CanonicalKeypoints,
     Motion,
     background_since,
-    compose,
     rotation_matrix,
     turned_and_sized,
 )
@@ -228,9 +227,7 @@ class KeypointTransforms:
     def of(
         canonical: CanonicalKeypoints, source: Motion, driving: Motion, layout: KeypointLayout
     ) -> KeypointTransforms:
-        x_s, x_d = compose(canonical, source), compose(canonical, driving)
-        r_s = rotation_matrix(source.yaw, source.pitch, source.roll)
-        r_d = rotation_matrix(driving.yaw, driving.pitch, driving.roll)
+        (x_s, r_s), (x_d, r_d) = (_placed(canonical, motion) for motion in (source, driving))
         local = (r_s @ r_d.mT) * (source.scale / driving.scale)[:, None, None]
         body_local = _similarity(x_d[:, layout.body], x_s[:, layout.body])
         turned = torch.cat([x_d[:, layout.head] @ local.mT, x_d[:, layout.body] @ body_local.mT], 1)
@@ -240,6 +237,13 @@ class KeypointTransforms:
     def behind(self, grid: Tensor) -> Tensor:
         """Source coordinates (B, H, W, 2) of the background at `grid`, (H, W, 2) or (B, H, W, 2)."""
         return behind(self.background, grid)
+
+
+def _placed(canonical: CanonicalKeypoints, motion: Motion) -> tuple[Tensor, Tensor]:
+    """Keypoints (B, K, 3) as of `compose`, and the head's rotation (B, 3, 3), worked out once for both."""
+    rotation: Tensor = rotation_matrix(motion.yaw, motion.pitch, motion.roll)
+    at_scale_1 = canonical.points @ rotation.mT + motion.expression
+    return motion.scale[:, None, None] * at_scale_1 + motion.translation[:, None], rotation
 
 
 def behind(background: Tensor, grid: Tensor) -> Tensor:
