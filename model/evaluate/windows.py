@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from model.codec.mouth_window import decode_window, encode_window
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.evaluate.clips import Clip
 from model.mouth_window import MAX_WINDOWS, MouthWindow, cut_window, mouth_coordinates, usable
-from model.source.mouth_choice import WindowSearch, mouth_points
+from model.source.mouth_choice import WindowSearch, bare_skin, mouth_points, skin_unevenness
 from model.source.quality import sharpness
 from model.source.window_choice import SHARP_ENOUGH, WindowChoice
 from model.source_state import SourceState
@@ -45,6 +47,8 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
     choice, points = WindowChoice(), mouth_points(clip.canonical, clip.motions)
     shapes = mouth_coordinates(points)
     sharp = SHARP_ENOUGH * sharpness(clip.source_frame)
+    seen = usable(points[way[0]])
+    bare = bare_skin(skin_unevenness(clip.source_frame, points[way[0]])) if seen else np.inf
     beside: dict[int, MouthWindow] = {}
     due: list[tuple[float, int, MouthWindow]] = []
     states: list[SourceState] = []
@@ -55,7 +59,11 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
             beside[slot] = window
             state = head.with_windows(state, [beside[slot] for slot in sorted(beside)])
         states.append(state)
-        clear = bool(usable(points[index]) and clip.measured[index]) and sharpness(clip.frames[index]) >= sharp
+        clear = (
+            bool(usable(points[index]) and clip.measured[index])
+            and sharpness(clip.frames[index]) >= sharp
+            and skin_unevenness(clip.frames[index], points[index]) <= bare
+        )
         chosen = choice.update(shapes[index], shapes[way[0]], clear, now)
         if chosen is not None:
             data = encode_window(cut_window(clip.frames[index], points[index]), speed=LIVE_SPEED)

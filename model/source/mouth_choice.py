@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.mouth_window import AS_NEAR, mouth_coordinates, shape_distance, usable
+from model.mouth_window import AS_NEAR, cut_window, mouth_coordinates, shape_distance, usable
 from model.networks.small_config import MOUTH
 from model.source.quality import sharpness
 
@@ -18,6 +18,17 @@ LEAST_GAIN = 0.002
 """By how much a window must bring the mouths of all frames nearer to their pictures, in the mean, to be worth it."""
 
 _SHARP = 0.8  # sharpness as a share of the clip's median that is sharp enough
+
+COVERED = 2.0
+"""Unevenness of the skin around a mouth, as a multiple of what is usual for it, from which something lies before it: on
+training films 1.9 at most, where lips are rounded or a head has turned far; with fingers beside the lips 2 to 4."""
+
+_BESIDE_COVERED = 4
+"""Frames before and after one whose mouth is covered that are not trusted either: a hand comes and goes."""
+
+_LEAST_UNEVEN = 0.05  # what is usual for a mouth at least: of real ones .055 to .26
+_SKIN = (0.06, 0.28)  # mouth coordinates beyond the lips
+_UPPER, _LOWER = (0, 6, 2, 7, 1), (0, 8, 3, 9, 1)  # the outer lips from corner to corner, positions in MOUTH
 
 MOST_FRAMES = 240
 """Of a long clip fewer are looked at: each is compared with each."""
@@ -29,6 +40,32 @@ def mouth_points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.fl
     return points
 
 
+def skin_unevenness(crop: NDArray[np.uint8], points: NDArray[np.float32]) -> float:
+    """How uneven the skin around a mouth is: mean distance of its grey from the median, as a share of that.
+
+    crop uint8 (S, S, 3), points `mouth_points` (10, 2) that are `usable`
+    """
+    window = cut_window(crop, points)
+    side, lips = len(window.picture), window.points
+    place = (2 * np.arange(side) + 1) / side - 1
+    u, v = np.meshgrid(window.half * place, window.middle + window.half * place)
+
+    def line(which: tuple[int, ...]) -> NDArray[np.float64]:
+        knots = lips[list(which)]
+        knots = knots[np.argsort(knots[:, 0])]  # expression may upset their order
+        return np.interp(u, knots[:, 0], knots[:, 1])
+
+    beyond = np.maximum(np.maximum(line(_UPPER) - v, v - line(_LOWER)), np.abs(u) - 1)
+    grey = window.picture.astype(np.float32).mean(-1)[(beyond > _SKIN[0]) & (beyond < _SKIN[1])]
+    usual = max(float(np.median(grey)), 1.0)
+    return float(np.abs(grey - usual).mean()) / usual
+
+
+def bare_skin(usual: float) -> float:
+    """Unevenness up to which nothing lies before a mouth for which `usual` is usual."""
+    return COVERED * max(usual, _LEAST_UNEVEN)
+
+
 class WindowSearch:
     """Takes a clip's frames in order; keeps no pictures."""
 
@@ -36,12 +73,14 @@ class WindowSearch:
         self._points: list[NDArray[np.float32]] = []
         self._sharpness: list[float] = []
         self._measured: list[bool] = []
+        self._unevenness: list[float] = []
 
     def consider(self, crop: NDArray[np.uint8], points: NDArray[np.float32], measured: bool) -> None:
         """A frame: its crop (S, S, 3), `mouth_points` (10, 2), and whether its face could be measured."""
         self._points.append(points)
         self._sharpness.append(sharpness(crop))
         self._measured.append(measured)
+        self._unevenness.append(skin_unevenness(crop, points) if measured and usable(points) else np.nan)
 
     def best(self, source: int, count: int) -> list[tuple[int, NDArray[np.float32]]]:
         """At most `count` frames to cut windows from, and where, beside the frame that is the source image."""
@@ -49,7 +88,11 @@ class WindowSearch:
             return []
         points = np.stack(self._points)
         sharp = np.array(self._sharpness) >= _SHARP * np.median(self._sharpness)
-        clear = usable(points) & sharp & np.array(self._measured)
+        skin = np.array(self._unevenness)
+        known = skin[np.isfinite(skin)]
+        covered = skin > bare_skin(float(np.median(known))) if len(known) else np.zeros(len(skin), bool)
+        beside = np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] > 0.5
+        clear = usable(points) & sharp & np.array(self._measured) & ~beside
         shapes = mouth_coordinates(points)
         return [(i, points[i]) for i in choose_windows(shapes, shapes[source], clear, count)]
 

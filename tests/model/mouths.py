@@ -16,7 +16,7 @@ def lips(opening: float, middle: tuple[float, float] = (0.0, 0.4), half: float =
     """Keypoints (10, 2) of a level mouth, crop units; `opening` of the inner lips in half mouth widths."""
     inner = opening / 2
     points: list[tuple[float, float]] = [(-1, 0), (1, 0), (0, -inner - 0.3), (0, inner + 0.3), (0, -inner), (0, inner)]
-    outer = 0.7 * (inner + 0.3)
+    outer = 0.86 * (inner + 0.3)
     points += [(-0.5, -outer), (0.5, -outer), (-0.5, outer), (0.5, outer)]
     return np.array(middle, np.float32) + half * np.array(points, np.float32)
 

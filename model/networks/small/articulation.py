@@ -17,7 +17,7 @@ from torch import Tensor
 from model.motion import Motion, rotation_matrix
 from model.networks.small_config import GUIDED
 
-LIDS = 1.25
+LIDS = 1.4
 """How far a lid moves, as a multiple. Chosen on training clips (docs/experiments/articulation.md), as are the next."""
 WIDTH = 0.94
 """How far lips move sideways, as a multiple."""

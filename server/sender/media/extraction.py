@@ -7,6 +7,7 @@ What it finds goes to an `ExtractionListener`, from this thread. What it decides
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from model.mouth_window import cut_window, mouth_coordinates, usable
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
-from model.source.mouth_choice import mouth_points
+from model.source.mouth_choice import bare_skin, mouth_points, skin_unevenness
 from model.source.quality import Quality, quality, sharpness
 from model.source.window_choice import SHARP_ENOUGH, WindowChoice
 from server.sender.media.alignment_rhythm import AlignmentRhythm
@@ -261,11 +262,18 @@ class Extraction(threading.Thread):
         eyes = float(eye_openness(self._extractor.canonical, frame.motion)) if measured else 0.0
         return quality(frame.picture, frame.motion, eyes)
 
+    def _bare_skin(self, chosen: Candidate) -> float:
+        """Unevenness of the skin around the mouth up to which nothing lies before it; any where it cannot be told."""
+        if not self._extractor.has_landmarks:
+            return math.inf
+        points = mouth_points(self._extractor.canonical, chosen.motion)
+        return bare_skin(skin_unevenness(chosen.picture, points)) if usable(points) else math.inf
+
     def _offer(self, chosen: Candidate) -> None:
         """Enrol the chosen frame, or the avatar in its place, and hand it on."""
         if self._avatar is None:
             picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
-            source = replace(source, sharpness=chosen.quality.sharpness)
+            source = replace(source, sharpness=chosen.quality.sharpness, bare_skin=self._bare_skin(chosen))
         else:
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
@@ -297,7 +305,11 @@ class Extraction(threading.Thread):
         points = mouth_points(self._extractor.canonical, frame.motion)
         shape = mouth_coordinates(points)
         own = mouth_coordinates(mouth_points(source.canonical, source.motion))
-        clear = bool(usable(points)) and sharpness(frame.picture) >= SHARP_ENOUGH * source.sharpness
+        clear = (
+            bool(usable(points))
+            and sharpness(frame.picture) >= SHARP_ENOUGH * source.sharpness
+            and skin_unevenness(frame.picture, points) <= source.bare_skin
+        )
         slot = self._windows.update(shape, own, clear, now)
         if slot is not None:
             picture = frame.crop.cut(frame.camera, self._extractor.source_size(frame.crop.side))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.mouth_window import mouth_coordinates
-from model.source.mouth_choice import WindowSearch, choose_windows
+from model.source.mouth_choice import COVERED, WindowSearch, bare_skin, choose_windows, skin_unevenness
 from tests.model.mouths import lips, picture
 
 OPENINGS = [0.0] * 20 + [0.5] * 10 + [1.0] * 10
@@ -50,3 +50,17 @@ def test_a_blurred_or_hidden_mouth_is_no_window() -> None:
 
 def test_no_frames_no_windows() -> None:
     assert WindowSearch().best(0, 8) == []
+
+
+def test_a_mouth_behind_fingers_is_no_window_nor_one_beside_it() -> None:
+    search = WindowSearch()
+    bare, covered = picture(lips(1.0)), picture(lips(1.0))
+    covered[:, 108:116] = 60  # a finger's shadow beside the lips
+    covered[:, 116:124] = 250
+    for index in range(24):
+        crop = picture(lips(0.0)) if index < 12 else (covered if index == 16 else bare)
+        search.consider(crop, lips(0.0 if index < 12 else 1.0), measured=True)
+    assert [i for i, _ in search.best(0, 8)] == [21]
+    unevenness = [skin_unevenness(crop, lips(1.0)) for crop in (bare, covered)]
+    assert unevenness[0] < bare_skin(0.0) < unevenness[1]
+    assert bare_skin(0.2) == 0.2 * COVERED
