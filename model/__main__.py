@@ -6,12 +6,9 @@ import sys
 
 from model.command_line import run_command
 
-COMMANDS = {
-    name: f"model.commands.{name.replace('-', '_')}"
-    for name in (
-        *("encode", "decode", "info", "prepare", "train", "train-eyes", "evaluate", "rd", "bench", "weights", "export"),
-    )
-}
+_NAMES = ("encode", "decode", "info", "prepare", "train", "train-eyes", "evaluate", "rd", "bench", "weights", "export")
+
+COMMANDS = {name: f"model.commands.{name.replace('-', '_')}" for name in _NAMES}
 """Names of the commands and their modules."""
 
 

@@ -59,6 +59,8 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
             beside[slot] = window
             state = head.with_windows(state, [beside[slot] for slot in sorted(beside)])
         states.append(state)
+        if not choice.looks(now):
+            continue
         clear = (
             bool(usable(points[index]) and clip.measured[index])
             and sharpness(clip.frames[index]) >= sharp

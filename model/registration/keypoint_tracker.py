@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion
-from model.registration.keypoints import Alignment, AlignmentReference, SurfaceMotion, align
+from model.registration.keypoints import THOROUGH, Alignment, AlignmentReference, SurfaceMotion, align
 from model.registration.similarity import GreyPyramid
 from model.registration.surface import FollowedSurface
 
@@ -28,7 +28,7 @@ class Effort:
 
 CALL = Effort(600, 8.0, follows=True)
 """As much as a laptop has time for; what stays is not sent anew (docs/experiments/call-alignment.md)."""
-FILE = Effort(1400, 4.0, follows=False)
+FILE = Effort(THOROUGH, 4.0, follows=False)
 """A little steadier, at three times the cost; the motion of a file is smoothed later."""
 
 

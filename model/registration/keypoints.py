@@ -29,6 +29,9 @@ from model.networks.small_config import FEATURES
 from model.registration.robust import DEVIATIONS_PER_MEDIAN, TUKEY
 from model.registration.similarity import THUMBNAIL
 
+THOROUGH = 1400
+"""Pixels of a frame that are compared where there is time."""
+
 _FINE, _COARSE = 0, 1
 # Size at each step of Gauss-Newton: in a first frame, and where the search begins at the last frame's alignment.
 _FIRST, _LATER = (_COARSE, _COARSE, _FINE), (_COARSE, _FINE)
@@ -134,7 +137,7 @@ def align(
     frame: Tensor,
     before: Alignment | None = None,
     hold: float = 0.0,
-    samples: int = 1400,
+    samples: int = THOROUGH,
 ) -> Alignment:
     """Correct `driving`, of batch shape B, to what the frames show.
 

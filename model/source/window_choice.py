@@ -59,6 +59,10 @@ class WindowChoice:
         self._next_window = -np.inf
         self._best = 0.0
 
+    def looks(self, now: float) -> bool:
+        """Whether `update` would look at a frame: between two looks nothing about it needs to be worked out."""
+        return now >= self._next_look
+
     def update(self, shape: NDArray[np.float32], source: NDArray[np.float32], clear: bool, now: float) -> int | None:
         """Takes every frame's mouth (10, 2); returns the slot for which a window should be cut from this frame.
 
@@ -66,7 +70,7 @@ class WindowChoice:
         clear   whether a window can be cut here
         The caller answers with `sent`, or leaves it.
         """
-        if now < self._next_look:
+        if not self.looks(now):
             return None
         self._next_look = now + LOOK_EVERY
         self._seen.append(shape)

@@ -300,7 +300,7 @@ class Extraction(threading.Thread):
         """Hand on a window of this frame's mouth where that is worth it; of an avatar's mouth the driver knows none."""
         source = self._selection.current
         measured = self._extractor.has_landmarks and self._extractor.measured
-        if self._avatar is not None or source is None or not measured:
+        if self._avatar is not None or source is None or not measured or not self._windows.looks(now):
             return
         points = mouth_points(self._extractor.canonical, frame.motion)
         shape = mouth_coordinates(points)
