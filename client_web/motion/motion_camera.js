@@ -24,6 +24,8 @@ import { Fitness } from "./fitness.js";
 const MANY_CORES = 4;
 /** Without a frame for that long nothing flows. */
 const SILENT_MS = 3000;
+/** The worker has that long to close its frames; a muted camera gives none to wait for. */
+const ENDING_MS = 2000;
 
 export class MotionCamera {
   /** @param {MotionEvents} events */
@@ -68,13 +70,16 @@ export class MotionCamera {
     this.state = "loading";
     const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.worker = worker;
-    worker.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => void this.#hear(data));
-    worker.addEventListener("error", () => this.fail("Sending motion stopped by an error of the page."));
+    worker.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => {
+      if (worker === this.worker) void this.#hear(data);
+    });
+    worker.addEventListener("error", () => {
+      if (worker === this.worker) this.fail("Sending motion stopped by an error of the page.");
+    });
     // Threads need memory that they share, which a browser gives to an isolated page alone. A second one shortens a frame by a
     // fifth at best and takes as much of a core again (docs/experiments/page-as-sender.md): not where cores are few.
     const threads = self.crossOriginIsolated && navigator.hardwareConcurrency >= MANY_CORES ? 2 : 1;
-    void preferredEngines().then((engines) => this.#tell({ type: "start", engines, threads }));
-    if (this.track !== null) this.#feed(this.track);
+    void preferredEngines().then((engines) => worker.postMessage({ type: "start", engines, threads }));
     this.events.onChange();
   }
 
@@ -82,7 +87,11 @@ export class MotionCamera {
   stop() {
     this.stopFrames();
     this.stopFrames = () => {};
-    this.worker?.terminate();
+    const { worker } = this;
+    if (worker !== null) {
+      this.#tell({ type: "end" });
+      setTimeout(() => worker.terminate(), ENDING_MS);
+    }
     this.worker = null;
     this.state = "off";
     this.problem = null;
@@ -99,7 +108,7 @@ export class MotionCamera {
     this.stopFrames();
     this.stopFrames = () => {};
     this.fitness.restart();
-    if (this.worker === null) return;
+    if (this.state !== "ready") return;
     if (track === null) this.#tell({ type: "frames", stream: null });
     else this.#feed(track);
   }
@@ -130,6 +139,8 @@ export class MotionCamera {
       case "ready":
         this.state = "ready";
         this.engine = message.engine;
+        // Not sooner: a stream that is on its way to a worker may lose frames.
+        if (this.track !== null) this.#feed(this.track);
         this.events.onChange();
         break;
       case "failed":

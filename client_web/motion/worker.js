@@ -15,7 +15,8 @@ import { StepTimes } from "./step_times.js";
  *   | {type: "frames", stream: ReadableStream<VideoFrame> | null}
  *   | {type: "frame", frame: VideoFrame}
  *   | {type: "sources"}
- *   | {type: "answer", index: number, taken: boolean}} ToWorker
+ *   | {type: "answer", index: number, taken: boolean}
+ *   | {type: "end"}} ToWorker
  *
  * @typedef {{type: "ready", engine: Engine, threads: number}
  *   | {type: "failed", problem: string}
@@ -33,6 +34,8 @@ let aligner = null;
 /** With the time at which it came. @type {{frame: VideoFrame, at: number} | null} */
 let waiting = null;
 let busy = false;
+/** Until no stream is read any more. @type {Promise<unknown>} */
+let reading = Promise.resolve();
 /** Of the frames that are read; another camera's take its place. */
 let generation = 0;
 /** @type {{[name: string]: number}} */
@@ -53,7 +56,7 @@ worker.addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data
       break;
     case "frames":
       generation += 1;
-      if (data.stream) void read(data.stream, generation);
+      reading = Promise.all([reading, data.stream ? read(data.stream, generation) : null]);
       break;
     case "frame":
       take(data.frame);
@@ -63,6 +66,9 @@ worker.addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data
       break;
     case "answer":
       extraction?.selection.answer(data.index, data.taken);
+      break;
+    case "end":
+      void end();
       break;
   }
 });
@@ -89,7 +95,6 @@ async function start(engines, threads) {
       aligner = alignerWith(engine);
       extraction = new Extraction(loaded.model, aligner);
       tell({ type: "ready", engine, threads });
-      void next();
       return;
     } catch (error) {
       problem = error instanceof UnavailableError ? error.message : "The networks do not run in this browser.";
@@ -128,6 +133,18 @@ async function read(stream, own) {
   }
 }
 
+/**
+ * Closes every frame before the worker ends: one that is left to the garbage collector keeps its buffer from the camera, and
+ * the browser complains.
+ */
+async function end() {
+  generation += 1;
+  waiting?.frame.close();
+  waiting = null;
+  await reading;
+  worker.close();
+}
+
 /** @param {VideoFrame} frame */
 function take(frame) {
   waiting?.frame.close();
@@ -163,8 +180,11 @@ async function step(extraction, frame, at) {
   const [width, height] = [frame.displayWidth, frame.displayHeight];
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   const target = /** @type {OffscreenCanvasRenderingContext2D} */ (context);
-  target.drawImage(frame, 0, 0);
-  frame.close();
+  try {
+    target.drawImage(frame, 0, 0);
+  } finally {
+    frame.close();
+  }
   const { data } = target.getImageData(0, 0, width, height);
   const drawn = performance.now();
   for (const name of Object.keys(networkTimes)) delete networkTimes[name];
