@@ -7,6 +7,7 @@ renderer's operations reach.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -20,9 +21,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.bench_codec import codec_times
 from model.face.crop import Crop
 from model.frame_cost import frame_cost
-from model.frame_extractor import FrameExtractor
+from model.frame_extractor import HEAD_EVERY, FrameExtractor
 from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
+from model.registration.surface import EVERY
 from model.talking_head import TalkingHead
 
 
@@ -40,7 +42,7 @@ def compare(head: TalkingHead, torch_head: TalkingHead, repeats: int = 30) -> di
     figures = measure(torch_head, repeats) | {"codec": codec_times(head.statistics, repeats)}
     if head.device.type == "cpu":
         calls = _calls(head)
-        figures |= frame_cost(calls["frame"], calls["render"], calls.get("align_two"), repeats)
+        figures |= frame_cost(calls["frames"], calls["render"], calls.get("aligned"), SEVERAL, repeats)
     if head.engine == "torch":
         return figures | {"engine": head.engine}
     times = {name: figures[name] for name in figures if name.endswith(("_ms", "_fps"))}
@@ -63,21 +65,27 @@ def measure(head: TalkingHead, repeats: int = 30) -> dict[str, Any]:
         "size": head.profile.size,
     }
     result |= _times(head, repeats)
-    counts = {f"{name}_gmac": _gmac(call) for name, call in _calls(head).items()}
-    if "align_two_gmac" in counts:
-        counts["align_gmac"] = counts.pop("align_two_gmac") / 2
-    result |= {name: round(count, 3) for name, count in counts.items()}
+    counts = _of_one({name: _gmac(call) for name, call in _calls(head).items()})
+    result |= {f"{name}_gmac": round(count, 3) for name, count in counts.items()}
     if head.device.type == "cuda":
         result |= _batches(head, result["render_gmac"], repeats)
     return result
 
 
 def _times(head: TalkingHead, repeats: int) -> dict[str, Any]:
-    times = {f"{name}_ms": 1e3 * _median_seconds(call, repeats, head.device) for name, call in _calls(head).items()}
-    if "align_two_ms" in times:
-        times["align_ms"] = times.pop("align_two_ms") / 2
-    return {name: round(ms, 3) for name, ms in times.items()} | {"render_fps": round(1e3 / times["render_ms"], 1)}
+    calls = _calls(head)
+    times = _of_one({name: 1e3 * _median_seconds(call, repeats, head.device) for name, call in calls.items()})
+    return {f"{name}_ms": round(ms, 3) for name, ms in times.items()} | {"render_fps": round(1e3 / times["render"], 1)}
 
+
+def _of_one(figures: dict[str, float]) -> dict[str, float]:
+    """Figures of `_calls`, those of several frames divided among them."""
+    names = {"frames": "frame", "aligned": "align"}
+    return {names.get(name, name): value / (SEVERAL if name in names else 1) for name, value in figures.items()}
+
+
+SEVERAL = math.lcm(HEAD_EVERY, EVERY)
+"""Frames in a row in which each network of a sender has run as often as it does in a call."""
 
 _CROP = Crop(224.0, 128.0, 250.0)
 """The head in `_camera`'s frame."""
@@ -101,7 +109,7 @@ def _calls(head: TalkingHead) -> dict[str, Callable[[], object]]:
     state = head.enrol(picture)
     camera, extractor = _camera(), FrameExtractor(head)
     calls: dict[str, Callable[[], object]] = {
-        "frame": lambda: extractor.extract(camera, _CROP),
+        "frames": lambda: [extractor.extract(camera, _CROP) for _ in range(SEVERAL)],
         "extract": lambda: head.extract(picture),
         "enrol": lambda: head.enrol(picture),
         "render": lambda: head.render([state], state.motion),
@@ -113,9 +121,14 @@ def _calls(head: TalkingHead) -> dict[str, Callable[[], object]]:
     aligner = head.aligner(state, small)
     if aligner is not None:
         motion = state.motion.to_numpy()[0]
-        before = aligner(small, motion, None)
-        # Dense motion runs for every other frame: two in a row are what two frames cost.
-        calls["align_two"] = lambda: aligner(small, motion, aligner(small, motion, before))
+        first = aligner(small, motion, None)
+
+        def aligned() -> None:
+            before = first
+            for _ in range(SEVERAL):
+                before = aligner(small, motion, before)
+
+        calls["aligned"] = aligned
     return calls
 
 

@@ -21,17 +21,18 @@ _PRODUCTS = 3  # products in a round: about as long as a frame takes
 
 
 def frame_cost(
-    frame: Callable[[], object],
+    frames: Callable[[], object],
     render: Callable[[], object],
-    align_two: Callable[[], object] | None,
+    align: Callable[[], object] | None,
+    several: int,
     rounds: int = 30,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Keys: matrix_gflops, a 1024 x 1024 float32 product on torch's threads; frame_cost_gflop.
 
-    frame, render, align_two: what is done with each frame on the sender and the receiver, and with two in a row of
-    those that a call aligns; None aligns none. Medians over rounds, in each of which the machine is measured before and
-    after.
+    frames, align: what the sender does with `several` frames in a row, and with as many of those that a call aligns;
+    None aligns none. render: what the receiver does with one. Medians over rounds, in each of which the machine is
+    measured before and after.
     """
     a, b = torch.randn(2, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)).unbind()
 
@@ -44,7 +45,7 @@ def frame_cost(
         took = min(seconds(lambda: a @ b) for _ in range(_PRODUCTS))
         return 2 * _SIDE**3 / took / 1e9
 
-    calls = [frame, render] if align_two is None else [frame, render, align_two]
+    calls = [render, frames] if align is None else [render, frames, align]
     for call in (rate, *calls):  # the first calls compile, and fill caches
         call()
     rates, costs = [], []
@@ -54,7 +55,7 @@ def frame_cost(
         after = rate()
         mean = (before + after) / 2
         rates.append(mean)
-        costs.append(mean * (sum(times[:2]) + ALIGNED * sum(times[2:]) / 2))
+        costs.append(mean * (times[0] + (times[1] + ALIGNED * sum(times[2:])) / several))
         before = after
     return {
         "matrix_gflops": round(statistics.median(rates), 1),

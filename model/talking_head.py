@@ -289,14 +289,14 @@ class TalkingHead:
         if surface is None:
             return None
 
-        def surface_motion(driving: Motion) -> tuple[Tensor, Tensor]:
+        def surface_motion(driving: Motion, _keypoints: object) -> tuple[Tensor, Tensor]:
             with self._precision():
                 flow, masks = surface(state.features, state.canonical, state.motion, driving)
             return flow.float(), masks.float()
 
         motion = state.motion.to_torch(self.device)
         with torch.inference_mode():
-            surface_motion(motion)
+            surface_motion(motion, None)
         person = state.features["person"]
         return SmallAligner(surface_motion, self.profile.layout, state.canonical, motion, source, person, effort)
 

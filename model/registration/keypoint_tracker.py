@@ -23,7 +23,7 @@ class Effort:
     samples: int  # pixels of a frame that are compared
     hold: float
     """How strongly a keypoint stays where it was in the frame before, against staying where the extractor has it."""
-    follows: bool  # whether dense motion runs for every other frame alone
+    follows: bool  # whether dense motion runs for one frame of several
 
 
 CALL = Effort(600, 8.0, follows=True)
@@ -63,7 +63,7 @@ class SmallAligner:
         self._device, self._effort = canonical.points.device, effort
         grey = self._tensor(picture.grey)
         if effort.follows:
-            surface_motion = FollowedSurface(surface_motion, canonical, motion, layout)
+            surface_motion = FollowedSurface(surface_motion, layout)
         self._reference = AlignmentReference.of(canonical, motion, surface_motion, layout, grey, person)
 
     def __call__(self, picture: GreyPyramid, motion: Motion, before: Alignment | None) -> Alignment:

@@ -70,9 +70,9 @@ def corrected(expression: Array, keypoint_correction: Array) -> Array:
     return xp.concatenate([expression[..., :2] + keypoint_correction, expression[..., 2:]], -1)
 
 
-SurfaceMotion: TypeAlias = Callable[[Motion], tuple[Tensor, Tensor]]
-"""How a network has a driving motion move one batch of source images: flow (B, 2, G, G), the source coordinates of each
-driving pixel, and masks (B, K + 1, G, G), to what each belongs, background first."""
+SurfaceMotion: TypeAlias = Callable[[Motion, KeypointTransforms], tuple[Tensor, Tensor]]
+"""How a network has a driving motion, given with its keypoints, move one batch of source images: flow (B, 2, G, G), the
+source coordinates of each driving pixel, and masks (B, K + 1, G, G), to what each belongs, background first."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def align(
     """
     at_first = driving if before is None else before.applied(driving)
     keypoints = KeypointTransforms.of(reference.canonical, reference.motion, at_first, reference.layout)
-    flow, masks = reference.surface_motion(at_first)
+    flow, masks = reference.surface_motion(at_first, keypoints)
     cover = warp(reference.planes[_FINE][:, 3:], flow.permute(0, 2, 3, 1))  # (B, 1, G, G)
     points = _telling(F.avg_pool2d(frame, 2), 1 - cover, samples)  # (B, N, 2)
     grid = pixel_grid(flow.shape[2], flow.shape[3], flow).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""How a network moves a source image, asked of it for every other frame.
+"""How a network moves a source image, asked of it for one frame of several.
 
 Running dense motion is half of what aligning a frame costs, and from one frame to the next its masks hardly change. So
 between two runs they stand still, and the flow changes by what the keypoints' own maps change, which is exact for
@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from model.keypoint_layout import KeypointLayout
-from model.motion import CanonicalKeypoints, Motion
+from model.motion import Motion
 from model.networks.grid import pixel_grid
 from model.networks.small.dense_motion import KeypointTransforms, enlarged_flow, surface_flow
 from model.registration.keypoints import SurfaceMotion
+
+EVERY = 4
+"""Of so many frames the network runs for one."""
 
 NEAR = 0.04
 """Crop units, five pixels of 256: beyond it a keypoint of the head has gone too far for masks that stand still."""
@@ -32,26 +35,24 @@ class _Run:
 
 
 class FollowedSurface:
-    """A `SurfaceMotion` for frames in order, whose network runs for every other one or where a head moves fast."""
+    """A `SurfaceMotion` for frames in order, whose network runs for one of four or where a head moves fast."""
 
-    def __init__(
-        self, surface_motion: SurfaceMotion, canonical: CanonicalKeypoints, source: Motion, layout: KeypointLayout
-    ) -> None:
-        """Canonical keypoints and motion of the source images, batch shape B."""
-        self._surface_motion, self._canonical, self._source, self._layout = surface_motion, canonical, source, layout
+    def __init__(self, surface_motion: SurfaceMotion, layout: KeypointLayout) -> None:
+        self._surface_motion, self._layout = surface_motion, layout
         self._run: _Run | None = None
+        self._since = 0  # frames since
 
-    def __call__(self, driving: Motion) -> tuple[Tensor, Tensor]:
+    def __call__(self, driving: Motion, keypoints: KeypointTransforms) -> tuple[Tensor, Tensor]:
         """Flow (B, 2, G, G), source coordinates of driving pixels, and masks (B, K + 1, G, G), background first."""
-        keypoints = KeypointTransforms.of(self._canonical, self._source, driving, self._layout)
-        run, self._run = self._run, None
-        if run is not None and self._is_near(run, keypoints):
+        run = self._run
+        self._since += 1
+        if run is not None and self._since < EVERY and self._is_near(run, keypoints):
             grid = pixel_grid(run.flow.shape[2], run.flow.shape[3], run.flow)
             change = surface_flow(run.masks, grid, keypoints) - surface_flow(run.masks, grid, run.keypoints)
             change = change + enlarged_flow(driving.residual_flow - run.residual_flow, len(grid))
             return run.flow + change.permute(0, 3, 1, 2), run.masks
-        flow, masks = self._surface_motion(driving)
-        self._run = _Run(keypoints, driving.residual_flow, flow, masks)
+        flow, masks = self._surface_motion(driving, keypoints)
+        self._run, self._since = _Run(keypoints, driving.residual_flow, flow, masks), 0
         return flow, masks
 
     def _is_near(self, run: _Run, keypoints: KeypointTransforms) -> bool:

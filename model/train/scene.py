@@ -91,7 +91,7 @@ def _aligned(
     repeated = {name: repeat(f) for name, f in features.items()}
     points, still = CanonicalKeypoints(repeat(canonical.points)), driven.map(lambda x: repeat(x[:, 0]))
 
-    def surface_motion(driving: Motion) -> tuple[Tensor, Tensor]:
+    def surface_motion(driving: Motion, _keypoints: object) -> tuple[Tensor, Tensor]:
         with precision(batch.frames.device):
             return networks.surface(repeated, points, still, driving)
 

@@ -50,7 +50,7 @@ class Face:
         )
         features = {"quarter": torch.zeros(count, 32, 64, 64), "eighth": torch.zeros(count, 64, 32, 32)}
 
-        def surface_motion(driving: Motion) -> tuple[Tensor, Tensor]:
+        def surface_motion(driving: Motion, _keypoints: KeypointTransforms) -> tuple[Tensor, Tensor]:
             motion = self.dense(features, canonical, source, driving)
             return motion.flow.permute(0, 3, 1, 2), motion.masks
 
@@ -58,6 +58,10 @@ class Face:
         return AlignmentReference.of(
             canonical, source, surface_motion, SMALL.layout, grey, self.person.expand(count, -1, -1, -1)
         )
+
+    def flow(self, driving: Motion) -> Tensor:
+        keypoints = KeypointTransforms.of(self.canonical, self.source, driving, SMALL.layout)
+        return self.reference().surface_motion(driving, keypoints)[0]
 
     def aligned(self, driving: Motion, frame: Tensor, before: Alignment | None = None, hold: float = 0.0) -> Alignment:
         found: Alignment = align(self.reference(), driving, thumbnails(frame), before, hold)
@@ -101,8 +105,7 @@ def gaps(face: Face, driving: Motion, off: Tensor, found: Alignment) -> Tensor:
     """Pixels (K,) by which content lies elsewhere where keypoints are that the picture shows."""
     true, found_motion = moved(driving, off), found.applied(driving)
     points = compose(face.canonical, true)[:, :, :2]
-    surface_motion = face.reference().surface_motion
-    flows = torch.cat([surface_motion(true)[0], surface_motion(found_motion)[0]])
+    flows = torch.cat([face.flow(true), face.flow(found_motion)])
     at = F.grid_sample(flows, points.expand(2, -1, -1)[:, None], align_corners=False)[:, :, 0]  # (2, 2, K)
     distance: Tensor = (at[0] - at[1]).norm(dim=0) / PIXEL
     return distance[(points[0].abs() < 0.9).all(-1)]
@@ -231,9 +234,9 @@ def test_what_no_keypoint_moves_is_shifted(face: Face) -> None:
     driving, drift = motion(), torch.zeros(1, RESIDUAL_FLOW_PLACES, 2)
     drift[:, [0, 1, 8, 9], 0] = 0.02
     true = replace(driving, residual_flow=drift)
-    flow, _ = face.reference().surface_motion(true)
+    flow = face.flow(true)
     torch.testing.assert_close(
-        flow[:, :, :4, :4] - face.reference().surface_motion(driving)[0][:, :, :4, :4],
+        flow[:, :, :4, :4] - face.flow(driving)[:, :, :4, :4],
         torch.full((1, 2, 4, 4), 0.02) * torch.tensor([1.0, 0.0])[:, None, None],
     )
     at = F.interpolate(flow, size=(256, 256), mode="bilinear").permute(0, 2, 3, 1)

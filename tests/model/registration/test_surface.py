@@ -1,4 +1,4 @@
-"""Dense motion asked of for every other frame: between two runs the flow follows the keypoints."""
+"""Dense motion asked of for one frame of several: between two runs the flow follows the keypoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
 from model.networks.grid import pixel_grid
 from model.networks.small.dense_motion import KeypointTransforms, enlarged_flow, surface_flow
 from model.networks.small_config import SMALL
-from model.registration.surface import NEAR, FollowedSurface
+from model.registration.keypoints import SurfaceMotion
+from model.registration.surface import EVERY, NEAR, FollowedSurface
 
 K, G = SMALL.keypoints, 64
 
@@ -27,12 +28,18 @@ class Network:
         self.masks = (3 * torch.randn(1, K + 1, G, G, generator=random)).softmax(1)
         self.runs = 0
 
-    def __call__(self, driving: Motion) -> tuple[Tensor, Tensor]:
+    def keypoints(self, driving: Motion) -> KeypointTransforms:
+        return KeypointTransforms.of(self.canonical, self.source, driving, SMALL.layout)
+
+    def __call__(self, driving: Motion, keypoints: KeypointTransforms) -> tuple[Tensor, Tensor]:
         self.runs += 1
         grid = pixel_grid(G, G, self.masks)
-        keypoints = KeypointTransforms.of(self.canonical, self.source, driving, SMALL.layout)
         flow = surface_flow(self.masks, grid, keypoints) + enlarged_flow(driving.residual_flow, G)
         return flow.permute(0, 3, 1, 2), self.masks
+
+
+def asked(surface: SurfaceMotion, network: Network, driving: Motion) -> tuple[Tensor, Tensor]:
+    return surface(driving, network.keypoints(driving))
 
 
 def moved(x: float, yaw: float = 0.0) -> Motion:
@@ -44,26 +51,26 @@ def moved(x: float, yaw: float = 0.0) -> Motion:
 @pytest.mark.parametrize(("x", "yaw"), [(0.01, 0.0), (-0.02, 1.0)])
 def test_a_flow_follows_the_keypoints_without_the_network(x: float, yaw: float) -> None:
     network = Network()
-    followed = FollowedSurface(network, network.canonical, network.source, SMALL.layout)
-    followed(moved(0.005))
-    flow, masks = followed(moved(x, yaw))
+    followed = FollowedSurface(network, SMALL.layout)
+    asked(followed, network, moved(0.005))
+    flow, masks = asked(followed, network, moved(x, yaw))
     assert network.runs == 1
-    expected, _ = network(moved(x, yaw))
+    expected, _ = asked(network, network, moved(x, yaw))
     torch.testing.assert_close(flow, expected, atol=1e-5, rtol=0)
     assert masks is network.masks
 
 
-def test_the_network_runs_for_every_other_frame() -> None:
+def test_the_network_runs_for_one_frame_of_four() -> None:
     network = Network()
-    followed = FollowedSurface(network, network.canonical, network.source, SMALL.layout)
-    for index in range(6):
-        followed(moved(0.003 * index))
-    assert network.runs == 3
+    followed = FollowedSurface(network, SMALL.layout)
+    for index in range(2 * EVERY):
+        asked(followed, network, moved(0.003 * index))
+    assert network.runs == 2
 
 
 def test_the_network_runs_where_a_head_has_gone_far() -> None:
     network = Network()
-    followed = FollowedSurface(network, network.canonical, network.source, SMALL.layout)
+    followed = FollowedSurface(network, SMALL.layout)
     for index in range(3):
-        followed(moved(2 * NEAR * index))
+        asked(followed, network, moved(2 * NEAR * index))
     assert network.runs == 3

@@ -330,12 +330,12 @@ def _alignment() -> list[dict[str, Any]]:
     source = aligned_motion(0, 0, 0.0)
     still = source.to_torch()
 
-    def surface(driving: Motion) -> tuple[Tensor, Tensor]:
+    def surface(driving: Motion, _keypoints: object) -> tuple[Tensor, Tensor]:
         return _made_up_surface(points, still, driving)
 
     picture = GreyPyramid(thumbnail(surroundings(0, 0, False, 0)))
     page = Effort(600, 4.0, follows=False)
-    aligner = SmallAligner(surface, layout, points, still, picture, 1 - surface(still)[1][:, :1], page)
+    aligner = SmallAligner(surface, layout, points, still, picture, 1 - surface(still, None)[1][:, :1], page)
     before: Alignment | None = None
     steps = []
     for x, y, other, light, turn in _ALIGNED:
