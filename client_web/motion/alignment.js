@@ -274,6 +274,7 @@ function wantedAt(points, grey, residual, level) {
  * @property {Uint8Array} inside which places come from its person
  * @property {Float64Array} across gradient of the source, grey values a crop unit
  * @property {Float64Array} down
+ * @property {number} every of so many places one is compared: the coarse picture is smooth
  */
 
 /**
@@ -287,9 +288,11 @@ function wantedAt(points, grey, residual, level) {
 function compared(level, wanted, from, shares, shift) {
   const { side, grey, across, down, person } = level;
   const count = wanted.length;
-  const found = { residual: new Float64Array(count), inside: new Uint8Array(count), across: new Float64Array(count), down: new Float64Array(count) };
+  const every = side === SIDE ? 2 : 1;
+  const values = () => new Float64Array(count);
+  const found = { residual: values(), inside: new Uint8Array(count), across: values(), down: values(), every };
   const place = cornersOfPlace();
-  for (let n = 0; n < count; n++) {
+  for (let n = 0; n < count; n += every) {
     const x = from[2 * n] + shares.moved(n, shift, 0);
     const y = from[2 * n + 1] + shares.moved(n, shift, shift.length / 2);
     around(x, y, side, place);
@@ -300,7 +303,7 @@ function compared(level, wanted, from, shares, shift) {
     found.inside[n] = Math.abs(x) < 1 && Math.abs(y) < 1 && read(person, place) > 0.5 ? 1 : 0;
   }
   const exposure = middle(found.residual.filter((_, n) => found.inside[n] === 1));
-  for (let n = 0; n < count; n++) found.residual[n] -= exposure;
+  for (let n = 0; n < count; n += every) found.residual[n] -= exposure;
   return found;
 }
 
@@ -321,7 +324,7 @@ function spreadOf({ residual, inside }) {
 }
 
 /**
- * How badly the source fits: the mean square of the residuals, outliers bounded.
+ * How badly the source fits, where every place is compared: the mean square of the residuals, outliers bounded.
  * @param {Compared} compared
  * @param {number} spread
  */
@@ -338,13 +341,14 @@ function badness({ residual, inside }, spread) {
  * @param {Float64Array} start where the extractor would have it, less
  * @param {Float64Array} shift
  */
-function step({ residual, inside, across, down }, { begin, unknowns, values, count }, precision, held, start, shift) {
-  const spread = spreadOf({ residual, inside, across, down });
-  const alike = (ALIKE * AREA) / count / spread ** 2;
+function step(compared, { begin, unknowns, values, count }, precision, held, start, shift) {
+  const { residual, inside, across, down, every } = compared;
+  const spread = spreadOf(compared);
+  const alike = (ALIKE * AREA * every) / count / spread ** 2;
   const size = shift.length / 2;
   const [xx, xy, yy] = [0, 1, 2].map(() => new Float64Array(size * size));
   const right = new Float64Array(2 * size);
-  for (let n = 0; n < count; n++) {
+  for (let n = 0; n < count; n += every) {
     const near = 1 - (residual[n] / (TUKEY * spread)) ** 2;
     if (inside[n] === 0 || near <= 0) continue;
     const weight = near * near * alike;

@@ -5,8 +5,30 @@ Pixel i of n lies at (2 i + 1) / n - 1 (`align_corners=False`), as in `model.mot
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, wraps
+
 import torch
 from torch import Tensor
+
+Made = Callable[[int, int, torch.dtype, torch.device], Tensor]
+"""What depends on two sizes, and is of a type and on a device."""
+
+
+def kept(make: Made) -> Made:
+    """Keeps what `make` gives, which is not to be written to; in a trace it is operations, not a large constant."""
+
+    @lru_cache(32)
+    def once(first: int, second: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        with torch.inference_mode(False):  # for calls that need gradients too
+            return make(first, second, dtype, device)
+
+    @wraps(make)
+    def given(first: int, second: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        return make(first, second, dtype, device) if tracing else once(first, second, dtype, device)
+
+    return given
 
 
 def centres(count: int, like: Tensor) -> Tensor:
@@ -15,7 +37,13 @@ def centres(count: int, like: Tensor) -> Tensor:
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
-    """(H, W, 2) the x, y of every pixel centre."""
+    """(H, W, 2) the x, y of every pixel centre, in the type and on the device of `like`; not to be written to."""
+    return _pixel_grid(height, width, like.dtype, like.device)
+
+
+@kept
+def _pixel_grid(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    like = torch.empty(0, dtype=dtype, device=device)
     y, x = torch.meshgrid(centres(height, like), centres(width, like), indexing="ij")
     return torch.stack([x, y], -1)
 

@@ -144,7 +144,7 @@ def align(
     frame    (B, n, n) grey values of the frame, of 255
     before   the alignment of the frame before; the search begins there
     hold     how strongly it also stays there, as a multiple of how strongly the extractor is believed
-    samples  pixels of the frame that are compared
+    samples  pixels of the frame that are compared, finely; coarsely every other one is
     """
     at_first = driving if before is None else before.applied(driving)
     keypoints = KeypointTransforms.of(reference.canonical, reference.motion, at_first, reference.layout)
@@ -158,6 +158,9 @@ def align(
     # Half of the last frame's residual is forgiven: a picture that errs alike in both does not tremble.
     wanted = frame if before is None else frame - _FORGIVEN * before.residual
     wanted_at = [_read(grey[:, None], points)[:, 0] for grey in (wanted, F.avg_pool2d(wanted, 2))]  # (B, N) each
+    # The coarse picture is smooth: every other point tells as much.
+    at_level, wanted_at[_COARSE] = (at_points, at_points[:, ::2]), wanted_at[_COARSE][:, ::2]
+    share_at = (share, share[..., ::2].contiguous())
 
     local, scale = _local(keypoints), driving.scale[:, None, None]  # (B, K, 2, 2), (B, 1, 1)
     # Unknown is by how much source coordinates change: x by keypoints and residual flow, then y.
@@ -170,8 +173,8 @@ def align(
         start = torch.cat([came, before.residual_flow], 1).mT.flatten(1)
 
     def compared(level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Source (B, 4, N) where pixels come from; by how much they differ from it; which come from its person."""
-        at = at_points + (shift.reshape(len(frame), 2, -1) @ share).mT
+        """Source (B, 4, N) where points come from; by how much they differ from it; which come from its person."""
+        at = at_level[level] + (shift.reshape(len(frame), 2, -1) @ share_at[level]).mT
         seen = _read(reference.planes[level], at)
         inside = (at.abs() < 1).all(-1) & (seen[:, 3] > 0.5)  # what is behind the person does not move with keypoints
         return seen, _without_exposure(wanted_at[level] - seen[:, 0], inside), inside
@@ -182,7 +185,7 @@ def align(
         seen, residual, inside = compared(level)
         weight = _weight(residual, inside, _spread(residual, inside))
         slope = seen[:, 1:3] * (reference.planes[level].shape[-1] / 2)
-        curvature, push = _normal_equations(share, slope, weight, residual)
+        curvature, push = _normal_equations(share_at[level], slope, weight, residual)
         normal = curvature + (1 + hold) * precision
         pull = (precision @ (start + (1 + hold) * shift)[..., None])[..., 0]
         shift = shift + torch.cholesky_solve((push - pull)[..., None], torch.linalg.cholesky_ex(normal)[0])[..., 0]
@@ -270,7 +273,7 @@ def _telling(grey: Tensor, behind: Tensor, count: int) -> Tensor:
     pattern = _pattern(n * n, grey.device)
     behind = F.interpolate(behind, size=(n, n))[:, 0]
     says = (1 - behind) * (slope + 1).sqrt()
-    chosen = (says.flatten(1) * pattern).topk(min(count, n * n), 1).indices  # (B, N)
+    chosen = (says.flatten(1) * pattern).topk(min(count, n * n), 1).indices.sort(1).values  # (B, N), row by row
     # Not the middle of a pixel, where the finer picture would be blurred, but one of its quarters.
     quarter = torch.stack([chosen % 3 % 2, chosen % 5 % 2], -1) - 0.5  # (B, N, 2)
     return pixel_grid(n, n, grey).reshape(-1, 2)[chosen] + quarter / n

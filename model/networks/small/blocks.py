@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks.grid import pixel_grid
+from model.networks.grid import kept, pixel_grid
 from model.networks.small.volume import gather_volume
 
 
@@ -48,13 +48,15 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
 def enlarge(x: Tensor, factor: int) -> Tensor:
     """The same as `upsample` of maps (B, C, H, W) of few channels, by two matrix products: there engines are faster."""
     h, w = x.shape[-2:]
-    out: Tensor = _interpolation(h, factor, x) @ x @ _interpolation(w, factor, x).mT
+    rows, columns = (_interpolation(n, factor, x.dtype, x.device) for n in (h, w))
+    out: Tensor = rows @ x @ columns.mT
     return out
 
 
-def _interpolation(count: int, factor: int, like: Tensor) -> Tensor:
+@kept
+def _interpolation(count: int, factor: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The matrix (factor count, count) that takes a row of `count` values to `factor` times as many, bilinear."""
-    one = torch.eye(count, device=like.device, dtype=like.dtype)
+    one = torch.eye(count, device=device, dtype=dtype)
     return F.interpolate(one[None], scale_factor=float(factor), mode="linear", align_corners=False)[0].mT
 
 
