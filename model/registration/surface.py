@@ -26,12 +26,11 @@ NEAR = 0.04
 
 @dataclass(frozen=True)
 class _Run:
-    """What the network said last, and of which motion."""
+    """What the network said last."""
 
-    keypoints: KeypointTransforms
-    residual_flow: Tensor  # (B, 64, 2)
-    flow: Tensor  # (B, 2, G, G)
+    driving: Tensor  # (B, K, 3) where keypoints were
     masks: Tensor  # (B, K + 1, G, G)
+    beside: Tensor  # (B, G, G, 2) of the flow what neither keypoints nor residual flow explain
 
 
 class FollowedSurface:
@@ -47,14 +46,19 @@ class FollowedSurface:
         run = self._run
         self._since += 1
         if run is not None and self._since < EVERY and self._is_near(run, keypoints):
-            grid = pixel_grid(run.flow.shape[2], run.flow.shape[3], run.flow)
-            change = surface_flow(run.masks, grid, keypoints) - surface_flow(run.masks, grid, run.keypoints)
-            change = change + enlarged_flow(driving.residual_flow - run.residual_flow, len(grid))
-            return run.flow + change.permute(0, 3, 1, 2), run.masks
+            flow = run.beside + _explained(driving, keypoints, run.masks)
+            return flow.permute(0, 3, 1, 2), run.masks
         flow, masks = self._surface_motion(driving, keypoints)
-        self._run, self._since = _Run(keypoints, driving.residual_flow, flow, masks), 0
+        beside = flow.permute(0, 2, 3, 1) - _explained(driving, keypoints, masks)
+        self._run, self._since = _Run(keypoints.driving, masks, beside), 0
         return flow, masks
 
     def _is_near(self, run: _Run, keypoints: KeypointTransforms) -> bool:
-        moved = (keypoints.driving - run.keypoints.driving)[:, self._layout.head, :2]
+        moved = (keypoints.driving - run.driving)[:, self._layout.head, :2]
         return bool(moved.abs().amax() < NEAR)
+
+
+def _explained(driving: Motion, keypoints: KeypointTransforms, masks: Tensor) -> Tensor:
+    """Flow (B, G, G, 2) as keypoints and residual flow of a motion have it, where masks are given."""
+    grid = pixel_grid(masks.shape[2], masks.shape[3], masks)
+    return surface_flow(masks, grid, keypoints) + enlarged_flow(driving.residual_flow, len(grid))

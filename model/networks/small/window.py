@@ -19,7 +19,7 @@ from model.networks.small_config import WILD
 CELLS = 32
 """Cells of a picture's side, eight pixels of 256 each."""
 
-_HIGH, _WIDE = 24, 20  # cells; a head that is larger is painted as far as the window reaches
+_HIGH, _WIDE = 22, 20  # cells; a head that is larger is painted as far as the window reaches
 _MANY = 16
 """Channels of maps that come from a convolution."""
 
