@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import save_file
 
-from model.errors import WeightsError
 from model.media.atomic_file import complete_file
+from model.network_weights import with_weights
 from model.networks.small.eye_enhancer import EyeEnhancer
-from model.weights.manifest import EYE_ENHANCER, read_weights
+from model.weights.manifest import EYE_ENHANCER
 
 
 def load_eye_enhancer(path: Path = EYE_ENHANCER) -> EyeEnhancer:
@@ -18,12 +17,7 @@ def load_eye_enhancer(path: Path = EYE_ENHANCER) -> EyeEnhancer:
 
     Raises WeightsError when the file is missing, damaged or of another network.
     """
-    enhancer = EyeEnhancer()
-    try:
-        enhancer.load_state_dict({name: value.float() for name, value in load(read_weights(path)).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{path} holds no enhancer of eyes: {str(error).splitlines()[0]}") from None
-    return enhancer.eval().requires_grad_(False)
+    return with_weights(EyeEnhancer(), path)
 
 
 def write_eye_enhancer(enhancer: EyeEnhancer, path: Path) -> None:

@@ -40,7 +40,7 @@ MAY_IMPORT = {
         ),
     },
     "model/graphs": {"model.graphs", "model.errors", "model.media.atomic_file", "model.motion", "model.networks"},
-    "model/landmarks": {"model.landmarks", "model.errors", "model.weights.manifest"},
+    "model/landmarks": {"model.landmarks", "model.errors", "model.network_weights", "model.weights.manifest"},
     "model/media": {"model.media", "model.errors", "model.pixels"},
     "model/networks": {"model.networks", "model.keypoint_layout", "model.motion", "model.mouth_window"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},

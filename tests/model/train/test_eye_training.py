@@ -90,5 +90,5 @@ def test_weights_are_written_and_read(tmp_path: Path) -> None:
     assert not read.enter.weight.requires_grad
     (tmp_path / "other.safetensors").write_bytes(b"no weights")
     for name in ("other.safetensors", "missing.safetensors"):
-        with pytest.raises(WeightsError, match="enhancer of eyes"):
+        with pytest.raises(WeightsError, match="EyeEnhancer"):
             load_eye_enhancer(tmp_path / name)
