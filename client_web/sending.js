@@ -55,6 +55,7 @@ export class Sending {
         if (this.room !== null && (this.preview === null || this.preview.ended)) this.#show(this.room);
         else void this.#link()?.offer(source);
       },
+      onWindow: (window) => this.#link()?.offerWindow(window),
     });
   }
 

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images (`model/frame_extractor.py`,
- * `server/sender/media/extraction.py`). Background and body are registered with the source image in each frame, keypoints and residual
- * flow in some, by somebody else.
+ * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images, mouth windows
+ * (`model/frame_extractor.py`, `server/sender/media/extraction.py`). Background and body are registered with the source image in each
+ * frame, keypoints and residual flow in some, by somebody else.
  */
 import { BackgroundTracker } from "./background.js";
 import { BodyTracker } from "./body.js";
@@ -11,9 +11,12 @@ import { SURE } from "./detector.js";
 import { CropFollower, faceOfLandmarks } from "./head_crop.js";
 import { LandmarkTracker, measure } from "./landmark_tracker.js";
 import { BACKGROUND, EXPRESSION, facePoints, following, stillPoints, withCanonical, withFace } from "./motion.js";
+import { bareSkin, skinUnevenness } from "./mouth_skin.js";
+import { cutWindow, mouthCoordinates, mouthPoints, usable } from "./mouth_window.js";
 import { regionOfLandmarks } from "./region.js";
 import { GreyPyramid } from "./similarity.js";
-import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
+import { eyeOpenness, quality, sharpness, SourceSelection } from "./source_choice.js";
+import { SHARP_ENOUGH, WindowChoice } from "./window_choice.js";
 
 /** @typedef {import("./region.js").Frame} Frame */
 /** @typedef {import("./crop.js").Crop} Crop */
@@ -36,7 +39,14 @@ import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
  * @property {boolean} present whether there is a face, or was one a moment ago
  * @property {boolean} several whether somebody else is seen as well
  * @property {{vector: Float32Array, source: number} | null} motion for a source that the receiver has
- * @property {{index: number, picture: Frame} | null} offer a source image that the receiver should get
+ * @property {{index: number, scene: number, picture: Frame} | null} offer a source image that the receiver should get
+ *
+ * @typedef {object} ChosenWindow a mouth window that the receiver should get
+ * @property {number} slot
+ * @property {number} scene
+ * @property {import("./mouth_window.js").MouthWindow} window
+ * @property {number[]} shape mouth coordinates
+ * @property {number} captured seconds
  */
 
 /** Without a face for that long, the sender pauses. */
@@ -53,10 +63,15 @@ export class Extraction {
   /**
    * @param {Model} model
    * @param {Aligner | null} aligner
+   * @param {number} scene of the sources that are chosen
    */
-  constructor(model, aligner = null) {
+  constructor(model, aligner = null, scene = 0) {
     this.model = model;
     this.aligner = aligner;
+    this.scene = scene;
+    this.windows = new WindowChoice();
+    /** The last frame, where its face was measured. @type {{picture: Frame, motion: Float32Array<ArrayBuffer>, captured: number} | null} */
+    this.measured = null;
     const { networks, keypoints, body } = model;
     this.tracker = new LandmarkTracker(networks.landmarks, networks.detector);
     this.follower = new CropFollower();
@@ -81,8 +96,13 @@ export class Extraction {
     this.unseen = Infinity;
   }
 
-  /** Chooses the source images anew; the face stays. */
-  forgetSources() {
+  /**
+   * Chooses source images and mouth windows anew; the face stays.
+   * @param {number} scene
+   */
+  forgetSources(scene) {
+    this.scene = scene;
+    this.windows.cut();
     this.selection = new SourceSelection(this.model.keypoints - this.model.body);
   }
 
@@ -97,14 +117,45 @@ export class Extraction {
     this.captured = captured;
     const landmarks = await this.tracker.update(frame, captured);
     const crop = this.#crop(frame, landmarks, elapsed);
+    this.measured = null;
     const several = this.#several();
     if (crop === null) return { present: false, several, motion: null, offer: null };
     const picture = cut(crop, frame, this.model.size);
     const motion = await this.#extract(picture, crop, landmarks);
+    if (landmarks !== null) this.measured = { picture, motion, captured };
     const small = new GreyPyramid(picture);
     this.#register(small, motion, crop);
     const offer = await this.#select(picture, small, motion, landmarks !== null, captured);
     return { present: true, several, motion: this.#driving(small, motion, captured), offer };
+  }
+
+  /**
+   * A window of the last frame's mouth where that is worth it; to be called once its motion has been told. `windowSent` answers, or
+   * nothing.
+   * @returns {ChosenWindow | null}
+   */
+  chooseWindow() {
+    const source = this.selection.current;
+    if (this.measured === null || this.canonical === null || source === null || !this.windows.looks(this.measured.captured)) return null;
+    const { picture, motion, captured } = this.measured;
+    const { guided } = this.model;
+    const points = mouthPoints(this.canonical, motion, guided);
+    const shape = mouthCoordinates(points);
+    const own = mouthCoordinates(mouthPoints(source.canonical, source.motion, guided));
+    const clear = usable(points) && sharpness(picture) >= SHARP_ENOUGH * source.sharpness && skinUnevenness(picture, points) <= source.bareSkin;
+    const slot = this.windows.update(shape, own, clear, captured);
+    return slot === null ? null : { slot, scene: this.scene, window: cutWindow(picture, points), shape, captured };
+  }
+
+  /**
+   * @param {ChosenWindow} chosen
+   * @param {number} bytes
+   * @returns {boolean} whether its source images are still those that are sent
+   */
+  windowSent({ slot, scene, shape, captured }, bytes) {
+    if (scene !== this.scene) return false;
+    this.windows.sent(slot, shape, bytes, captured);
+    return true;
   }
 
   /**
@@ -198,8 +249,9 @@ export class Extraction {
     const reference = { picture: small, motion, backdrop: this.background.backdrop() };
     const chosen = this.selection.choose({ picture, motion, quality: quality(picture, motion, openness), reference }, now);
     if (chosen === null) return null;
-    const index = this.selection.offer(await this.#enrol(chosen));
-    return { index, picture: chosen.picture };
+    const { selection, scene } = this; // that may be others before long
+    const index = selection.offer(await this.#enrol(chosen));
+    return { index, scene, picture: chosen.picture };
   }
 
   /**
@@ -207,8 +259,10 @@ export class Extraction {
    * @param {Candidate} chosen
    * @returns {Promise<Source>}
    */
-  async #enrol({ picture, reference }) {
+  async #enrol({ picture, motion: extracted, quality: judged, reference }) {
     const { networks, size } = this.model;
+    const points = mouthPoints(/** @type {Float32Array} */ (this.canonical), extracted, this.model.guided);
+    const bare = usable(points) ? bareSkin(skinUnevenness(picture, points)) : Infinity;
     const pixels = planes(picture);
     const canonical = await networks.canonical(pixels);
     let motion = await networks.motion(pixels);
@@ -218,7 +272,7 @@ export class Extraction {
     // Once more, as exactly placed as in a frame that follows others.
     const landmarks = first && (await measure(networks.landmarks, picture, regionOfLandmarks(first)));
     if (landmarks) motion = withFace(motion, canonical, facePoints(landmarks, whole, this.model));
-    return { picture, canonical, motion, reference };
+    return { picture, canonical, motion, reference, sharpness: judged.sharpness, bareSkin: bare };
   }
 
   /**

@@ -12,12 +12,14 @@ import { Fitness } from "./fitness.js";
  * @typedef {import("./model.js").Engine} Engine
  *
  * @typedef {{vector: Float32Array, source: number, capturedMs: number}} MotionSample
- * @typedef {{index: number, image: Blob, sha256: string}} SourceImage
+ * @typedef {{index: number, scene: number, image: Blob, sha256: string}} SourceImage
+ * @typedef {{slot: number, scene: number, image: Blob}} MouthUpload a mouth window as bytes; it takes the place of the one in its slot
  *
  * @typedef {object} MotionEvents
  * @property {() => void} onChange state, presence or a source image changed
  * @property {(sample: MotionSample) => void} onMotion
  * @property {(source: SourceImage) => void} onSource a source image was chosen; `answer` is to be called
+ * @property {(window: MouthUpload) => void} onWindow a mouth window was chosen
  */
 
 /** Of which a second thread may be taken. */
@@ -26,6 +28,10 @@ const MANY_CORES = 4;
 const SILENT_MS = 3000;
 /** The worker has that long to close its frames; a muted camera gives none to wait for. */
 const ENDING_MS = 2000;
+/** Media type of a mouth window. */
+const WINDOW_TYPE = "application/octet-stream";
+/** Scenes are counted in a byte. */
+const SCENES = 256;
 
 export class MotionCamera {
   /** @param {MotionEvents} events */
@@ -48,7 +54,11 @@ export class MotionCamera {
     this.takenAt = -Infinity;
     /** Chosen source images by index. @type {Map<number, SourceImage>} */
     this.sources = new Map();
-    /** Whether the receiver has one of them. */
+    /** Mouth windows beside them by slot. @type {Map<number, MouthUpload>} */
+    this.windows = new Map();
+    /** Of which sources these are: each choice of source images anew is another scene, as somebody else may be there. */
+    this.scene = 0;
+    /** Whether the receiver has one of the sources. */
     this.shown = false;
     /** @type {MediaStreamTrack | null} */
     this.track = null;
@@ -79,7 +89,7 @@ export class MotionCamera {
     // Threads need memory that they share, which a browser gives to an isolated page alone. A second one shortens a frame by a
     // fifth at best and takes as much of a core again (docs/experiments/page-as-sender.md): not where cores are few.
     const threads = self.crossOriginIsolated && navigator.hardwareConcurrency >= MANY_CORES ? 2 : 1;
-    void preferredEngines().then((engines) => worker.postMessage({ type: "start", engines, threads }));
+    void preferredEngines().then((engines) => worker.postMessage({ type: "start", engines, threads, scene: this.scene }));
     this.events.onChange();
   }
 
@@ -97,7 +107,7 @@ export class MotionCamera {
     this.problem = null;
     this.present = this.several = this.shown = false;
     this.fitness.restart();
-    this.sources.clear();
+    this.#forgetSources();
     this.events.onChange();
   }
 
@@ -115,9 +125,9 @@ export class MotionCamera {
 
   /** Chooses the source images anew. */
   takeAnotherPicture() {
-    this.sources.clear();
+    this.#forgetSources();
     this.shown = false;
-    this.#tell({ type: "sources" });
+    this.#tell({ type: "sources", scene: this.scene });
     this.events.onChange();
   }
 
@@ -131,6 +141,12 @@ export class MotionCamera {
     else this.sources.delete(index);
     this.#tell({ type: "answer", index, taken });
     this.events.onChange();
+  }
+
+  #forgetSources() {
+    this.sources.clear();
+    this.windows.clear();
+    this.scene = (this.scene + 1) % SCENES;
   }
 
   /** @param {FromWorker} message */
@@ -153,9 +169,19 @@ export class MotionCamera {
         this.events.onMotion(message);
         break;
       case "offer": {
-        const source = { index: message.index, image: message.image, sha256: await sha256(message.image) };
+        const { index, scene, image } = message;
+        const source = { index, scene, image, sha256: await sha256(image) };
+        if (scene !== this.scene) break; // forgotten while it was on its way
         this.sources.set(source.index, source);
         this.events.onSource(source);
+        break;
+      }
+      case "window": {
+        const { slot, scene, data } = message;
+        const window = { slot, scene, image: new Blob([data], { type: WINDOW_TYPE }) };
+        if (scene !== this.scene) break;
+        this.windows.set(slot, window);
+        this.events.onWindow(window);
         break;
       }
     }

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What a connection needs to publish motion: the data channels `motion` and `control`, and the source images beside them, which
- * go by HTTP (docs/protocol.md).
+ * What a connection needs to publish motion: the data channels `motion` and `control`, and the uploads beside them, which go
+ * by HTTP (docs/protocol.md).
  */
 import { MotionEncoder } from "../codec/encoder.js";
 import { MotionStatistics } from "../codec/statistics.js";
@@ -9,6 +9,7 @@ import { ControlChannel } from "./control.js";
 import { builtAddress, builtJson, loadArrays } from "./model.js";
 import { PingRhythm } from "./ping_rhythm.js";
 import { MotionPublisher } from "./publisher.js";
+import { Uploads } from "./uploads.js";
 import { PACKET_MS } from "./voice_trailer.js";
 
 /**
@@ -16,9 +17,10 @@ import { PACKET_MS } from "./voice_trailer.js";
  * @typedef {import("./motion_camera.js").MotionCamera} MotionCamera
  * @typedef {import("./motion_camera.js").MotionSample} MotionSample
  * @typedef {import("./motion_camera.js").SourceImage} SourceImage
+ * @typedef {import("./motion_camera.js").MouthUpload} MouthUpload
  * @typedef {import("./control.js").Msgpack} Msgpack
  *
- * @typedef {{room: string, participant: string, token: string | null, node: URL | null}} Place where source images are put
+ * @typedef {import("./uploads.js").Place} Place
  * @typedef {{statistics: MotionStatistics, msgpack: Msgpack}} Tools
  */
 
@@ -66,7 +68,7 @@ export class MotionLink {
    */
   constructor(connection, camera, carrier, place, { statistics, msgpack }, onProblem) {
     this.camera = camera;
-    this.place = place;
+    this.uploads = new Uploads(place);
     this.onProblem = onProblem;
     this.closed = false;
     this.carrier = carrier;
@@ -94,7 +96,8 @@ export class MotionLink {
       this.timer = setInterval(() => this.#beat(), TICK_MS);
       this.#beat();
       // The PUTs of those that came before could not be announced.
-      for (const source of this.camera.sources.values()) void this.offer(source);
+      const offered = Promise.all([...this.camera.sources.values()].map((source) => this.offer(source)));
+      void offered.then(() => this.camera.windows.forEach((window) => this.offerWindow(window)));
     });
   }
 
@@ -127,7 +130,7 @@ export class MotionLink {
   async offer(source) {
     if (this.control.channel.readyState !== "open") return; // offered once it is
     let refusal = null;
-    if (!(uploaded.has(source.sha256) && (await this.#put(source, true)) === null)) refusal = await this.#put(source, false);
+    if (!(uploaded.has(source.sha256) && (await this.uploads.source(source, true)) === null)) refusal = await this.uploads.source(source, false);
     if (this.closed || this.camera.sources.get(source.index) !== source) return;
     if (refusal === null) {
       uploaded.add(source.sha256);
@@ -137,8 +140,18 @@ export class MotionLink {
     this.camera.answer(source.index, refusal === null);
   }
 
+  /**
+   * Brings a mouth window to the receiver in the background.
+   * @param {MouthUpload} window
+   */
+  offerWindow(window) {
+    if (this.closed || this.control.channel.readyState !== "open") return; // offered once it is
+    if (this.camera.windows.get(window.slot) === window) this.uploads.window(window);
+  }
+
   close() {
     this.closed = true;
+    this.uploads.close();
     clearInterval(this.timer);
     this.carrier?.close();
   }
@@ -151,26 +164,6 @@ export class MotionLink {
   /** kbit/s of motion as payload. */
   get payloadKbps() {
     return this.publisher.payload.kbps(performance.now());
-  }
-
-  /**
-   * @param {SourceImage} source
-   * @param {boolean} attach only by its name
-   * @returns {Promise<string | null>} why not, in words
-   */
-  async #put(source, attach) {
-    const { room, participant, token, node } = this.place;
-    const query = new URLSearchParams({ index: String(source.index), ...(attach ? { sha256: source.sha256 } : {}) });
-    const address = `${node?.href ?? ""}rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/source?${query}`;
-    const headers = { Authorization: `Bearer ${token ?? ""}`, ...(attach ? {} : { "Content-Type": source.image.type }) };
-    try {
-      const response = await fetch(address, { method: "PUT", headers, body: attach ? null : source.image });
-      if (response.status === 201) return null;
-      const body = await response.json().catch(() => ({}));
-      return String(body.message ?? `the server answered ${response.status}`);
-    } catch {
-      return "the server cannot be reached";
-    }
   }
 
   #beat() {

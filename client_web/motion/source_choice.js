@@ -27,6 +27,8 @@ import { distance, EXPRESSION, faceFrame } from "./motion.js";
  * @property {Float32Array<ArrayBuffer>} canonical (K, 3)
  * @property {Float32Array<ArrayBuffer>} motion
  * @property {Reference} reference
+ * @property {number} sharpness
+ * @property {number} bareSkin unevenness of the skin around the mouth up to which nothing lies before it
  */
 
 const SHARP = 60; // Laplacian variance of a webcam face in focus that scores one half, 8 bits at 256 pixels

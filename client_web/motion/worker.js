@@ -7,14 +7,15 @@ import { AlignmentLink } from "./alignment_link.js";
 import { Extraction } from "./extraction.js";
 import { loadModel, UnavailableError } from "./model.js";
 import { StepTimes } from "./step_times.js";
+import { encodeWindow } from "./window_bytes.js";
 
 /**
  * @typedef {import("./model.js").Engine} Engine
  *
- * @typedef {{type: "start", engines: Engine[], threads: number}
+ * @typedef {{type: "start", engines: Engine[], threads: number, scene: number}
  *   | {type: "frames", stream: ReadableStream<VideoFrame> | null}
  *   | {type: "frame", frame: VideoFrame}
- *   | {type: "sources"}
+ *   | {type: "sources", scene: number}
  *   | {type: "answer", index: number, taken: boolean}
  *   | {type: "end"}} ToWorker
  *
@@ -22,7 +23,8 @@ import { StepTimes } from "./step_times.js";
  *   | {type: "failed", problem: string}
  *   | {type: "taken", milliseconds: number, steps: {[name: string]: number}, present: boolean, several: boolean}
  *   | {type: "motion", vector: Float32Array, source: number, capturedMs: number}
- *   | {type: "offer", index: number, image: Blob}} FromWorker capturedMs: of the clock that performance.timeOrigin begins
+ *   | {type: "offer", index: number, scene: number, image: Blob}
+ *   | {type: "window", slot: number, scene: number, data: Uint8Array<ArrayBuffer>}} FromWorker capturedMs: of the clock that performance.timeOrigin begins
  */
 
 const worker = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (globalThis));
@@ -34,6 +36,10 @@ let aligner = null;
 /** With the time at which it came. @type {{frame: VideoFrame, at: number} | null} */
 let waiting = null;
 let busy = false;
+/** Of the sources that are chosen, also before there is an extraction. */
+let scene = 0;
+/** Whether this browser writes mouth windows. */
+let writesWindows = true;
 /** Until no stream is read any more. @type {Promise<unknown>} */
 let reading = Promise.resolve();
 /** Of the frames that are read; another camera's take its place. */
@@ -52,6 +58,7 @@ function tell(message) {
 worker.addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data }) => {
   switch (data.type) {
     case "start":
+      scene = data.scene;
       void start(data.engines, data.threads);
       break;
     case "frames":
@@ -62,7 +69,8 @@ worker.addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data
       take(data.frame);
       break;
     case "sources":
-      extraction?.forgetSources();
+      scene = data.scene;
+      extraction?.forgetSources(scene);
       break;
     case "answer":
       extraction?.selection.answer(data.index, data.taken);
@@ -93,7 +101,7 @@ async function start(engines, threads) {
       }
       networkTimes = loaded.milliseconds;
       aligner = alignerWith(engine);
-      extraction = new Extraction(loaded.model, aligner);
+      extraction = new Extraction(loaded.model, aligner, scene);
       tell({ type: "ready", engine, threads });
       return;
     } catch (error) {
@@ -197,6 +205,9 @@ async function step(extraction, frame, at) {
     tell({ type: "motion", vector, source, capturedMs: performance.timeOrigin + at });
   }
   if (extracted.offer !== null) await offer(extracted.offer);
+  // The frame is on its way.
+  const chosen = writesWindows ? extraction.chooseWindow() : null;
+  if (chosen !== null) await send(extraction, chosen);
 }
 
 /** Median milliseconds of a frame's steps, and those of the last alignment, which is beside them. */
@@ -205,11 +216,21 @@ function stepTimes() {
   return alignment === null ? times.medians() : { ...times.medians(), alignment };
 }
 
-/** @param {{index: number, picture: import("./region.js").Frame}} offered */
-async function offer({ index, picture }) {
+/**
+ * @param {Extraction} extraction
+ * @param {import("./extraction.js").ChosenWindow} chosen
+ */
+async function send(extraction, chosen) {
+  const data = await encodeWindow(chosen.window);
+  if (data === null) writesWindows = false;
+  else if (extraction.windowSent(chosen, data.length)) tell({ type: "window", slot: chosen.slot, scene: chosen.scene, data });
+}
+
+/** @param {{index: number, scene: number, picture: import("./region.js").Frame}} offered */
+async function offer({ index, scene, picture }) {
   const drawing = new OffscreenCanvas(picture.width, picture.height);
   const pixels = new ImageData(Uint8ClampedArray.from(picture.data), picture.width, picture.height);
   drawing.getContext("2d")?.putImageData(pixels, 0, 0);
   // A browser that cannot write WebP gives PNG.
-  tell({ type: "offer", index, image: await drawing.convertToBlob({ type: "image/webp", quality: 0.9 }) });
+  tell({ type: "offer", index, scene, image: await drawing.convertToBlob({ type: "image/webp", quality: 0.9 }) });
 }

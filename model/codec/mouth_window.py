@@ -1,4 +1,7 @@
-"""A mouth window as bytes (docs/protocol.md, "Mouth windows"): where its keypoints are, then the picture as AVIF."""
+"""A mouth window as bytes (docs/protocol.md, "Mouth windows"): where its keypoints are, then the picture.
+
+The picture is AVIF, or WebP from a browser, whose canvas writes no AVIF.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ WINDOW_TYPE = "application/octet-stream"
 
 WINDOW_QUALITY = 65
 """AVIF quality, 0 ... 100."""
+
+PICTURE_TYPES = ("image/avif", "image/webp")
+"""Media types of the picture."""
 
 _LIPS = MOUTH_POINTS - 2
 _HEADER = struct.Struct(f"!Bb B {2 * _LIPS}b")
@@ -53,8 +59,8 @@ def decode_window(data: bytes) -> MouthWindow:
     if not half:
         raise MouthWindowError("a mouth window without extent")
     picture = data[_HEADER.size :]
-    if content_type(picture) != "image/avif":
-        raise MouthWindowError("the picture of a mouth window is AVIF")
+    if content_type(picture) not in PICTURE_TYPES:
+        raise MouthWindowError("the picture of a mouth window is neither AVIF nor WebP")
     try:
         pixels = decode_source(picture, SourceLimits(MAX_WINDOW_BYTES, MAX_SIDE * MAX_SIDE))
     except SourceImageError as error:

@@ -14,6 +14,8 @@ import { facePoints, following, placed, stillPoints, withCanonical, withFace } f
 import { regionOfLandmarks, sample, toFrame } from "../../client_web/motion/region.js";
 import { GreyPyramid } from "../../client_web/motion/similarity.js";
 import { eyeOpenness, FirstChoice, gap, quality, SourceCover, SourceSelection } from "../../client_web/motion/source_choice.js";
+import { canonical, surroundings, vector } from "./made_up.mjs";
+import { near } from "./near.mjs";
 
 const golden = JSON.parse(await readFile(new URL("../vectors/extraction.json", import.meta.url)));
 const { guided, features, still, keypoints, body } = golden.layout;
@@ -35,24 +37,11 @@ function landmarks(seed) {
   );
 }
 
-function vector(seed) {
-  const pose = [4 * (seed % 5) - 8, 2 - (seed % 3), 0.75 * seed, 1 + seed / 64, seed / 128, -seed / 256, 0];
-  const expression = Array.from({ length: 3 * keypoints }, (_, i) => (((seed * 7 + 3 * i) % 11) - 5) / 256);
-  return Float32Array.from([...pose, 0, 0, 0, 0, ...expression, ...new Array(128).fill(0)]);
-}
-
-const canonical = (seed) => Float32Array.from({ length: 3 * keypoints }, (_, i) => (((seed * 5 + 7 * i) % 37) - 18) / 32);
-
 function detectorOutput(faces) {
   const output = new Float32Array(896 * 17);
   for (let anchor = 0; anchor < 896; anchor++) output[17 * anchor] = -8;
   for (const [anchor, logit, size] of faces) output.set([logit, 0.5, -0.25, size, size, -8, -6, 8, -5, ...new Array(8).fill(0.5)], 17 * anchor);
   return output;
-}
-
-function near(actual, expected, bound, about = "") {
-  assert.equal(actual.length, expected.length, about);
-  Array.from(actual).forEach((value, i) => assert.ok(Math.abs(value - expected[i]) <= bound, `${about} [${i}]: ${value}, not ${expected[i]}`));
 }
 
 const numbers = ({ x, y, side }) => [x, y, side];
@@ -186,21 +175,6 @@ test("half precision is widened exactly", () => {
   assert.deepEqual([...widened(Uint16Array.from(halves))], floats);
   assert.ok(Number.isNaN(widened(Uint16Array.of(0x7e00))[0]));
 });
-
-/** The made-up crop of extraction_vectors.py. */
-function surroundings(x0, y0, other, light) {
-  const side = 256;
-  const waves = other ? [[5, 2, 90], [1, -4, 70], [3, 7, 140]] : [[3, 1, 94], [1, -2, 62], [2, 5, 150]]; // prettier-ignore
-  const data = new Uint8ClampedArray(4 * side * side).fill(255);
-  for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++) {
-      const [u, v] = [x + 1000 + x0, y + 1000 + y0];
-      const grey = waves.reduce((sum, [a, b, period]) => sum + Math.abs(((a * u + b * v + 9000) % (2 * period)) - period), 0);
-      data.fill(Math.floor((grey * 200) / 306) + light, 4 * (y * side + x), 4 * (y * side + x) + 3);
-    }
-  }
-  return { width: side, height: side, data };
-}
 
 test("background and body are found where the daemon finds them", () => {
   const background = new BackgroundTracker();

@@ -144,6 +144,10 @@ class StagedPublication:
         self.numbers: dict[str, Any] = {}
         self.views: list[View] = []
         self.sources: dict[int, bytes] = {}
+        self.scenes: dict[int, int] = {}
+        """Of the sources, by their index."""
+        self.windows: list[tuple[int, int, bytes]] = []
+        """Slot, scene and bytes of mouth windows as they came."""
         self.messages: list[bytes] = []
         """Of motion, the first thousand, whichever way they came."""
         self.frames = 0
@@ -210,6 +214,7 @@ class StagedPublication:
         """Keep a page's picture."""
         sha256 = hashlib.sha256(image).hexdigest()
         self._pictures[sha256] = self.sources[index] = image
+        self.scenes[index] = scene
         return sha256
 
     async def attach_cached_source(self, index: int, sha256: str, scene: int | None = None) -> bool:
@@ -217,11 +222,12 @@ class StagedPublication:
         if sha256 not in self._pictures:
             return False
         self.sources[index] = self._pictures[sha256]
+        self.scenes[index] = scene or 0
         return True
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
-        """No source images, no windows."""
-        raise NotImplementedError
+        """Keep a page's mouth window."""
+        self.windows.append((slot, scene, data))
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """A painted picture and a hum."""

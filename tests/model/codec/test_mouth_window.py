@@ -64,6 +64,14 @@ def image(kind: str, size: tuple[int, int]) -> bytes:
 HEADER = DATA[:19]
 
 
+def test_a_browsers_picture_is_webp() -> None:
+    out = io.BytesIO()
+    Image.fromarray(WINDOW.picture).save(out, "WEBP", quality=85)
+    found = decode_window(HEADER + out.getvalue())
+    assert np.allclose(found.points, WINDOW.points, atol=1e-6)
+    assert np.abs(found.picture.astype(int) - WINDOW.picture).mean() < 6
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -73,11 +81,25 @@ HEADER = DATA[:19]
         DATA + bytes(MAX_WINDOW_BYTES),
         HEADER[:2] + b"\0" + DATA[3:],
         HEADER + image("PNG", (64, 64)),
+        HEADER + image("JPEG", (64, 64)),
+        HEADER + image("WEBP", (64, 32)),
         HEADER + image("AVIF", (64, 32)),
         HEADER + image("AVIF", (16, 16)),
         HEADER + image("AVIF", (400, 400)),
     ],
-    ids=["empty", "no picture", "version", "too long", "no extent", "PNG", "not square", "too small", "too large"],
+    ids=[
+        "empty",
+        "no picture",
+        "version",
+        "too long",
+        "no extent",
+        "PNG",
+        "JPEG",
+        "not square in WebP",
+        "not square",
+        "too small",
+        "too large",
+    ],
 )
 def test_impossible_windows_are_refused(data: bytes) -> None:
     with pytest.raises(MouthWindowError):

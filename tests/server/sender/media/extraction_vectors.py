@@ -26,6 +26,7 @@ from model.landmarks.detector import ANCHORS, faces_of
 from model.landmarks.roi import Region
 from model.landmarks.tracker import LandmarkTracker
 from model.motion import CanonicalKeypoints, Motion, compose
+from model.mouth_window import UNIT, cut_window, mouth_coordinates, shape_distance, usable
 from model.networks.grid import pixel_grid
 from model.networks.small.dense_motion import squared_distance
 from model.networks.small.guided import STILL, face_points, following, with_canonical, with_face
@@ -36,7 +37,9 @@ from model.registration.keypoint_tracker import Effort, SmallAligner
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.source.expression import eye_openness
-from model.source.quality import quality
+from model.source.mouth_choice import bare_skin, mouth_points, skin_unevenness
+from model.source.quality import quality, sharpness
+from model.source.window_choice import WindowChoice
 from server.sender.media.source_choice import EnrolledSource, SourceCover
 
 PATH = Path(__file__).parents[3] / "vectors" / "extraction.json"
@@ -67,6 +70,8 @@ def build() -> dict[str, Any]:
         "tracker": _tracker(),
         "registration": _registration(),
         "alignment": _alignment(),
+        "mouth": _mouth(),
+        "window_choice": _window_choice(),
     }
 
 
@@ -359,6 +364,80 @@ def aligned_motion(x: int, y: int, turn: float) -> Motion:
     driving[0] += turn
     driving[3:6] = 0.55, 0.05 - (x + 2 * (x > 0)) / 128, -0.15 - y / 128
     return Motion.from_vector(driving[None])
+
+
+def mouth_shape(index: int) -> NDArray[np.float32]:
+    """A made-up mouth (10, 2) in its own coordinates."""
+    upper, lower, skew = (7 * index % 12) / 24, (7 * index % 12) / 8, (index % 7 - 3) / 8
+    above, below, side = upper + 0.25 + (index % 5) / 16, lower + 0.375, 0.4375 + (index % 3) / 16
+    points = [(-1, 0), (1, 0), (skew, -above), (skew, below), (skew, -upper), (skew, lower)]
+    points += [(-side, -0.7 * above), (side, -0.7 * above), (-side, 0.9 * below), (side, 0.9 * below)]
+    return np.array(points, np.float32)
+
+
+_PLACED = [
+    # index of the made-up mouth, crop units: its middle, then half the way from corner to corner
+    (0, 0.0, 0.375, 0.25, 0.0),
+    (2, -0.125, 0.25, 0.1875, 0.0625),
+    (5, 0.0625, 0.25, 0.3125, -0.125),
+    (4, 0.5, -0.25, 0.0625, 0.03125),
+    (8, 0.875, 0.25, 0.25, 0.0),
+    (3, 0.0, 0.5, 0.03125, 0.0),
+]
+
+
+def _mouth() -> dict[str, Any]:
+    """What is made of mouths in a made-up crop."""
+    crop = surroundings(0, 0, False, 0)
+    mouths = []
+    for index, x, y, u, v in _PLACED:
+        shape = mouth_shape(index)
+        points = np.array([x, y], np.float32) + shape @ np.array([[u, v], [-v, u]], np.float32)
+        mouth: dict[str, Any] = {
+            "points": points.ravel().tolist(),
+            "coordinates": _rounded(mouth_coordinates(points)),
+            "usable": bool(usable(points)),
+        }
+        if mouth["usable"]:
+            window = cut_window(crop, points)
+            mouth |= {
+                "lips": np.round(window.lips / UNIT).astype(int).ravel().tolist(),
+                "middle": round(window.middle / UNIT),
+                "half": round(window.half / UNIT),
+                "side": len(window.picture),
+                "green": window.picture[..., 1].ravel()[::37].tolist(),
+                "unevenness": round(skin_unevenness(crop, points), 5),
+            }
+        mouths.append(mouth)
+    shapes = [mouth_shape(index) for index in range(6)]
+    return {
+        "keypoints": _rounded(mouth_points(canonical(1), Motion.from_vector(vector(3)))),
+        "mouths": mouths,
+        "distances": _rounded([[shape_distance(a, b) for b in shapes] for a in shapes]),
+        "bare_skin": _rounded([bare_skin(0.01), bare_skin(0.2)]),
+        "sharpness": round(sharpness(crop), 5),
+    }
+
+
+CHOICE_FRAMES, CHOICE_WIDER, CHOICE_CUT = 1100, 400, 900
+
+
+def _window_choice() -> list[list[int]]:
+    """At which frame of made-up mouths, one in .06 s, which slot is asked for.
+
+    From one frame on mouths are opened wider, from another on they are of another source.
+    """
+    choice, asked = WindowChoice(), []
+    for frame in range(CHOICE_FRAMES):
+        if frame == CHOICE_CUT:
+            choice.cut()
+        wider = np.array([1, 2 if CHOICE_WIDER <= frame < CHOICE_CUT else 1], np.float32)
+        shape, now = mouth_shape(frame // 2) * wider, 5 + 0.06 * frame
+        slot = choice.update(shape, mouth_shape(int(frame >= CHOICE_CUT)), frame % 7 != 3, now)
+        if slot is not None and frame % 11 != 1:
+            choice.sent(slot, shape, 600 + 8 * frame % 1000, now)
+        asked += [] if slot is None else [[frame, slot]]
+    return asked
 
 
 def _fields(value: Region | Crop) -> dict[str, float]:

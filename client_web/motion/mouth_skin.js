@@ -1,0 +1,75 @@
+// @ts-check
+/** Whether something lies before a mouth: how uneven the skin around it is (`model/source/mouth_choice.py`). Pure. */
+import { cutWindow, UNIT } from "./mouth_window.js";
+
+/** @typedef {import("./region.js").Frame} Frame */
+
+/** Unevenness of the skin around a mouth, as a multiple of what is usual for it, from which something lies before it. */
+const COVERED = 2;
+const LEAST_UNEVEN = 0.05; // what is usual for a mouth at least
+const SKIN = [0.06, 0.28]; // mouth coordinates beyond the lips
+/** The outer lips from corner to corner, by keypoint of the mouth. */
+const UPPER = [0, 6, 2, 7, 1];
+const LOWER = [0, 8, 3, 9, 1];
+
+/**
+ * How uneven the skin around a mouth is: mean distance of its grey from the median, as a share of that.
+ * @param {Frame} crop
+ * @param {number[]} points of the mouth, `usable`
+ */
+export function skinUnevenness(crop, points) {
+  const { picture, lips, middle, half } = cutWindow(crop, points);
+  const keypoints = [-1, 0, 1, 0, ...lips.map((value) => value * UNIT)];
+  const [upper, lower] = [UPPER, LOWER].map((which) => knots(keypoints, which));
+  const side = picture.width;
+  const grey = [];
+  for (let x = 0; x < side; x++) {
+    const u = half * UNIT * ((2 * x + 1) / side - 1);
+    const [above, below] = [heightAt(upper, u), heightAt(lower, u)];
+    for (let y = 0; y < side; y++) {
+      const v = middle * UNIT + half * UNIT * ((2 * y + 1) / side - 1);
+      const beyond = Math.max(above - v, v - below, Math.abs(u) - 1);
+      if (beyond <= SKIN[0] || beyond >= SKIN[1]) continue;
+      const i = 4 * (y * side + x);
+      grey.push((picture.data[i] + picture.data[i + 1] + picture.data[i + 2]) / 3);
+    }
+  }
+  const usual = Math.max(median(grey), 1);
+  return grey.reduce((sum, value) => sum + Math.abs(value - usual), 0) / grey.length / usual;
+}
+
+/**
+ * Unevenness up to which nothing lies before a mouth for which `usual` is usual.
+ * @param {number} usual
+ */
+export function bareSkin(usual) {
+  return COVERED * Math.max(usual, LEAST_UNEVEN);
+}
+
+/**
+ * Points of a line from left to right; expression may upset their order.
+ * @param {number[]} keypoints
+ * @param {number[]} which
+ */
+function knots(keypoints, which) {
+  return which.map((i) => [keypoints[2 * i], keypoints[2 * i + 1]]).sort((a, b) => a[0] - b[0]);
+}
+
+/**
+ * @param {number[][]} line
+ * @param {number} u
+ */
+function heightAt(line, u) {
+  const right = line.findIndex(([place]) => place > u);
+  if (right < 0) return line[line.length - 1][1];
+  if (right === 0) return line[0][1];
+  const [[u0, v0], [u1, v1]] = [line[right - 1], line[right]];
+  return v0 + ((u - u0) / (u1 - u0)) * (v1 - v0);
+}
+
+/** @param {number[]} values */
+function median(values) {
+  const sorted = Float64Array.from(values).sort();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}

@@ -1,0 +1,79 @@
+// @ts-check
+/**
+ * What a sender uploads beside its media, to the node that has the room (`server/sender/connection/uploads.py`): source images and mouth
+ * windows. Windows go one after the other, slowly, and none of them ends a call: the picture is as good as before.
+ */
+
+/**
+ * @typedef {import("./motion_camera.js").SourceImage} SourceImage
+ * @typedef {import("./motion_camera.js").MouthUpload} MouthUpload
+ *
+ * @typedef {{room: string, participant: string, token: string | null, node: URL | null}} Place whose they are
+ */
+
+/** Pause after a mouth window: all of them together never take more than 4 kbit/s, after a reconnect neither. */
+const WINDOW_MS_PER_BYTE = (1000 * 8) / 4000;
+
+export class Uploads {
+  /** @param {Place} place */
+  constructor(place) {
+    this.place = place;
+    /** Windows that wait, the newest of each slot. @type {Map<number, MouthUpload>} */
+    this.waiting = new Map();
+    this.sending = false;
+  }
+
+  /**
+   * @param {SourceImage} source
+   * @param {boolean} attach only by its name
+   * @returns {Promise<string | null>} why not, in words
+   */
+  source({ index, scene, image, sha256 }, attach) {
+    return this.#put("source", { index: String(index), scene: String(scene), ...(attach ? { sha256 } : {}) }, attach ? null : image);
+  }
+
+  /**
+   * Brings a mouth window in the background; one that waits for the same slot is history.
+   * @param {MouthUpload} window
+   */
+  window(window) {
+    this.waiting.set(window.slot, window);
+    if (!this.sending) void this.#sendWindows();
+  }
+
+  /** Brings no window that waits. */
+  close() {
+    this.waiting.clear();
+  }
+
+  async #sendWindows() {
+    this.sending = true;
+    for (const [slot, { scene, image }] of this.waiting) {
+      this.waiting.delete(slot);
+      const refusal = await this.#put("mouth", { slot: String(slot), scene: String(scene) }, image);
+      if (refusal !== null) console.info(`mouth window ${slot}: ${refusal}`);
+      await new Promise((resolve) => setTimeout(resolve, WINDOW_MS_PER_BYTE * image.size));
+    }
+    this.sending = false;
+  }
+
+  /**
+   * @param {"source" | "mouth"} what
+   * @param {{[name: string]: string}} query
+   * @param {Blob | null} body
+   * @returns {Promise<string | null>} why not, in words
+   */
+  async #put(what, query, body) {
+    const { room, participant, token, node } = this.place;
+    const path = `rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/${what}`;
+    const headers = { Authorization: `Bearer ${token ?? ""}`, ...(body === null ? {} : { "Content-Type": body.type }) };
+    try {
+      const response = await fetch(`${node?.href ?? ""}${path}?${new URLSearchParams(query)}`, { method: "PUT", headers, body });
+      if (response.status === 201) return null;
+      const answer = await response.json().catch(() => ({}));
+      return String(answer.message ?? `the server answered ${response.status}`);
+    } catch {
+      return "the server cannot be reached";
+    }
+  }
+}
