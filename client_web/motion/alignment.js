@@ -7,12 +7,13 @@
  */
 import { joined, precisionOf } from "./alignment_prior.js";
 import { factorise, solve, times } from "./matrix.js";
-import { EXPRESSION, placed, rotationOf } from "./motion.js";
+import { EXPRESSION, placed } from "./motion.js";
 import { around, cornersOfPlace, read, unit } from "./sampling.js";
 import { halved } from "./similarity.js";
 
 /**
  * @typedef {import("./similarity.js").Plane} Plane
+ * @typedef {import("./keypoint_transforms.js").KeypointTransforms} KeypointTransforms
  * @typedef {{planes: Plane[]}} Thumbnails of 128 and 64 pixels a side, of a `GreyPyramid`
  *
  * @typedef {object} SurfaceMotion how a network has a driving motion move a source image
@@ -74,9 +75,9 @@ export class AlignmentReference {
       { ...picture.planes[1], person: halved(person, 2 * SIDE) },
     ];
     this.sigma = Float64Array.from({ length: keypoints }, (_, k) => (k < features ? FEATURE_SIGMA : k < face ? OUTLINE_SIGMA : FREE_SIGMA));
-    this.points = placed(canonical, motion, keypoints);
+    const points = placed(canonical, motion, keypoints);
     const places = Array.from({ length: FLOW_PLACES }, (_, i) => [unit(i % FLOW_SIDE, FLOW_SIDE), unit(Math.floor(i / FLOW_SIDE), FLOW_SIDE)]).flat();
-    this.precision = joined(precisionOf(this.points, this.sigma), precisionOf(places, new Float64Array(FLOW_PLACES).fill(FLOW_SIGMA)));
+    this.precision = joined(precisionOf(points, this.sigma), precisionOf(places, new Float64Array(FLOW_PLACES).fill(FLOW_SIGMA)));
   }
 }
 
@@ -97,20 +98,24 @@ export function aligned(motion, { correction, residualFlow }) {
  * Corrects `driving` to what the frame shows.
  * @param {AlignmentReference} reference
  * @param {SurfaceMotion} surface of `driving`, which was `aligned` as the frame before was
+ * @param {KeypointTransforms} transforms of the same
  * @param {Float32Array} driving as extracted
  * @param {Thumbnails} picture the frame
  * @param {Alignment | null} before of the frame before; the search begins there
  * @returns {Alignment}
  */
-export function align(reference, { flow, masks }, driving, picture, before) {
+export function align(reference, { flow, masks }, { head, body }, driving, picture, before) {
   const { keypoints: count } = reference.layout;
+  const heads = count - reference.layout.body;
   const [frame, half] = picture.planes;
   const size = count + FLOW_PLACES;
   const points = telling(half, covered(reference.levels[0].person, flow));
   const from = sources(points, flow);
   const shares = new Shares(points, masks, count);
   const wanted = [0, 1].map((level) => wantedAt(points, frame.grey, before?.residual ?? null, level));
-  const local = localMaps(reference, before === null ? driving : aligned(driving, before));
+  // How displacements of a keypoint in the driving frame become those in the source: a, b, c, d of [[a, b], [c, d]].
+  const ofHead = [head[0], head[1], head[3], head[4]];
+  const local = (/** @type {number} */ keypoint) => (keypoint < heads ? ofHead : body);
   const scale = driving[3];
   const start = new Float64Array(2 * size);
   if (before !== null) {
@@ -384,46 +389,6 @@ function step(compared, { begin, unknowns, values, count }, precision, held, sta
   if (!factorise(normal, 2 * size)) return null;
   solve(normal, right);
   return right;
-}
-
-/**
- * How displacements of a keypoint in the driving frame become those in the source: a, b, c, d of [[a, b], [c, d]].
- * @param {AlignmentReference} reference
- * @param {Float32Array} driving
- * @returns {(keypoint: number) => number[]}
- */
-function localMaps({ canonical, motion, layout, points }, driving) {
-  const [s, d] = [rotationOf(motion), rotationOf(driving)];
-  const factor = motion[3] / driving[3];
-  const entry = (/** @type {number} */ row, /** @type {number} */ column) =>
-    factor * (s[3 * row] * d[3 * column] + s[3 * row + 1] * d[3 * column + 1] + s[3 * row + 2] * d[3 * column + 2]);
-  const head = [entry(0, 0), entry(0, 1), entry(1, 0), entry(1, 1)];
-  const heads = layout.keypoints - layout.body;
-  const [c, b] = similarity(placed(canonical, driving, layout.keypoints).slice(2 * heads), points.slice(2 * heads));
-  const body = [c, -b, b, c];
-  return (keypoint) => (keypoint < heads ? head : body);
-}
-
-/**
- * How points turn and scale to lie onto others, least squares: c and s of [[c, -s], [s, c]].
- * @param {number[]} points x and y of each
- * @param {number[]} onto
- */
-function similarity(points, onto) {
-  if (points.length < 4) return [1, 0];
-  const centred = (/** @type {number[]} */ all) => {
-    const mean = [0, 1].map((axis) => (2 * all.reduce((sum, value, i) => sum + (i % 2 === axis ? value : 0), 0)) / all.length);
-    return all.map((value, i) => value - mean[i % 2]);
-  };
-  const [p, q] = [centred(points), centred(onto)];
-  let [spread, c, s] = [0, 0, 0];
-  for (let i = 0; i < p.length; i += 2) {
-    spread += p[i] ** 2 + p[i + 1] ** 2;
-    c += p[i] * q[i] + p[i + 1] * q[i + 1];
-    s += p[i] * q[i + 1] - p[i + 1] * q[i];
-  }
-  spread = Math.max(spread, 1e-3);
-  return [Math.min(Math.max(c / spread, 0.5), 2), Math.min(Math.max(s / spread, -0.5), 0.5)];
 }
 
 /**

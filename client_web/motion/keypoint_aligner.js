@@ -2,6 +2,8 @@
 /** Aligns the frames of one source image, in order: what dense motion says of a frame, and `align` (`model/registration/keypoint_tracker.py`). */
 import { align, aligned, AlignmentReference } from "./alignment.js";
 import { planes } from "./crop.js";
+import { FollowedSurface } from "./followed_surface.js";
+import { keypointTransforms } from "./keypoint_transforms.js";
 
 /**
  * @typedef {import("./alignment.js").Alignment} Alignment
@@ -23,8 +25,6 @@ import { planes } from "./crop.js";
  * @property {Float32Array<ArrayBuffer>} motion
  */
 
-const FLOW = 2 * 64 * 64;
-
 export class KeypointAligner {
   /**
    * @param {AlignmentModel} model
@@ -45,7 +45,7 @@ export class KeypointAligner {
    * @param {AlignmentReference} reference
    */
   constructor(surface, reference) {
-    this.surface = surface;
+    this.surface = new FollowedSurface(surface, reference.layout);
     this.reference = reference;
     /** Of the last frame. @type {Alignment | null} */
     this.alignment = null;
@@ -57,9 +57,10 @@ export class KeypointAligner {
    * @returns {Promise<Alignment>}
    */
   async follow(thumbnails, motion) {
-    const found = await this.surface(this.alignment === null ? motion : aligned(motion, this.alignment));
-    const surface = { flow: found.subarray(0, FLOW), masks: found.subarray(FLOW) };
-    this.alignment = align(this.reference, surface, motion, thumbnails, this.alignment);
+    const driving = this.alignment === null ? motion : aligned(motion, this.alignment);
+    const transforms = keypointTransforms(this.reference, driving);
+    const surface = await this.surface.of(driving, transforms);
+    this.alignment = align(this.reference, surface, transforms, motion, thumbnails, this.alignment);
     return this.alignment;
   }
 }

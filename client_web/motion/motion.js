@@ -113,13 +113,14 @@ export function distance(canonical, a, b, count) {
  * @param {ArrayLike<number>} canonical
  * @param {Float32Array} vector
  * @param {number} count
+ * @param {number} [axes] 2 or, with their depth, 3
  * @returns {number[]} x and y of each keypoint
  */
-export function placed(canonical, vector, count) {
+export function placed(canonical, vector, count, axes = 2) {
   const rotation = rotationOf(vector);
   const found = [];
   for (let point = 0; point < count; point++) {
-    for (let axis = 0; axis < 2; axis++) {
+    for (let axis = 0; axis < axes; axis++) {
       found.push(vector[3] * (turned(rotation, canonical, point, axis) + vector[EXPRESSION + 3 * point + axis]) + vector[4 + axis]);
     }
   }

@@ -7,10 +7,12 @@ import { BackgroundTracker } from "../../client_web/motion/background.js";
 import { BodyTracker } from "../../client_web/motion/body.js";
 import { cropMotion, cut, faceCrop } from "../../client_web/motion/crop.js";
 import { facesOf } from "../../client_web/motion/detector.js";
+import { FollowedSurface } from "../../client_web/motion/followed_surface.js";
 import { CropFollower, faceOfLandmarks } from "../../client_web/motion/head_crop.js";
+import { keypointTransforms } from "../../client_web/motion/keypoint_transforms.js";
 import { LandmarkTracker } from "../../client_web/motion/landmark_tracker.js";
 import { widened } from "../../client_web/motion/model.js";
-import { facePoints, following, placed, stillPoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
+import { BACKGROUND, facePoints, following, placed, stillPoints, withCanonical, withFace } from "../../client_web/motion/motion.js";
 import { regionOfLandmarks, sample, toFrame } from "../../client_web/motion/region.js";
 import { GreyPyramid } from "../../client_web/motion/similarity.js";
 import { eyeOpenness, FirstChoice, gap, quality, SourceCover, SourceSelection } from "../../client_web/motion/source_choice.js";
@@ -218,23 +220,43 @@ function surfaceOf(source, driving) {
   return { flow, masks };
 }
 
+const motionOf = (x, y, turn) => {
+  const driving = vector(3);
+  driving[0] += turn;
+  driving.set([0.55, 0.05 - (x + (x > 0 ? 2 : 0)) / 128, -0.15 - y / 128], 3);
+  return driving;
+};
+const layout = { keypoints, features, face: guided.length, body };
+
+test("between two runs of the network the flow follows the keypoints as the daemon's does", async () => {
+  const source = motionOf(0, 0, 0);
+  let runs = 0;
+  const followed = new FollowedSurface(async (driving) => {
+    runs += 1;
+    const { flow, masks } = surfaceOf(source, driving);
+    return Float32Array.from([...flow, ...masks]);
+  }, layout);
+  for (const [i, { turn, x, runs: asked, flow }] of golden.followed.entries()) {
+    const driving = motionOf(x, 0, turn);
+    [x / 64, -x / 128, x / 50, turn].forEach((value, k) => (driving[BACKGROUND + k] += value));
+    for (let k = 0; k < 128; k++) driving[driving.length - 128 + k] += 0.01 * (k % 5);
+    const found = await followed.of(driving, keypointTransforms({ canonical: canonical(1), motion: source, layout }, driving));
+    near(found.flow.filter((_, k) => k % 97 === 0), flow, 1e-4, `flow, step ${i}`);
+    assert.equal(runs, asked, `step ${i}`);
+  }
+});
+
 test("keypoints and residual flow are found where the daemon finds them", () => {
-  const motionOf = (x, y, turn) => {
-    const driving = vector(3);
-    driving[0] += turn;
-    driving.set([0.55, 0.05 - (x + (x > 0 ? 2 : 0)) / 128, -0.15 - y / 128], 3);
-    return driving;
-  };
   const source = motionOf(0, 0, 0);
   const background = surfaceOf(source, source).masks;
   const person = Float32Array.from({ length: 128 * 128 }, (_, i) => 1 - background[(i >> 8) * 64 + ((i % 128) >> 1)]);
-  const layout = { keypoints, features, face: guided.length, body };
   const reference = new AlignmentReference(canonical(1), source, layout, new GreyPyramid(surroundings(0, 0, false, 0)), person);
   let before = null;
   golden.alignment.forEach(({ crop, turn, correction, residual_flow: residualFlow, residual }, i) => {
     const driving = motionOf(crop[0], crop[1], turn);
     const start = before === null ? driving : aligned(driving, before);
-    before = align(reference, surfaceOf(source, start), driving, new GreyPyramid(surroundings(...crop)), before);
+    const transforms = keypointTransforms(reference, start);
+    before = align(reference, surfaceOf(source, start), transforms, driving, new GreyPyramid(surroundings(...crop)), before);
     near(before.correction, correction, 1e-4, `keypoints, step ${i}`);
     near(before.residualFlow, residualFlow, 1e-4, `residual flow, step ${i}`);
     near(before.residual.filter((_, k) => k % 397 === 0), residual, 0.02, `residual, step ${i}`);

@@ -25,10 +25,10 @@ from model.face.tracker import CropFollower
 from model.landmarks.detector import ANCHORS, faces_of
 from model.landmarks.roi import Region
 from model.landmarks.tracker import LandmarkTracker
-from model.motion import CanonicalKeypoints, Motion, compose
+from model.motion import RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, compose
 from model.mouth_window import UNIT, cut_window, mouth_coordinates, shape_distance, usable
 from model.networks.grid import pixel_grid
-from model.networks.small.dense_motion import squared_distance
+from model.networks.small.dense_motion import KeypointTransforms, squared_distance
 from model.networks.small.guided import STILL, face_points, following, with_canonical, with_face
 from model.networks.small_config import FEATURES, GUIDED, SMALL
 from model.registration.background import BackgroundTracker
@@ -36,6 +36,7 @@ from model.registration.body import BodyTracker
 from model.registration.keypoint_tracker import Effort, SmallAligner
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid, thumbnail
+from model.registration.surface import FollowedSurface
 from model.source.expression import eye_openness
 from model.source.mouth_choice import bare_skin, mouth_points, skin_unevenness
 from model.source.quality import quality, sharpness
@@ -70,6 +71,7 @@ def build() -> dict[str, Any]:
         "tracker": _tracker(),
         "registration": _registration(),
         "alignment": _alignment(),
+        "followed": _followed(),
         "mouth": _mouth(),
         "window_choice": _window_choice(),
     }
@@ -355,6 +357,34 @@ def _alignment() -> list[dict[str, Any]]:
                 "residual": _rounded(before.residual.ravel()[::397]),
             }
         )
+    return steps
+
+
+_FOLLOWED = [(0.0, 0), (1.0, 0), (-1.0, 1), (1.5, 2), (0.5, 1), (20.0, 6)]
+"""Degrees by which the head has turned, pixels of 128 by which picture and background have gone."""
+
+
+def _followed() -> list[dict[str, Any]]:
+    """How a made-up network moves a source image, asked of it for one frame of several."""
+    layout = SMALL.layout
+    points = CanonicalKeypoints(torch.from_numpy(canonical(1).points)[None])
+    still = aligned_motion(0, 0, 0.0).to_torch()
+    runs = 0
+
+    def surface(driving: Motion, _keypoints: object) -> tuple[Tensor, Tensor]:
+        nonlocal runs
+        runs += 1
+        return _made_up_surface(points, still, driving)
+
+    followed = FollowedSurface(surface, layout)
+    steps = []
+    for turn, x in _FOLLOWED:
+        driving = aligned_motion(x, 0, turn).to_vector()[0]
+        driving[7:11] += np.array([x / 64, -x / 128, x / 50, turn], np.float32)
+        driving[-RESIDUAL_FLOW_SCALARS:] += 0.01 * (np.arange(RESIDUAL_FLOW_SCALARS) % 5)
+        motion = Motion.from_vector(driving[None]).to_torch()
+        flow, _ = followed(motion, KeypointTransforms.of(points, still, motion, layout))
+        steps.append({"turn": turn, "x": x, "runs": runs, "flow": _rounded(flow.numpy().ravel()[::97])})
     return steps
 
 
