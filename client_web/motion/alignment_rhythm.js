@@ -3,7 +3,7 @@
 
 /** Between two alignments at least. What is found lasts. */
 const ALIGN_EVERY = 0.06;
-/** Of the time, that alignment may take at most: it costs as much as two frames. */
+/** Of the time, that alignment may take at most. */
 const ALIGN_SHARE = 0.2;
 /** A frame that comes just when the next alignment is due is not put off because of rounding. */
 const ROUNDING = 1e-6;

@@ -61,7 +61,7 @@ export class FollowedSurface {
    */
   #isNear(then, now) {
     const end = 3 * (this.layout.keypoints - this.layout.body);
-    for (let i = 0; i < end; i++) if (i % 3 < 2 && Math.abs(now[i] - then[i]) >= NEAR) return false;
+    for (let i = 0; i < end; i++) if (i % 3 < 2 && !(Math.abs(now[i] - then[i]) < NEAR)) return false; // nor where it is no number
     return true;
   }
 }

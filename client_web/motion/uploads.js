@@ -13,6 +13,8 @@
 
 /** Pause after a mouth window: all of them together never take more than 4 kbit/s, after a reconnect neither. */
 const WINDOW_MS_PER_BYTE = (1000 * 8) / 4000;
+/** An upload that takes longer has failed. */
+const UPLOAD_MS = 35_000;
 
 export class Uploads {
   /** @param {Place} place */
@@ -29,6 +31,7 @@ export class Uploads {
    * @returns {Promise<string | null>} why not, in words
    */
   source({ index, scene, image, sha256 }, attach) {
+    this.#forgetOthers(scene);
     return this.#put("source", { index: String(index), scene: String(scene), ...(attach ? { sha256 } : {}) }, attach ? null : image);
   }
 
@@ -37,6 +40,7 @@ export class Uploads {
    * @param {MouthUpload} window
    */
   window(window) {
+    this.#forgetOthers(window.scene);
     this.waiting.set(window.slot, window);
     if (!this.sending) void this.#sendWindows();
   }
@@ -44,6 +48,14 @@ export class Uploads {
   /** Brings no window that waits. */
   close() {
     this.waiting.clear();
+  }
+
+  /**
+   * What waits of another scene is history.
+   * @param {number} scene
+   */
+  #forgetOthers(scene) {
+    for (const [slot, window] of this.waiting) if (window.scene !== scene) this.waiting.delete(slot);
   }
 
   async #sendWindows() {
@@ -68,7 +80,12 @@ export class Uploads {
     const path = `rooms/${encodeURIComponent(room)}/participants/${encodeURIComponent(participant)}/${what}`;
     const headers = { Authorization: `Bearer ${token ?? ""}`, ...(body === null ? {} : { "Content-Type": body.type }) };
     try {
-      const response = await fetch(`${node?.href ?? ""}${path}?${new URLSearchParams(query)}`, { method: "PUT", headers, body });
+      const response = await fetch(`${node?.href ?? ""}${path}?${new URLSearchParams(query)}`, {
+        method: "PUT",
+        headers,
+        body,
+        signal: AbortSignal.timeout(UPLOAD_MS),
+      });
       if (response.status === 201) return null;
       const answer = await response.json().catch(() => ({}));
       return String(answer.message ?? `the server answered ${response.status}`);

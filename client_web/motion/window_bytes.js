@@ -28,7 +28,7 @@ export function headerOf({ lips, middle, half }) {
 }
 
 /**
- * At most `MAX_WINDOW_BYTES`; null where the browser cannot write that.
+ * At most `MAX_WINDOW_BYTES`; null where the browser writes no WebP. Throws RangeError for a picture that takes more at any quality.
  * @param {MouthWindow} window
  * @param {WriteWebp} [write]
  * @returns {Promise<Uint8Array<ArrayBuffer> | null>}
@@ -45,7 +45,7 @@ export async function encodeWindow(window, write = drawn) {
     data.set(picture, header.length);
     return data;
   }
-  return null;
+  throw new RangeError("a mouth window takes too many bytes");
 }
 
 /**

@@ -91,6 +91,7 @@ export class WindowChoice {
   cut() {
     this.seen = [];
     this.windows = [];
+    this.nextWindow = -Infinity;
     this.best = 0;
   }
 

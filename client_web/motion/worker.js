@@ -221,9 +221,13 @@ function stepTimes() {
  * @param {import("./extraction.js").ChosenWindow} chosen
  */
 async function send(extraction, chosen) {
-  const data = await encodeWindow(chosen.window);
-  if (data === null) writesWindows = false;
-  else if (extraction.windowSent(chosen, data.length)) tell({ type: "window", slot: chosen.slot, scene: chosen.scene, data });
+  try {
+    const data = await encodeWindow(chosen.window);
+    if (data === null) writesWindows = false;
+    else if (extraction.windowSent(chosen, data.length)) tell({ type: "window", slot: chosen.slot, scene: chosen.scene, data });
+  } catch (error) {
+    console.info(`a mouth window is left out: ${error}`); // the picture is as good as before
+  }
 }
 
 /** @param {{index: number, scene: number, picture: import("./region.js").Frame}} offered */

@@ -93,6 +93,7 @@ class WindowChoice:
         """The frames from here on show something else: choose anew, within the same budget of bytes."""
         self._seen.clear()
         self._windows.clear()
+        self._next_window = -np.inf
         self._best = 0.0
 
     def _gain(self, shape: NDArray[np.float32], source: NDArray[np.float32]) -> tuple[int, float]:

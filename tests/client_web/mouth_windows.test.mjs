@@ -96,7 +96,8 @@ test("a window's bytes are where its keypoints are and a picture that is made co
   assert.ok(data.length <= MAX_WINDOW_BYTES && data.length === 19 + Math.round(6000 * asked.at(-1)));
   assert.deepEqual([...data.subarray(0, 20)], [...header, 7]);
   assert.equal(await encodeWindow(window, write(100, "image/png")), null);
-  assert.equal(await encodeWindow(window, async () => new Blob([new Uint8Array(5000)], { type: "image/webp" })), null);
+  const large = encodeWindow(window, async () => new Blob([new Uint8Array(5000)], { type: "image/webp" }));
+  await assert.rejects(large, RangeError);
 });
 
 test("of a browser's WebP only the coded picture is sent", () => {
@@ -152,6 +153,22 @@ test("windows go one by one, at 4 kbit/s, the newest of each slot", async (t) =>
   uploads.window(upload(4, 100));
   await settled();
   assert.match(puts[2].address, /slot=4/);
+});
+
+test("windows of another scene are sent no more", async (t) => {
+  const puts = server(t);
+  const uploads = new Uploads(place);
+  for (const slot of [0, 1, 2]) uploads.window(upload(slot, 10));
+  await settled();
+  uploads.window({ ...upload(0, 20), scene: 4 });
+  for (let i = 0; i < 4; i++) {
+    t.mock.timers.tick(10_000);
+    await settled();
+  }
+  assert.deepEqual(
+    puts.map(({ address }) => address.split("?")[1]),
+    ["slot=0&scene=3", "slot=0&scene=4"],
+  );
 });
 
 test("a window that is refused is history, and a source image goes with its scene", async (t) => {
