@@ -96,9 +96,9 @@ function explained(driving, { driving: points, head, body, offset, background },
     const z = depth[i] / Math.max(ofHead[i], 1e-4);
     around(x, y, FLOW_SIDE, place);
     for (const axis of [0, 1]) {
-      const [h, b, g] = [3 * axis, 2 * axis, 3 * axis];
+      const [h, b] = [3 * axis, 2 * axis];
       const turned = head[h] * x + head[h + 1] * y + head[h + 2] * z;
-      const behind = background[g] * x + background[g + 1] * y + background[g + 2];
+      const behind = background[h] * x + background[h + 1] * y + background[h + 2];
       flow[axis * AREA + i] +=
         ofHead[i] * turned + ofBody[i] * (body[b] * x + body[b + 1] * y) + masks[i] * behind + read(planes, place, (axis * FLOW_SCALARS) / 2);
     }
