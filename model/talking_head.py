@@ -45,7 +45,8 @@ from model.networks.small_config import SMALL
 from model.registration.keypoint_tracker import CALL, Aligner, Effort, SmallAligner
 from model.registration.similarity import GreyPyramid
 from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
-from model.temporal_filter import FrameTime, turn, uncertainty
+from model.temporal_filter import FrameTime
+from model.uncertainty import turn, uncertainty
 
 
 class Surface(Protocol):

@@ -13,19 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from model.motion import Motion, rotation_matrix
-from model.networks.grid import away_from_oval
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where there is no confidence
 _DETAIL_KEPT = 0.08  # the same of detail
-_KNOWN, _UNKNOWN = 4.0, 14.0  # degrees of turn up to which confidence is full, and from which on there is none
-_RIM = 0.15  # of the face's half axes, over which uncertainty begins
-_SIDE = 64  # pixels of the uncertainty before it is enlarged
 
 
 class TemporalFilter:
@@ -38,14 +32,14 @@ class TemporalFilter:
     def follow(self, frame: Tensor, uncertainty: Tensor, source: object, at: float) -> Tensor:
         """The frame (3, S, S) as it is to be shown.
 
-        uncertainty  (1, S, S) as `uncertainty` gives it
+        uncertainty  (1, S, S) as `model.uncertainty.uncertainty` gives it
         source       what the frame was made of, by identity; with another one the filter begins anew
         at           seconds; it begins anew as well where time goes back
         """
         if self._last is not None:
             before, then, last = self._last
             if before is source and at >= then:
-                frame = torch.lerp(frame, last, uncertainty * math.exp((then - at) / _KEPT))
+                frame = frame.lerp(last, uncertainty * math.exp((then - at) / _KEPT))
         self._last = source, at, frame
         return frame
 
@@ -54,7 +48,7 @@ class TemporalFilter:
         if self._detail is not None:
             before, then, last = self._detail
             if before is source and at >= then:
-                detail = torch.lerp(detail, last, math.exp((then - at) / _DETAIL_KEPT))
+                detail = detail.lerp(last, math.exp((then - at) / _DETAIL_KEPT))
         self._detail = source, at, detail
         return detail
 
@@ -65,21 +59,3 @@ class FrameTime:
 
     filter: TemporalFilter  # of the view that shows the frame
     at: float  # seconds
-
-
-def turn(source: Motion, driving: Motion) -> Tensor:
-    """Degrees (B,) by which heads have turned about any axis."""
-    r_s, r_d = (rotation_matrix(m.yaw, m.pitch, m.roll) for m in (source, driving))
-    trace = (r_s * r_d).sum((-2, -1))
-    return torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1)))
-
-
-def uncertainty(turned: Tensor, face: Tensor, size: int) -> Tensor:
-    """1 - confidence in where what is not the face has gone: (B, 1, size, size) in [0, 1].
-
-    turned  (B,) degrees since the source image
-    face    (B, N, 2) points of it in the picture, crop units
-    """
-    outside = ((away_from_oval(face, _SIDE) - 1) / _RIM).clamp(0, 1)  # (B, h, w)
-    share = ((turned - _KNOWN) / (_UNKNOWN - _KNOWN)).clamp(0, 1)
-    return F.interpolate((share[:, None, None] * outside)[:, None], (size, size), mode="bilinear", align_corners=False)

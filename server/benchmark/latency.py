@@ -17,13 +17,14 @@ from model.graphs.engine import Engine
 from model.talking_head import TalkingHead
 from server.benchmark.portrait import SIZE, still_png
 from server.benchmark.processes import answer, answer_viewer, peer_process
-from server.live import warm_up
 from server.media.aiortc_private import inlet_of
 from server.media.media_packet import MediaPacket
+from server.model_loading import warm_up
 from server.receiver.measures import Percentiles
 from server.receiver.publication import Publication, PublicationSettings
-from server.receiver.render_engine import EngineSettings, RenderEngine
+from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
+from server.receiver.torch_renderer import TorchRenderer
 
 _SETTLE = 8.0
 """Seconds until the playout depth, the clock offset and the sound's delay have settled."""
@@ -54,7 +55,7 @@ async def measure(seconds: float, fps: float, device: str, engine: Engine, threa
     model, trained = load_model(device, engine, threads)
     warm_up(model)
     clock = time.monotonic
-    renderer = RenderEngine(model, EngineSettings(), clock)
+    renderer = RenderEngine(model, lambda: TorchRenderer(model), clock=clock)
     await renderer.start()
     cache = SourceCache(renderer, find_crop=lambda _: _WholeImage())
     publication = Publication("talker", renderer, cache, PublicationSettings(fps=fps), clock)

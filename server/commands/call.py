@@ -1,10 +1,12 @@
-"""`python -m server call`: a receiver and a talker on this machine, to try visavis out. What `make call` runs."""
+"""`python -m server call`: a receiver and a talker on this machine, to try visavis out. What `make call` runs.
+
+It loads nothing before it starts the receiver, which takes longest and reads the settings itself.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import signal
 import socket
 import sys
@@ -14,17 +16,16 @@ from urllib.parse import urlencode
 
 from model.errors import VisavisError
 from server.errors import SettingsError
-from server.logs import set_up_logging
-from server.settings import load_settings
 
 HELP = "a call on this machine: the receiver and a talker that publishes through the real sender"
 
 READY_SECONDS = 120.0
 """Loading torch and the weights from a cold disk takes a while."""
 
-STOP_SECONDS = 10.0
+POLL_SECONDS, READY_POLL_SECONDS = 0.05, 0.5
+"""Between two looks at the receiver: the sender waits for its port, nobody for the model."""
 
-logger = logging.getLogger(__name__)
+STOP_SECONDS = 10.0
 
 
 class CallError(VisavisError):
@@ -40,16 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="portrait", help="portrait, camera or a video file (%(default)s)")
     parser.add_argument("--room", default="demo", help="room of the call (%(default)s)")
     parser.add_argument("--name", help="name of the talker")
-    parser.add_argument("--port", type=int, default=8080, help="port of the page (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="port of the page (%(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run both until Ctrl-C. The receiver listens on loopback alone, in development mode: nobody else can join."""
-    settings = load_settings(port=options.port)
-    set_up_logging(settings.log_format, settings.log_level)
-    from server.sender.media.inputs import check_source, parse_source  # knows PyAV: not for `--help`
-
-    check_source(parse_source(options.source))  # the receiver need not load for a camera that is not there
     asyncio.run(_call(options))
     return 0
 
@@ -69,16 +65,17 @@ async def _call(options: argparse.Namespace) -> None:
     try:
         receiver = await _start("serve", "--host", "127.0.0.1", "--port", str(options.port))
         processes.append((receiver, signal.SIGTERM))
+        await asyncio.to_thread(_check_source, options.source)
         # Once the port is bound the sender loads beside the receiver; it joins when it has something to send.
         await _answers(f"{address}/healthz", receiver, stop)
         if not stop.is_set():
+            print(f"\n  Open {address}/?{urlencode({'room': options.room})}   (Ctrl-C ends the call)\n", flush=True)
             arguments = ("--room", options.room, "--source", options.source, "--name", talker, "--loop")
             sender = await _start("send", "--server", address, *arguments)
             processes.append((sender, signal.SIGTERM))
             await _answers(f"{address}/readyz", receiver, stop, sender)
         processes[0] = (receiver, signal.SIGTERM if stop.is_set() else signal.SIGINT)
         if not stop.is_set():
-            print(f"\n  Open {address}/?{urlencode({'room': options.room})}   (Ctrl-C ends the call)\n", flush=True)
             await _first(stop, receiver, sender)
         if not stop.is_set():
             ended = next(process for process, _ in processes if process.returncode is not None)
@@ -94,6 +91,20 @@ async def _start(*arguments: str) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "server", *arguments, start_new_session=True, stdin=asyncio.subprocess.DEVNULL
     )
+
+
+def _port(text: str) -> int:
+    port = int(text)  # argparse says what is no number
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port is 1 to 65535")
+    return port
+
+
+def _check_source(source: str) -> None:
+    """Raise InputError for a source that is not there, BitstreamError for a damaged one."""
+    from server.sender.media.inputs import check_source, parse_source  # PyAV: while the receiver loads
+
+    check_source(parse_source(source))
 
 
 def _check_port(port: int) -> None:
@@ -124,7 +135,7 @@ async def _answers(address: str, receiver: Process, stop: asyncio.Event, sender:
                     if response.status == 200:
                         return
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.2)
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS if sender is None else READY_POLL_SECONDS)
 
 
 async def _first(stop: asyncio.Event, *processes: Process) -> None:
@@ -144,7 +155,7 @@ async def _end(process: Process, number: signal.Signals) -> None:
     try:
         await asyncio.wait_for(process.wait(), STOP_SECONDS)
     except TimeoutError:
-        logger.warning("a process did not stop; ending it")
+        print("a process did not stop; ending it", file=sys.stderr)
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()

@@ -18,7 +18,7 @@ from aiohttp import web
 from server.app import build_app
 from server.commands.event_loop import loop_factory
 from server.errors import SettingsError
-from server.garbage import freeze_loaded
+from server.garbage import defer_collection, freeze_loaded
 from server.ice.aioice_private import IcePort
 from server.listener import KEEP_ALIVE_SECONDS, Listener
 from server.logs import set_up_logging
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
+    defer_collection()
     settings = load_settings(
         host=options.host,
         port=options.port,
@@ -65,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
 async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     """Run the receiver with these settings until a signal comes; `ready` is set when it takes calls.
 
-    The port is bound and files are checked before anything is loaded; until the model is there /readyz answers 503.
+    The port is bound and files are checked before anything is loaded. Clients join and connect while the model loads;
+    until it is there /readyz answers 503.
 
     SIGTERM: /readyz turns 503, rooms move to other nodes where there are any, and calls go on for `drain_seconds`, or
     until the last client went; SIGINT, or a second signal: clients are informed and closed at once. Raises
@@ -93,13 +95,16 @@ async def _serve(
     try:
         await listener.start()
         logger.info("loading the model", extra={"port": listener.port})
-        # Not at the top, and on a thread: it loads torch, for which neither --help nor /healthz need wait.
-        live = await asyncio.to_thread(importlib.import_module, "server.live")
-        async with live.live_receiver(settings, metrics, time.monotonic, capacity) as make_publication:
+        # Not at the top: it loads what neither --help nor /healthz need wait for.
+        live = importlib.import_module("server.live")
+        async with live.live_receiver(settings, metrics, time.monotonic, capacity) as receiver:
+            conference = application[PARTS].conference
             try:
+                conference.open(receiver.make_publication)
+                await receiver.loaded()
+                conference.ready = True
                 frozen = freeze_loaded()
                 logger.info("what is loaded is left out of garbage collection", extra={"objects": frozen})
-                application[PARTS].conference.open(make_publication)
                 host = f"[{settings.host}]" if ":" in settings.host else settings.host
                 logger.info("listening on http://%s:%d", "localhost" if settings.development else host, listener.port)
                 if ready is not None:

@@ -40,14 +40,12 @@ class SpareTime:
 class PictureSize:
     """The side of one publication's pictures, pixels."""
 
-    def __init__(self, sizes: tuple[int, ...], always: bool = False, patience: float = PATIENCE) -> None:
+    def __init__(self, sizes: tuple[int, ...], patience: float = PATIENCE) -> None:
         """`sizes`: ascending, of which the first and the last are used.
 
-        always: sharp whatever the engine has left while everybody gets what was promised, as on a GPU
         patience: seconds; publications that become sharp at one time would all find that it was too much
         """
         self._sizes = sizes
-        self._always = always
         self._least_patience = self._patience = patience
         self._since: float | None = None  # when what would change the size began
         self._sharp_at: float | None = None  # since when pictures are sharp
@@ -57,16 +55,17 @@ class PictureSize:
         """The present one."""
         return self._sizes[0 if self._sharp_at is None else -1]
 
-    def update(self, now: float, spare: float | None, detailed: bool, fits: bool = True) -> int:
+    def update(self, now: float, spare: float | None, detailed: bool, fits: bool = True, always: bool = False) -> int:
         """The size from `now` on, seconds.
 
         spare: share of its time that the engine has left; None: not known
         detailed: whether the source image holds more than the networks see
         fits: whether everybody gets what was promised while pictures are sharp
+        always: sharp whatever the engine has left while they fit, as on a GPU
         """
         if not detailed or not fits or len(self._sizes) == 1:
             self._sharp_at = self._since = None
-        elif self._always:
+        elif always:
             self._sharp_at = now if self._sharp_at is None else self._sharp_at
         elif self._sharp_at is None:
             if self._lasted(now, spare is not None and spare >= ENOUGH) >= self._patience:

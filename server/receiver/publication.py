@@ -118,7 +118,7 @@ class Publication:
         self._forwarding = Forwarding(lambda: self._broadcast.tracks, clock, self._settings.broadcast.bitrate)
         self._camera = CameraVideo(self._broadcast, self._forwarding, clock, self._settings.fps)
         # Each publication has its own patience, or all would become sharp at once and find that it is too much.
-        self._size = PictureSize(engine.sizes, engine.on_gpu, PATIENCE * random.uniform(1.0, 2.0))
+        self._size = PictureSize(engine.sizes, PATIENCE * random.uniform(1.0, 2.0))
         self._spare = SpareTime()
         self.audio = AudioRelay(clock)
         self._lip_sync = LipSync(self.latency, self._control, self._playout.delay, self.audio)
@@ -155,7 +155,7 @@ class Publication:
         """Take motion messages from `channel`, and acknowledge them there."""
         self._camera.detach()  # motion wins
         self._promise()
-        self._inlet.attach(channel, MotionDecoder(self._engine.model.statistics))
+        self._inlet.attach(channel, MotionDecoder(self._engine.known.statistics))
         self._start("video", self._video.run)
         self._start("watch", self._watch)
 
@@ -225,7 +225,7 @@ class Publication:
         self._camera.on_accepted = None if recorder is None else self._record_picture
         if recorder is None:
             return
-        model = self._engine.model
+        model = self._engine.known
         recorder.model(MotionModel(model.profile.name, model.profile.keypoints, model.profile.size, model.weights_hash))
         for index in self._sources.indices:
             self._record_source(index)
@@ -376,7 +376,7 @@ class Publication:
             last = self._video.last
             source = None if last is None else self._sources.state(last.source)
             detailed, fits = source is not None and source.sharp is not None, self._engine.capacity.sharp_fits(now)
-            self._video.size = self._size.update(now, spare, detailed, fits)
+            self._video.size = self._size.update(now, spare, detailed, fits, self._engine.on_gpu)
             figures = self.statistics()
             names = ("fps", "state", "loss_percent", "viewers")
             self._control.report(ReceiverStatistics(**{name: figures[name] for name in names}))

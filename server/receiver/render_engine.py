@@ -21,14 +21,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.errors import InputError, VisavisError
-from model.media.colour import rgb_to_yuv420p
 from model.motion import Motion, View
 from model.temporal_filter import FrameTime
+from server.errors import StartingError
 from server.media.picture import Planes
 from server.receiver.observer import Observer, SilentObserver
 from server.receiver.render_capacity import RenderCapacity
@@ -55,8 +53,8 @@ class EngineError(VisavisError):
     http_status = 503
 
 
-class Model(Protocol):
-    """What the engine needs of `model.talking_head.TalkingHead`."""
+class Known(Protocol):
+    """What is known of a model before it is loaded (`model.description.Description`)."""
 
     @property
     def profile(self) -> Profile: ...
@@ -67,27 +65,39 @@ class Model(Protocol):
     @property
     def weights_hash(self) -> str: ...
 
-    def enrol(self, image: Tensor) -> SourceState: ...
-    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState: ...
+
+class Renderer(Protocol):
+    """What the engine's thread drives (`server.receiver.torch_renderer`)."""
+
+    on_gpu: bool
+    at_once: int
+    """Pictures of one call, beyond which more gain nothing."""
+
+    def enrol(self, image: NDArray[np.uint8]) -> SourceState:
+        """A source image uint8 (S, S, 3) RGB."""
+
+    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
+        """A source image with mouth windows beside it."""
 
     def render(
         self,
-        states: list[SourceState],
-        motions: Motion,
-        views: list[View] | None = None,
-        frame_times: list[FrameTime] | None = None,
-        size: int | None = None,
-    ) -> Tensor: ...
+        states: Sequence[SourceState],
+        motions: Sequence[Motion],
+        views: Sequence[View],
+        frame_times: Sequence[FrameTime],
+        size: int | None,
+    ) -> NDArray[np.uint8]:
+        """Planes (B, 3S/2, S) of pictures of one size."""
 
 
 @dataclass(frozen=True)
 class EngineSettings:
     """Knobs of the render engine."""
 
-    max_batch: int = 0  # frames in one call at most; 0: 32 on a GPU, 4 on a CPU, 1 with graphs, where it gains nothing
+    max_batch: int = 0  # frames in one call at most; 0: as many as the renderer gains by
     max_queue: int = 256  # requests that may wait; more are refused
     gather: float = 0.0  # seconds to wait for company when a request arrives at an idle engine
-    threads: int = 0  # torch threads on a CPU; 0: one beside compiled graphs, else torch's choice
+    loading: float = 10.0  # seconds that a source image waits for a renderer that is being loaded
 
 
 @dataclass(frozen=True)
@@ -134,13 +144,18 @@ class RenderEngine:
 
     def __init__(
         self,
-        model: Model,
+        known: Known,
+        load: Callable[[], Renderer],
         settings: EngineSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         metrics: Observer | None = None,
         capacity: RenderCapacity | None = None,
     ) -> None:
-        self.model = model
+        """`load` gives the renderer: called once, on the engine's thread, while what is asked of it waits."""
+        self.known = known
+        self._load = load
+        self._renderer: Renderer | None = None
+        self._loaded: asyncio.Future[None] | None = None
         self.capacity = capacity or RenderCapacity(fps=25.0, share=0.0)
         self.statistics = EngineStatistics()
         self._settings = settings or EngineSettings()
@@ -149,7 +164,7 @@ class RenderEngine:
         self._random = random.Random(0)
         self._order = itertools.count()
         self._requests: list[_Request] = []  # heap
-        self._jobs: list[Callable[[], None]] = []  # enrolments: rare, and a new face is worth one late frame
+        self._jobs: list[Callable[[Renderer], None]] = []  # enrolments: rare, and a new face is worth one late frame
         self._wake = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -158,12 +173,12 @@ class RenderEngine:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Sides that pictures can have, pixels, ascending."""
-        return self.model.profile.sizes
+        return self.known.profile.sizes
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU runs the model."""
-        return getattr(self.model, "device", torch.device("cpu")).type == "cuda"
+        """Whether a GPU renders; False until that is known."""
+        return self._renderer is not None and self._renderer.on_gpu
 
     @property
     def load(self) -> int:
@@ -175,10 +190,17 @@ class RenderEngine:
         if self._thread is not None:
             raise EngineError("the render engine is running already")
         self._loop = asyncio.get_running_loop()
+        self._loaded = self._loop.create_future()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="render-engine", daemon=True)
         self._thread.start()
         atexit.register(self._leave)
+
+    async def loaded(self) -> None:
+        """Return when the renderer is there. Raises what loading it raised, EngineError when the engine is closed."""
+        if self._thread is None or self._loaded is None:
+            raise EngineError("the render engine is not running")
+        await asyncio.shield(self._loaded)
 
     async def close(self) -> None:
         """Stop the thread after its present batch; what waits is answered with None. Idempotent."""
@@ -222,7 +244,7 @@ class RenderEngine:
         Raises InputError for a motion of another number of keypoints or with values that are not finite: in a batch
         it would spoil the pictures of others.
         """
-        keypoints = self.model.profile.keypoints
+        keypoints = self.known.profile.keypoints
         if motion.expression.shape != (keypoints, 3) or not np.isfinite(motion.flat()).all():
             raise InputError(f"a motion of {keypoints} keypoints and finite values is needed")
         with self._wake:
@@ -243,16 +265,20 @@ class RenderEngine:
     async def enrol(self, image: NDArray[np.uint8]) -> SourceState:
         """Enrol a source image uint8 (S, S, 3) RGB, S one of `sizes`, on the engine's thread.
 
-        Raises EngineError when it is closed.
+        Raises EngineError when it is closed, StartingError when its renderer is not loaded in time.
         """
-        picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return await self._call(lambda: self.model.enrol(picture))
+        return await self._call(lambda renderer: renderer.enrol(image))
 
     async def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
         """A source image with mouth windows beside it, on the engine's thread. Raises EngineError when it is closed."""
-        return await self._call(lambda: self.model.with_windows(state, windows))
+        return await self._call(lambda renderer: renderer.with_windows(state, windows))
 
-    async def _call(self, work: Callable[[], _T]) -> _T:
+    async def _call(self, work: Callable[[Renderer], _T]) -> _T:
+        try:
+            async with asyncio.timeout(self._settings.loading):
+                await self.loaded()
+        except TimeoutError:
+            raise StartingError("the server is starting; try again in a moment") from None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
 
@@ -264,9 +290,9 @@ class RenderEngine:
             else:
                 future.set_result(value)  # type: ignore[arg-type]
 
-        def job() -> None:
+        def job(renderer: Renderer) -> None:
             try:
-                value, error = work(), None
+                value, error = work(renderer), None
             except Exception as raised:
                 value, error = None, raised
             loop.call_soon_threadsafe(settle, value, error)
@@ -280,23 +306,20 @@ class RenderEngine:
             self._wake.notify()
         return await future
 
-    @property
-    def _max_batch(self) -> int:
-        if self._settings.max_batch:
-            return self._settings.max_batch
-        if self._graphs:
-            return 1
-        return 32 if self.on_gpu else 4
-
-    @property
-    def _graphs(self) -> bool:
-        """Whether the model runs as compiled graphs, which take one frame at a time anyway."""
-        return getattr(self.model, "engine", "torch") == "graphs"
-
     def _run(self) -> None:
-        # Beside graphs torch only rounds and changes colours: two threads would wait for each other on busy cores.
-        if threads := self._settings.threads or int(self._graphs):
-            torch.set_num_threads(threads)
+        try:
+            renderer = self._load()
+        except Exception as error:
+            with self._wake:
+                self._stopping = True
+                waiting, self._requests = self._requests, []
+            for request in waiting:
+                self._answer(request, None)
+            self._tell_loaded(error)
+            return
+        self._renderer = renderer
+        self._tell_loaded(None)
+        most = self._settings.max_batch or renderer.at_once
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._requests or self._jobs or self._stopping)
@@ -304,45 +327,59 @@ class RenderEngine:
                     waiting, self._requests = self._requests, []
                     jobs, self._jobs = self._jobs, []
                     break
-                if self._requests and len(self._requests) < self._max_batch and self._settings.gather:
-                    self._wake.wait_for(
-                        lambda: self._stopping or len(self._requests) >= self._max_batch, self._settings.gather
-                    )
+                if self._requests and len(self._requests) < most and self._settings.gather:
+                    self._wake.wait_for(lambda: self._stopping or len(self._requests) >= most, self._settings.gather)
                 jobs, self._jobs = self._jobs, []
-                batch, stale = self._take()
+                batch, stale = self._take(most)
             for request in stale:
                 self.statistics.stale += 1
                 self._metrics.frame_dropped("stale")
                 self._answer(request, None)
             for job in jobs:
-                job()
+                job(renderer)
             for size in dict.fromkeys(request.size for request in batch):
-                self._render([request for request in batch if request.size == size])
+                self._render(renderer, [request for request in batch if request.size == size])
         for request in waiting:
             self._answer(request, None)
         for job in jobs:
-            job()
+            job(renderer)
 
-    def _take(self) -> tuple[list[_Request], list[_Request]]:
+    def _tell_loaded(self, error: Exception | None) -> None:
+        loaded, loop = self._loaded, self._loop
+        assert loaded is not None
+        assert loop is not None
+
+        def tell() -> None:
+            if error is None:
+                loaded.set_result(None)
+            else:
+                loaded.set_exception(error)
+                loaded.exception()  # known, also where nobody waits for it
+
+        with contextlib.suppress(RuntimeError):  # the loop was closed under the engine
+            loop.call_soon_threadsafe(tell)
+
+    def _take(self, most: int) -> tuple[list[_Request], list[_Request]]:
         """The next batch, and what is too late for one."""
         now = self._clock()
         batch: list[_Request] = []
         stale: list[_Request] = []
-        while self._requests and len(batch) < self._max_batch:
+        while self._requests and len(batch) < most:
             request = heapq.heappop(self._requests)
             (stale if request.deadline < now else batch).append(request)
         return batch, stale
 
-    def _render(self, batch: list[_Request]) -> None:
+    def _render(self, renderer: Renderer, batch: list[_Request]) -> None:
         """Render requests of one size in one call."""
         begin = self._clock()
         try:
-            motions = Motion.stack([request.motion for request in batch]).to_torch()
-            with torch.inference_mode():
-                states, views = [r.state for r in batch], [r.view for r in batch]
-                frames = self.model.render(states, motions, views, [r.frame_time for r in batch], batch[0].size)
-                # One download for the whole batch; planes are half the bytes of RGB.
-                planes = rgb_to_yuv420p(frames).cpu().numpy()
+            planes = renderer.render(
+                [request.state for request in batch],
+                [request.motion for request in batch],
+                [request.view for request in batch],
+                [request.frame_time for request in batch],
+                batch[0].size,
+            )
         except Exception:
             # The call must go on for everybody else; the picture of this batch is missing and counted.
             _log.exception("a batch of %d frames could not be rendered", len(batch))

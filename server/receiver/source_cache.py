@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from model.codec.mouth_window import decode_window
 from model.codec.source_image import SourceLimits
 from model.errors import VisavisError
-from model.face.finder import HeadFinder, still_crop
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_image import Crop, FindCrop, crop_source
 
 if TYPE_CHECKING:
+    from model.face.finder import HeadFinder
     from model.mouth_window import MouthWindow
     from model.source_state import SourceState
 
@@ -58,11 +58,15 @@ class _Entry:
 
 @cache
 def _finder() -> HeadFinder:
-    """Loaded with the first upload: a receiver of cameras alone never needs it."""
+    """Loaded with the first upload that needs it: head crops and cameras do not, and it loads torch."""
+    from model.face.finder import HeadFinder
+
     return HeadFinder()
 
 
 def _still_crop(picture: NDArray[np.uint8]) -> Crop:
+    from model.face.finder import still_crop
+
     return still_crop(picture, _finder())
 
 
@@ -169,7 +173,7 @@ class SourceCache:
         loop = asyncio.get_running_loop()
         settings = self._settings
         picture, kept = await loop.run_in_executor(
-            self._pool, crop_source, image, self._engine.model.profile.source_size, settings.limits, self._find_crop
+            self._pool, crop_source, image, self._engine.known.profile.source_size, settings.limits, self._find_crop
         )
         return _Entry(await self._engine.enrol(picture), kept)
 

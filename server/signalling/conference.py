@@ -41,7 +41,8 @@ SHUTDOWN_SECONDS = 30.0
 class Conference:
     """All calls of one process. `start` before use, `close` at the end.
 
-    Without `make_publication` it takes no calls until `open`: models load while the port is bound already.
+    Without `make_publication` it takes no calls until `open`, after which clients join and connect. It says that it is
+    ready once faces can be rendered, too.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Conference:
     ) -> None:
         self.settings = settings
         self._make_publication = make_publication
+        self.ready = make_publication is not None
+        """Whether the model is loaded, so that new calls are to be sent here."""
         self._capacity = capacity
         self._media_clock = clock
         self.rooms = Rooms(
@@ -103,7 +106,7 @@ class Conference:
         self._ticker = asyncio.create_task(self._tick_forever(), name="conference ticker")
 
     def open(self, make_publication: PublicationFactory) -> None:
-        """Take calls from now on."""
+        """Take calls from now on; their faces are shown once the model is loaded."""
         self._make_publication = make_publication
 
     @property
@@ -111,7 +114,7 @@ class Conference:
         """Whether new calls are taken, or why not."""
         if self.draining:
             return "draining"
-        if self._make_publication is None:
+        if not self.ready:
             return "starting"
         if self._capacity is not None and not self._capacity.admits(self._media_clock()):
             return "full"

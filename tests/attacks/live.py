@@ -13,16 +13,15 @@ import av
 from aiortc import MediaStreamTrack, RTCRtpSender
 
 from server.receiver.publication import Publication
-from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
-from tests.server.fakes import PaintingModel
+from tests.server.fakes import PaintingModel, render_engine
 from tests.server.signalling import Call, running_call
 
 
 @asynccontextmanager
 async def live_call(**settings: Any) -> AsyncIterator[tuple[Call, dict[str, Publication]]]:
     """A call, and its publications by participant."""
-    engine = RenderEngine(PaintingModel())
+    engine = render_engine(PaintingModel())
     await engine.start()
     cache = SourceCache(engine)
     made: dict[str, Publication] = {}

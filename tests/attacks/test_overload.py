@@ -23,11 +23,11 @@ from server.receiver.render_capacity import (
     STALE_SECONDS,
     RenderCapacity,
 )
-from server.receiver.render_engine import EngineSettings, RenderEngine
+from server.receiver.render_engine import EngineSettings
 from server.receiver.source_cache import SourceCache
 from server.routes.parts import PARTS
 from server.settings import Settings
-from tests.server.fakes import SIZE, FakeChannel, FakeClock, PaintingModel, frame_time, motion, until
+from tests.server.fakes import SIZE, FakeChannel, FakeClock, PaintingModel, frame_time, motion, render_engine, until
 from tests.server.signalling import (
     FakePublication,
     Peer,
@@ -171,7 +171,7 @@ class Call:
 
     def __init__(self, capacity: RenderCapacity) -> None:
         self.clock = FakeClock()
-        self.engine = RenderEngine(PaintingModel(), clock=self.clock, capacity=capacity)
+        self.engine = render_engine(PaintingModel(), clock=self.clock, capacity=capacity)
         self.cache = SourceCache(self.engine)
 
     def publication(self, name: str) -> Publication:
@@ -286,8 +286,10 @@ async def test_before_the_model_is_there_calls_are_told_to_wait() -> None:
         peer = Peer(await client.ws_connect("/ws", params={"token": parts.authority.mint("lobby")}))
         assert (await peer.request("join", room="lobby", name="Ada"))["code"] == "starting"
         parts.conference.open(FakePublication)
+        assert (await peer.request("join", room="lobby", name="Ada"))["type"] == "ok", "the model may still load"
+        assert (await client.get("/readyz")).status == 503
+        parts.conference.ready = True
         assert (await client.get("/readyz")).status == 200
-        assert (await peer.request("join", room="lobby", name="Ada"))["type"] == "ok"
         await peer.socket.close()
 
 
@@ -308,7 +310,7 @@ class SlowModel(PaintingModel):
 async def test_an_engine_that_is_too_slow_is_late_for_everybody_alike() -> None:
     clock = FakeClock()
     model = SlowModel(clock)
-    engine = RenderEngine(model, EngineSettings(max_batch=1), clock)
+    engine = render_engine(model, EngineSettings(max_batch=1), clock)
     await engine.start()
     state = await engine.enrol(np.full((SIZE, SIZE, 3), 100, np.uint8))
     got = Counter[str]()

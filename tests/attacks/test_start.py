@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,11 @@ async def test_missing_weights_are_told_before_anything_is_loaded(tmp_path: Path
     assert "model.talking_head" not in errors
 
 
+def test_calls_can_begin_before_torch_is_loaded() -> None:
+    program = "import sys, server.commands.serve, server.live; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 def test_a_missing_page_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="VISAVIS_CLIENT_FOLDER"):
         check_files(Settings(client_folder=tmp_path))
@@ -89,6 +95,15 @@ async def test_the_port_answers_while_the_model_loads() -> None:
             # The whole of torch and of the model is still to be loaded when the line above is written.
             assert (answer.status, (await answer.json())["status"]) == (503, "starting")
             assert answer.headers["Retry-After"]
+        # Whoever joins meanwhile need not come again.
+        async with http.get(f"{address}/api/config", params={"room": "lobby"}) as answer:
+            token = (await answer.json())["token"]
+        async with http.ws_connect(f"{address}/ws", params={"token": token}) as socket:
+            await socket.send_json({"type": "join", "id": 1, "room": "lobby", "name": "Ada", "client": "page"})
+            while (message := await socket.receive_json())["type"] != "ok":
+                assert message["type"] == "roster"
+        async with http.get(f"{address}/readyz") as answer:
+            assert answer.status == 503
         while "listening on" not in log[-1]["message"]:
             log.append(json.loads(await process.stderr.readline()))
         async with http.get(f"{address}/readyz") as answer:

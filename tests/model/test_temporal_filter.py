@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from model.motion import Motion
-from model.temporal_filter import TemporalFilter, turn, uncertainty
+from model.temporal_filter import TemporalFilter
+from model.uncertainty import turn, uncertainty
 
 BLACK, WHITE = torch.zeros(3, 8, 8), torch.ones(3, 8, 8)
 FULL, NONE = torch.ones(1, 8, 8), torch.zeros(1, 8, 8)

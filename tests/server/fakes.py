@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -24,6 +25,9 @@ from model.mouth_window import MouthWindow
 from model.temporal_filter import FrameTime, TemporalFilter
 from server.media.encoder import Codec, VideoEncoder
 from server.media.media_packet import MediaPacket
+from server.receiver.render_capacity import RenderCapacity
+from server.receiver.render_engine import EngineSettings, RenderEngine
+from server.receiver.torch_renderer import TorchRenderer
 
 K = 4
 SIZE = 64
@@ -85,6 +89,16 @@ class PaintingModel:
         if size is not None:
             pictures = torch.nn.functional.interpolate(pictures, size=(size, size))
         return (pictures + torch.as_tensor(motions.yaw).float()[:, None, None, None]).clamp(0, 255).to(torch.uint8)
+
+
+def render_engine(
+    model: Any,
+    settings: EngineSettings | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    capacity: RenderCapacity | None = None,
+) -> RenderEngine:
+    """An engine for a model that is there already."""
+    return RenderEngine(model, lambda: TorchRenderer(model), settings, clock, capacity=capacity)
 
 
 def frame_time(at: float = 0.0) -> FrameTime:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 
-from server.garbage import freeze_loaded
+from server.garbage import defer_collection, freeze_loaded
 
 
 def test_what_is_loaded_is_visited_no_more_and_later_garbage_is_still_found() -> None:
-    loaded = [{"number": number} for number in range(10_000)]
     try:
+        defer_collection()
+        assert not gc.isenabled()
+        loaded = [{"number": number} for number in range(10_000)]
         assert freeze_loaded() >= len(loaded)
+        assert gc.isenabled()
         visited = {id(thing) for thing in gc.get_objects()}
         assert not visited & {id(thing) for thing in loaded}
         later: list[object] = []
@@ -18,4 +21,5 @@ def test_what_is_loaded_is_visited_no_more_and_later_garbage_is_still_found() ->
         del later
         assert gc.collect() >= 1
     finally:
+        gc.enable()
         gc.unfreeze()

@@ -22,9 +22,10 @@ from model.motion import Motion, View
 from model.talking_head import TalkingHead
 from model.temporal_filter import FrameTime, TemporalFilter
 from server.receiver.render_engine import RenderEngine
+from tests.server.fakes import render_engine
 
 async def main(ending):
-    engine = RenderEngine(TalkingHead.random(engine="graphs", threads=2))
+    engine = render_engine(TalkingHead.random(engine="graphs", threads=2))
     await engine.start()
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -15,9 +15,8 @@ from PIL import Image
 from model.codec.encoder import MotionEncoder
 from server.media.aiortc_private import close_peer
 from server.receiver.publication import Publication
-from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
-from tests.server.fakes import SIZE, PaintingModel, motion
+from tests.server.fakes import SIZE, PaintingModel, motion, render_engine
 from tests.server.receiver.test_publication import WholeCrop
 from tests.server.signalling import Call, Peer, accept, offer, peer_connection, running_call
 from tests.server.signalling.test_call import pictures, subscribe
@@ -31,7 +30,7 @@ def jpeg(width: int = SIZE, height: int = SIZE, grey: int = 100) -> bytes:
 
 @asynccontextmanager
 async def live_call(**settings: Any) -> AsyncIterator[tuple[Call, SourceCache]]:
-    engine = RenderEngine(PaintingModel())
+    engine = render_engine(PaintingModel())
     await engine.start()
     cache = SourceCache(engine, find_crop=lambda _: WholeCrop(float(SIZE)))
     try:

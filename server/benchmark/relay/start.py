@@ -23,7 +23,7 @@ from model.errors import VisavisError
 from server.benchmark.network.viewer import Viewer
 from server.benchmark.processes import BenchmarkError, ended, free_port
 
-_POLL = 0.05
+_POLL = 0.1
 """Seconds."""
 
 _PATIENCE = 120.0
@@ -31,7 +31,9 @@ _PATIENCE = 120.0
 
 
 async def start(cache: str) -> dict[str, float]:
-    """Seconds of one start until its port is open, it takes calls, and the first picture of the talker has come.
+    """Seconds of one start until its port is open, faces can be rendered, and the first picture of the talker has come.
+
+    A viewer joins as soon as the port is open.
 
     cache: the folder in which graphs are kept. Raises BenchmarkError.
     """
@@ -47,8 +49,7 @@ async def start(cache: str) -> dict[str, float]:
         async with aiohttp.ClientSession() as http, asyncio.timeout(_PATIENCE):
             address = f"http://127.0.0.1:{port}"
             opened = await _answers(http, f"{address}/healthz")
-            ready = await _answers(http, f"{address}/readyz")
-            seen = await _seen(http, address)
+            ready, seen = await asyncio.gather(_answers(http, f"{address}/readyz"), _seen(http, address))
             return {"port_s": opened - began, "ready_s": ready - began, "face_s": seen - began}
     except TimeoutError:
         raise BenchmarkError(f"no face within {_PATIENCE:g} s") from None

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from model.errors import InputError
 from server.commands import call, doctor, send
 from server.commands.call import CallError
 from tests import child_process
@@ -119,9 +120,29 @@ async def test_a_sender_that_ends_ends_the_call_with_its_status(
 ) -> None:
     stage = Stage(monkeypatch, tmp_path, sender="import sys; sys.exit(2)")
     with pytest.raises(CallError, match="the sender stopped") as caught:
-        await call._call(stage.options(source="camera"))
+        await call._call(stage.options())
     assert caught.value.exit_status == 2
     assert stage.diary.read_text() == "receiver stopped\n"
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_is_not_there_ends_the_receiver_that_loads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stage = Stage(monkeypatch, tmp_path)
+    with pytest.raises(InputError, match="no such source"):
+        await call._call(stage.options(source=str(tmp_path / "none.mp4")))
+    (receiver,) = stage.processes
+    assert receiver.returncode is not None
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_is_a_number_that_a_port_can_have(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    call.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--port", port])
+    assert "--port" in capsys.readouterr().err
 
 
 @pytest.mark.asyncio

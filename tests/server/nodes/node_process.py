@@ -33,10 +33,19 @@ class AnsweringPublication(FakePublication):
         channel.on("message", hear)
 
 
+class Receiver:
+    """In place of `LiveReceiver` of `server/live.py`."""
+
+    make_publication: PublicationFactory = AnsweringPublication
+
+    async def loaded(self) -> None:
+        """At once."""
+
+
 @asynccontextmanager
-async def live_receiver(*_everything: object) -> AsyncIterator[PublicationFactory]:
+async def live_receiver(*_everything: object) -> AsyncIterator[Receiver]:
     """In place of that of `server/live.py`."""
-    yield AnsweringPublication
+    yield Receiver()
 
 
 if __name__ == "__main__":

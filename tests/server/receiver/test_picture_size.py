@@ -9,9 +9,11 @@ from server.receiver.picture_size import ENOUGH, MOST_PATIENCE, PATIENCE, SHORT,
 SIZES = (256, 512)
 
 
-def run(size: PictureSize, begin: float, seconds: float, spare: float | None, detailed: bool = True) -> list[int]:
+def run(
+    size: PictureSize, begin: float, seconds: float, spare: float | None, detailed: bool = True, always: bool = False
+) -> list[int]:
     """Sizes at each second."""
-    return [size.update(begin + i, spare, detailed) for i in range(round(seconds))]
+    return [size.update(begin + i, spare, detailed, always=always) for i in range(round(seconds))]
 
 
 def test_pictures_become_sharp_once_there_has_been_time_for_a_while() -> None:
@@ -49,25 +51,25 @@ def test_each_failure_doubles_the_wait_and_time_forgives() -> None:
 
 
 def test_a_source_image_without_detail_is_never_worth_it() -> None:
-    size = PictureSize(SIZES, always=True)
-    assert set(run(size, 0.0, 10, 1.0, detailed=False)) == {256}
-    assert size.update(10.0, None, True) == 512
-    assert size.update(11.0, None, False) == 256
+    size = PictureSize(SIZES)
+    assert set(run(size, 0.0, 10, 1.0, detailed=False, always=True)) == {256}
+    assert size.update(10.0, None, True, always=True) == 512
+    assert size.update(11.0, None, False, always=True) == 256
 
 
 def test_a_gpu_is_never_asked_and_a_profile_of_one_size_has_no_choice() -> None:
-    assert run(PictureSize(SIZES, always=True), 0.0, 3, 0.0) == [512, 512, 512]
-    assert set(run(PictureSize((256,), always=True), 0.0, 3, 1.0)) == {256}
+    assert run(PictureSize(SIZES), 0.0, 3, 0.0, always=True) == [512, 512, 512]
+    assert set(run(PictureSize((256,)), 0.0, 3, 1.0, always=True)) == {256}
 
 
 @pytest.mark.parametrize("always", [False, True])
 def test_what_others_were_promised_comes_before_sharp_pictures(always: bool) -> None:
-    size = PictureSize(SIZES, always)
-    run(size, 0.0, 5, 1.0)
+    size = PictureSize(SIZES)
+    run(size, 0.0, 5, 1.0, always=always)
     assert size.size == 512
-    assert size.update(5.0, 1.0, True, fits=False) == 256
-    assert size.update(100.0, 1.0, True, fits=False) == 256
-    back = run(size, 101.0, 6, 1.0)
+    assert size.update(5.0, 1.0, True, fits=False, always=always) == 256
+    assert size.update(100.0, 1.0, True, fits=False, always=always) == 256
+    back = run(size, 101.0, 6, 1.0, always=always)
     assert back == ([512] * 6 if always else [256] * 3 + [512] * 3), "and they come back without another wait"
 
 

@@ -32,12 +32,22 @@ from server.media.streams import ViewLimitError
 from server.receiver.control_session import ControlSession
 from server.receiver.publication import Publication, PublicationSettings
 from server.receiver.render_capacity import RenderCapacity
-from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
 from server.receiver.source_slots import SourceSlots
 from server.wire.control import ReceiverStatistics
 from tests.model.mouths import lips, picture
-from tests.server.fakes import SIZE, FakeCamera, FakeChannel, FakeClock, FakeSource, K, PaintingModel, motion, until
+from tests.server.fakes import (
+    SIZE,
+    FakeCamera,
+    FakeChannel,
+    FakeClock,
+    FakeSource,
+    K,
+    PaintingModel,
+    motion,
+    render_engine,
+    until,
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Bench:
 
     def __init__(self, settings: PublicationSettings | None = None, model: PaintingModel | None = None) -> None:
         self.model = model or PaintingModel()
-        self.engine = RenderEngine(self.model)
+        self.engine = render_engine(self.model)
         self.cache = SourceCache(self.engine, find_crop=lambda picture: WholeCrop(float(len(picture))))
         self.clock = asyncio.get_running_loop().time
         self.publication = Publication("p1", self.engine, self.cache, settings, self.clock)
@@ -428,7 +438,7 @@ async def test_a_picture_without_a_face_is_refused() -> None:
     def nobody(_: Any) -> Any:
         raise NoFaceError("no face was found in the source image")
 
-    engine = RenderEngine(PaintingModel())
+    engine = render_engine(PaintingModel())
     await engine.start()
     cache = SourceCache(engine, find_crop=nobody)
     publication = Publication("p1", engine, cache)

@@ -15,9 +15,8 @@ from aiortc import MediaStreamTrack, RTCDataChannel
 from model.codec.encoder import MotionEncoder
 from server.media.aiortc_private import inlet_of
 from server.receiver.publication import Publication
-from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
-from tests.server.fakes import SIZE, PaintingModel, motion, until
+from tests.server.fakes import SIZE, PaintingModel, motion, render_engine, until
 from tests.server.loopback import connect, nothing_leaks, peers
 from tests.server.receiver.test_publication import WholeCrop, png
 
@@ -45,7 +44,7 @@ class Tone(MediaStreamTrack):
 @pytest.mark.asyncio
 async def test_motion_and_sound_reach_a_viewer_and_nothing_is_left() -> None:
     async with nothing_leaks(90):
-        engine = RenderEngine(PaintingModel())
+        engine = render_engine(PaintingModel())
         await engine.start()
         cache = SourceCache(engine, find_crop=lambda _: WholeCrop(float(SIZE)))
         clock = asyncio.get_running_loop().time
@@ -58,7 +57,7 @@ async def test_motion_and_sound_reach_a_viewer_and_nothing_is_left() -> None:
             channel = sending.createDataChannel("motion", ordered=False, maxRetransmits=0)
             control = sending.createDataChannel("control")
             sending.addTrack(Tone())
-            encoder = MotionEncoder(engine.model.statistics)
+            encoder = MotionEncoder(engine.known.statistics)
             channel.on("message", encoder.on_acknowledgement)
 
             def pong(data: bytes, control: RTCDataChannel = control) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from model.description import Profile
-from model.errors import InputError
+from model.errors import InputError, WeightsError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
+from server.errors import StartingError
 from server.receiver.render_engine import EngineError, EngineSettings, RenderedPicture, RenderEngine
-from tests.server.fakes import SIZE, FakeClock, K, PaintingModel, frame_time, motion, until
+from server.receiver.torch_renderer import TorchRenderer
+from tests.server.fakes import SIZE, FakeClock, K, PaintingModel, frame_time, motion, render_engine, until
 
 GREY = np.full((SIZE, SIZE, 3), 100, np.uint8)
 
@@ -29,7 +32,7 @@ async def ask(
 
 @pytest.mark.asyncio
 async def test_renders_to_yuv_planes() -> None:
-    engine = RenderEngine(PaintingModel())
+    engine = render_engine(PaintingModel())
     await engine.start()
     state = await engine.enrol(GREY)
     rendered = await ask(engine, state, 10.0, float("inf"))
@@ -44,7 +47,7 @@ async def test_renders_to_yuv_planes() -> None:
 async def test_each_picture_has_the_size_that_it_was_asked_for_with() -> None:
     """In one batch: pictures of one size are rendered in one call."""
     model = PaintingModel(Profile("fake", KeypointLayout(K), SIZE, sharp_size=2 * SIZE), gate=threading.Event())
-    engine = RenderEngine(model)
+    engine = render_engine(model)
     assert engine.sizes == (SIZE, 2 * SIZE)
     await engine.start()
     state = await engine.enrol(GREY)
@@ -68,7 +71,7 @@ class PaintingGraphs(PaintingModel):
 @pytest.mark.asyncio
 async def test_graphs_take_one_frame_at_a_time() -> None:
     model = PaintingGraphs(gate=threading.Event())
-    engine = RenderEngine(model)
+    engine = render_engine(model)
     await engine.start()
     state = await engine.enrol(GREY)
     waiting = [asyncio.create_task(ask(engine, state, 0.0, float("inf"))) for _ in range(3)]
@@ -84,7 +87,7 @@ async def test_graphs_take_one_frame_at_a_time() -> None:
 async def test_waiting_requests_share_batches_earliest_deadline_first() -> None:
     model = PaintingModel(gate=threading.Event())
     clock = FakeClock()
-    engine = RenderEngine(model, EngineSettings(max_batch=4), clock)
+    engine = render_engine(model, EngineSettings(max_batch=4), clock)
     await engine.start()
     state = await engine.enrol(GREY)
     order: list[int] = []
@@ -111,7 +114,7 @@ async def test_waiting_requests_share_batches_earliest_deadline_first() -> None:
 @pytest.mark.asyncio
 async def test_stale_requests_are_given_up() -> None:
     clock = FakeClock()
-    engine = RenderEngine(PaintingModel(), clock=clock)
+    engine = render_engine(PaintingModel(), clock=clock)
     await engine.start()
     state = await engine.enrol(GREY)
     assert await ask(engine, state, 0.0, clock.now - 0.1) is None
@@ -123,7 +126,7 @@ async def test_stale_requests_are_given_up() -> None:
 @pytest.mark.asyncio
 async def test_full_queue_refuses_and_closing_answers_all() -> None:
     model = PaintingModel(gate=threading.Event())
-    engine = RenderEngine(model, EngineSettings(max_queue=3))
+    engine = render_engine(model, EngineSettings(max_queue=3))
     await engine.start()
     state = await engine.enrol(GREY)
     answers: list[RenderedPicture | None] = []
@@ -144,7 +147,7 @@ async def test_full_queue_refuses_and_closing_answers_all() -> None:
 
 @pytest.mark.asyncio
 async def test_wrong_motion_is_refused_before_it_reaches_a_batch() -> None:
-    engine = RenderEngine(PaintingModel())
+    engine = render_engine(PaintingModel())
     await engine.start()
     state = await engine.enrol(GREY)
     with pytest.raises(InputError):
@@ -157,7 +160,7 @@ async def test_wrong_motion_is_refused_before_it_reaches_a_batch() -> None:
 @pytest.mark.asyncio
 async def test_a_failed_batch_does_not_stop_the_engine(caplog: pytest.LogCaptureFixture) -> None:
     model = PaintingModel()
-    engine = RenderEngine(model)
+    engine = render_engine(model)
     await engine.start()
     state = await engine.enrol(GREY)
     model.fail = True
@@ -172,7 +175,7 @@ async def test_a_failed_batch_does_not_stop_the_engine(caplog: pytest.LogCapture
 @pytest.mark.asyncio
 async def test_closing_is_idempotent_and_leaves_no_thread() -> None:
     before = threading.active_count()
-    engine = RenderEngine(PaintingModel())
+    engine = render_engine(PaintingModel())
     await engine.start()
     with pytest.raises(EngineError):
         await engine.start()
@@ -191,7 +194,7 @@ async def test_too_much_to_do_starves_nobody() -> None:
     """Eight streams ask at the same instants, and only half of what they ask can be rendered."""
     clock = FakeClock()
     model = PaintingModel()
-    engine = RenderEngine(model, EngineSettings(max_batch=4), clock)
+    engine = render_engine(model, EngineSettings(max_batch=4), clock)
     await engine.start()
     state = await engine.enrol(GREY)
     served = [0] * 8
@@ -217,3 +220,66 @@ async def test_too_much_to_do_starves_nobody() -> None:
     await engine.close()
     assert sum(served) == 48
     assert min(served) >= 3
+
+
+def slowly(gate: threading.Event, error: Exception | None = None) -> Callable[[], TorchRenderer]:
+    def load() -> TorchRenderer:
+        assert gate.wait(10)
+        if error is not None:
+            raise error
+        return TorchRenderer(PaintingModel())
+
+    return load
+
+
+@pytest.mark.asyncio
+async def test_what_is_asked_while_the_model_loads_waits_for_it() -> None:
+    gate = threading.Event()
+    engine = RenderEngine(PaintingModel(), slowly(gate))
+    await engine.start()
+    assert engine.sizes == (SIZE,)
+    assert not engine.on_gpu
+    loaded, enrolled = asyncio.create_task(engine.loaded()), asyncio.create_task(engine.enrol(GREY))
+    await asyncio.sleep(0.05)
+    assert not loaded.done()
+    assert not enrolled.done()
+    gate.set()
+    state = await enrolled
+    await loaded
+    rendered = await ask(engine, state, 0.0, float("inf"))
+    await engine.close()
+    assert rendered is not None
+
+
+@pytest.mark.asyncio
+async def test_a_source_image_is_told_to_come_again_where_loading_takes_long() -> None:
+    gate = threading.Event()
+    engine = RenderEngine(PaintingModel(), slowly(gate), EngineSettings(loading=0.01))
+    await engine.start()
+    with pytest.raises(StartingError):
+        await engine.enrol(GREY)
+    gate.set()
+    await engine.loaded()
+    await engine.enrol(GREY)
+    await engine.close()
+
+
+@pytest.mark.asyncio
+async def test_a_model_that_cannot_be_loaded_is_told_to_all_who_wait() -> None:
+    gate = threading.Event()
+    engine = RenderEngine(PaintingModel(), slowly(gate, WeightsError("damaged")))
+    await engine.start()
+    answer: asyncio.Future[RenderedPicture | None] = asyncio.get_running_loop().create_future()
+    state: Any = None
+    assert engine.submit(state, motion(), View(), frame_time(), float("inf"), answer.set_result)
+    enrolled = asyncio.create_task(engine.enrol(GREY))
+    gate.set()
+    with pytest.raises(WeightsError):
+        await engine.loaded()
+    with pytest.raises(WeightsError):
+        await enrolled
+    assert await asyncio.wait_for(answer, 10) is None
+    assert not engine.submit(state, motion(), View(), frame_time(), float("inf"), answer.set_result)
+    await engine.close()
+    with pytest.raises(EngineError):
+        await engine.loaded()

@@ -19,7 +19,7 @@ from model.errors import InputError, SeveralFacesError
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import CacheSettings, SourceCache, SourceCacheFullError
 from server.receiver.source_image import crop_source
-from tests.server.fakes import SIZE, PaintingModel
+from tests.server.fakes import SIZE, PaintingModel, render_engine
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -129,7 +129,7 @@ def test_bad_images_get_one_error(data: bytes, error: type[InputError]) -> None:
 
 @pytest_asyncio.fixture
 async def engine() -> AsyncIterator[RenderEngine]:
-    engine = RenderEngine(PaintingModel())
+    engine = render_engine(PaintingModel())
     await engine.start()
     yield engine
     await engine.close()

@@ -23,12 +23,11 @@ from model.codec.vav import Vav, read_vav
 from model.description import WEIGHTS
 from model.talking_head import TalkingHead
 from server.receiver.publication import Publication
-from server.receiver.render_engine import RenderEngine
 from server.receiver.source_cache import SourceCache
 from server.sender.build import make_daemon, parse_choices
 from server.sender.daemon import Daemon
 from server.settings import load_settings
-from tests.server.fakes import until
+from tests.server.fakes import render_engine, until
 from tests.server.routes.api.test_api import ask
 from tests.server.serving import running
 from tests.server.signalling import running_call
@@ -98,7 +97,7 @@ def check_film(path: Path, shape: tuple[int, int]) -> None:
 async def test_a_recording_is_started_stopped_fetched_and_rendered(tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
-    engine = RenderEngine(TalkingHead.load())
+    engine = render_engine(TalkingHead.load())
     await engine.start()
     cache = SourceCache(engine)
     settings: dict[str, Any] = {"recordings": store, "recording_min_free_mb": 0}
