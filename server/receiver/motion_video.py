@@ -29,6 +29,9 @@ _HELD_INTERVAL = 0.2
 _RETRY = 0.125
 """Share of the picture interval after which the buffer is asked again for a frame that is late."""
 
+_LOOKED_FOR = 0.5
+"""Seconds for which a frame that is late is looked for that often. Lost ones come again within that, or never."""
+
 _WORTH_WAITING = 0.4
 """Share of the picture interval for which an engine that has become free waits for the next frame, which is newer."""
 
@@ -73,7 +76,7 @@ class MotionVideo:
     def next_tick(self, now: float) -> float:
         """When to tick next: as the next frame is due, or on the common multiples of the picture interval."""
         due = self._playout.next_due
-        if due is None or now > due + 2 * self._interval:
+        if due is None or now > due + _LOOKED_FOR:
             return (math.floor(now / self._interval) + 1) * self._interval
         return max(due, now + _RETRY * self._interval)
 

@@ -19,6 +19,10 @@ State = Literal["waiting", "live", "lost"]
 
 _WRAP = 1 << 32
 
+_EARLY = 0.3
+"""Share of the interval by which a frame that is a picture of its own may be shown before its time: more than the delay
+grows in an interval."""
+
 
 @dataclass(frozen=True)
 class PlayoutSettings(DelaySettings):
@@ -164,22 +168,26 @@ class PlayoutBuffer:
         if not self._entries:
             return None
         # Whatever is shown first is shown at once; media time stands there until its turn comes.
-        media = self._media = max(now - self.delay.update(now), self._media, self._entries[0].capture)
-        while len(self._entries) > 1 and self._entries[1].capture <= media:
+        media = max(now - self.delay.update(now), self._media, self._entries[0].capture)
+        # The delay may have grown since it was said when this frame is due.
+        early = _EARLY * self.delay.interval if self.frame_for_frame else 0.0
+        while len(self._entries) > 1 and self._entries[1].capture <= media + early:
             del self._entries[0]
         left = self._entries[0]
         right = self._entries[1] if len(self._entries) > 1 else None
+        media = self._media = max(media, left.capture)
 
         starved = media > left.capture and (right is None or right.capture - left.capture > self._settings.bridge)
         target = left.motion
         if right is not None and not starved and media > left.capture:
             target = interpolate(left.motion, right.motion, (media - left.capture) / (right.capture - left.capture))
         held, interval = self._held(left, starved, now), self.delay.interval
-        motion = self._easing.show(target, now, holding=held > interval)
-        state: State = "lost" if held > self._settings.lost_after else "live"
-        capture = left.capture if starved else media
         # A frame that is a picture of its own plays until its successor is due, and nothing is missing until then.
         missing = max(held - interval, 0.0) if self.frame_for_frame else held
+        # Nor is one that comes a little late a gap: it is shown when it comes, as it is.
+        motion = self._easing.show(target, now, holding=missing > interval)
+        state: State = "lost" if held > self._settings.lost_after else "live"
+        capture = left.capture if starved else media
         return PlayoutFrame(motion, left.source, round(capture * 1000), state, missing)
 
     def _held(self, playing: _Entry, starved: bool, now: float) -> float:

@@ -43,7 +43,7 @@ class _State:
 
 
 @dataclass(frozen=True)
-class _Model:
+class _Known:
     profile: Profile
     statistics: MotionStatistics
 
@@ -55,7 +55,7 @@ class StandInEngine:
     on_gpu = False
 
     def __init__(self, profile: Profile, statistics: MotionStatistics) -> None:
-        self.model = _Model(profile, statistics)
+        self.known = _Known(profile, statistics)
         self.capacity = RenderCapacity(25.0, share=0.0)
         self.statistics = EngineStatistics()
         side = self.sizes[0]

@@ -109,6 +109,28 @@ def test_a_frame_that_is_a_picture_waits_for_no_neighbour() -> None:
     assert buffer.counters.freezes == buffer.counters.late == 0
 
 
+@given(st.integers(0, 1000), st.floats(0.0, 0.03))
+@settings(max_examples=25, deadline=None)
+def test_frames_that_come_unevenly_are_each_shown_once_and_as_they_were_sent(seed: int, jitter: float) -> None:
+    """Rendering takes most of an interval: a picture that shows an old frame once more keeps the new one waiting."""
+    rng = random.Random(seed)
+    buffer = PlayoutBuffer(picture_interval=0.04)
+    outputs = frame_for_frame(buffer, [(c, c + 0.02 + jitter * rng.random()) for c in steady(6)], 5.9)
+    shown = [played.motion for now, played in outputs if now > 1]
+    different = [one for one, before in zip(shown[1:], shown[:-1], strict=True) if one is not before]
+    yaws = [round(float(one.yaw) / 10 * 25, 2) for one in different]
+    assert yaws == [round(yaws[0]) + i for i in range(len(yaws))]
+
+
+def test_a_frame_after_one_that_was_lost_is_shown_as_it_is() -> None:
+    frames = [(c, c + 0.02) for c in steady(4)]
+    lost, after = frames.pop(60)[0], frames[60][0]
+    outputs = frame_for_frame(PlayoutBuffer(picture_interval=0.04), frames, 4)
+    yaws = {round(float(played.motion.yaw), 2) for now, played in outputs if lost < now < after + 0.03}
+    assert round(10 * after, 2) in yaws
+    assert len(yaws) == 2, "and nothing in between"
+
+
 def test_slower_frames_than_pictures_are_interpolated() -> None:
     buffer = PlayoutBuffer(picture_interval=0.04)
     outputs = simulate(buffer, [(c, c + 0.02) for c in steady(6, fps=12.5)], 6, fps=25.0)
