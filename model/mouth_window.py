@@ -27,11 +27,15 @@ UNIT = 1 / 48
 MAX_WINDOW_BYTES = 4096
 """Of a window; they take 0.5 to 2 kB."""
 
-MAX_WINDOWS = 8
+MAX_WINDOWS = 12
 """Beside one source image: as many bytes as a source image has, and mouths are seldom further apart."""
 
 AS_NEAR = 0.045
-"""`shape_distance` by which a window must be nearer than the source image for either to count half."""
+"""`shape_distance` by which a lone window must be nearer than the source image for either to count half. The more there
+are, the less: the nearest of many is seldom stretched far."""
+
+MANY = 8
+"""Windows from which on the source image counts as near as it is."""
 
 FAR = 0.08
 """`shape_distance` from which on a window would be stretched too far: what is painted is better."""

@@ -1,7 +1,7 @@
 """Which mouths are worth a window: those that the source image and the present windows cover least.
 
 Pure: knows keypoints and pictures; no files, no codec. A mouth is covered as well as the nearest picture of it is near
-(`shape_distance`), up to the distance at which pictures are worth the same.
+(`shape_distance`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.mouth_window import AS_NEAR, cut_window, mouth_coordinates, shape_distance, usable
+from model.mouth_window import cut_window, mouth_coordinates, shape_distance, usable
 from model.networks.small_config import MOUTH
 from model.source.quality import sharpness
 
-LEAST_GAIN = 0.002
+LEAST_GAIN = 0.0007
 """By how much a window must bring the mouths of all frames nearer to their pictures, in the mean, to be worth it."""
 
 _SHARP = 0.8  # sharpness as a share of the clip's median that is sharp enough
@@ -109,7 +109,7 @@ def choose_windows(
     step = -(-len(shapes) // MOST_FRAMES)
     candidates = np.flatnonzero(clear)[:: max(1, -(-int(clear.sum()) // MOST_FRAMES))]
     seen = shapes[::step]
-    away = np.maximum(shape_distance(source, seen) - AS_NEAR, 0)  # the source image wins ties
+    away = shape_distance(source, seen)
     chosen: list[int] = []
     distances = np.array([shape_distance(shapes[i], seen) for i in candidates]).reshape(len(candidates), len(seen))
     while len(chosen) < count and len(candidates):

@@ -18,14 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.mouth_window import AS_NEAR, FAR, MouthWindow
+from model.mouth_window import AS_NEAR, FAR, MANY, MouthWindow
 from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small_config import MOUTH
 
 _OVER = 0.0125  # distance over which a weight falls by e
 _LEAST = 0.02  # weight up to which nothing is drawn
 _STIFF = 0.005  # of the spline: closed lips put two keypoints in one place
-_BESIDE = 0.15  # mouth coordinates of skin around the lips that is drawn with them
+_BESIDE = 0.3  # mouth coordinates of skin around the lips that is drawn with them
 _SOFT = 3 / 128  # crop units over which mouth and painting blend
 _RING = 6 / 128  # crop units of skin around the lips by which colours are matched
 _GAIN = (0.8, 1.25)
@@ -135,7 +135,7 @@ def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     """How much each window counts; what is left of 1 is the source image's. They fall with distance from the lips."""
     pictures = torch.cat([windows.source[None], windows.points])
     away = shape_distances(pictures, lips.expand_as(pictures))
-    away[0] = (away[0] - AS_NEAR).clamp(max=FAR)
+    away[0] = (away[0] - AS_NEAR * max(0.0, 1 - len(windows.points) / MANY)).clamp(max=FAR)
     weights = torch.softmax(-away / _OVER, 0)[1:]
     # What is next to nothing is nothing, and comes in from there: a step would be seen.
     counted: list[float] = ((weights - _LEAST) / (1 - _LEAST)).clamp(min=0).tolist()

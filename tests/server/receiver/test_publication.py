@@ -26,7 +26,7 @@ from model.description import Profile
 from model.errors import InputError, NoFaceError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
-from model.mouth_window import cut_window
+from model.mouth_window import MAX_WINDOWS, cut_window
 from server.errors import ConflictError
 from server.media.streams import ViewLimitError
 from server.receiver.control_session import ControlSession
@@ -398,7 +398,7 @@ async def test_mouth_windows_stand_beside_every_source_image(bench: Bench) -> No
     assert bench.cache.in_use == 2
     await slots.add(0, png(3))
     assert slots.state(0) is not plain
-    for slot, data in ((8, WINDOW), (-1, WINDOW), (0, b"no window")):
+    for slot, data in ((MAX_WINDOWS, WINDOW), (-1, WINDOW), (0, b"no window")):
         with pytest.raises(InputError):
             await slots.add_window(slot, data)
     slots.close()
