@@ -263,6 +263,8 @@ def test_two_modules_touch_what_is_private_to_others() -> None:
         own = _defined(tree(module))
         for node in ast.walk(tree(module)):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+                if node.attr == "_exit":  # of os, documented all the same
+                    continue
                 place = f"{module}:{node.lineno} touches {node.attr}"
                 assert _is_self(node.value), place
                 assert node.attr in own or not inherits, place

@@ -15,6 +15,9 @@
 const WINDOW_MS_PER_BYTE = (1000 * 8) / 4000;
 /** An upload that takes longer has failed. */
 const UPLOAD_MS = 35_000;
+/** Until a source image is offered again to a server that is busy, full or still loading: at first, and at most. */
+const AGAIN_MS = 500;
+const LONGEST_AGAIN_MS = 8_000;
 
 export class Uploads {
   /** @param {Place} place */
@@ -23,16 +26,24 @@ export class Uploads {
     /** Windows that wait, the newest of each slot. @type {Map<number, MouthUpload>} */
     this.waiting = new Map();
     this.sending = false;
+    this.closed = false;
   }
 
   /**
+   * Brings a source image, again and again where that may help: without it there is no face.
    * @param {SourceImage} source
    * @param {boolean} attach only by its name
    * @returns {Promise<string | null>} why not, in words
    */
-  source({ index, scene, image, sha256 }, attach) {
+  async source({ index, scene, image, sha256 }, attach) {
     this.#forgetOthers(scene);
-    return this.#put("source", { index: String(index), scene: String(scene), ...(attach ? { sha256 } : {}) }, attach ? null : image);
+    const query = { index: String(index), scene: String(scene), ...(attach ? { sha256 } : {}) };
+    for (let pause = AGAIN_MS; ; pause = Math.min(2 * pause, LONGEST_AGAIN_MS)) {
+      const { refusal, passing } = await this.#put("source", query, attach ? null : image);
+      if (!passing || this.closed) return refusal;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      if (this.closed) return refusal;
+    }
   }
 
   /**
@@ -45,8 +56,9 @@ export class Uploads {
     if (!this.sending) void this.#sendWindows();
   }
 
-  /** Brings no window that waits. */
+  /** Brings no window that waits, and nothing again. */
   close() {
+    this.closed = true;
     this.waiting.clear();
   }
 
@@ -62,7 +74,7 @@ export class Uploads {
     this.sending = true;
     for (const [slot, { scene, image }] of this.waiting) {
       this.waiting.delete(slot);
-      const refusal = await this.#put("mouth", { slot: String(slot), scene: String(scene) }, image);
+      const { refusal } = await this.#put("mouth", { slot: String(slot), scene: String(scene) }, image);
       if (refusal !== null) console.info(`mouth window ${slot}: ${refusal}`);
       await new Promise((resolve) => setTimeout(resolve, WINDOW_MS_PER_BYTE * image.size));
     }
@@ -73,7 +85,7 @@ export class Uploads {
    * @param {"source" | "mouth"} what
    * @param {{[name: string]: string}} query
    * @param {Blob | null} body
-   * @returns {Promise<string | null>} why not, in words
+   * @returns {Promise<{refusal: string | null, passing: boolean}>} why not, in words, and whether that may be otherwise soon
    */
   async #put(what, query, body) {
     const { room, participant, token, node } = this.place;
@@ -86,11 +98,12 @@ export class Uploads {
         body,
         signal: AbortSignal.timeout(UPLOAD_MS),
       });
-      if (response.status === 201) return null;
+      if (response.status === 201) return { refusal: null, passing: false };
       const answer = await response.json().catch(() => ({}));
-      return String(answer.message ?? `the server answered ${response.status}`);
+      const refusal = String(answer.message ?? `the server answered ${response.status}`);
+      return { refusal, passing: response.status === 429 || response.status >= 500 };
     } catch {
-      return "the server cannot be reached";
+      return { refusal: "the server cannot be reached", passing: true };
     }
   }
 }

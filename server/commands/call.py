@@ -94,10 +94,9 @@ async def _start(*arguments: str) -> Process:
 
 
 def _port(text: str) -> int:
-    port = int(text)  # argparse says what is no number
-    if not 1 <= port <= 65535:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError("a port is 1 to 65535")
-    return port
+    return int(text)
 
 
 def _check_source(source: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -24,6 +27,7 @@ from server.listener import KEEP_ALIVE_SECONDS, Listener
 from server.logs import set_up_logging
 from server.metrics import Metrics
 from server.receiver.render_capacity import RenderCapacity
+from server.receiver.render_engine import ENGINE_THREAD
 from server.routes.parts import PARTS
 from server.settings import Settings, load_settings
 from server.signalling.connection import SharePort
@@ -47,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    defer_collection()
     settings = load_settings(
         host=options.host,
         port=options.port,
@@ -58,8 +61,16 @@ def run(options: argparse.Namespace) -> int:
         log_level=options.log_level,
     )
     set_up_logging(settings.log_format, settings.log_level)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(settings))
+    defer_collection()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(serve(settings))
+    finally:
+        gc.enable()
+    if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
+        # It still loads, which nothing can interrupt, and the end of the interpreter under it would be a crash.
+        logging.shutdown()
+        os._exit(0)
     return 0
 
 
@@ -69,9 +80,9 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
     The port is bound and files are checked before anything is loaded. Clients join and connect while the model loads;
     until it is there /readyz answers 503.
 
-    SIGTERM: /readyz turns 503, rooms move to other nodes where there are any, and calls go on for `drain_seconds`, or
-    until the last client went; SIGINT, or a second signal: clients are informed and closed at once. Raises
-    SettingsError when the port is taken, WeightsError.
+    While the model loads a signal ends everything at once. Later, SIGTERM: /readyz turns 503, rooms move to other nodes
+    where there are any, and calls go on for `drain_seconds`, or until the last client went; SIGINT, or a second signal:
+    clients are informed and closed at once. Raises SettingsError when the port is taken, WeightsError.
     """
     check_files(settings)
     metrics = Metrics()
@@ -101,8 +112,9 @@ async def _serve(
             conference = application[PARTS].conference
             try:
                 conference.open(receiver.make_publication)
-                await receiver.loaded()
-                conference.ready = True
+                if not await _loaded(receiver.loaded(), stop):
+                    return
+                conference.loaded.set()
                 frozen = freeze_loaded()
                 logger.info("what is loaded is left out of garbage collection", extra={"objects": frozen})
                 host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -118,6 +130,20 @@ async def _serve(
     finally:
         await listener.close()
         await runner.cleanup()
+
+
+async def _loaded(loading: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Wait for the model; False where a signal comes first. Raises what loading raises."""
+    waits = [asyncio.ensure_future(loading), asyncio.create_task(stop.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if waits[0].done():
+            waits[0].result()
+        return waits[0].done()
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,9 @@ State = Literal["waiting", "live", "lost"]
 
 _WRAP = 1 << 32
 
+_GAP = 1.5
+"""Intervals between two frames from which on one is missing."""
+
 _EARLY = 0.3
 """Share of the interval by which a frame that is a picture of its own may be shown before its time: more than the delay
 grows in an interval."""
@@ -179,7 +182,13 @@ class PlayoutBuffer:
 
         starved = media > left.capture and (right is None or right.capture - left.capture > self._settings.bridge)
         target = left.motion
-        if right is not None and not starved and media > left.capture:
+        # Where a frame is a picture of its own, only a gap is bridged: each is shown as it was sent.
+        between = right is not None and not starved and media > left.capture
+        if between and self.frame_for_frame:
+            assert right is not None
+            between = right.capture - left.capture > _GAP * self.delay.interval
+        if between:
+            assert right is not None
             target = interpolate(left.motion, right.motion, (media - left.capture) / (right.capture - left.capture))
         held, interval = self._held(left, starved, now), self.delay.interval
         # A frame that is a picture of its own plays until its successor is due, and nothing is missing until then.

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from model.errors import InputError, VisavisError
 from model.motion import Motion, View
 from model.temporal_filter import FrameTime
-from server.errors import StartingError
 from server.media.picture import Planes
 from server.receiver.observer import Observer, SilentObserver
 from server.receiver.render_capacity import RenderCapacity
@@ -40,8 +39,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+ENGINE_THREAD = "render-engine"
+
 _SAME_TIME = 0.005
 """Seconds within which deadlines count as equal."""
+
+_LAST_LOAD_SECONDS = 0.5
+"""How long closing waits for a thread that still loads."""
 
 _LAST_BATCH_SECONDS = 5.0
 """How long the end of the interpreter waits for the thread of an engine that was not closed."""
@@ -97,7 +101,6 @@ class EngineSettings:
     max_batch: int = 0  # frames in one call at most; 0: as many as the renderer gains by
     max_queue: int = 256  # requests that may wait; more are refused
     gather: float = 0.0  # seconds to wait for company when a request arrives at an idle engine
-    loading: float = 10.0  # seconds that a source image waits for a renderer that is being loaded
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ class RenderEngine:
         self._loop = asyncio.get_running_loop()
         self._loaded = self._loop.create_future()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="render-engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=ENGINE_THREAD, daemon=True)
         self._thread.start()
         atexit.register(self._leave)
 
@@ -203,15 +206,22 @@ class RenderEngine:
         await asyncio.shield(self._loaded)
 
     async def close(self) -> None:
-        """Stop the thread after its present batch; what waits is answered with None. Idempotent."""
+        """Stop the thread after its present batch; what waits is answered with None. Idempotent.
+
+        A thread that still loads is left behind soon: nothing can interrupt it, and it ends when it has loaded.
+        """
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        assert self._loaded is not None
+        loading = not self._loaded.done()
+        if loading:
+            self._settle_loaded(EngineError("the render engine is closed"))
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        await asyncio.to_thread(thread.join)
         atexit.unregister(self._leave)
+        await asyncio.to_thread(thread.join, _LAST_LOAD_SECONDS if loading else None)
         # Answers that the thread left on the loop's queue are delivered before close returns.
         await asyncio.sleep(0)
 
@@ -265,7 +275,7 @@ class RenderEngine:
     async def enrol(self, image: NDArray[np.uint8]) -> SourceState:
         """Enrol a source image uint8 (S, S, 3) RGB, S one of `sizes`, on the engine's thread.
 
-        Raises EngineError when it is closed, StartingError when its renderer is not loaded in time.
+        Raises EngineError when it is closed or its renderer cannot be loaded.
         """
         return await self._call(lambda renderer: renderer.enrol(image))
 
@@ -275,10 +285,9 @@ class RenderEngine:
 
     async def _call(self, work: Callable[[Renderer], _T]) -> _T:
         try:
-            async with asyncio.timeout(self._settings.loading):
-                await self.loaded()
-        except TimeoutError:
-            raise StartingError("the server is starting; try again in a moment") from None
+            await self.loaded()
+        except Exception as error:
+            raise EngineError(f"the render engine is not running: {error}") from None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
 
@@ -309,7 +318,7 @@ class RenderEngine:
     def _run(self) -> None:
         try:
             renderer = self._load()
-        except Exception as error:
+        except BaseException as error:
             with self._wake:
                 self._stopping = True
                 waiting, self._requests = self._requests, []
@@ -344,20 +353,20 @@ class RenderEngine:
         for job in jobs:
             job(renderer)
 
-    def _tell_loaded(self, error: Exception | None) -> None:
-        loaded, loop = self._loaded, self._loop
-        assert loaded is not None
-        assert loop is not None
-
-        def tell() -> None:
-            if error is None:
-                loaded.set_result(None)
-            else:
-                loaded.set_exception(error)
-                loaded.exception()  # known, also where nobody waits for it
-
+    def _tell_loaded(self, error: BaseException | None) -> None:
+        assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop was closed under the engine
-            loop.call_soon_threadsafe(tell)
+            self._loop.call_soon_threadsafe(self._settle_loaded, error)
+
+    def _settle_loaded(self, error: BaseException | None) -> None:
+        loaded = self._loaded
+        if loaded is None or loaded.done():
+            return
+        if error is None:
+            loaded.set_result(None)
+        else:
+            loaded.set_exception(error)
+            loaded.exception()  # known, also where nobody waits for it
 
     def _take(self, most: int) -> tuple[list[_Request], list[_Request]]:
         """The next batch, and what is too late for one."""

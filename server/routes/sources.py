@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from server.auth import Claims
 from server.errors import (
     ForbiddenError,
     ProtocolError,
+    StartingError,
     TooLargeError,
     UnsupportedMediaError,
     UnusableImageError,
@@ -25,6 +27,9 @@ from server.errors import (
 from server.routes.parts import bearer_claims, parts_of, room_here
 from server.routes.pools import pools_of
 from server.signalling.protocol import parse_room
+
+LOADING_SECONDS = 10.0
+"""So long an upload waits for a model that is being loaded."""
 
 MAX_SCENES = 256
 """Scenes that source images and mouth windows can be of: one says a byte."""
@@ -90,7 +95,17 @@ async def _uploader(request: web.Request) -> tuple[Claims, str, str]:
     participant = parts_of(request).conference.rooms.find(room, request.match_info["id"])
     if participant.identity != claims.sub:
         raise ForbiddenError("the token is of another participant")
+    await _loaded(request)
     return claims, room, participant.id
+
+
+async def _loaded(request: web.Request) -> None:
+    """Wait for the model, before anything of a body is held. Raises StartingError where that takes long."""
+    try:
+        async with asyncio.timeout(LOADING_SECONDS):
+            await parts_of(request).conference.loaded.wait()
+    except TimeoutError:
+        raise StartingError("the server is starting; try again in a moment") from None
 
 
 def _number(request: web.Request, name: str, bound: int) -> int:

@@ -41,8 +41,7 @@ SHUTDOWN_SECONDS = 30.0
 class Conference:
     """All calls of one process. `start` before use, `close` at the end.
 
-    Without `make_publication` it takes no calls until `open`, after which clients join and connect. It says that it is
-    ready once faces can be rendered, too.
+    Without `make_publication` it takes no calls until `open`. It is ready once faces can be rendered, too.
     """
 
     def __init__(
@@ -57,8 +56,10 @@ class Conference:
     ) -> None:
         self.settings = settings
         self._make_publication = make_publication
-        self.ready = make_publication is not None
+        self.loaded = asyncio.Event()
         """Whether the model is loaded, so that new calls are to be sent here."""
+        if make_publication is not None:
+            self.loaded.set()
         self._capacity = capacity
         self._media_clock = clock
         self.rooms = Rooms(
@@ -114,7 +115,7 @@ class Conference:
         """Whether new calls are taken, or why not."""
         if self.draining:
             return "draining"
-        if not self.ready:
+        if not self.loaded.is_set():
             return "starting"
         if self._capacity is not None and not self._capacity.admits(self._media_clock()):
             return "full"
@@ -401,8 +402,8 @@ class Conference:
             raise CapacityError("the server has no time to render one more face")
 
     def _new_publication(self, participant: str) -> PublicationPort:
-        if self._make_publication is None:
-            raise StartingError("the server is starting; try again in a moment")
+        self._check_open()
+        assert self._make_publication is not None
         return self._make_publication(participant)
 
     def _detect_speaker(self, room: str) -> None:

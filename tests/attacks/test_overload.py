@@ -288,7 +288,7 @@ async def test_before_the_model_is_there_calls_are_told_to_wait() -> None:
         parts.conference.open(FakePublication)
         assert (await peer.request("join", room="lobby", name="Ada"))["type"] == "ok", "the model may still load"
         assert (await client.get("/readyz")).status == 503
-        parts.conference.ready = True
+        parts.conference.loaded.set()
         assert (await client.get("/readyz")).status == 200
         await peer.socket.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -108,3 +109,18 @@ async def test_the_port_answers_while_the_model_loads() -> None:
             log.append(json.loads(await process.stderr.readline()))
         async with http.get(f"{address}/readyz") as answer:
             assert (answer.status, (await answer.json())["status"]) == (200, "ready")
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_while_the_model_loads_ends_everything_at_once(number: signal.Signals) -> None:
+    async with asyncio.timeout(150), starting(VISAVIS_ENGINE="torch") as process:
+        assert process.stderr is not None
+        assert json.loads(await process.stderr.readline())["message"] == "loading the model"
+        process.send_signal(number)
+        said = [json.loads(line)["message"] async for line in process.stderr]
+        assert await process.wait() == 0
+    assert not any("listening" in line for line in said)
+    assert said[-1] == "stopped"

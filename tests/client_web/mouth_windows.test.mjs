@@ -172,7 +172,7 @@ test("windows of another scene are sent no more", async (t) => {
 });
 
 test("a window that is refused is history, and a source image goes with its scene", async (t) => {
-  const puts = server(t, 429);
+  const puts = server(t, 403);
   t.mock.method(console, "info", () => undefined);
   const uploads = new Uploads({ ...place, node: new URL("https://node.example/v/") });
   uploads.window(upload(0, 10));
@@ -181,7 +181,7 @@ test("a window that is refused is history, and a source image goes with its scen
   await settled();
   assert.equal(puts.length, 1);
   const source = { index: 1, scene: 4, image: new Blob([new Uint8Array(9)], { type: "image/webp" }), sha256: "ab" };
-  assert.equal(await uploads.source(source, false), "the server answered 429");
+  assert.equal(await uploads.source(source, false), "the server answered 403");
   await uploads.source(source, true);
   assert.deepEqual(
     puts.slice(1).map(({ address, headers, size }) => [address, headers["Content-Type"], size]),
@@ -251,4 +251,33 @@ test("another choice of source images begins with other windows", () => {
   assert.deepEqual(speak(crop, 10), []);
   taken();
   assert.deepEqual([speak(crop, 20)[0]].map(({ slot, scene }) => [slot, scene]), [[0, 6]]); // prettier-ignore
+});
+
+test("a source image is offered again to a server that is busy or loads, not to one that refuses it", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let answers = [503, 429, 500, 201];
+  const asked = [];
+  t.mock.method(globalThis, "fetch", async (address) => {
+    asked.push(address);
+    return new Response(JSON.stringify({ message: "no" }), { status: answers.shift() });
+  });
+  const image = new Blob([new Uint8Array(100)], { type: "image/webp" });
+  const source = { index: 1, scene: 0, image, sha256: "00" };
+  const uploads = new Uploads(place);
+  const taken = uploads.source(source, false);
+  for (let turn = 0; turn < 8; turn++) {
+    await settled();
+    t.mock.timers.tick(8000);
+  }
+  assert.equal(await taken, null);
+  assert.equal(asked.length, 4);
+  answers = [415];
+  assert.equal(await uploads.source(source, false), "no");
+  answers = [503, 503];
+  const given = uploads.source(source, true);
+  await settled();
+  uploads.close();
+  t.mock.timers.tick(8000);
+  assert.equal(await given, "no");
+  assert.deepEqual(answers, [503]);
 });

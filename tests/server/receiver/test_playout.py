@@ -122,6 +122,15 @@ def test_frames_that_come_unevenly_are_each_shown_once_and_as_they_were_sent(see
     assert yaws == [round(yaws[0]) + i for i in range(len(yaws))]
 
 
+def test_frames_that_come_in_pairs_are_each_shown_as_they_were_sent() -> None:
+    """Two in a packet: the first comes late, when the second is there already, and is not mixed with it."""
+    frames = [(i / 25, (i | 1) / 25 + 0.03) for i in range(150)]
+    outputs = frame_for_frame(PlayoutBuffer(picture_interval=0.04), frames, 5.9)
+    yaws = {round(float(played.motion.yaw) * 2.5, 3) for now, played in outputs if now > 1}
+    assert all(yaw == round(yaw) for yaw in yaws)
+    assert len(yaws) >= 120
+
+
 def test_a_frame_after_one_that_was_lost_is_shown_as_it_is() -> None:
     frames = [(c, c + 0.02) for c in steady(4)]
     lost, after = frames.pop(60)[0], frames[60][0]

@@ -14,8 +14,7 @@ from model.description import Profile
 from model.errors import InputError, WeightsError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
-from server.errors import StartingError
-from server.receiver.render_engine import EngineError, EngineSettings, RenderedPicture, RenderEngine
+from server.receiver.render_engine import ENGINE_THREAD, EngineError, EngineSettings, RenderedPicture, RenderEngine
 from server.receiver.torch_renderer import TorchRenderer
 from tests.server.fakes import SIZE, FakeClock, K, PaintingModel, frame_time, motion, render_engine, until
 
@@ -252,16 +251,18 @@ async def test_what_is_asked_while_the_model_loads_waits_for_it() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_source_image_is_told_to_come_again_where_loading_takes_long() -> None:
+async def test_an_engine_that_still_loads_is_closed_at_once() -> None:
     gate = threading.Event()
-    engine = RenderEngine(PaintingModel(), slowly(gate), EngineSettings(loading=0.01))
+    engine = RenderEngine(PaintingModel(), slowly(gate))
     await engine.start()
-    with pytest.raises(StartingError):
-        await engine.enrol(GREY)
+    enrolled = asyncio.create_task(engine.enrol(GREY))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await engine.close()
+        with pytest.raises(EngineError):
+            await enrolled
     gate.set()
-    await engine.loaded()
-    await engine.enrol(GREY)
-    await engine.close()
+    await until(lambda: not any(thread.name == ENGINE_THREAD for thread in threading.enumerate()))
 
 
 @pytest.mark.asyncio
@@ -276,7 +277,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_to_all_who_wait() -> None:
     gate.set()
     with pytest.raises(WeightsError):
         await engine.loaded()
-    with pytest.raises(WeightsError):
+    with pytest.raises(EngineError, match="damaged"):
         await enrolled
     assert await asyncio.wait_for(answer, 10) is None
     assert not engine.submit(state, motion(), View(), frame_time(), float("inf"), answer.set_result)
