@@ -11,7 +11,7 @@ import { SURE } from "./detector.js";
 import { CropFollower, faceOfLandmarks } from "./head_crop.js";
 import { LandmarkTracker, measure } from "./landmark_tracker.js";
 import { BACKGROUND, EXPRESSION, facePoints, following, stillPoints, withCanonical, withFace } from "./motion.js";
-import { bareSkin, skinUnevenness } from "./mouth_skin.js";
+import { bareSkin, CoveredMouth, skinUnevenness } from "./mouth_skin.js";
 import { cutWindow, mouthCoordinates, mouthPoints, usable } from "./mouth_window.js";
 import { regionOfLandmarks } from "./region.js";
 import { GreyPyramid } from "./similarity.js";
@@ -70,6 +70,7 @@ export class Extraction {
     this.aligner = aligner;
     this.scene = scene;
     this.windows = new WindowChoice();
+    this.mouth = new CoveredMouth();
     /** The last frame, where its face was measured. @type {{picture: Frame, motion: Float32Array<ArrayBuffer>, captured: number} | null} */
     this.measured = null;
     const { networks, keypoints, body } = model;
@@ -142,7 +143,8 @@ export class Extraction {
     const points = mouthPoints(this.canonical, motion, guided);
     const shape = mouthCoordinates(points);
     const own = mouthCoordinates(mouthPoints(source.canonical, source.motion, guided));
-    const clear = usable(points) && sharpness(picture) >= SHARP_ENOUGH * source.sharpness && skinUnevenness(picture, points) <= source.bareSkin;
+    const plain = usable(points) && sharpness(picture) >= SHARP_ENOUGH * source.sharpness;
+    const clear = plain && !this.mouth.update(skinUnevenness(picture, points), source.bareSkin);
     const slot = this.windows.update(shape, own, clear, captured);
     return slot === null ? null : { slot, scene: this.scene, window: cutWindow(picture, points), shape, captured };
   }

@@ -6,6 +6,8 @@ import { cutWindow, UNIT } from "./mouth_window.js";
 
 /** Unevenness of the skin around a mouth, as a multiple of what is usual for it, from which something lies before it. */
 const COVERED = 2;
+/** Share of that unevenness below which a mouth that was covered is bare again: a hand that holds still is smoother. */
+const UNCOVERED = 0.7;
 const LEAST_UNEVEN = 0.05; // what is usual for a mouth at least
 const SKIN = [0.06, 0.28]; // mouth coordinates beyond the lips
 /** The outer lips from corner to corner, by keypoint of the mouth. */
@@ -44,6 +46,22 @@ export function skinUnevenness(crop, points) {
  */
 export function bareSkin(usual) {
   return COVERED * Math.max(usual, LEAST_UNEVEN);
+}
+
+/** Whether something lies before a mouth, frame after frame. */
+export class CoveredMouth {
+  constructor() {
+    this.covered = false;
+  }
+
+  /**
+   * @param {number} unevenness of the next frame's skin
+   * @param {number} bare `bareSkin`
+   */
+  update(unevenness, bare) {
+    this.covered = unevenness > (this.covered ? UNCOVERED * bare : bare);
+    return this.covered;
+  }
 }
 
 /**

@@ -10,7 +10,7 @@ from model.codec.mouth_window import decode_window, encode_window
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.evaluate.clips import Clip
 from model.mouth_window import MAX_WINDOWS, MouthWindow, cut_window, mouth_coordinates, usable
-from model.source.mouth_choice import WindowSearch, bare_skin, mouth_points, skin_unevenness
+from model.source.mouth_choice import CoveredMouth, WindowSearch, bare_skin, mouth_points, skin_unevenness
 from model.source.quality import sharpness
 from model.source.window_choice import SHARP_ENOUGH, WindowChoice
 from model.source_state import SourceState
@@ -44,7 +44,7 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
     """
     if not head.has_landmarks:
         return [state] * len(way)
-    choice, points = WindowChoice(), mouth_points(clip.canonical, clip.motions)
+    choice, mouth, points = WindowChoice(), CoveredMouth(), mouth_points(clip.canonical, clip.motions)
     shapes = mouth_coordinates(points)
     sharp = SHARP_ENOUGH * sharpness(clip.source_frame)
     seen = usable(points[way[0]])
@@ -64,7 +64,7 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
         clear = (
             bool(usable(points[index]) and clip.measured[index])
             and sharpness(clip.frames[index]) >= sharp
-            and skin_unevenness(clip.frames[index], points[index]) <= bare
+            and not mouth.update(skin_unevenness(clip.frames[index], points[index]), bare)
         )
         chosen = choice.update(shapes[index], shapes[way[0]], clear, now)
         if chosen is not None:

@@ -23,6 +23,9 @@ COVERED = 2.0
 """Unevenness of the skin around a mouth, as a multiple of what is usual for it, from which something lies before it: on
 training films 1.9 at most, where lips are rounded or a head has turned far; with fingers beside the lips 2 to 4."""
 
+UNCOVERED = 0.7
+"""Share of that unevenness below which a mouth that was covered is bare again: a hand that holds still is smoother."""
+
 _BESIDE_COVERED = 4
 """Frames before and after one whose mouth is covered that are not trusted either: a hand comes and goes."""
 
@@ -66,6 +69,19 @@ def bare_skin(usual: float) -> float:
     return COVERED * max(usual, _LEAST_UNEVEN)
 
 
+class CoveredMouth:
+    """Whether something lies before a mouth, frame after frame."""
+
+    def __init__(self) -> None:
+        self._covered = False
+
+    def update(self, unevenness: float, bare: float) -> bool:
+        """`unevenness` of the next frame's skin, of which nothing is known where it is no number; `bare_skin`."""
+        if not np.isnan(unevenness):
+            self._covered = unevenness > (UNCOVERED * bare if self._covered else bare)
+        return self._covered
+
+
 class WindowSearch:
     """Takes a clip's frames in order; keeps no pictures."""
 
@@ -90,11 +106,20 @@ class WindowSearch:
         sharp = np.array(self._sharpness) >= _SHARP * np.median(self._sharpness)
         skin = np.array(self._unevenness)
         known = skin[np.isfinite(skin)]
-        covered = skin > bare_skin(float(np.median(known))) if len(known) else np.zeros(len(skin), bool)
+        covered = _covered(skin, bare_skin(float(np.median(known))) if len(known) else np.inf)
         beside = np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] > 0.5
         clear = usable(points) & sharp & np.array(self._measured) & ~beside
         shapes = mouth_coordinates(points)
         return [(i, points[i]) for i in choose_windows(shapes, shapes[source], clear, count)]
+
+
+def _covered(skin: NDArray[np.float64], bare: float) -> NDArray[np.bool_]:
+    """Which frames' mouths are covered, (T,), as time goes on and as it goes back: a hand also comes by and by."""
+    there, back = CoveredMouth(), CoveredMouth()
+    forward = [there.update(one, bare) for one in skin]
+    backward = [back.update(one, bare) for one in skin[::-1]]
+    covered: NDArray[np.bool_] = np.array(forward, bool) | np.array(backward, bool)[::-1]
+    return covered
 
 
 def choose_windows(

@@ -30,7 +30,7 @@ from model.mouth_window import cut_window, mouth_coordinates, usable
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
-from model.source.mouth_choice import bare_skin, mouth_points, skin_unevenness
+from model.source.mouth_choice import CoveredMouth, bare_skin, mouth_points, skin_unevenness
 from model.source.quality import Quality, quality, sharpness
 from model.source.window_choice import SHARP_ENOUGH, WindowChoice
 from server.sender.media.alignment_rhythm import AlignmentRhythm
@@ -131,6 +131,7 @@ class Extraction(threading.Thread):
         self._avatar = avatar
         self._selection = SourceSelection(single=avatar is not None)
         self._windows = WindowChoice()
+        self._mouth = CoveredMouth()
         self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
         self._motion_tracker = MotionTracker(extractor.layout)
         self._rhythm = AlignmentRhythm()
@@ -308,7 +309,7 @@ class Extraction(threading.Thread):
         clear = (
             bool(usable(points))
             and sharpness(frame.picture) >= SHARP_ENOUGH * source.sharpness
-            and skin_unevenness(frame.picture, points) <= source.bare_skin
+            and not self._mouth.update(skin_unevenness(frame.picture, points), source.bare_skin)
         )
         slot = self._windows.update(shape, own, clear, now)
         if slot is not None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from model.mouth_window import mouth_coordinates
-from model.source.mouth_choice import COVERED, WindowSearch, bare_skin, choose_windows, skin_unevenness
+from model.source.mouth_choice import (
+    COVERED,
+    UNCOVERED,
+    CoveredMouth,
+    WindowSearch,
+    bare_skin,
+    choose_windows,
+    skin_unevenness,
+)
 from tests.model.mouths import lips, picture
 
 OPENINGS = [0.0] * 20 + [0.5] * 10 + [1.0] * 10
@@ -54,13 +62,20 @@ def test_no_frames_no_windows() -> None:
 
 def test_a_mouth_behind_fingers_is_no_window_nor_one_beside_it() -> None:
     search = WindowSearch()
-    bare, covered = picture(lips(1.0)), picture(lips(1.0))
+    bare, covered = picture(lips(0.8)), picture(lips(0.8))
     covered[:, 108:116] = 60  # a finger's shadow beside the lips
     covered[:, 116:124] = 250
     for index in range(24):
         crop = picture(lips(0.0)) if index < 12 else (covered if index == 16 else bare)
-        search.consider(crop, lips(0.0 if index < 12 else 1.0), measured=True)
+        search.consider(crop, lips(0.0 if index < 12 else 0.8), measured=True)
     assert [i for i, _ in search.best(0, 8)] == [21]
-    unevenness = [skin_unevenness(crop, lips(1.0)) for crop in (bare, covered)]
+    unevenness = [skin_unevenness(crop, lips(0.8)) for crop in (bare, covered)]
     assert unevenness[0] < bare_skin(0.0) < unevenness[1]
     assert bare_skin(0.2) == 0.2 * COVERED
+
+
+def test_a_mouth_stays_covered_until_its_skin_is_clearly_bare() -> None:
+    mouth = CoveredMouth()
+    between = (1 + UNCOVERED) / 2
+    seen = [mouth.update(unevenness, 1.0) for unevenness in (between, 1.1, between, np.nan, 0.9 * UNCOVERED, between)]
+    assert seen == [False, True, True, True, False, False]
