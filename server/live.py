@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.codec.source_image import SourceLimits
-from model.description import Description, random_description, read_description
+from model.description import random_description, read_description
 from server.awake_clock import AwakeClock
 from server.media.broadcast import BroadcastSettings
 from server.media.rtp_feedback import BitrateSettings
@@ -37,16 +36,13 @@ class LiveReceiver:
         await self.engine.loaded()
 
 
-async def _description(settings: Settings) -> Description:
-    return (await asyncio.to_thread(read_description, settings.weights))[0]
-
-
 @asynccontextmanager
 async def live_receiver(
     settings: Settings, metrics: Metrics, clock: Callable[[], float], capacity: RenderCapacity
 ) -> AsyncIterator[LiveReceiver]:
     """Run the engine as long as the context is open; its thread loads the model meanwhile. Raises WeightsError."""
-    known = random_description() if settings.random_weights else await _description(settings)
+    # On the loop, which answers nobody meanwhile: who asked would be told to come again.
+    known = random_description() if settings.random_weights else read_description(settings.weights)[0]
 
     def load() -> TorchRenderer:
         from server.model_loading import load_renderer  # torch: a second in which calls can begin

@@ -40,7 +40,7 @@ class Viewer:
         """Set once the capture time of a picture is known."""
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled, or refused."""
         token = (await self._get("/api/config", room=self._room))["token"]
         self._socket = await self._http.ws_connect(f"{self._address}/ws", params={"token": token})
         self._spawn(self._ask_frames())
@@ -51,6 +51,9 @@ class Viewer:
                 answer = self._answers.pop(fields["id"])
                 if not answer.done():
                     answer.set_result(fields)
+                await asyncio.sleep(0)  # for who waits for it
+                if joining.done() and joining.result()["type"] == "error":
+                    return  # it takes no calls yet
             elif fields["type"] == "roster":
                 for entry in fields["participants"]:
                     key = (entry["id"], entry["publication"])
