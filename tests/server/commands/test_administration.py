@@ -81,13 +81,13 @@ async def test_rooms_lists_mutes_removes_and_closes(key: None) -> None:
         assert (await rooms(call))[1].strip() == "no room has anybody in it"
         ada, me = await call.join("Ada")
         bob, other = await call.join("Bob")
+        # Read all the while: a client that does not answer pings is gone.
+        muted = asyncio.create_task(ada.until(lambda m: m["type"] == "mute"))
+        removed = asyncio.create_task(bob.until(lambda m: m["type"] == "closed"))
         assert "lobby" in (await rooms(call))[1]
         status, listed, _ = await rooms(call, "lobby", "--json")
         assert status == 0
         assert [p["name"] for p in json.loads(listed)["participants"]] == ["Ada", "Bob"]
-        # Read all the while: a client that does not answer pings is gone.
-        muted = asyncio.create_task(ada.until(lambda m: m["type"] == "mute"))
-        removed = asyncio.create_task(bob.until(lambda m: m["type"] == "closed"))
         assert (await rooms(call, "lobby", "--mute", me["participant"]))[0] == 0
         assert (await muted)["muted"] is True
         closed = asyncio.create_task(ada.until(lambda m: m["type"] == "closed"))
