@@ -183,12 +183,8 @@ class PlayoutBuffer:
         starved = media > left.capture and (right is None or right.capture - left.capture > self._settings.bridge)
         target = left.motion
         # Where a frame is a picture of its own, only a gap is bridged: each is shown as it was sent.
-        between = right is not None and not starved and media > left.capture
-        if between and self.frame_for_frame:
-            assert right is not None
-            between = right.capture - left.capture > _GAP * self.delay.interval
-        if between:
-            assert right is not None
+        apart = _GAP * self.delay.interval if self.frame_for_frame else 0.0
+        if right is not None and not starved and media > left.capture and right.capture - left.capture > apart:
             target = interpolate(left.motion, right.motion, (media - left.capture) / (right.capture - left.capture))
         held, interval = self._held(left, starved, now), self.delay.interval
         # A frame that is a picture of its own plays until its successor is due, and nothing is missing until then.
