@@ -40,6 +40,10 @@ _OTHER = 0.12  # of [0, 1]: a pixel before the face that differs by more shows s
 _FACE = 0.35  # of the extent of the face's keypoints: how far the face reaches beyond them
 _PRIOR = 3e-4  # of the mean square of what moves, in sigmas, against the mean difference of pictures of [0, 1]
 
+OUTLINE, FURTHEST = 0.02, 0.04
+"""Crop units that landmarks of the head's outline may move, and whatever else moves: a hand before a face, which has a
+cheek's colours, would draw cheek and chin out."""
+
 
 def refined(
     head: TalkingHead,
@@ -110,12 +114,13 @@ def _moved(
         wanted, given = picture.to(head.device).float() / 255, motion.to_torch(head.device)
         face = compose(canonical, given)[0, layout.face, :2]
         bound = _bound(face, picture.shape[-1])
-        sigma, movable = (x.to(head.device)[:, None] for x in (keypoint_sigma(layout), _movable(layout)))
+        sigma, furthest = (x.to(head.device)[:, None] for x in (keypoint_sigma(layout), _furthest(layout)))
 
         def difference(keypoints: Tensor, flow: Tensor) -> Tensor:
-            places = given.expression[..., :2] + movable * keypoints
+            places = given.expression[..., :2] + keypoints.clamp(-furthest, furthest)
             expression = torch.cat([places, given.expression[..., 2:]], -1)
-            residual_flow = (given.residual_flow + flow).clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
+            residual_flow = given.residual_flow + flow.clamp(-FURTHEST, FURTHEST)
+            residual_flow = residual_flow.clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
             drawn = draw(replace(given, expression=expression, residual_flow=residual_flow))
             unlikely = (keypoints / sigma).square().mean() + (flow / RESIDUAL_FLOW_SIGMA).square().mean()
             return (drawn - wanted).abs().minimum(bound).mean() + _PRIOR * unlikely
@@ -136,7 +141,11 @@ def _moved(
                 adam.zero_grad()
                 error.backward()  # type: ignore[no-untyped-call]
                 adam.step()
-        moved: Floats = torch.cat([movable * found[:count], found[count:]]).cpu().numpy()
+        moved: Floats = (
+            torch.cat([found[:count].clamp(-furthest, furthest), found[count:].clamp(-FURTHEST, FURTHEST)])
+            .cpu()
+            .numpy()
+        )
         return moved
 
 
@@ -149,11 +158,12 @@ def _bound(face: Tensor, size: int) -> Tensor:
     return torch.where(inside, _OTHER, 1.0)
 
 
-def _movable(layout: KeypointLayout) -> Tensor:
-    """(K,) 0 for keypoints of eyes and mouth, 1 for the others."""
-    movable = torch.ones(layout.count)
-    movable[list(EYES + MOUTH)] = 0.0
-    return movable
+def _furthest(layout: KeypointLayout) -> Tensor:
+    """(K,) crop units that each keypoint may move; those of eyes and mouth stay."""
+    furthest = torch.full((layout.count,), FURTHEST)
+    furthest[layout.face] = OUTLINE
+    furthest[list(EYES + MOUTH)] = 0.0
+    return furthest
 
 
 def _applied(motions: Motion, moved: dict[int, Floats]) -> Motion:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.clip.refinement import REFINE_EVERY, refined, refinement_steps
+from model.clip.refinement import FURTHEST, OUTLINE, REFINE_EVERY, refined, refinement_steps
 from model.motion import Motion
 from model.networks.small_config import EYES, MOUTH
 from model.source_state import SourceState
@@ -66,6 +66,19 @@ def test_between_two_pictures_lies_what_lies_between(head: TalkingHead, state: S
     assert way[REFINE_EVERY].mean() > 0.005
     np.testing.assert_allclose(way[2], (way[0] + way[REFINE_EVERY]) / 2, atol=1e-5)
     np.testing.assert_allclose(way[-1], way[2 * REFINE_EVERY], atol=1e-6, err_msg="beyond the last there is no other")
+
+
+def test_nothing_is_drawn_far_out(head: TalkingHead, state: SourceState) -> None:
+    """To a hand, say, of the colour of cheeks."""
+    motions = Motion.stack([state.motion.to_numpy()[0]] * 8 * REFINE_EVERY)
+    far = replace(motions, residual_flow=motions.residual_flow + np.float32(0.12))
+    found = refined(head, _pictures(head, state, far), motions, 0, state)
+    outline = list(range(max(STILL) + 1, head.profile.layout.face_count))
+    moved = np.abs(found.expression - motions.expression)[..., :2]
+    flow = np.abs(found.residual_flow - motions.residual_flow)
+    assert flow.max() == pytest.approx(FURTHEST, abs=1e-6)
+    assert 0 < moved[:, outline].max() <= OUTLINE + 1e-6
+    assert moved.max() <= FURTHEST + 1e-6
 
 
 def test_what_fits_already_stays(head: TalkingHead, state: SourceState) -> None:
