@@ -126,7 +126,7 @@ class NodesUnavailableError(VisavisError):
 
 
 class StartingError(VisavisError):
-    """The server is still loading its model and takes no calls yet."""
+    """The server is still loading its model, without which it takes neither a recording nor a source image."""
 
     http_status = 503
 

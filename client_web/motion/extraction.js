@@ -253,6 +253,7 @@ export class Extraction {
     if (chosen === null) return null;
     const { selection, scene } = this; // that may be others before long
     const index = selection.offer(await this.#enrol(chosen));
+    this.mouth = new CoveredMouth(); // what was usual for another picture says nothing of this one
     return { index, scene, picture: chosen.picture };
   }
 

@@ -275,6 +275,7 @@ class Extraction(threading.Thread):
         if self._avatar is None:
             picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
             source = replace(source, sharpness=chosen.quality.sharpness, bare_skin=self._bare_skin(chosen))
+            self._mouth = CoveredMouth()  # what was usual for another picture says nothing of this one
         else:
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
