@@ -11,18 +11,18 @@ from model.codec.quantise import MAX_STEP_INDEX, MIN_STEP_INDEX
 HEADER_BYTES = 93
 """IPv4, UDP, DTLS 1.2 and SCTP around one data channel message (measured with aiortc 1.16)."""
 
-CALL_STEP_INDEX = -3
+CALL_STEP_INDEX = -4
 """Step of a call: calm faces lose by a coarser one (docs/experiments/call-alignment.md)."""
 
 # From generous to frugal: frames a second, frames a message, earlier frames repeated, step index. Down the list the
 # headers go first (a bundle of two costs 40 ms, headers of 25 single messages 20 kbit/s), then precision, then frames.
 _LADDER = (
-    (30.0, 1, 2, -4),
-    (30.0, 1, 1, -2),
-    (25.0, 1, 1, -1),
-    (25.0, 2, 2, -1),
-    (25.0, 2, 0, -1),
-    (25.0, 3, 0, -1),
+    (30.0, 1, 2, -5),
+    (30.0, 1, 1, CALL_STEP_INDEX),
+    (25.0, 1, 1, CALL_STEP_INDEX),
+    (25.0, 2, 2, CALL_STEP_INDEX),
+    (25.0, 2, 0, -3),
+    (25.0, 3, 0, -2),
     (25.0, 3, 0, 1),
     (25.0, 4, 0, 1),
     (25.0, 5, 0, 3),

@@ -1,8 +1,8 @@
 """Motion as a call sends it, which is what people see: `evaluate --call`.
 
 As many frames are aligned as a laptop has the time for; others would be corrected by the alignment of the frame before.
-Nothing is smoothed; levels are rounded at a call's step, and messages may be lost. Time runs away from the source image
-on both of its sides, so that no frame knows one that is further away.
+Nothing is smoothed; levels are rounded at a call's step, what waits leaves behind a packet of the voice, and messages
+may be lost. Time runs away from the source image on both of its sides, so that no frame knows one that is further away.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALIGNED = Fraction(1)
 """Share of the frames that are aligned: at 25 a second, where a pass takes 16 ms, two cores have the time for each."""
 
 CALL_RATE = Rate()
-"""One message a frame."""
+"""A call's step."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def call(
     loss: float = 0.0,
     *,
     rate: Rate = CALL_RATE,
-    behind_voice: bool = False,
+    behind_voice: bool = True,
     windows: bool = True,
 ) -> CallResult:
     """A clip as a viewer of a call sees it, in pictures of the clip's size.
@@ -90,7 +90,7 @@ def call(
     motion  what `call_motion` gave of it
     loss    share of motion messages that never arrive
     rate    of motion
-    behind_voice  motion travels behind the packets of the voice
+    behind_voice  motion travels behind the packets of the voice, else one message a frame
     windows  mouth windows are sent beside it
     """
     vectors = motion.to_vector()

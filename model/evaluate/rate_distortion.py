@@ -41,8 +41,8 @@ from model.talking_head import TalkingHead
 OWN = "visavis"
 YARDSTICK = "x264-medium"
 
-STEP_INDICES = (-11, -7, -3, 1)
-"""Among them the step of a call, -3."""
+STEP_INDICES = (-12, -8, -4, 0)
+"""Among them the step of a call, -4."""
 
 FRAMES_PER_MESSAGE = 2
 """In a call without sound, where a budget below 40 kbit/s makes two frames share a message."""

@@ -119,8 +119,8 @@ _MOTION = (
     _Motion(0, None, 1.0),
     _Motion(4, None, 0.7),
     _Motion(8, None, 0.5),
-    _Motion(8, 15.0, 0.35),
-    _Motion(8, 8.0, 0.22),
+    _Motion(11, 15.0, 0.25),
+    _Motion(11, 8.0, 0.16),
 )
 
 _MOTION_KBPS = 6.0
