@@ -18,8 +18,6 @@ import { placed } from "./motion.js";
 export const MAX_WINDOW_BYTES = 4096;
 /** Beside one source image. */
 export const MAX_WINDOWS = 12;
-/** `shapeDistance` by which a window must be nearer than the source image for either to count half. */
-export const AS_NEAR = 0.045;
 /** Step of coordinates as they travel. */
 export const UNIT = 1 / 48;
 

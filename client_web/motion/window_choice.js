@@ -3,7 +3,7 @@
  * Which mouths of a call become mouth windows: those that the source image and the windows sent cover least
  * (`model/source/window_choice.py`). Pure: takes mouth coordinates one by one with their times, in seconds; keeps no pictures.
  */
-import { AS_NEAR, MAX_WINDOW_BYTES, MAX_WINDOWS, shapeDistance } from "./mouth_window.js";
+import { MAX_WINDOW_BYTES, MAX_WINDOWS, shapeDistance } from "./mouth_window.js";
 
 /** Sharpness as a share of the source image's from which a frame is sharp enough. */
 export const SHARP_ENOUGH = 0.8;
@@ -15,13 +15,13 @@ const REMEMBERED = 600;
 /** Mouths that must be known before the first window is chosen. */
 const LEAST_REMEMBERED = 6;
 /** Seconds between two windows. */
-const BETWEEN = 0.7;
+const BETWEEN = 0.35;
 /** The same once all slots are taken. */
-const BETWEEN_REPLACED = 20;
+const BETWEEN_REPLACED = 5;
 /** By how much a window must bring the remembered mouths nearer to their pictures, in the mean. */
-const LEAST_GAIN = 0.004;
+const LEAST_GAIN = 0.002;
 /** By how much more than it loses, where it takes the place of another. */
-const LEAST_REPLACING_GAIN = 0.02;
+const LEAST_REPLACING_GAIN = 0.003;
 /** Share of the best gain of late that is worth taking; that best fades by `FADING` a look, or nothing would follow. */
 const AS_GOOD = 0.8;
 const FADING = 0.99;
@@ -103,8 +103,7 @@ export class WindowChoice {
   #gain(shape, source) {
     const { seen, windows } = this;
     const own = seen.map((one) => shapeDistance(shape, one));
-    const plain = seen.map((one) => Math.max(shapeDistance(source, one) - AS_NEAR, 0)); // the source image wins ties
-    const present = [plain, ...windows.map((window) => seen.map((one) => shapeDistance(window, one)))];
+    const present = [source, ...windows].map((picture) => seen.map((one) => shapeDistance(picture, one)));
     const away = nearest(present);
     if (windows.length < MAX_WINDOWS) return { slot: windows.length, gain: mean(away.map((value, i) => Math.max(value - own[i], 0))) };
     const gains = windows.map((_, slot) => {

@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from model.mouth_window import AS_NEAR, MAX_WINDOW_BYTES, MAX_WINDOWS, shape_distance
+from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS, shape_distance
 
 LOOK_EVERY = 0.1
 """Seconds between two mouths that are looked at."""
@@ -22,16 +22,16 @@ REMEMBERED = 600
 LEAST_REMEMBERED = 6
 """Mouths that must be known before the first window is chosen."""
 
-BETWEEN = 0.7
+BETWEEN = 0.35
 """Seconds between two windows."""
 
-BETWEEN_REPLACED = 20.0
+BETWEEN_REPLACED = 5.0
 """Seconds between two windows once all slots are taken."""
 
-LEAST_GAIN = 0.004
+LEAST_GAIN = 0.002
 """By how much a window must bring the remembered mouths nearer to their pictures, in the mean."""
 
-LEAST_REPLACING_GAIN = 0.02
+LEAST_REPLACING_GAIN = 0.003
 """By how much more than it loses, where it takes the place of another."""
 
 AS_GOOD = 0.8
@@ -100,8 +100,7 @@ class WindowChoice:
         """For which slot a window of this shape would be best, and what it gains there."""
         seen = np.stack(self._seen)
         own = shape_distance(shape, seen)  # (N,)
-        plain = np.maximum(shape_distance(source, seen) - AS_NEAR, 0)  # the source image wins ties
-        present = [plain, *(shape_distance(window, seen) for window in self._windows)]
+        present = [shape_distance(source, seen), *(shape_distance(window, seen) for window in self._windows)]
         away = np.min(present, 0)
         if len(self._windows) < MAX_WINDOWS:
             return len(self._windows), float(np.maximum(away - own, 0).mean())

@@ -43,7 +43,7 @@ class Talk:
 
 def test_closed_lips_beside_a_source_with_closed_lips_need_no_window() -> None:
     talk = Talk()
-    talk.speak([0.0, 0.03], 60)
+    talk.speak([0.0, 0.005], 60)
     assert talk.sent == []
 
 
