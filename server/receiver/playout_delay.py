@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-_SAME_RATE = 0.2  # relative difference up to which pictures and frames count as equally many
+_SAME_RATE = 0.18  # of the interval between pictures, within which frames are as many: 30 for 25 are, 25 for 30 not
 _UNSEEN = 0.25  # share of the interval by which a picture may be late before anybody sees it
 _SETTLED = 20  # frames that must agree before a longer way is believed
 
