@@ -1,8 +1,10 @@
 // @ts-check
 /**
  * Motion vectors to messages, as `model/codec/encoder.py` has it: the first frame of a message is predicted from the newest
- * frame that the decoder acknowledged, or from nothing; so a lost message never breaks a later one.
+ * frame that the decoder acknowledged, or from nothing; so a lost message breaks no later one. On a line that has lost nothing
+ * lately it may break one (`chaining.js`).
  */
+import { Chaining } from "./chaining.js";
 import { encodeInterval, FrameCoder } from "./frame_coding.js";
 import { History } from "./history.js";
 import {
@@ -58,6 +60,7 @@ export class MotionEncoder {
     this.acknowledged = null;
     /** @type {Acknowledgement | null} */
     this.acknowledgement = null;
+    this.chaining = new Chaining();
   }
 
   /**
@@ -102,7 +105,9 @@ export class MotionEncoder {
   onAcknowledgement(data) {
     const answer = parseAnswer(data);
     if (answer.kind === "refresh") {
-      if (answer.epoch === (this.epoch & 0xff)) this.acknowledged = null;
+      if (answer.epoch !== (this.epoch & 0xff)) return;
+      this.chaining.lost();
+      if (!this.chaining.isChained(answer.sequence)) this.acknowledged = null;
       return;
     }
     if (answer.epoch !== this.epoch) return;
@@ -111,7 +116,18 @@ export class MotionEncoder {
     if (this.acknowledgement === null || sequenceDistance(answer.sequence, this.acknowledgement.sequence) >= 0) {
       this.acknowledgement = answer;
       this.acknowledged = frame;
+      if (this.#lacks(answer)) this.chaining.lost();
     }
+  }
+
+  /**
+   * Whether the decoder lacks a frame of those before the one that it acknowledges.
+   * @param {Acknowledgement} answer
+   */
+  #lacks({ sequence, received }) {
+    // Frames before the first of the stream never existed and do not count as lost.
+    for (let i = 0; i < 32; i += 1) if (((received >>> i) & 1) === 0 && this.history.get(sequence - 1 - i) !== null) return true;
+    return false;
   }
 
   /**
@@ -129,16 +145,28 @@ export class MotionEncoder {
    * @param {number} first
    */
   #reference(first) {
-    if (this.acknowledged === null) return null;
-    const distance = sequenceDistance(first, this.acknowledged.sequence);
-    return distance >= 1 && distance <= MAX_REFERENCE_DISTANCE ? this.acknowledged : null;
+    const frame = this.#chains(first) ? this.history.get(first - 1) : this.acknowledged;
+    if (frame === null) return null;
+    const distance = sequenceDistance(first, frame.sequence);
+    return distance >= 1 && distance <= MAX_REFERENCE_DISTANCE ? frame : null;
+  }
+
+  /**
+   * Whether that message is predicted from the one before, though nobody knows that it has arrived.
+   * @param {number} first
+   */
+  #chains(first) {
+    if (this.acknowledged === null || this.rate.repeat > 0) return false;
+    return this.chaining.allows(sequenceDistance(first, this.acknowledged.sequence));
   }
 
   #emit() {
     const frames = this.pending;
     this.pending = [];
     this.pendingBits = 0;
+    const chained = this.#chains(frames[0].sequence);
     const { data, sent } = this.#assemble(frames);
+    this.chaining.sent(frames[0].sequence, sent.length, chained);
     for (const frame of sent) this.history.add(frame);
     const newest = /** @type {FrameState} */ (sent.at(-1));
     if (this.last?.sequence === newest.sequence) this.last = newest;

@@ -1,8 +1,9 @@
 """Motion vectors to messages: what to predict from, what to repeat, and when to start afresh.
 
 The encoder predicts the first frame of a message from the newest frame that the decoder has acknowledged, or from
-nothing; the other frames of the message from the one before. So a lost message never breaks a later one. Repeated
-frames carry the very levels they carried first: a frame is the same whichever message brought it.
+nothing; the other frames of the message from the one before. So a lost message breaks no later one; on a line that has
+lost nothing lately it may break one (`chaining.py`). Repeated frames carry the very levels they carried first: a frame
+is the same whichever message brought it.
 Over a channel that loses nothing (a file) `chain=True` predicts from the frame before, acknowledged or not.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.codec.chaining import Chaining
 from model.codec.entropy import RangeEncoder
 from model.codec.frame_coding import FrameCoder, FrameState, encode_interval
 from model.codec.history import History, vector_of
@@ -54,6 +56,7 @@ class MotionEncoder:
         self._last: FrameState | None = None
         self._acknowledged: FrameState | None = None
         self._acknowledgement: Acknowledgement | None = None
+        self._chaining = Chaining()
         self.rate = rate or Rate()
 
     @property
@@ -74,12 +77,17 @@ class MotionEncoder:
     @property
     def loss(self) -> float:
         """Share of the 32 frames before the newest acknowledged one that the decoder lacks, 0 ... 1."""
-        if self._acknowledgement is None:
+        newest = self._acknowledgement
+        if newest is None:
             return 0.0
         # Frames before the first of the stream never existed and do not count as lost.
-        count = min(32, len(self._history) - 1)
-        held = (self._acknowledgement.received & ((1 << max(count, 0)) - 1)).bit_count()
-        return 1.0 - held / count if count > 0 else 0.0
+        sent = [i for i in range(32) if self._history.get(newest.sequence - 1 - i) is not None]
+        return sum(not newest.received >> i & 1 for i in sent) / len(sent) if sent else 0.0
+
+    @property
+    def chained(self) -> tuple[int, ...]:
+        """Sequence numbers of the first frames of the latest messages that were predicted from the one before."""
+        return self._chaining.latest
 
     def encode(self, vector: NDArray[np.floating], capture_ms: int, source: int = 0) -> bytes | None:
         """Take one frame; return a message when one is due, None while bundling or when the frame rate leaves it out.
@@ -144,7 +152,9 @@ class MotionEncoder:
             raise BitstreamError("a motion message came where an acknowledgement belongs")
         if isinstance(message, RefreshRequest):
             if message.epoch == self.epoch & 0xFF:
-                self._acknowledged = None
+                self._chaining.lost()
+                if not self._chaining.is_chained(message.sequence):
+                    self._acknowledged = None
             return
         if message.epoch != self.epoch:
             return
@@ -155,6 +165,8 @@ class MotionEncoder:
         if newest is None or sequence_distance(message.sequence, newest.sequence) >= 0:
             self._acknowledgement = message
             self._acknowledged = frame
+            if self.loss:
+                self._chaining.lost()
 
     def _leaves_out(self, capture_ms: int) -> bool:
         if self._rate.frames_per_second is None or self._last is None:
@@ -175,14 +187,23 @@ class MotionEncoder:
 
     def _reference(self, first: int) -> FrameState | None:
         """The frame that a message starting at sequence number `first` is predicted from."""
-        frame = self._history.get(first - 1) if self.chain else self._acknowledged
+        frame = self._history.get(first - 1) if self.chain or self._chains(first) else self._acknowledged
         if frame is None or not 1 <= sequence_distance(first, frame.sequence) <= MAX_REFERENCE_DISTANCE:
             return None
         return frame
 
+    def _chains(self, first: int) -> bool:
+        """Whether that message is predicted from the one before, though nobody knows that it has arrived."""
+        known = self._acknowledged
+        if known is None or self._rate.repeat:
+            return False
+        return self._chaining.allows(sequence_distance(first, known.sequence))
+
     def _emit(self) -> bytes:
         frames, self._pending, self._pending_bits = self._pending, [], 0.0
+        chained = self._chains(frames[0].sequence)
         data, sent = self._assemble(frames)
+        self._chaining.sent(frames[0].sequence, len(sent), chained)
         before = self._history.get(sent[0].sequence - 1)
         if before is not None:  # the first message's duration is not known yet
             self._control.sent((sent[-1].capture_ms - before.capture_ms) & 0xFFFFFFFF, len(data))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.codec.chaining import TRUSTED_AFTER, TRUSTED_AGAIN_AFTER
 from model.codec.decoder import DecodedFrame, MotionDecoder
 from model.codec.encoder import MotionEncoder
 from model.codec.history import HISTORY
@@ -167,6 +168,61 @@ def test_refresh_after_the_decoder_lost_its_state() -> None:
     channel.encoder.on_acknowledgement(answer)
     assert len(channel.deliver(channel.encode() or b"")) == 1
     assert channel.decoder.acknowledgement() == Acknowledgement(1, 4, 0).serialize()
+
+
+def talk(channel: Channel, messages: int, lost: int | None = None) -> list[int]:
+    """References of so many messages of one frame, each answered but the one that is `lost`."""
+    references = []
+    for number in range(messages):
+        message = channel.encode() or b""
+        references.append(MotionMessage.parse(message).reference)
+        if number != lost:
+            channel.deliver(message)
+        if number % 5 == 4:
+            channel.answer()
+    return references
+
+
+def test_on_a_line_that_loses_nothing_every_other_message_is_predicted_from_the_one_before() -> None:
+    channel = Channel(Rate())
+    assert 1 not in [r for i, r in enumerate(talk(channel, TRUSTED_AFTER)) if i % 5]
+    references = talk(channel, 50)
+    assert all(1 in pair for pair in zip(references[::2], references[1::2], strict=True))
+    assert max(references) <= 7, "and those between from what is acknowledged"
+    assert len(channel.decoder.decode(channel.encode() or b"")) == 1
+
+
+def test_what_a_lost_message_breaks_ends_with_the_next_and_the_line_is_trusted_no_more() -> None:
+    channel = Channel(Rate())
+    talk(channel, TRUSTED_AFTER + 5)
+    broken = 0
+    for lost in range(2):  # a message that is chained, and one that is not
+        before = channel.next
+        talk(channel, 10, lost=lost)
+        known = {number for number in range(before, channel.next) if channel.decoder.levels(number & 0xFFFF)}
+        broken = max(broken, 10 - len(known))
+        channel.answer()
+        assert not any(r == 1 for i, r in enumerate(talk(channel, 100)) if i % 5), "from what is acknowledged alone"
+        talk(channel, TRUSTED_AGAIN_AFTER)
+    assert broken == 2
+
+
+def test_a_decoder_that_lost_its_state_within_a_chain_gets_an_intra_frame_with_its_second_request() -> None:
+    channel = Channel(Rate())
+    talk(channel, TRUSTED_AFTER + 5)
+    channel.decoder = MotionDecoder(STATISTICS)
+    asked = 0
+    while not channel.deliver(channel.encode() or b""):
+        channel.answer()
+        asked += 1
+    assert 1 <= asked <= 2
+
+
+def test_repeats_are_for_lines_that_lose_and_nothing_is_chained() -> None:
+    channel = Channel(Rate(repeat=1))
+    for _ in range(3):
+        talk(channel, TRUSTED_AFTER)
+    assert channel.encoder.chained == ()
 
 
 def test_restarted_encoder_is_followed_and_stragglers_are_not() -> None:
