@@ -3,13 +3,14 @@
  * Which messages may be predicted from the one before them, whether that has arrived or not (`model/codec/chaining.py`): every
  * other one, on a line that has lost nothing for a while. Counts frames, knows no time.
  */
+import { HISTORY } from "./history.js";
+import { sequenceDistance } from "./packet.js";
 
 /** Frames without a loss after which a line is trusted: at first, and after a loss. */
 const TRUSTED_AFTER = 25;
 const TRUSTED_AGAIN_AFTER = 250;
 /** Frames since the newest acknowledged one, within which what is known of the line is not out of date. */
 const ANSWERED = 24;
-const REMEMBERED = 64;
 
 /** Of one encoder. */
 export class Chaining {
@@ -39,7 +40,7 @@ export class Chaining {
     this.frames += frames;
     this.justChained = chained;
     if (chained) this.chained.push(sequence);
-    if (this.chained.length > REMEMBERED) this.chained.shift();
+    while (this.chained.length > 0 && sequenceDistance(sequence, this.chained[0]) > HISTORY) this.chained.shift();
   }
 
   /** Something did not arrive. */

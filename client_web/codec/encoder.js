@@ -106,7 +106,7 @@ export class MotionEncoder {
     const answer = parseAnswer(data);
     if (answer.kind === "refresh") {
       if (answer.epoch !== (this.epoch & 0xff)) return;
-      this.chaining.lost();
+      if (this.history.get(answer.sequence) !== null) this.chaining.lost();
       if (!this.chaining.isChained(answer.sequence)) this.acknowledged = null;
       return;
     }

@@ -71,6 +71,8 @@ export class Extraction {
     this.scene = scene;
     this.windows = new WindowChoice();
     this.mouth = new CoveredMouth();
+    /** Beside which. @type {Source | null} */
+    this.mouthSource = null;
     /** The last frame, where its face was measured. @type {{picture: Frame, motion: Float32Array<ArrayBuffer>, captured: number} | null} */
     this.measured = null;
     const { networks, keypoints, body } = model;
@@ -138,6 +140,10 @@ export class Extraction {
   chooseWindow() {
     const source = this.selection.current;
     if (this.measured === null || this.canonical === null || source === null || !this.windows.looks(this.measured.captured)) return null;
+    if (source !== this.mouthSource) {
+      this.mouth = new CoveredMouth(); // what is usual for one picture says nothing of another
+      this.mouthSource = source;
+    }
     const { picture, motion, captured } = this.measured;
     const { guided } = this.model;
     const points = mouthPoints(this.canonical, motion, guided);
@@ -253,7 +259,6 @@ export class Extraction {
     if (chosen === null) return null;
     const { selection, scene } = this; // that may be others before long
     const index = selection.offer(await this.#enrol(chosen));
-    this.mouth = new CoveredMouth(); // what was usual for another picture says nothing of this one
     return { index, scene, picture: chosen.picture };
   }
 

@@ -11,8 +11,8 @@
  * @typedef {{room: string, participant: string, token: string | null, node: URL | null}} Place whose they are
  */
 
-/** Pause after a mouth window: all of them together never take more than 4 kbit/s, after a reconnect neither. */
-const WINDOW_MS_PER_BYTE = (1000 * 8) / 4000;
+/** Pause after a mouth window: 32 kbit/s. Their choice keeps within 4 kbit/s over a minute (`window_choice.js`). */
+const WINDOW_MS_PER_BYTE = (1000 * 8) / 32_000;
 /** An upload that takes longer has failed. */
 const UPLOAD_MS = 35_000;
 /** Until a source image is offered again to a server that is busy, full or still loading: at first, and at most. */

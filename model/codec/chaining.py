@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 
+from model.codec.history import HISTORY
+from model.codec.packet import sequence_distance
+
 TRUSTED_AFTER, TRUSTED_AGAIN_AFTER = 25, 250
 """Frames without a loss after which a line is trusted: at first, and after a loss."""
 
 ANSWERED = 24
 """Frames since the newest acknowledged one, within which what is known of the line is not out of date."""
-
-_REMEMBERED = 64
 
 
 class Chaining:
@@ -27,7 +28,7 @@ class Chaining:
         self._frames = 0
         self._trusted_from = TRUSTED_AFTER
         self._just_chained = False
-        self._chained: deque[int] = deque(maxlen=_REMEMBERED)
+        self._chained: deque[int] = deque()  # their first frames
 
     def allows(self, unanswered: int) -> bool:
         """Whether the next message may be chained; `unanswered`: frames since the newest acknowledged one."""
@@ -39,6 +40,8 @@ class Chaining:
         self._just_chained = chained
         if chained:
             self._chained.append(sequence)
+        while self._chained and sequence_distance(sequence, self._chained[0]) > HISTORY:
+            self._chained.popleft()
 
     def lost(self) -> None:
         """Something did not arrive."""

@@ -31,7 +31,9 @@ class DecodedFrame:
 
 
 class MotionDecoder:
-    """Turns messages into motion vectors; duplicates and disorder of messages do no harm."""
+    """Turns messages into motion vectors; duplicates and late messages do no harm. A message that comes before the one
+    that it is predicted from is dropped.
+    """
 
     _RETIRED_EPOCHS = 2
 
@@ -87,11 +89,11 @@ class MotionDecoder:
 
     def intra_request(self) -> bytes | None:
         """What to send back in place of an acknowledgement, so that somebody else can begin to decode with the next
-        message; None before the first one.
+        message; None before the first one. It names a frame that nobody remembers: none was lost.
         """
         if self._epoch is None or self._newest is None:
             return None
-        return RefreshRequest(self._epoch, self._newest).serialize()
+        return RefreshRequest(self._epoch, (self._newest - HISTORY) & 0xFFFF).serialize()
 
     def levels(self, sequence: int) -> list[int] | None:
         """Levels (N) of a frame that is still remembered: what must agree bit for bit between implementations."""

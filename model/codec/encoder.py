@@ -152,7 +152,8 @@ class MotionEncoder:
             raise BitstreamError("a motion message came where an acknowledgement belongs")
         if isinstance(message, RefreshRequest):
             if message.epoch == self.epoch & 0xFF:
-                self._chaining.lost()
+                if self._history.get(message.sequence) is not None:
+                    self._chaining.lost()
                 if not self._chaining.is_chained(message.sequence):
                     self._acknowledged = None
             return

@@ -162,10 +162,12 @@ class Acknowledgement:
 
 @dataclass(frozen=True)
 class RefreshRequest:
-    """A decoder cannot decode because it lacks the reference: the next message must begin with an intra frame."""
+    """A decoder lacks a reference: the next message begins with an intra frame, or with one that is predicted from what
+    was acknowledged where only the message before may be lost.
+    """
 
     epoch: int  # 0 ... 255, the low eight bits: more is not known where only short messages came
-    sequence: int  # the frame that could not be decoded
+    sequence: int  # the frame that could not be decoded; one that nobody remembers where none was lost
 
     @staticmethod
     def parse(data: bytes) -> RefreshRequest:

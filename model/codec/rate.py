@@ -17,10 +17,10 @@ CALL_STEP_INDEX = -4
 # From generous to frugal: frames a second, frames a message, earlier frames repeated, step index. Down the list the
 # headers go first (a bundle of two costs 40 ms, headers of 25 single messages 20 kbit/s), then precision, then frames.
 _LADDER = (
-    (30.0, 1, 2, -5),
-    (30.0, 1, 1, CALL_STEP_INDEX),
-    (25.0, 1, 1, CALL_STEP_INDEX),
-    (25.0, 2, 2, CALL_STEP_INDEX),
+    (30.0, 1, 1, -6),
+    (30.0, 1, 0, -5),
+    (25.0, 1, 0, CALL_STEP_INDEX),
+    (25.0, 2, 0, CALL_STEP_INDEX),
     (25.0, 2, 0, -3),
     (25.0, 3, 0, -2),
     (25.0, 3, 0, 1),

@@ -16,7 +16,8 @@ from model.codec.statistics import MotionStatistics
 
 FPS = 25
 ROUND_TRIP_MS = 100
-ANSWER_EVERY_MS = 250
+ANSWER_EVERY_MS = 500
+"""Between two acknowledgements on the data channel, each of which has a SACK."""
 
 VOICE_EVERY_MS = 60
 VOICE_AT_MS = 10

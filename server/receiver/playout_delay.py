@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-_SAME_RATE = 0.18  # of the interval between pictures, within which frames are as many: 30 for 25 are, 25 for 30 not
+_SHORTER, _LONGER = 0.25, 0.1  # of the pictures' interval, within which frames are as many: 30 for 25, not 25 for 30
 _UNSEEN = 0.25  # share of the interval by which a picture may be late before anybody sees it
 _SETTLED = 20  # frames that must agree before a longer way is believed
 
@@ -68,7 +68,8 @@ class PlayoutDelay:
     @property
     def frame_for_frame(self) -> bool:
         """Whether every frame becomes one picture, so that none has to wait for its right-hand neighbour."""
-        return abs(self.interval - self._picture_interval) <= _SAME_RATE * self._picture_interval
+        longer = self.interval - self._picture_interval
+        return -_SHORTER * self._picture_interval <= longer <= _LONGER * self._picture_interval
 
     @property
     def base(self) -> float | None:

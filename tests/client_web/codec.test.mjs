@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
 import { MotionDecoder } from "../../client_web/codec/decoder.js";
-import { MotionEncoder } from "../../client_web/codec/encoder.js";
+import { CALL_RATE, MotionEncoder } from "../../client_web/codec/encoder.js";
 import { encodeLaplace, decodeLaplace, LAPLACE_TABLES, RangeDecoder, RangeEncoder } from "../../client_web/codec/entropy.js";
 import { BitstreamError } from "../../client_web/codec/error.js";
 import { rescale } from "../../client_web/codec/quantise.js";
@@ -53,20 +53,31 @@ test("the decoder gives the golden frames and answers", () => {
   }
 });
 
-test("the encoder writes the golden bytes", () => {
-  const encoder = new MotionEncoder(statistics(), 0xbeef);
+/** Gives an encoder what the golden one was given; how many messages came. */
+function written(encoder, steps) {
   let messages = 0;
-  for (const step of vectors.encoder) {
+  for (const step of steps) {
     if (step.rate) encoder.rate = step.rate;
     else if (step.answer) encoder.onAcknowledgement(bytes(step.answer));
     else {
-      const message = "flush" in step ? encoder.flush() : encoder.encode(step.vector, step.capture_ms, step.source);
+      const vector = step.vector ?? vectors.chained.vectors[step.index];
+      const message = "flush" in step ? encoder.flush() : encoder.encode(vector, step.capture_ms, step.source);
       const golden = "flush" in step ? step.flush : step.bytes;
       assert.equal(message === null ? null : hex(message), golden);
       messages += message !== null;
     }
   }
-  assert.ok(messages > 25);
+  return messages;
+}
+
+test("the encoder writes the golden bytes", () => {
+  assert.ok(written(new MotionEncoder(statistics(), 0xbeef), vectors.encoder) > 25);
+});
+
+test("and chains what the golden one chains, over losses and silences", () => {
+  const encoder = new MotionEncoder(statistics(), 0x0bed, { stepIndex: CALL_RATE.stepIndex, framesPerMessage: 4, repeat: 0 });
+  assert.ok(written(encoder, vectors.chained.steps) > 200);
+  assert.ok(encoder.chaining.chained.length > 12);
 });
 
 test("an encoder refuses what is no motion", () => {

@@ -124,7 +124,7 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 const upload = (slot, bytes, scene = 3) => ({ slot, scene, image: new Blob([new Uint8Array(bytes)], { type: "application/octet-stream" }) });
 const place = { room: "a b", participant: "p1", token: "t", node: null };
 
-test("windows go one by one, at 4 kbit/s, the newest of each slot", async (t) => {
+test("windows go one by one, at 32 kbit/s, the newest of each slot", async (t) => {
   const puts = server(t);
   const uploads = new Uploads(place);
   uploads.window(upload(0, 1000));
@@ -139,7 +139,7 @@ test("windows go one by one, at 4 kbit/s, the newest of each slot", async (t) =>
       size: 1000,
     },
   ]);
-  t.mock.timers.tick(1999);
+  t.mock.timers.tick(249);
   await settled();
   assert.equal(puts.length, 1);
   t.mock.timers.tick(1);

@@ -23,6 +23,7 @@ from model.codec.statistics import RESIDUAL_FLOW_SCALARS, MotionStatistics
 
 PATH = Path(__file__).parents[1] / "vectors" / "motion.json"
 KEYPOINTS = 2
+CHAINED_VECTORS = 12
 
 
 def build() -> dict[str, Any]:
@@ -43,6 +44,10 @@ def build() -> dict[str, Any]:
         },
         "messages": _messages(statistics),
         "encoder": _encoder_steps(statistics),
+        "chained": {
+            "vectors": [_vector(i).tolist() for i in range(CHAINED_VECTORS)],
+            "steps": _chained_steps(statistics),
+        },
     }
 
 
@@ -197,18 +202,58 @@ def _encoder_steps(statistics: MotionStatistics) -> list[dict[str, Any]]:
     send(3)
     message = encoder.flush()
     steps.append({"flush": None if message is None else message.hex()})
-    # A line that loses nothing is trusted after 25 frames, and no more once a chained message could not be decoded.
-    change(Rate())
-    send(0)
-    for index in range(40):
-        held = decoder.acknowledgement()
-        assert held is not None
-        if index % 4 == 0:
-            answer(held)
-        send(index % 10)
-    answer(RefreshRequest(0xBEEF, encoder.chained[-1]).serialize())
-    for index in range(4):
-        send(index)
+    return steps
+
+
+def _chained_steps(statistics: MotionStatistics) -> list[dict[str, Any]]:
+    """What another encoder is given: a line that is trusted, loses a message, is trusted again, and answers no more."""
+    encoder = MotionEncoder(statistics, Rate(frames_per_message=4), epoch=0x0BED)
+    decoder = MotionDecoder(statistics)
+    steps: list[dict[str, Any]] = []
+    frames = 0
+
+    def send(count: int, *, lost: bool = False) -> None:
+        """A message of so many frames, which come 40 ms apart."""
+        nonlocal frames
+        for _ in range(count):
+            index = frames % CHAINED_VECTORS
+            assert encoder.encode(_vector(index), 40 * frames) is None
+            steps.append({"index": index, "capture_ms": 40 * frames, "source": 0, "bytes": None})
+            frames += 1
+        message = encoder.flush()
+        assert message is not None
+        steps.append({"flush": message.hex()})
+        if not lost:
+            decoder.decode(message)
+
+    def answer() -> None:
+        data = decoder.acknowledgement()
+        assert data is not None
+        encoder.on_acknowledgement(data)
+        steps.append({"answer": data.hex()})
+
+    def talk(messages: int) -> None:
+        for number in range(messages):
+            send(1 + number % 2)
+            if number % 3 == 2:
+                answer()
+
+    talk(24)
+    send(1, lost=True)
+    send(2)  # refused where it was chained
+    answer()
+    talk(6)
+    answer()
+    talk(200)  # 300 frames
+    send(2)
+    intra = decoder.intra_request()
+    assert intra is not None
+    encoder.on_acknowledgement(intra)
+    steps.append({"answer": intra.hex()})
+    talk(3)
+    for _ in range(30):
+        send(1)
+    assert len(encoder.chained) > CHAINED_VECTORS
     return steps
 
 

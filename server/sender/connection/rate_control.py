@@ -89,7 +89,7 @@ REPEATED_SECONDS = 0.24
 """Motion sent that lately is sent again, where packets are lost."""
 
 REPEATED_COARSER = 3
-"""Step indices by which what is repeated is coarser: its bits are paid for more than once."""
+"""Step indices by which motion is coarser where the voice has FEC: its bits are paid for more than once there."""
 
 SCARCE_LOSS = 0.01
 """Share of packets lost up to which nothing is repeated."""
@@ -183,7 +183,7 @@ class RateControl:
 
     def motion_rate(self, kbps: float) -> None:
         """Payload of motion, measured; in less than full quality it tells nothing of what that would take."""
-        if self._level is _MOTION[0] and not self._protects:
+        if self._level is _MOTION[0] and not self._protects and not self._repeat():
             self._full_motion += MEASURE_WEIGHT * (min(max(kbps, 2.0), 20.0) - self._full_motion)
 
     def lost(self, share: float) -> None:
@@ -270,7 +270,7 @@ class RateControl:
         self._voice, self._level = voice, level
         frames = [rate for rate in (self._motion.frames_per_second, level.frames_per_second) if rate is not None]
         repeat = self._repeat()
-        coarser = REPEATED_COARSER if repeat else 0
+        coarser = REPEATED_COARSER if self._protects else 0
         riding = replace(
             self._motion,
             step_index=min(self._motion.step_index + max(level.coarser, coarser), MAX_STEP_INDEX),

@@ -30,7 +30,8 @@ UPLOAD_BYTES = 1200
 """Of a body that are sent at once."""
 
 WINDOW_SECONDS_PER_BYTE = 8 / 4000
-"""Pause after a mouth window: all of them together never take more than 4 kbit/s, after a reconnect neither."""
+"""Pause after a mouth window on a congested line. Else they go at the pace of a source image: their choice keeps within
+4 kbit/s over a minute (`model/source/window_choice.py`)."""
 
 _CALLED = {"source": "source image", "mouth": "mouth window"}
 
@@ -51,6 +52,7 @@ class Uploads:
 
         Raises ConnectionLostError, RefusedError.
         """
+        self._forget_others(source.scene)
         params = {"index": str(source.index), "scene": str(source.scene)}
         if not attach:
             return await self._put("source", params, source.content_type, source.data)
@@ -58,6 +60,7 @@ class Uploads:
 
     def window(self, window: MouthUpload) -> None:
         """Bring a mouth window in the background; one that waits for the same slot is history."""
+        self._forget_others(window.scene)
         self._windows[window.slot] = window
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_windows(), name="visavis-windows")
@@ -69,6 +72,10 @@ class Uploads:
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
 
+    def _forget_others(self, scene: int) -> None:
+        """What waits of another scene is history."""
+        self._windows = {slot: window for slot, window in self._windows.items() if window.scene == scene}
+
     async def _send_windows(self) -> None:
         while self._windows:
             slot = next(iter(self._windows))
@@ -77,7 +84,8 @@ class Uploads:
                 await self._put("mouth", {"slot": str(slot), "scene": str(window.scene)}, WINDOW_TYPE, window.data)
             except (RefusedError, ConnectionLostError) as error:
                 logger.info("mouth window %d of %d: %s", slot + 1, MAX_WINDOWS, error)
-            await asyncio.sleep(WINDOW_SECONDS_PER_BYTE * len(window.data))
+            if self._rates.congested:
+                await asyncio.sleep(WINDOW_SECONDS_PER_BYTE * len(window.data))
 
     async def _put(self, what: str, params: dict[str, str], content_type: str | None = None, data: bytes = b"") -> bool:
         """PUT a body, or with none only its name: False when the receiver does not have that."""

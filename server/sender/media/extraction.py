@@ -39,7 +39,7 @@ from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.scene_change import SceneChange
-from server.sender.media.source_choice import Candidate
+from server.sender.media.source_choice import Candidate, EnrolledSource
 from server.sender.media.source_selection import SourceSelection
 
 logger = logging.getLogger(__name__)
@@ -132,6 +132,7 @@ class Extraction(threading.Thread):
         self._selection = SourceSelection(single=avatar is not None)
         self._windows = WindowChoice()
         self._mouth = CoveredMouth()
+        self._mouth_source: EnrolledSource | None = None  # beside which
         self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
         self._motion_tracker = MotionTracker(extractor.layout)
         self._rhythm = AlignmentRhythm()
@@ -275,7 +276,6 @@ class Extraction(threading.Thread):
         if self._avatar is None:
             picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
             source = replace(source, sharpness=chosen.quality.sharpness, bare_skin=self._bare_skin(chosen))
-            self._mouth = CoveredMouth()  # what was usual for another picture says nothing of this one
         else:
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
@@ -304,6 +304,8 @@ class Extraction(threading.Thread):
         measured = self._extractor.has_landmarks and self._extractor.measured
         if self._avatar is not None or source is None or not measured or not self._windows.looks(now):
             return
+        if source is not self._mouth_source:  # what is usual for one picture says nothing of another
+            self._mouth, self._mouth_source = CoveredMouth(), source
         points = mouth_points(self._extractor.canonical, frame.motion)
         shape = mouth_coordinates(points)
         own = mouth_coordinates(mouth_points(source.canonical, source.motion))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.codec.chaining import TRUSTED_AFTER, TRUSTED_AGAIN_AFTER
@@ -81,6 +82,9 @@ actions = st.lists(
 
 @settings(max_examples=80, deadline=None)
 @given(actions, st.integers(1, 5), st.integers(0, 4), st.randoms(use_true_random=False))
+@example([("deliver", "answer", None)] * 28 + [("lose", "silent", None)], 1, 0, Random(0))
+@example([("deliver", "answer", None)] * 29 + [("lose", "silent", None)], 1, 0, Random(0))
+@example([("deliver", "answer", None)] * 29 + [("hold", "silent", None), ("deliver", "release", None)], 1, 0, Random(0))
 def test_never_diverges(script: list[tuple[str, str, int | None]], bundle: int, repeat: int, random: Any) -> None:
     channel = Channel(Rate(frames_per_message=bundle, repeat=repeat))
     held: list[bytes] = []
@@ -106,10 +110,12 @@ def test_never_diverges(script: list[tuple[str, str, int | None]], bundle: int, 
             for late in answers:
                 channel.encoder.on_acknowledgement(late)
             held, answers = [], []
-    # Whatever happened before, on a channel that works again every frame arrives, after at most one refresh.
+    # Whatever happened before, on a channel that works again every frame arrives, after at most one refresh and the
+    # message that may have been predicted from a lost one.
     channel.answer()
-    if (rest := channel.encoder.flush()) is not None:
-        channel.deliver(rest)
+    for rest in [channel.encoder.flush(), *(channel.encode() for _ in range(bundle))]:
+        if rest is not None:
+            channel.deliver(rest)
     channel.answer()
     messages = [m for m in (channel.encode() for _ in range(4 * bundle)) if m is not None]
     assert sum(len(channel.deliver(m)) for m in messages) >= 4 * bundle
@@ -216,6 +222,19 @@ def test_a_decoder_that_lost_its_state_within_a_chain_gets_an_intra_frame_with_i
         channel.answer()
         asked += 1
     assert 1 <= asked <= 2
+
+
+def test_whoever_asks_for_an_intra_frame_gets_it_within_a_chain_and_the_line_stays_trusted() -> None:
+    channel = Channel(Rate())
+    talk(channel, TRUSTED_AFTER + 5)
+    for _ in range(2):  # the newest frame's message is chained, or it is not
+        channel.deliver(channel.encode() or b"")
+        channel.encoder.on_acknowledgement(channel.decoder.intra_request() or b"")
+        message = channel.encode() or b""
+        assert MotionMessage.parse(message).reference == 0
+        channel.deliver(message)
+        channel.answer()
+        assert 1 in talk(channel, 5)[1:]
 
 
 def test_repeats_are_for_lines_that_lose_and_nothing_is_chained() -> None:
