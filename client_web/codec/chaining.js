@@ -7,7 +7,7 @@ import { HISTORY } from "./history.js";
 import { sequenceDistance } from "./packet.js";
 
 /** Frames without a loss after which a line is trusted: at first, and after a loss. */
-const TRUSTED_AFTER = 25;
+const TRUSTED_AFTER = 10;
 const TRUSTED_AGAIN_AFTER = 250;
 /** Frames since the newest acknowledged one, within which what is known of the line is not out of date. */
 const ANSWERED = 24;

@@ -14,7 +14,7 @@ from collections import deque
 from model.codec.history import HISTORY
 from model.codec.packet import sequence_distance
 
-TRUSTED_AFTER, TRUSTED_AGAIN_AFTER = 25, 250
+TRUSTED_AFTER, TRUSTED_AGAIN_AFTER = 10, 250
 """Frames without a loss after which a line is trusted: at first, and after a loss."""
 
 ANSWERED = 24

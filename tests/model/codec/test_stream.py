@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from model.codec.chaining import TRUSTED_AFTER, TRUSTED_AGAIN_AFTER
+from model.codec.chaining import ANSWERED, TRUSTED_AFTER, TRUSTED_AGAIN_AFTER
 from model.codec.decoder import DecodedFrame, MotionDecoder
 from model.codec.encoder import MotionEncoder
 from model.codec.history import HISTORY
@@ -158,7 +158,7 @@ def test_reference_out_of_reach_is_given_up() -> None:
     channel.deliver(channel.encode() or b"")
     channel.answer()
     references = [MotionMessage.parse(channel.encode() or b"").reference for _ in range(300)]
-    assert references[:255] == list(range(1, 256))
+    assert references[ANSWERED:255] == list(range(ANSWERED + 1, 256))
     assert references[255:] == [0] * 45
 
 
