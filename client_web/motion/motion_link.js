@@ -68,7 +68,7 @@ export class MotionLink {
    */
   constructor(connection, camera, carrier, place, { statistics, msgpack }, onProblem) {
     this.camera = camera;
-    this.uploads = new Uploads(place);
+    this.uploads = new Uploads(place, (refusal) => onProblem(`Others do not see your face yet: ${refusal}`));
     this.onProblem = onProblem;
     this.closed = false;
     this.carrier = carrier;

@@ -18,11 +18,17 @@ const UPLOAD_MS = 35_000;
 /** Until a source image is offered again to a server that is busy, full or still loading: at first, and at most. */
 const AGAIN_MS = 500;
 const LONGEST_AGAIN_MS = 8_000;
+/** Answers of that kind to one source image after which somebody should know. */
+const TOLD_AFTER = 3;
 
 export class Uploads {
-  /** @param {Place} place */
-  constructor(place) {
+  /**
+   * @param {Place} place
+   * @param {(refusal: string) => void} [onDelay] a source image has been refused for a while, for a reason that may pass
+   */
+  constructor(place, onDelay = () => undefined) {
     this.place = place;
+    this.onDelay = onDelay;
     /** Windows that wait, the newest of each slot. @type {Map<number, MouthUpload>} */
     this.waiting = new Map();
     this.sending = false;
@@ -38,9 +44,11 @@ export class Uploads {
   async source({ index, scene, image, sha256 }, attach) {
     this.#forgetOthers(scene);
     const query = { index: String(index), scene: String(scene), ...(attach ? { sha256 } : {}) };
-    for (let pause = AGAIN_MS; ; pause = Math.min(2 * pause, LONGEST_AGAIN_MS)) {
+    for (let tries = 1; ; tries += 1) {
       const { refusal, passing } = await this.#put("source", query, attach ? null : image);
       if (!passing || this.closed) return refusal;
+      if (tries === TOLD_AFTER) this.onDelay(String(refusal));
+      const pause = Math.min(AGAIN_MS * 2 ** (tries - 1), LONGEST_AGAIN_MS);
       await new Promise((resolve) => setTimeout(resolve, pause));
       if (this.closed) return refusal;
     }

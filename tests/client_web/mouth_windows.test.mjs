@@ -255,7 +255,7 @@ test("another choice of source images begins with other windows", () => {
 
 test("a source image is offered again to a server that is busy or loads, not to one that refuses it", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  let answers = [503, 429, 500, 201];
+  let answers = [503, 429, 500, 500, 201];
   const asked = [];
   t.mock.method(globalThis, "fetch", async (address) => {
     asked.push(address);
@@ -263,14 +263,16 @@ test("a source image is offered again to a server that is busy or loads, not to 
   });
   const image = new Blob([new Uint8Array(100)], { type: "image/webp" });
   const source = { index: 1, scene: 0, image, sha256: "00" };
-  const uploads = new Uploads(place);
+  const told = [];
+  const uploads = new Uploads(place, (refusal) => told.push(refusal));
   const taken = uploads.source(source, false);
-  for (let turn = 0; turn < 8; turn++) {
+  for (let turn = 0; turn < 10; turn++) {
     await settled();
     t.mock.timers.tick(8000);
   }
   assert.equal(await taken, null);
-  assert.equal(asked.length, 4);
+  assert.equal(asked.length, 5);
+  assert.deepEqual(told, ["no"], "once, and not at the first answer");
   answers = [415];
   assert.equal(await uploads.source(source, false), "no");
   answers = [503, 503];
