@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kbps",
         type=float,
         default=25.0,
-        help="budget of the motion with all packet headers, kbit/s: below 25 frames share packets, which costs "
-        "latency, below 8 frames are left out (%(default)s)",
+        help="budget of the motion with all packet headers, kbit/s: without sound frames share packets "
+        "below 30, which costs latency; below 8 frames are left out (%(default)s)",
     )
     parser.add_argument(
         "--voice-kbps",
