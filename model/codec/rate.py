@@ -14,24 +14,24 @@ HEADER_BYTES = 93
 CALL_STEP_INDEX = -4
 """Step of a call: calm faces lose by a coarser one (docs/experiments/call-alignment.md)."""
 
-# From generous to frugal: frames a second, frames a message, earlier frames repeated, step index. Down the list the
+# From generous to frugal: frames a second, frames a message, step index. Down the list the
 # headers go first (a bundle of two costs 40 ms, headers of 25 single messages 20 kbit/s), then precision, then frames.
+# Frames are repeated where some are lost, and nowhere else (server/sender/connection/rate_control.py).
 _LADDER = (
-    (30.0, 1, 1, -6),
-    (30.0, 1, 0, -5),
-    (25.0, 1, 0, CALL_STEP_INDEX),
-    (25.0, 2, 0, CALL_STEP_INDEX),
-    (25.0, 2, 0, -3),
-    (25.0, 3, 0, -2),
-    (25.0, 3, 0, 1),
-    (25.0, 4, 0, 1),
-    (25.0, 5, 0, 3),
-    (25.0, 5, 0, 5),
-    (15.0, 4, 0, 3),
-    (15.0, 5, 0, 5),
-    (15.0, 5, 0, 7),
-    (10.0, 5, 0, 8),
-    (8.0, 8, 0, 10),
+    (30.0, 1, -6),
+    (25.0, 1, -5),
+    (25.0, 2, CALL_STEP_INDEX),
+    (25.0, 2, -3),
+    (25.0, 3, -2),
+    (25.0, 3, 1),
+    (25.0, 4, 1),
+    (25.0, 5, 3),
+    (25.0, 5, 5),
+    (15.0, 4, 3),
+    (15.0, 5, 5),
+    (15.0, 5, 7),
+    (10.0, 5, 8),
+    (8.0, 8, 10),
 )
 
 
@@ -69,15 +69,15 @@ class Rate:
             if _expected_kbps(*row) <= kbps:
                 chosen = row
                 break
-        frames_per_second, frames_per_message, repeat, step_index = chosen
-        return Rate(step_index, frames_per_second, frames_per_message, repeat, kbps)
+        frames_per_second, frames_per_message, step_index = chosen
+        return Rate(step_index, frames_per_second, frames_per_message, kbps=kbps)
 
 
-def _expected_kbps(frames_per_second: float, frames_per_message: int, repeat: int, step_index: int) -> float:
+def _expected_kbps(frames_per_second: float, frames_per_message: int, step_index: int) -> float:
     # 1.3 times the mean of twelve clips of talking people; each of them takes between .7 and 1.3 times that mean.
     first = 27.0 * 2 ** (-step_index / 4.4)  # bytes of a frame predicted over a few hundred milliseconds
     other = 13.0 * 2 ** (-step_index / 4.0)  # bytes of one predicted from the frame before
-    message = HEADER_BYTES + SHORT_HEADER_BYTES + first + (frames_per_message + repeat - 1) * other
+    message = HEADER_BYTES + SHORT_HEADER_BYTES + first + (frames_per_message - 1) * other
     return 8e-3 * message * frames_per_second / frames_per_message
 
 

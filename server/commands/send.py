@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=25.0,
         help="budget of the motion with all packet headers, kbit/s: without sound frames share packets "
-        "below 30, which costs latency; below 8 frames are left out (%(default)s)",
+        "below 40, which costs latency; below 8 frames are left out (%(default)s)",
     )
     parser.add_argument(
         "--voice-kbps",
