@@ -116,10 +116,13 @@ def _moved(
         bound = _bound(face, picture.shape[-1])
         sigma, furthest = (x.to(head.device)[:, None] for x in (keypoint_sigma(layout), _furthest(layout)))
 
+        def bounded(keypoints: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+            return keypoints.clamp(-furthest, furthest), flow.clamp(-FURTHEST, FURTHEST)
+
         def difference(keypoints: Tensor, flow: Tensor) -> Tensor:
-            places = given.expression[..., :2] + keypoints.clamp(-furthest, furthest)
-            expression = torch.cat([places, given.expression[..., 2:]], -1)
-            residual_flow = given.residual_flow + flow.clamp(-FURTHEST, FURTHEST)
+            moves, flow_moves = bounded(keypoints, flow)
+            expression = torch.cat([given.expression[..., :2] + moves, given.expression[..., 2:]], -1)
+            residual_flow = given.residual_flow + flow_moves
             residual_flow = residual_flow.clamp(-FURTHEST_RESIDUAL_FLOW, FURTHEST_RESIDUAL_FLOW)
             drawn = draw(replace(given, expression=expression, residual_flow=residual_flow))
             unlikely = (keypoints / sigma).square().mean() + (flow / RESIDUAL_FLOW_SIGMA).square().mean()
@@ -141,11 +144,7 @@ def _moved(
                 adam.zero_grad()
                 error.backward()  # type: ignore[no-untyped-call]
                 adam.step()
-        moved: Floats = (
-            torch.cat([found[:count].clamp(-furthest, furthest), found[count:].clamp(-FURTHEST, FURTHEST)])
-            .cpu()
-            .numpy()
-        )
+        moved: Floats = torch.cat(bounded(found[:count], found[count:])).cpu().numpy()
         return moved
 
 

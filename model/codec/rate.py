@@ -14,9 +14,9 @@ HEADER_BYTES = 93
 CALL_STEP_INDEX = -4
 """Step of a call: calm faces lose by a coarser one (docs/experiments/call-alignment.md)."""
 
-# From generous to frugal: frames a second, frames a message, step index. Down the list the
-# headers go first (a bundle of two costs 40 ms, headers of 25 single messages 20 kbit/s), then precision, then frames.
-# Frames are repeated where some are lost, and nowhere else (server/sender/connection/rate_control.py).
+# From generous to frugal: frames a second, frames a message, step index. Down the list the headers go first (a bundle
+# of two costs 40 ms, headers of 25 single messages 20 kbit/s), then precision, then frames. Frames are repeated where
+# some are lost, and nowhere else (server/sender/connection/rate_control.py).
 _LADDER = (
     (30.0, 1, -6),
     (25.0, 1, -5),

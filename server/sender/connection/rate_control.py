@@ -88,7 +88,7 @@ FEC_KBPS, FEC_LOSS = 18.0, 30
 REPEATED_SECONDS = 0.24
 """Motion sent that lately is sent again, where packets are lost."""
 
-REPEATED_COARSER = 3
+PROTECTED_COARSER = 3
 """Step indices by which motion is coarser where the voice has FEC: its bits are paid for more than once there."""
 
 SCARCE_LOSS = 0.01
@@ -270,10 +270,10 @@ class RateControl:
         self._voice, self._level = voice, level
         frames = [rate for rate in (self._motion.frames_per_second, level.frames_per_second) if rate is not None]
         repeat = self._repeat()
-        coarser = REPEATED_COARSER if self._protects else 0
+        coarser = max(level.coarser, PROTECTED_COARSER if self._protects else 0)
         riding = replace(
             self._motion,
-            step_index=min(self._motion.step_index + max(level.coarser, coarser), MAX_STEP_INDEX),
+            step_index=min(self._motion.step_index + coarser, MAX_STEP_INDEX),
             frames_per_second=min(frames, default=None),
             frames_per_message=MAX_FRAMES - repeat,
             repeat=repeat,
