@@ -338,10 +338,11 @@ class TalkingHead:
         with self._precision():
             rendered = self._networks.synthesise(features, canonical, source, driving)
         frame, image = rendered.frame.float(), features.get("image")
+        detailed = size == self.profile.sharp_size and rendered.layers is not None
         if frame_times is not None and self.profile.layout.face_count:
-            frame = self._filtered(frame, states, canonical, source, driving, frame_times)
+            frame = self._filtered(frame, states, canonical, source, driving, frame_times, detailed)
         picture = (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
-        if size == self.profile.sharp_size and rendered.layers is not None:
+        if detailed and rendered.layers is not None:
             sharp = joined_sharp(states)
             detail, image = moved_detail(rendered.frame.float(), rendered.layers, sharp), sharp.image
             if frame_times is not None:
@@ -383,13 +384,14 @@ class TalkingHead:
         source: Motion,
         driving: Motion,
         frame_times: Sequence[FrameTime],
+        detailed: bool,
     ) -> Tensor:
-        """Frames (B, 3, S, S), each steadied by those that its view has shown before."""
+        """Frames (B, 3, S, S), each steadied by those that its view has shown before; detailed: detail is added."""
         face = compose(canonical, driving)[:, self.profile.layout.face, :2]
         unsure = uncertainty(turn(source, driving), face, frames.shape[-1])
         return torch.stack(
             [
-                time.filter.follow(frame, share, state.features, time.at)
+                time.filter.follow(frame, share, state.features, time.at, detailed)
                 for frame, share, state, time in zip(frames, unsure, states, frame_times, strict=True)
             ]
         )

@@ -6,20 +6,21 @@ there, and outside the face, a frame keeps a share of the one before it. The fac
 while the head is turned as in the source image.
 
 Detail finer than the networks' pixels (`model.networks.small.sharp`) is filtered everywhere: a camera's exposure blurs
-what moves, and without that detail that moves by fractions of a pixel flickers.
+what moves, and without that detail that moves by fractions of a pixel flickers. What flicker it still adds, the frame
+beneath it makes up for: there pixels that hardly change are filtered as long, wherever they are.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 _KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where there is no confidence
-_DETAIL_KEPT = 0.08  # the same of detail
+_DETAIL_KEPT = 0.08  # the same of detail, and of pixels beneath it that hardly change
+_STILL = 0.01  # change of a pixel, of [0, 1], at which the filter beneath detail has fallen to a third
 
 
 class TemporalFilter:
@@ -29,17 +30,24 @@ class TemporalFilter:
         self._last: tuple[object, float, Tensor] | None = None
         self._detail: tuple[object, float, Tensor] | None = None
 
-    def follow(self, frame: Tensor, uncertainty: Tensor, source: object, at: float) -> Tensor:
+    def follow(
+        self, frame: Tensor, uncertainty: Tensor, source: object, at: float, beneath_detail: bool = False
+    ) -> Tensor:
         """The frame (3, S, S) as it is to be shown.
 
         uncertainty  (1, S, S) as `model.uncertainty.uncertainty` gives it
         source       what the frame was made of, by identity; with another one the filter begins anew
         at           seconds; it begins anew as well where time goes back
+        beneath_detail  detail is added to it
         """
         if self._last is not None:
             before, then, last = self._last
             if before is source and at >= then:
-                frame = frame.lerp(last, uncertainty * math.exp((then - at) / _KEPT))
+                kept = uncertainty * math.exp((then - at) / _KEPT)
+                if beneath_detail:
+                    still = torch.exp(-((frame - last).abs().amax(0, keepdim=True) / _STILL).square())
+                    kept = torch.maximum(kept, still * math.exp((then - at) / _DETAIL_KEPT))
+                frame = frame.lerp(last, kept)
         self._last = source, at, frame
         return frame
 

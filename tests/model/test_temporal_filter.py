@@ -58,6 +58,22 @@ def test_detail_is_filtered_everywhere_and_apart_from_the_frame() -> None:
     assert chain.follow_detail(line, object(), 10.08).equal(line)
 
 
+def test_beneath_detail_what_hardly_changes_is_filtered_and_what_moves_is_not() -> None:
+    change = torch.tensor([0.001, 0.01, 0.2])
+    chain, grey = TemporalFilter(), torch.full((3, 1, 3), 0.5)
+    chain.follow(grey, NONE[:, :1, :3], SOURCE, 10.0, beneath_detail=True)
+    seen = chain.follow(grey + change, NONE[:, :1, :3], SOURCE, 10.04, beneath_detail=True)
+    kept = 1 - (seen - grey)[0, 0] / change
+    third = math.exp(-0.5) * math.exp(-1)
+    torch.testing.assert_close(kept, torch.tensor([math.exp(-0.51), third, 0.0]), atol=1e-3, rtol=0)
+
+
+def test_one_colour_that_changes_is_a_change() -> None:
+    chain, red = TemporalFilter(), torch.tensor([0.2, 0.0, 0.0])[:, None, None]
+    chain.follow(BLACK, NONE, SOURCE, 10.0, beneath_detail=True)
+    assert chain.follow(BLACK + red, NONE, SOURCE, 10.04, beneath_detail=True).equal(BLACK + red)
+
+
 def heads(yaw: list[float], roll: float = 0.0) -> Motion:
     angle, none = torch.tensor(yaw), torch.zeros(len(yaw))
     return Motion(angle, none, none + roll, torch.zeros(len(yaw), 3), none + 1, torch.zeros(len(yaw), 1, 3))
