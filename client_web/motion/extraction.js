@@ -11,7 +11,7 @@ import { SURE } from "./detector.js";
 import { CropFollower, faceOfLandmarks } from "./head_crop.js";
 import { LandmarkTracker, measure } from "./landmark_tracker.js";
 import { BACKGROUND, EXPRESSION, facePoints, following, stillPoints, withCanonical, withFace } from "./motion.js";
-import { bareSkin, CoveredMouth, skinUnevenness } from "./mouth_skin.js";
+import { CallMouth, skinUnevenness } from "./mouth_skin.js";
 import { cutWindow, mouthCoordinates, mouthPoints, usable } from "./mouth_window.js";
 import { regionOfLandmarks } from "./region.js";
 import { GreyPyramid } from "./similarity.js";
@@ -70,7 +70,7 @@ export class Extraction {
     this.aligner = aligner;
     this.scene = scene;
     this.windows = new WindowChoice();
-    this.mouth = new CoveredMouth();
+    this.mouth = new CallMouth(Infinity);
     /** Beside which. @type {Source | null} */
     this.mouthSource = null;
     /** The last frame, where its face was measured. @type {{picture: Frame, motion: Float32Array<ArrayBuffer>, captured: number} | null} */
@@ -141,7 +141,7 @@ export class Extraction {
     const source = this.selection.current;
     if (this.measured === null || this.canonical === null || source === null || !this.windows.looks(this.measured.captured)) return null;
     if (source !== this.mouthSource) {
-      this.mouth = new CoveredMouth(); // what is usual for one picture says nothing of another
+      this.mouth = new CallMouth(source.skin); // what is usual for one picture says nothing of another
       this.mouthSource = source;
     }
     const { picture, motion, captured } = this.measured;
@@ -150,7 +150,7 @@ export class Extraction {
     const shape = mouthCoordinates(points);
     const own = mouthCoordinates(mouthPoints(source.canonical, source.motion, guided));
     const plain = usable(points) && sharpness(picture) >= SHARP_ENOUGH * source.sharpness;
-    const clear = plain && !this.mouth.update(skinUnevenness(picture, points), source.bareSkin);
+    const clear = plain && !this.mouth.update(skinUnevenness(picture, points));
     const slot = this.windows.update(shape, own, clear, captured);
     return slot === null ? null : { slot, scene: this.scene, window: cutWindow(picture, points), shape, captured };
   }
@@ -270,7 +270,7 @@ export class Extraction {
   async #enrol({ picture, motion: extracted, quality: judged, reference }) {
     const { networks, size } = this.model;
     const points = mouthPoints(/** @type {Float32Array} */ (this.canonical), extracted, this.model.guided);
-    const bare = usable(points) ? bareSkin(skinUnevenness(picture, points)) : Infinity;
+    const skin = usable(points) ? skinUnevenness(picture, points) : Infinity;
     const pixels = planes(picture);
     const canonical = await networks.canonical(pixels);
     let motion = await networks.motion(pixels);
@@ -280,7 +280,7 @@ export class Extraction {
     // Once more, as exactly placed as in a frame that follows others.
     const landmarks = first && (await measure(networks.landmarks, picture, regionOfLandmarks(first)));
     if (landmarks) motion = withFace(motion, canonical, facePoints(landmarks, whole, this.model));
-    return { picture, canonical, motion, reference, sharpness: judged.sharpness, bareSkin: bare };
+    return { picture, canonical, motion, reference, sharpness: judged.sharpness, skin };
   }
 
   /**

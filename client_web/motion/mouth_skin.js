@@ -8,6 +8,8 @@ import { cutWindow, UNIT } from "./mouth_window.js";
 const COVERED = 2;
 /** Share of that unevenness below which a mouth that was covered is bare again: a hand that holds still is smoother. */
 const UNCOVERED = 0.7;
+/** Mouths of a call that are remembered: a minute's, at ten looks a second. */
+const REMEMBERED = 600;
 const LEAST_UNEVEN = 0.05; // what is usual for a mouth at least
 const SKIN = [0.06, 0.28]; // mouth coordinates beyond the lips
 /** The outer lips from corner to corner, by keypoint of the mouth. */
@@ -61,6 +63,26 @@ export class CoveredMouth {
   update(unevenness, bare) {
     this.covered = unevenness > (this.covered ? UNCOVERED * bare : bare);
     return this.covered;
+  }
+}
+
+/** Whether something lies before the mouth of a call's sender, frame after frame, beside one source image. */
+export class CallMouth {
+  /** @param {number} own unevenness of the source image's skin; infinite where it cannot be told, and then none is covered */
+  constructor(own) {
+    this.own = own;
+    this.mouth = new CoveredMouth();
+    /** What bare mouths had since: they soon have twice the unevenness of lips at rest. @type {number[]} */
+    this.bare = [];
+  }
+
+  /** @param {number} unevenness of the next frame's skin */
+  update(unevenness) {
+    const usual = this.bare.length > 0 ? Math.max(this.own, median(this.bare)) : this.own;
+    const covered = this.mouth.update(unevenness, bareSkin(usual));
+    if (!covered) this.bare.push(unevenness);
+    if (this.bare.length > REMEMBERED) this.bare.shift();
+    return covered;
   }
 }
 

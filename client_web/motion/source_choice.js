@@ -28,7 +28,7 @@ import { distance, EXPRESSION, faceFrame } from "./motion.js";
  * @property {Float32Array<ArrayBuffer>} motion
  * @property {Reference} reference
  * @property {number} sharpness
- * @property {number} bareSkin unevenness of the skin around the mouth up to which nothing lies before it
+ * @property {number} skin unevenness of the skin around the mouth; infinite where it cannot be told
  */
 
 const SHARP = 60; // Laplacian variance of a webcam face in focus that scores one half, 8 bits at 256 pixels

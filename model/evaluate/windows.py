@@ -10,14 +10,14 @@ from model.codec.mouth_window import decode_window, encode_window
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.evaluate.clips import Clip
 from model.mouth_window import MAX_WINDOWS, MouthWindow, cut_window, mouth_coordinates, usable
-from model.source.mouth_choice import CoveredMouth, WindowSearch, bare_skin, mouth_points, skin_unevenness
+from model.source.mouth_choice import CallMouth, WindowSearch, mouth_points, skin_unevenness
 from model.source.quality import sharpness
 from model.source.window_choice import SHARP_ENOUGH, WindowChoice
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 
-UPLOADED = 0.5
-"""Seconds after which a call's receiver has a window of half a kilobyte: the line carries voice and motion as well."""
+UPLOADED = 0.25
+"""Seconds after which a call's receiver has a window: half a kilobyte leaves in one piece, and a line takes 50 ms."""
 
 
 def file_windows(head: TalkingHead, clip: Clip, count: int = MAX_WINDOWS) -> dict[int, bytes]:
@@ -44,11 +44,11 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
     """
     if not head.has_landmarks:
         return [state] * len(way)
-    choice, mouth, points = WindowChoice(), CoveredMouth(), mouth_points(clip.canonical, clip.motions)
+    choice, points = WindowChoice(), mouth_points(clip.canonical, clip.motions)
     shapes = mouth_coordinates(points)
     sharp = SHARP_ENOUGH * sharpness(clip.source_frame)
     seen = usable(points[way[0]])
-    bare = bare_skin(skin_unevenness(clip.source_frame, points[way[0]])) if seen else np.inf
+    mouth = CallMouth(skin_unevenness(clip.source_frame, points[way[0]]) if seen else np.inf)
     beside: dict[int, MouthWindow] = {}
     due: list[tuple[float, int, MouthWindow]] = []
     states: list[SourceState] = []
@@ -64,7 +64,7 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
         clear = (
             bool(usable(points[index]) and clip.measured[index])
             and sharpness(clip.frames[index]) >= sharp
-            and not mouth.update(skin_unevenness(clip.frames[index], points[index]), bare)
+            and not mouth.update(skin_unevenness(clip.frames[index], points[index]))
         )
         chosen = choice.update(shapes[index], shapes[way[0]], clear, now)
         if chosen is not None:

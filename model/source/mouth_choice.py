@@ -6,6 +6,8 @@ Pure: knows keypoints and pictures; no files, no codec. A mouth is covered as we
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,9 @@ _BESIDE_COVERED = 4
 _LEAST_UNEVEN = 0.05  # what is usual for a mouth at least: of real ones .055 to .26
 _SKIN = (0.06, 0.28)  # mouth coordinates beyond the lips
 _UPPER, _LOWER = (0, 6, 2, 7, 1), (0, 8, 3, 9, 1)  # the outer lips from corner to corner, positions in MOUTH
+
+REMEMBERED = 600
+"""Mouths of a call that are remembered: a minute's, at ten looks a second."""
 
 MOST_FRAMES = 240
 """Of a long clip fewer are looked at: each is compared with each."""
@@ -80,6 +85,28 @@ class CoveredMouth:
         if not np.isnan(unevenness):
             self._covered = unevenness > (UNCOVERED * bare if self._covered else bare)
         return self._covered
+
+
+class CallMouth:
+    """Whether something lies before the mouth of a call's sender, frame after frame, beside one source image.
+
+    That image shows lips and skin at rest, so bare mouths that speak soon have twice its unevenness. What is usual is
+    therefore theirs, as soon as they are more uneven; of what is covered nothing is learned.
+    """
+
+    def __init__(self, own: float) -> None:
+        """`own`: unevenness of the source image's skin; infinite where it cannot be told, and then none is covered."""
+        self._own = own
+        self._bare: deque[float] = deque(maxlen=REMEMBERED)
+        self._mouth = CoveredMouth()
+
+    def update(self, unevenness: float) -> bool:
+        """`unevenness` of the next frame's skin."""
+        usual = max(self._own, float(np.median(self._bare))) if self._bare else self._own
+        covered = self._mouth.update(unevenness, bare_skin(usual))
+        if not covered and not np.isnan(unevenness):
+            self._bare.append(unevenness)
+        return covered
 
 
 class WindowSearch:

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS, shape_distance
+from model.source.mouth_choice import REMEMBERED
 
 LOOK_EVERY = 0.1
 """Seconds between two mouths that are looked at."""
-
-REMEMBERED = 600
-"""Mouths that are remembered: a minute's."""
 
 LEAST_REMEMBERED = 6
 """Mouths that must be known before the first window is chosen."""

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
 import { Extraction } from "../../client_web/motion/extraction.js";
-import { bareSkin, skinUnevenness } from "../../client_web/motion/mouth_skin.js";
+import { bareSkin, CallMouth, skinUnevenness } from "../../client_web/motion/mouth_skin.js";
 import { cutWindow, MAX_WINDOW_BYTES, mouthCoordinates, mouthPoints, shapeDistance, usable } from "../../client_web/motion/mouth_window.js";
 import { sharpness } from "../../client_web/motion/source_choice.js";
 import { Uploads } from "../../client_web/motion/uploads.js";
@@ -48,6 +48,8 @@ test("what lies before a mouth and how sharp a frame is are told as the daemon t
     if (unevenness !== undefined) near([skinUnevenness(crop, points)], [unevenness], 1e-3);
   }
   near([bareSkin(0.01), bareSkin(0.2)], golden.mouth.bare_skin, 1e-5);
+  const mouth = new CallMouth(golden.mouth.call.own);
+  assert.deepEqual(golden.mouth.call.seen.map((/** @type {number} */ one) => mouth.update(one)), golden.mouth.call.covered);
   near([sharpness(crop)], [golden.mouth.sharpness], 2e-5);
 });
 
@@ -211,7 +213,7 @@ function extraction() {
   one.canonical = level;
   const taken = () => {
     const points = mouthPoints(level, spoken(0), guided);
-    const judged = { sharpness: sharpness(crop), bareSkin: bareSkin(skinUnevenness(crop, points)) };
+    const judged = { sharpness: sharpness(crop), skin: skinUnevenness(crop, points) };
     one.selection.answer(one.selection.offer({ picture: crop, canonical: level, motion: spoken(0), ...judged }), true);
   };
   const speak = (picture, from, frames = 40) => {

@@ -30,7 +30,7 @@ from model.mouth_window import cut_window, mouth_coordinates, usable
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
 from model.source.expression import eye_openness
-from model.source.mouth_choice import CoveredMouth, bare_skin, mouth_points, skin_unevenness
+from model.source.mouth_choice import CallMouth, mouth_points, skin_unevenness
 from model.source.quality import Quality, quality, sharpness
 from model.source.window_choice import SHARP_ENOUGH, WindowChoice
 from server.sender.media.alignment_rhythm import AlignmentRhythm
@@ -131,7 +131,7 @@ class Extraction(threading.Thread):
         self._avatar = avatar
         self._selection = SourceSelection(single=avatar is not None)
         self._windows = WindowChoice()
-        self._mouth = CoveredMouth()
+        self._mouth = CallMouth(math.inf)
         self._mouth_source: EnrolledSource | None = None  # beside which
         self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
         self._motion_tracker = MotionTracker(extractor.layout)
@@ -264,18 +264,18 @@ class Extraction(threading.Thread):
         eyes = float(eye_openness(self._extractor.canonical, frame.motion)) if measured else 0.0
         return quality(frame.picture, frame.motion, eyes)
 
-    def _bare_skin(self, chosen: Candidate) -> float:
-        """Unevenness of the skin around the mouth up to which nothing lies before it; any where it cannot be told."""
+    def _skin(self, chosen: Candidate) -> float:
+        """Unevenness of the skin around the mouth; infinite where it cannot be told."""
         if not self._extractor.has_landmarks:
             return math.inf
         points = mouth_points(self._extractor.canonical, chosen.motion)
-        return bare_skin(skin_unevenness(chosen.picture, points)) if usable(points) else math.inf
+        return skin_unevenness(chosen.picture, points) if usable(points) else math.inf
 
     def _offer(self, chosen: Candidate) -> None:
         """Enrol the chosen frame, or the avatar in its place, and hand it on."""
         if self._avatar is None:
             picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
-            source = replace(source, sharpness=chosen.quality.sharpness, bare_skin=self._bare_skin(chosen))
+            source = replace(source, sharpness=chosen.quality.sharpness, skin=self._skin(chosen))
         else:
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
@@ -305,14 +305,14 @@ class Extraction(threading.Thread):
         if self._avatar is not None or source is None or not measured or not self._windows.looks(now):
             return
         if source is not self._mouth_source:  # what is usual for one picture says nothing of another
-            self._mouth, self._mouth_source = CoveredMouth(), source
+            self._mouth, self._mouth_source = CallMouth(source.skin), source
         points = mouth_points(self._extractor.canonical, frame.motion)
         shape = mouth_coordinates(points)
         own = mouth_coordinates(mouth_points(source.canonical, source.motion))
         clear = (
             bool(usable(points))
             and sharpness(frame.picture) >= SHARP_ENOUGH * source.sharpness
-            and not self._mouth.update(skin_unevenness(frame.picture, points), source.bare_skin)
+            and not self._mouth.update(skin_unevenness(frame.picture, points))
         )
         slot = self._windows.update(shape, own, clear, now)
         if slot is not None:

@@ -79,7 +79,7 @@ class EnrolledSource:
     heads: int  # how many keypoints follow the head; they come first
     reference: SourceReference | None = None  # to which later frames are aligned; None of a picture that no camera took
     sharpness: float = 0.0  # of the picture; 0 where nobody asked
-    bare_skin: float = math.inf  # unevenness of skin up to which a mouth is not covered; any where nobody asked
+    skin: float = math.inf  # unevenness of the skin around the mouth; infinite where it cannot be told
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""

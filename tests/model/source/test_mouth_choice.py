@@ -8,6 +8,7 @@ from model.mouth_window import mouth_coordinates
 from model.source.mouth_choice import (
     COVERED,
     UNCOVERED,
+    CallMouth,
     CoveredMouth,
     WindowSearch,
     bare_skin,
@@ -79,3 +80,24 @@ def test_a_mouth_stays_covered_until_its_skin_is_clearly_bare() -> None:
     between = (1 + UNCOVERED) / 2
     seen = [mouth.update(unevenness, 1.0) for unevenness in (between, 1.1, between, np.nan, 0.9 * UNCOVERED, between)]
     assert seen == [False, True, True, True, False, False]
+
+
+def test_a_call_learns_what_is_usual_from_bare_mouths_alone() -> None:
+    speaks = np.linspace(0.1, 0.28, 40)
+    mouth = CallMouth(0.1)
+    assert not any(mouth.update(one) for one in speaks)  # 2.8 times what the source image has
+    usual = float(np.median(speaks))
+    for _ in range(1000):
+        assert mouth.update(2.01 * usual)  # a hand that stays teaches nothing
+    assert mouth.update(0.9 * COVERED * usual)
+    assert not mouth.update(0.99 * UNCOVERED * COVERED * usual)
+
+
+def test_a_hand_from_the_first_is_covered() -> None:
+    mouth = CallMouth(0.1)
+    assert [mouth.update(one) for one in (0.25, 0.25, 0.1, 0.1, 0.25)] == [True, True, False, False, True]
+
+
+def test_beside_a_source_image_whose_mouth_cannot_be_seen_none_is_covered() -> None:
+    mouth = CallMouth(np.inf)
+    assert not any(mouth.update(one) for one in (0.1, 5.0, np.nan, 0.1))
