@@ -15,7 +15,7 @@ const SIDE = 64;
 const AREA = SIDE * SIDE;
 const FLOW_SIDE = 8;
 const FLOW_SCALARS = 2 * FLOW_SIDE * FLOW_SIDE;
-/** Of so many aligned frames the network runs for one: fewer than in a daemon, since it takes longer here. */
+/** Of so many aligned frames the network runs for one. */
 const EVERY = 4;
 /** Crop units: beyond it a keypoint of the head has gone too far for masks that stand still. */
 const NEAR = 0.04;

@@ -17,7 +17,7 @@ from model.networks.grid import pixel_grid
 from model.networks.small.dense_motion import KeypointTransforms, enlarged_flow, surface_flow
 from model.registration.keypoints import SurfaceMotion
 
-EVERY = 2
+EVERY = 4
 """Of so many frames the network runs for one."""
 
 NEAR = 0.04
@@ -34,10 +34,10 @@ class _Run:
 
 
 class FollowedSurface:
-    """A `SurfaceMotion` for frames in order, whose network runs for one of `every`, and where a head moves fast."""
+    """A `SurfaceMotion` for frames in order, whose network runs for one of four or where a head moves fast."""
 
-    def __init__(self, surface_motion: SurfaceMotion, layout: KeypointLayout, every: int = EVERY) -> None:
-        self._surface_motion, self._layout, self._every = surface_motion, layout, every
+    def __init__(self, surface_motion: SurfaceMotion, layout: KeypointLayout) -> None:
+        self._surface_motion, self._layout = surface_motion, layout
         self._run: _Run | None = None
         self._since = 0  # frames since
 
@@ -45,7 +45,7 @@ class FollowedSurface:
         """Flow (B, 2, G, G), source coordinates of driving pixels, and masks (B, K + 1, G, G), background first."""
         run = self._run
         self._since += 1
-        if run is not None and self._since < self._every and self._is_near(run, keypoints):
+        if run is not None and self._since < EVERY and self._is_near(run, keypoints):
             flow = run.beside + _explained(driving, keypoints, run.masks)
             return flow.permute(0, 3, 1, 2), run.masks
         flow, masks = self._surface_motion(driving, keypoints)
