@@ -39,9 +39,9 @@ _CLASS_FREQUENCIES = [3932, 3932, 8520, 17039, 18350, 9175, 3277, 1311]
 _CLASS_SUMS = cumulative(_CLASS_FREQUENCIES)
 CLASS_COST = symbol_cost(np.array(_CLASS_FREQUENCIES, np.int64))
 
-PRICE = 0.13 / COST_UNIT
+PRICE = 0.09 / COST_UNIT
 """What a 256th of a bit may save in squared steps of error: of finer steps with a higher price and coarser ones with a
-lower one, these took the fewest bits for the same error (docs/experiments/motion-bits.md)."""
+lower one, this one took the fewest bits for its error at a call's step (docs/experiments/motion-bits.md)."""
 
 STILLNESS = 0.1
 """Squared steps of error that the last frame's level is allowed above any other: a level that toggles shows as

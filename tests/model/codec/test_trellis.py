@@ -80,7 +80,7 @@ def test_a_call_weighs_error_against_bits() -> None:
     coder, still = FrameCoder(STATISTICS), np.zeros(STATISTICS.size, np.int64)
     reference = FrameState(0, 0, 0, 0, still)
     rare = int(np.argmin(STATISTICS.widths[4]))
-    for steps, level in ((0.7, 0), (1.6, 1), (6.0, 6)):
+    for steps, level in ((0.7, 0), (1.55, 1), (6.0, 6)):
         coefficients = np.zeros(STATISTICS.size)
         coefficients[rare] = steps
         chosen = coder.choose_levels(coefficients, 200, 0, reference, None)
