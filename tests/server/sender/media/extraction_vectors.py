@@ -38,7 +38,7 @@ from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.surface import FollowedSurface
 from model.source.expression import eye_openness
-from model.source.mouth_choice import bare_skin, mouth_points, skin_unevenness
+from model.source.mouth_choice import CallMouth, bare_skin, mouth_points, skin_unevenness
 from model.source.quality import quality, sharpness
 from model.source.window_choice import WindowChoice
 from server.sender.media.source_choice import EnrolledSource, SourceCover
@@ -416,6 +416,14 @@ _PLACED = [
 ]
 
 
+def call_mouth() -> dict[str, Any]:
+    """Unevenness of a mouth that begins to speak, goes behind a hand and comes back; and when it counts as covered."""
+    speaks = [0.1 + 0.009 * index for index in range(20)]
+    seen = [0.11, *speaks, 0.5, 0.3, 0.24, 0.2, 0.17, 0.26]
+    mouth = CallMouth(0.1)
+    return {"own": 0.1, "seen": seen, "covered": [mouth.update(one) for one in seen]}
+
+
 def _mouth() -> dict[str, Any]:
     """What is made of mouths in a made-up crop."""
     crop = surroundings(0, 0, False, 0)
@@ -445,6 +453,7 @@ def _mouth() -> dict[str, Any]:
         "mouths": mouths,
         "distances": _rounded([[shape_distance(a, b) for b in shapes] for a in shapes]),
         "bare_skin": _rounded([bare_skin(0.01), bare_skin(0.2)]),
+        "call": call_mouth(),
         "sharpness": round(sharpness(crop), 5),
     }
 
