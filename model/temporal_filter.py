@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _KEPT = 0.04  # seconds after which a frame's share has fallen to a third, where there is no confidence
 _DETAIL_KEPT = 0.08  # the same of detail, and of pixels beneath it that hardly change
@@ -45,8 +46,8 @@ class TemporalFilter:
             if before is source and at >= then:
                 kept = uncertainty * math.exp((then - at) / _KEPT)
                 if beneath_detail:
-                    still = torch.exp(-((frame - last).abs().amax(0, keepdim=True) / _STILL).square())
-                    kept = torch.maximum(kept, still * math.exp((then - at) / _DETAIL_KEPT))
+                    still = ((frame - last).abs().amax(0, keepdim=True) / _STILL).square().neg().exp()
+                    kept = kept.maximum(still * math.exp((then - at) / _DETAIL_KEPT))
                 frame = frame.lerp(last, kept)
         self._last = source, at, frame
         return frame
