@@ -10,7 +10,7 @@ const COVERED = 2;
 const UNCOVERED = 0.7;
 /** Mouths of a call that are remembered: a minute's, at ten looks a second. */
 const REMEMBERED = 600;
-const LEAST_UNEVEN = 0.05; // what is usual for a mouth at least
+const LEAST_UNEVEN = 0.04; // what is usual for a mouth at least
 const SKIN = [0.06, 0.28]; // mouth coordinates beyond the lips
 /** The outer lips from corner to corner, by keypoint of the mouth. */
 const UPPER = [0, 6, 2, 7, 1];

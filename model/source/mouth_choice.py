@@ -31,7 +31,7 @@ UNCOVERED = 0.7
 _BESIDE_COVERED = 4
 """Frames before and after one whose mouth is covered that are not trusted either: a hand comes and goes."""
 
-_LEAST_UNEVEN = 0.05  # what is usual for a mouth at least: of real ones .055 to .26
+_LEAST_UNEVEN = 0.04  # what is usual for a mouth at least: of real ones .048 to .43
 _SKIN = (0.06, 0.28)  # mouth coordinates beyond the lips
 _UPPER, _LOWER = (0, 6, 2, 7, 1), (0, 8, 3, 9, 1)  # the outer lips from corner to corner, positions in MOUTH
 
