@@ -66,7 +66,7 @@ def test_a_mouth_behind_fingers_is_no_window_nor_one_beside_it() -> None:
     bare, covered = picture(lips(0.8)), picture(lips(0.8))
     covered[:, 108:116] = 60  # a finger's shadow beside the lips
     covered[:, 116:124] = 250
-    for index in range(24):
+    for index in range(26):
         crop = picture(lips(0.0)) if index < 12 else (covered if index == 16 else bare)
         search.consider(crop, lips(0.0 if index < 12 else 0.8), measured=True)
     assert [i for i, _ in search.best(0, 8)] == [21]
