@@ -338,13 +338,13 @@ class TalkingHead:
         with self._precision():
             rendered = self._networks.synthesise(features, canonical, source, driving)
         frame, image = rendered.frame.float(), features.get("image")
-        detailed = size == self.profile.sharp_size and rendered.layers is not None
+        layers = rendered.layers if size == self.profile.sharp_size else None
         if frame_times is not None and self.profile.layout.face_count:
-            frame = self._filtered(frame, states, canonical, source, driving, frame_times, detailed)
+            frame = self._filtered(frame, states, canonical, source, driving, frame_times, layers is not None)
         picture = (frame * 255 + 0.5).clamp(0, 255).to(torch.uint8)
-        if detailed and rendered.layers is not None:
+        if layers is not None:
             sharp = joined_sharp(states)
-            detail, image = moved_detail(rendered.frame.float(), rendered.layers, sharp), sharp.image
+            detail, image = moved_detail(rendered.frame.float(), layers, sharp), sharp.image
             if frame_times is not None:
                 shown = zip(detail, states, frame_times, strict=True)
                 detail = torch.stack(

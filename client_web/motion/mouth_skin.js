@@ -9,7 +9,7 @@ const COVERED = 2;
 /** Share of that unevenness below which a mouth that was covered is bare again: a hand that holds still is smoother. */
 const UNCOVERED = 0.7;
 /** Mouths of a call that are remembered: a minute's, at ten looks a second. */
-const REMEMBERED = 600;
+export const REMEMBERED = 600;
 const LEAST_UNEVEN = 0.04; // what is usual for a mouth at least
 const SKIN = [0.06, 0.28]; // mouth coordinates beyond the lips
 /** The outer lips from corner to corner, by keypoint of the mouth. */
@@ -51,7 +51,7 @@ export function bareSkin(usual) {
 }
 
 /** Whether something lies before a mouth, frame after frame. */
-export class CoveredMouth {
+class CoveredMouth {
   constructor() {
     this.covered = false;
   }

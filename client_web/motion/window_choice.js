@@ -3,6 +3,7 @@
  * Which mouths of a call become mouth windows: those that the source image and the windows sent cover least
  * (`model/source/window_choice.py`). Pure: takes mouth coordinates one by one with their times, in seconds; keeps no pictures.
  */
+import { REMEMBERED } from "./mouth_skin.js";
 import { MAX_WINDOW_BYTES, MAX_WINDOWS, shapeDistance } from "./mouth_window.js";
 
 /** Sharpness as a share of the source image's from which a frame is sharp enough. */
@@ -10,8 +11,6 @@ export const SHARP_ENOUGH = 0.8;
 
 /** Seconds between two mouths that are looked at. */
 const LOOK_EVERY = 0.1;
-/** Mouths that are remembered: a minute's. */
-const REMEMBERED = 600;
 /** Mouths that must be known before the first window is chosen. */
 const LEAST_REMEMBERED = 6;
 /** Seconds between two windows. */
