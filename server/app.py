@@ -31,6 +31,11 @@ from server.turn import IceServers
 from server.webhooks import Webhooks, http_post
 
 
+def unguessable() -> str:
+    """48 random hexadecimal digits, cut for identifiers. A command line takes a leading dash for an option."""
+    return secrets.token_hex(24)
+
+
 def build_app(
     settings: Settings,
     make_publication: PublicationFactory | None,
@@ -38,7 +43,7 @@ def build_app(
     *,
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], float] = time.time,
-    new_secret: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+    new_secret: Callable[[], str] = unguessable,
     capacity: CapacityPort | None = None,
     share_port: SharePort | None = None,
 ) -> web.Application:

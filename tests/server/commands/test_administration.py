@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import server.__main__
+from server.app import unguessable
 from server.auth import Claims
 from tests.server.signalling import Call, running_call
 
@@ -70,6 +71,10 @@ async def rooms(call: Call, *arguments: str) -> tuple[int, str, str]:
     output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()
+
+
+def test_no_identifier_reads_as_an_option() -> None:
+    assert all(unguessable()[:12].isalnum() for _ in range(256))
 
 
 @pytest.mark.slow
