@@ -54,21 +54,21 @@ def evaluate_clip(
     """Scores of each system on one clip; only each `every`-th frame counts, for flicker with the frame before it.
 
     in_call   also as a call sends it: systems `call` and, with 5 % of the messages lost, `call_loss`
-    Expression is read off all frames.
+    Expression is read off all frames but those that became windows, which show themselves.
     """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     motions, windows = align_clip(head, clip), file_windows(head, clip)
     rendered = render(head, with_windows(head, state, list(windows.values())), motions, frame_rate=clip.fps)
-    scored = clip.driving(every)
-    scored = scored[~np.isin(scored, list(windows))]  # a frame that became a window shows itself
+    told = np.setdiff1d(np.arange(len(clip.frames)), list(windows))  # a frame that became a window shows itself
+    scored = np.intersect1d(clip.driving(every), told)
     calls: dict[str, CallResult] = {}
     if in_call:
         sent = call_motion(head, clip, state)
         calls = {name: call(head, clip, state, sent, loss) for name, loss in CALLS.items()}
     whole = {"model": rendered, "x264": x264.frames} | {name: one.frames for name, one in calls.items()}
-    expression_truth = ExpressionTruth(clip.frames, networks.landmarks, networks.points)
-    expression = {name: expression_truth.read(frames) for name, frames in whole.items()}
+    expression_truth = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points)
+    expression = {name: expression_truth.read(frames[told]) for name, frames in whole.items()}
     driving, systems = _pictures(state, clip, motions, rendered, x264.frames, scored)
     systems |= {name: one.frames[scored] for name, one in calls.items()}
     truth = Truth(driving, networks)
