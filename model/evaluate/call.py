@@ -38,6 +38,7 @@ class CallResult:
     frames: Frames  # (T, S, S, 3)
     messages: tuple[int, ...]  # payload bytes of each motion message
     sent: int  # frames that these carry
+    windows: tuple[int, ...]  # payload bytes of each mouth window of the longer way
 
     @property
     def kbps(self) -> float:
@@ -96,13 +97,16 @@ def call(
     vectors = motion.to_vector()
     rendered = np.empty_like(clip.frames)
     messages: list[int] = []
-    frames = 0
+    frames, longest = 0, 0
+    uploaded: list[int] = []
     for later in away_from(clip.source, len(vectors)):
         way = [clip.source, *later]
         sent = send(head.statistics, vectors[way], rate, loss, behind_voice=behind_voice)
-        states = call_states(head, clip, state, way) if windows else [state] * len(way)
+        states, sizes = call_states(head, clip, state, way) if windows else ([state] * len(way), [])
+        if len(way) > longest:
+            longest, uploaded = len(way), sizes
         shown = Motion.from_vector(sent.vectors)
         rendered[way] = render(head, states, shown, frame_rate=clip.fps, size=clip.frames.shape[1])
         messages += sent.messages
         frames += len(way)
-    return CallResult(rendered, tuple(messages), frames)
+    return CallResult(rendered, tuple(messages), frames, tuple(uploaded))

@@ -37,13 +37,15 @@ def with_windows(head: TalkingHead, state: SourceState, windows: Sequence[bytes]
     return head.with_windows(state, [decode_window(data) for data in windows])
 
 
-def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence[int]) -> list[SourceState]:
-    """The source image at each frame of `way`, with those windows beside it that a receiver has by then.
+def call_states(
+    head: TalkingHead, clip: Clip, state: SourceState, way: Sequence[int]
+) -> tuple[list[SourceState], list[int]]:
+    """The source image at each frame of `way`, with those windows beside it that a receiver has by then; bytes of each.
 
     The sender chooses along the way, as it does while it captures (`WindowChoice`); the first frame is the source's.
     """
     if not head.has_landmarks:
-        return [state] * len(way)
+        return [state] * len(way), []
     choice, points = WindowChoice(), mouth_points(clip.canonical, clip.motions)
     shapes = mouth_coordinates(points)
     sharp = SHARP_ENOUGH * sharpness(clip.source_frame)
@@ -52,6 +54,7 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
     beside: dict[int, MouthWindow] = {}
     due: list[tuple[float, int, MouthWindow]] = []
     states: list[SourceState] = []
+    sizes: list[int] = []
     for number, index in enumerate(way):
         now = number / clip.fps
         while due and due[0][0] <= now:
@@ -70,5 +73,6 @@ def call_states(head: TalkingHead, clip: Clip, state: SourceState, way: Sequence
         if chosen is not None:
             data = encode_window(cut_window(clip.frames[index], points[index]), speed=LIVE_SPEED)
             choice.sent(chosen, shapes[index], len(data), now)
+            sizes.append(len(data))
             due.append((now + UPLOADED, chosen, decode_window(data)))
-    return states
+    return states, sizes
