@@ -27,8 +27,8 @@ UNIT = 1 / 48
 MAX_WINDOW_BYTES = 4096
 """Of a window; they take 0.5 to 2 kB."""
 
-MAX_WINDOWS = 12
-"""Beside one source image: as many bytes as a source image has, and mouths are seldom further apart."""
+MAX_WINDOWS = 20
+"""Beside one source image; they take some 12 kB, and more of them would lie nearer than landmarks are sure."""
 
 AS_NEAR = 0.045
 """`shape_distance` by which a lone window must be nearer than the source image for either to count half. The more there
@@ -39,6 +39,12 @@ MANY = 8
 
 FAR = 0.08
 """`shape_distance` from which on a window would be stretched too far: what is painted is better."""
+
+DISTANCE_OVER = 0.0125
+"""`shape_distance` over which what a picture counts falls by e."""
+
+LEAST_WEIGHT = 0.02
+"""Share up to which a window counts nothing."""
 
 _FURTHEST = 127 * UNIT
 _AROUND = 0.25  # mouth coordinates around the lips: skin, by which colours are matched

@@ -17,7 +17,7 @@ import { placed } from "./motion.js";
 
 export const MAX_WINDOW_BYTES = 4096;
 /** Beside one source image. */
-export const MAX_WINDOWS = 12;
+export const MAX_WINDOWS = 20;
 /** Step of coordinates as they travel. */
 export const UNIT = 1 / 48;
 

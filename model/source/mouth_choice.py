@@ -1,7 +1,7 @@
 """Which mouths are worth a window: those that the source image and the present windows cover least.
 
-Pure: knows keypoints and pictures; no files, no codec. A mouth is covered as well as the nearest picture of it is near
-(`shape_distance`).
+Pure: knows keypoints and pictures; no files, no codec. A mouth is covered as well as what is mixed for it is like it
+(`model/source/mouth_mixing.py`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.mouth_window import cut_window, mouth_coordinates, shape_distance, usable
 from model.networks.small_config import MOUTH
+from model.source.mouth_mixing import unlikeness
+from model.source.mouth_texture import mouth_texture
 from model.source.quality import sharpness
 
-LEAST_GAIN = 0.0007
-"""By how much a window must bring the mouths of all frames nearer to their pictures, in the mean, to be worth it."""
+LEAST_GAIN = 0.002
+"""By how much a window must make all frames' mouths more like what is mixed for them to be worth it, as a share of how
+unlike the source image alone is."""
+
+_NOISE = 1e-4  # of grey as a multiple of its mean, below which nothing is gained
+
+_EXCHANGES = 2  # rounds in which each chosen window may give way to a better one
 
 _SHARP = 0.8  # sharpness as a share of the clip's median that is sharp enough
 
@@ -114,6 +121,7 @@ class WindowSearch:
 
     def __init__(self) -> None:
         self._points: list[NDArray[np.float32]] = []
+        self._textures: list[NDArray[np.float32]] = []
         self._sharpness: list[float] = []
         self._measured: list[bool] = []
         self._unevenness: list[float] = []
@@ -121,6 +129,7 @@ class WindowSearch:
     def consider(self, crop: NDArray[np.uint8], points: NDArray[np.float32], measured: bool) -> None:
         """A frame: its crop (S, S, 3), `mouth_points` (10, 2), and whether its face could be measured."""
         self._points.append(points)
+        self._textures.append(mouth_texture(crop, points))
         self._sharpness.append(sharpness(crop))
         self._measured.append(measured)
         self._unevenness.append(skin_unevenness(crop, points) if measured and usable(points) else np.nan)
@@ -136,8 +145,8 @@ class WindowSearch:
         covered = _covered(skin, bare_skin(float(np.median(known))) if len(known) else np.inf)
         beside = np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] > 0.5
         clear = usable(points) & sharp & np.array(self._measured) & ~beside
-        shapes = mouth_coordinates(points)
-        return [(i, points[i]) for i in choose_windows(shapes, shapes[source], clear, count)]
+        chosen = choose_windows(mouth_coordinates(points), np.stack(self._textures), source, clear, count)
+        return [(i, points[i]) for i in chosen]
 
 
 def _covered(skin: NDArray[np.float64], bare: float) -> NDArray[np.bool_]:
@@ -150,25 +159,70 @@ def _covered(skin: NDArray[np.float64], bare: float) -> NDArray[np.bool_]:
 
 
 def choose_windows(
-    shapes: NDArray[np.float32], source: NDArray[np.float32], clear: NDArray[np.bool_], count: int
+    shapes: NDArray[np.float32],
+    textures: NDArray[np.float32],
+    source: int,
+    clear: NDArray[np.bool_],
+    count: int,
 ) -> list[int]:
     """Indices of the frames of a clip whose mouths become windows, at most `count`, the most useful first.
 
-    shapes  (T, 10, 2) mouth coordinates of all frames
-    source  (10, 2) those of the source image
-    clear   (T,) which frames can be cut: measured, sharp, `usable`
+    shapes    (T, 10, 2) mouth coordinates of all frames
+    textures  (T, D) their textures
+    source    the frame that is the source image
+    clear     (T,) which frames can be cut: measured, sharp, `usable`
     """
-    step = -(-len(shapes) // MOST_FRAMES)
+    seen = np.arange(len(shapes))[:: -(-len(shapes) // MOST_FRAMES)]
     candidates = np.flatnonzero(clear)[:: max(1, -(-int(clear.sum()) // MOST_FRAMES))]
-    seen = shapes[::step]
-    away = shape_distance(source, seen)
-    chosen: list[int] = []
-    distances = np.array([shape_distance(shapes[i], seen) for i in candidates]).reshape(len(candidates), len(seen))
-    while len(chosen) < count and len(candidates):
-        gains = np.maximum(away - distances, 0).mean(1)
-        best = int(gains.argmax())
-        if gains[best] < LEAST_GAIN:
+    candidates = candidates[candidates != source]
+    mixing = _Mixing(shapes, textures, seen, np.array([source, *candidates]))
+    chosen: list[int] = []  # numbers in `candidates`
+    alone = unlike = mixing.without_another([])
+    while len(chosen) < min(count, len(candidates)):
+        after = mixing.with_another(chosen)
+        best = int(after.argmin())
+        if unlike - after[best] < max(LEAST_GAIN * alone, _NOISE):
             break
-        chosen.append(int(candidates[best]))
-        away = np.minimum(away, distances[best])
-    return chosen
+        chosen.append(best)
+        unlike = float(after[best])
+    for place in list(range(len(chosen))) * _EXCHANGES:
+        after = mixing.with_another(chosen[:place] + chosen[place + 1 :])
+        best = int(after.argmin())
+        if after[best] < unlike:
+            chosen[place], unlike = best, float(after[best])
+    return [int(candidates[number]) for number in chosen]
+
+
+class _Mixing:
+    """What mouths are like beside a source image, picture 0, and some of the candidates, from picture 1 on."""
+
+    def __init__(
+        self,
+        shapes: NDArray[np.float32],
+        textures: NDArray[np.float32],
+        seen: NDArray[np.intp],
+        pictures: NDArray[np.intp],
+    ) -> None:
+        self._away = np.array([shape_distance(shapes[i], shapes[seen]) for i in pictures], np.float64)  # (P, N)
+        # Differences of products: in single precision what is left of them is noise.
+        driving, shown = textures[seen].astype(np.float64), textures[pictures].astype(np.float64)
+        size = textures.shape[1]
+        self._squares = (driving**2).mean(1)
+        self._between = shown @ driving.T / size
+        self._among = shown @ shown.T / size
+
+    def without_another(self, chosen: list[int]) -> float:
+        """`unlikeness` of all mouths with the chosen candidates as windows."""
+        return float(self._with(np.array([[0, *(1 + number for number in chosen)]]))[0])
+
+    def with_another(self, chosen: list[int]) -> NDArray[np.float64]:
+        """The same with each of the candidates beside them, (C,)."""
+        others = np.arange(1, len(self._away))
+        present = np.tile([0, *(1 + number for number in chosen)], (len(others), 1))
+        unlike = self._with(np.concatenate([present, others[:, None]], 1))
+        unlike[chosen] = np.inf
+        return unlike
+
+    def _with(self, which: NDArray[np.intp]) -> NDArray[np.float64]:
+        among = self._among[which[:, :, None], which[:, None]]
+        return unlikeness(self._away[which], self._squares, self._between[which], among)

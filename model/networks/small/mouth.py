@@ -18,12 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.mouth_window import AS_NEAR, FAR, MANY, MouthWindow
+from model.mouth_window import AS_NEAR, DISTANCE_OVER, FAR, LEAST_WEIGHT, MANY, MouthWindow
 from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small_config import MOUTH
 
-_OVER = 0.0125  # distance over which a weight falls by e
-_LEAST = 0.02  # weight up to which nothing is drawn
 _STIFF = 0.005  # of the spline: closed lips put two keypoints in one place
 _BESIDE = 0.3  # mouth coordinates of skin around the lips that is drawn with them
 _SOFT = 3 / 128  # crop units over which mouth and painting blend
@@ -136,9 +134,9 @@ def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     pictures = torch.cat([windows.source[None], windows.points])
     away = shape_distances(pictures, lips.expand_as(pictures))
     away[0] = (away[0] - AS_NEAR * max(0.0, 1 - len(windows.points) / MANY)).clamp(max=FAR)
-    weights = torch.softmax(-away / _OVER, 0)[1:]
+    weights = torch.softmax(-away / DISTANCE_OVER, 0)[1:]
     # What is next to nothing is nothing, and comes in from there: a step would be seen.
-    counted: list[float] = ((weights - _LEAST) / (1 - _LEAST)).clamp(min=0).tolist()
+    counted: list[float] = ((weights - LEAST_WEIGHT) / (1 - LEAST_WEIGHT)).clamp(min=0).tolist()
     return counted
 
 

@@ -15,16 +15,18 @@ from model.source.mouth_choice import (
     choose_windows,
     skin_unevenness,
 )
+from model.source.mouth_texture import mouth_texture
 from tests.model.mouths import lips, picture
 
 OPENINGS = [0.0] * 20 + [0.5] * 10 + [1.0] * 10
 SHAPES = np.stack([mouth_coordinates(lips(opening)) for opening in OPENINGS])
+TEXTURES = np.stack([mouth_texture(picture(lips(opening)), lips(opening)) for opening in OPENINGS])
 ALL = np.ones(len(SHAPES), bool)
 
 
 def chosen(count: int, clear: np.ndarray = ALL, source: int = 0) -> list[float]:
     """Openings of the chosen ones."""
-    return [OPENINGS[i] for i in choose_windows(SHAPES, SHAPES[source], clear, count)]
+    return [OPENINGS[i] for i in choose_windows(SHAPES, TEXTURES, source, clear, count)]
 
 
 def test_what_the_source_image_covers_least_comes_first() -> None:
@@ -34,7 +36,24 @@ def test_what_the_source_image_covers_least_comes_first() -> None:
 
 def test_no_more_than_help() -> None:
     assert sorted(chosen(8)) == [0.5, 1.0]
-    assert choose_windows(SHAPES[:20], SHAPES[0], ALL[:20], 8) == []
+    assert choose_windows(SHAPES[:20], TEXTURES[:20], 0, ALL[:20], 8) == []
+
+
+def test_one_shape_with_two_looks_gets_the_commoner_look() -> None:
+    """Lips alone do not tell whether teeth are seen: of frames with one shape the texture decides."""
+    textures = TEXTURES.copy()
+    rare = [20, 21]
+    textures[rare] = textures[rare][:, ::-1]
+    (found,) = choose_windows(SHAPES[:30], textures[:30], 0, ALL[:30], 1)
+    assert found in set(range(22, 30))
+
+
+def test_one_window_gives_way_where_two_others_are_better_together() -> None:
+    openings = np.array([0.0] * 4 + [0.3] * 6 + [0.5] * 2 + [0.7] * 6)
+    shapes = np.stack([mouth_coordinates(lips(float(opening))) for opening in openings])
+    textures = np.stack([mouth_texture(picture(lips(float(opening))), lips(float(opening))) for opening in openings])
+    found = choose_windows(shapes, textures, 0, np.ones(len(openings), bool), 2)
+    assert sorted(openings[found]) == [0.3, 0.7]
 
 
 def test_only_clear_frames() -> None:
@@ -43,8 +62,8 @@ def test_only_clear_frames() -> None:
 
 
 def test_long_clips_are_looked_at_in_part() -> None:
-    many = np.concatenate([SHAPES] * 50)
-    found = choose_windows(many, SHAPES[0], np.ones(len(many), bool), 8)
+    shapes, textures = np.concatenate([SHAPES] * 50), np.concatenate([TEXTURES] * 50)
+    found = choose_windows(shapes, textures, 0, np.ones(len(shapes), bool), 8)
     assert len(found) == 2
 
 
