@@ -12,7 +12,7 @@ from server.settings import Settings
 UPLOADS_AT_ONCE = 10
 """Uploads that one token's `sub` may make without a pause: a sender brings its source images when it connects."""
 
-WINDOWS_AT_ONCE = 16
+WINDOWS_AT_ONCE = 24
 """Mouth windows that one `sub` may upload without a pause; later as many a minute as source images."""
 
 UPLOAD_SHARE_OF_ONE_ROOM = 0.5
