@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source-quality", type=int, choices=range(101), metavar="0-100",
                         help="AVIF (75; 65 where the source image has 512 pixels)")  # fmt: skip
     parser.add_argument("--mouth-windows", type=int, choices=range(MAX_WINDOWS + 1), default=MAX_WINDOWS,
-                        help="small pictures of the mouth beside each source image, at most (default: 8)")  # fmt: skip
+                        help="small pictures of the mouth beside each source image, at most (%(default)s)")  # fmt: skip
     parser.add_argument("--reference", type=Path, metavar="REF.mkv", help="also write the coded crops, losslessly")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights to use (default: the embedded ones)")
     parser.add_argument("--json", action="store_true", help="print JSON")
