@@ -28,7 +28,7 @@ MAX_WINDOW_BYTES = 4096
 """Of a window; they take 0.5 to 2 kB."""
 
 MAX_WINDOWS = 20
-"""Beside one source image; they take some 12 kB, and more of them would lie nearer than landmarks are sure."""
+"""Beside one source image; together they take some 12 kB (docs/experiments/mouth-windows.md)."""
 
 AS_NEAR = 0.045
 """`shape_distance` by which a lone window must be nearer than the source image for either to count half. The more there

@@ -177,7 +177,7 @@ def choose_windows(
     candidates = candidates[candidates != source]
     mixing = _Mixing(shapes, textures, seen, np.array([source, *candidates]))
     chosen: list[int] = []  # numbers in `candidates`
-    alone = unlike = mixing.without_another([])
+    alone = unlike = mixing.source_alone()
     while len(chosen) < min(count, len(candidates)):
         after = mixing.with_another(chosen)
         best = int(after.argmin())
@@ -211,12 +211,12 @@ class _Mixing:
         self._between = shown @ driving.T / size
         self._among = shown @ shown.T / size
 
-    def without_another(self, chosen: list[int]) -> float:
-        """`unlikeness` of all mouths with the chosen candidates as windows."""
-        return float(self._with(np.array([[0, *(1 + number for number in chosen)]]))[0])
+    def source_alone(self) -> float:
+        """`unlikeness` of all mouths without a window."""
+        return float(self._with(np.zeros((1, 1), np.intp))[0])
 
     def with_another(self, chosen: list[int]) -> NDArray[np.float64]:
-        """The same with each of the candidates beside them, (C,)."""
+        """The same with the chosen candidates and each other one as windows, (C,); infinite for the chosen."""
         others = np.arange(1, len(self._away))
         present = np.tile([0, *(1 + number for number in chosen)], (len(others), 1))
         unlike = self._with(np.concatenate([present, others[:, None]], 1))

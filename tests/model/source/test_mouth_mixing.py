@@ -14,8 +14,6 @@ from model.source.mouth_mixing import mixing_weights, unlikeness
 from model.source.mouth_texture import TEXTURE_SIZE, mouth_texture
 from tests.model.mouths import lips, picture
 
-OPENINGS = (0.0, 0.2, 0.25, 0.6, 1.0)
-
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=4), st.floats(0, 1), st.floats(0, 1))
 def test_weights_are_a_receivers(windows: list[float], source: float, driving: float) -> None:
@@ -58,8 +56,7 @@ def test_a_texture_has_no_shape_and_no_light() -> None:
     assert np.abs(same - texture).mean() < 0.3 * np.abs(other - texture).mean()
 
 
-def test_a_texture_sees_what_a_window_shows() -> None:
-    """Its four corners lie in the skin that a window has beside the lips."""
+def test_a_window_holds_a_textures_width_and_nothing_wild_stops_one() -> None:
     points = lips(0.5)
     crop = picture(points)
     window = cut_window(crop, points)
