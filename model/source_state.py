@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.mouth_window import MouthWindow
-from model.networks.small.eye_enhancer import EyeWindows
+from model.networks.small.eye_enhancer import EyePatches
+from model.networks.small.eye_windows import EyeWindows
 from model.networks.small.eyes import SourceEyes
 from model.networks.small.mouth import MouthWindows
 from model.networks.small.sharp import SharpSource
+from model.window import Window
+from model.window.eyes import EyeWindow
+from model.window.mouth import MouthWindow
 
 
 @dataclass(frozen=True)
@@ -25,25 +28,31 @@ class SourceState:
     features: dict[str, Tensor]
     eyes: SourceEyes | None = None  # None for a profile without landmarks
     sharp: SharpSource | None = None  # None for a source image that has no more pixels than the networks see
-    eye_windows: EyeWindows | None = None  # None where nothing corrects eyes
-    mouths: MouthWindows | None = None  # None where no windows stand beside it
+    eye_patches: EyePatches | None = None  # None where nothing corrects eyes
+    mouths: MouthWindows | None = None  # None where no windows of the mouth stand beside it
+    eye_windows: EyeWindows | None = None  # None where none of the eyes do
 
     def keypoints(self) -> CanonicalKeypoints:
         """Canonical keypoints (K, 3) in NumPy."""
         return first_of(self.canonical)
 
-    def beside(self, windows: Sequence[MouthWindow], face: slice) -> SourceState:
-        """The same with these mouth windows beside it, in place of those that it had; `face`: keypoints of the face."""
-        if not windows:
-            return replace(self, mouths=None)
-        points = compose(self.canonical, self.motion)[0, face]
-        return replace(self, mouths=MouthWindows.of(windows, points.float()))
+    def beside(self, windows: Sequence[Window], face: slice) -> SourceState:
+        """The same with these windows beside it, in place of those that it had; `face`: keypoints of the face."""
+        points = compose(self.canonical, self.motion)[0, face].float()
+        mouths = [window for window in windows if isinstance(window, MouthWindow)]
+        eyes = [window for window in windows if isinstance(window, EyeWindow)]
+        return replace(
+            self,
+            mouths=MouthWindows.of(mouths, points) if mouths else None,
+            eye_windows=EyeWindows.of(eyes, points) if eyes else None,
+        )
 
     @property
     def nbytes(self) -> int:
         """Memory the cached features take."""
         features = sum(t.numel() * t.element_size() for t in self.features.values())
-        return features + sum(part.nbytes for part in (self.sharp, self.eye_windows, self.mouths) if part is not None)
+        parts = (self.sharp, self.eye_patches, self.mouths, self.eye_windows)
+        return features + sum(part.nbytes for part in parts if part is not None)
 
 
 def first_of(canonical: CanonicalKeypoints) -> CanonicalKeypoints:

@@ -29,14 +29,14 @@ from model.landmarks.roi import Region
 from model.landmarks.tracker import measure
 from model.landmarks.weights import load_landmark_network
 from model.motion import CanonicalKeypoints, Motion, View, apply_view, compose, turn_head
-from model.mouth_window import MouthWindow
 from model.networks.paper import PaperNetworks
 from model.networks.paper_config import PAPER_PROFILES
 from model.networks.rendered import Rendered
 from model.networks.small import SmallNetworks
 from model.networks.small.articulation import articulated
 from model.networks.small.blocks import fold_batch_norm
-from model.networks.small.eye_enhancer import Enhance, EyeWindows, enhance_eyes
+from model.networks.small.eye_enhancer import Enhance, EyePatches, enhance_eyes
+from model.networks.small.eye_windows import draw_eye_windows
 from model.networks.small.eyes import SourceEyes, draw_eyes
 from model.networks.small.guided import face_points, with_canonical, with_face
 from model.networks.small.mouth import draw_mouths
@@ -47,6 +47,7 @@ from model.registration.similarity import GreyPyramid
 from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
 from model.temporal_filter import FrameTime
 from model.uncertainty import turn, uncertainty
+from model.window import Window
 
 
 class Surface(Protocol):
@@ -215,7 +216,7 @@ class TalkingHead:
         windows = None
         if self.has_landmarks and self._networks.enhance is not None:
             face = compose(canonical, motion)[0, self.profile.layout.face]
-            windows = EyeWindows.of(x.float(), face.float())
+            windows = EyePatches.of(x.float(), face.float())
         return SourceState(canonical, motion, features, eyes, sharp, windows)
 
     def _with_face(self, image: Tensor, canonical: CanonicalKeypoints, motion: Motion) -> tuple[Motion, SourceEyes]:
@@ -236,8 +237,8 @@ class TalkingHead:
         return Motion.stack([placed]).to_torch(self.device), eyes
 
     @torch.inference_mode()
-    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
-        """A source image with mouth windows of the same person beside it, in place of those that it had.
+    def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState:
+        """A source image with windows of the same person beside it, in place of those that it had.
 
         A profile without landmarks has no use for them: its state stays as it is.
         """
@@ -359,7 +360,10 @@ class TalkingHead:
             face = compose(canonical, plain)[:, self.profile.layout.face]
             if (enhance := self._networks.enhance) is not None:
                 with self._precision():
-                    picture = enhance_eyes(picture, [state.eye_windows for state in states], face.float(), enhance)
+                    picture = enhance_eyes(picture, [state.eye_patches for state in states], face.float(), enhance)
+            eye_windows = [state.eye_windows for state in states]
+            if any(eye_windows):
+                picture = draw_eye_windows(picture, eye_windows, face.float())
             mouths = [state.mouths for state in states]
             if any(mouths):
                 picture = draw_mouths(picture, mouths, face.float())

@@ -26,7 +26,7 @@ PRIVATE = {
 }
 
 MAY_IMPORT = {
-    "model/codec": {"model.codec", "model.errors", "model.mouth_window", "model.pixels"},
+    "model/codec": {"model.codec", "model.errors", "model.window", "model.pixels"},
     "model/face": {"model.face", "model.errors", "model.landmarks", "model.motion"},
     "model/frame_extractor.py": {
         *(
@@ -42,13 +42,13 @@ MAY_IMPORT = {
     "model/graphs": {"model.graphs", "model.errors", "model.media.atomic_file", "model.motion", "model.networks"},
     "model/landmarks": {"model.landmarks", "model.errors", "model.network_weights", "model.weights.manifest"},
     "model/media": {"model.media", "model.errors", "model.pixels"},
-    "model/networks": {"model.networks", "model.keypoint_layout", "model.motion", "model.mouth_window"},
+    "model/networks": {"model.networks", "model.keypoint_layout", "model.motion", "model.window"},
     "model/perceptual": {"model.perceptual", "model.errors", "model.media.atomic_file"},
     "model/registration": {
         *("model.registration", "model.arrays", "model.keypoint_layout", "model.motion", "model.networks"),
     },
     "model/source": {
-        *("model.source", "model.face", "model.motion", "model.mouth_window"),
+        *("model.source", "model.face", "model.motion", "model.window"),
         *("model.networks.small_config", "model.talking_head"),
     },
     "model/weights": {"model.weights", "model.errors", "model.media.atomic_file"},

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from model.clip.size import rendered_side, scaled
 from model.codec.decoder import DecodedFrame, MotionDecoder
-from model.codec.mouth_window import decode_window
 from model.codec.source_image import decode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, Vav, VavHeader
+from model.codec.window import decode_window
 from model.errors import BitstreamError, InputError, WeightsError
 from model.face.finder import still_crop
 from model.media.atomic_file import check_place, complete_file

@@ -19,13 +19,13 @@ from model.clip.refinement import REFINE_EVERY
 from model.clip.scenes import Scene, find_scenes
 from model.clip.source_trial import Candidate, best_source, trial_steps
 from model.codec.encoder import MotionEncoder
-from model.codec.mouth_window import encode_window
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
 from model.codec.source_image import encode_source
 from model.codec.statistics import MotionStatistics
 from model.codec.trellis import clip_levels
 from model.codec.vav import AUDIO_RATE, AudioPacket, Vav, VavHeader, VavWriter, read_vav
+from model.codec.window import encode_window
 from model.errors import InputError, NoFaceError
 from model.face.finder import HeadFinder
 from model.frame_extractor import FrameExtractor
@@ -44,11 +44,11 @@ from model.media.video import (
     read_frames,
 )
 from model.motion import Motion
-from model.mouth_window import MAX_WINDOWS, MouthWindow, cut_window
 from model.registration.similarity import THUMBNAIL, thumbnail
 from model.source.clip_choice import SourceSearch
-from model.source.mouth_choice import WindowSearch, mouth_points
+from model.source.window_search import WindowSearch
 from model.talking_head import TalkingHead
+from model.window import Window, eyes, mouth
 
 FRAMES_PER_MESSAGE = 25
 """A message of a file holds a second: its header costs half a byte a frame, and a cut file loses less than a second."""
@@ -85,7 +85,8 @@ class EncodeOptions:
     audio: bool = True
     source_frame: int | None = None  # frame that becomes the source image; None: as `best_source` chooses
     source_quality: int | None = None  # None: as `model.codec.source_image.file_quality` says
-    windows: int = MAX_WINDOWS  # mouth windows beside each source image, at most; fewer where they would not help
+    mouth_windows: int = mouth.MAX_WINDOWS  # beside each source image, at most; fewer where they would not help
+    eye_windows: int = eyes.MAX_WINDOWS  # likewise
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class _Extracted:
     times: list[Fraction]  # seconds
     duration: Fraction  # of all
     sources: list[NDArray[np.uint8]]  # (S, S, 3) each, S one of the profile's sizes
-    windows: list[list[MouthWindow]]  # beside each source
+    windows: list[list[Window]]  # beside each source
     driven: list[int]  # (T,) which source each frame drives
 
 
@@ -203,7 +204,7 @@ def _extract(
         raise InputError(f"source frame {options.source_frame} is not one of the {count} frames of {path}")
     motions: list[Motion] = []
     sources: list[NDArray[np.uint8]] = []
-    windows: list[list[MouthWindow]] = []
+    windows: list[list[Window]] = []
     times: list[Fraction] = []
     driven: list[int] = []
     end = Fraction(0)
@@ -244,7 +245,7 @@ def _extract_scene(
     reference: VideoWriter | None,
     options: EncodeOptions,
     progress: Progress,
-) -> tuple[Motion, NDArray[np.uint8], list[MouthWindow]]:
+) -> tuple[Motion, NDArray[np.uint8], list[Window]]:
     """Motion (T,) of one scene, its source image (S, S, 3) and the mouth windows beside that.
 
     What has moved since the source image is measured once that is known, on pictures kept in files. Frames
@@ -252,7 +253,8 @@ def _extract_scene(
     """
     count = scene.end - scene.begin
     wanted = options.source_frame if options.source_frame in range(scene.begin, scene.end) else None
-    search, extractor, mouths = SourceSearch(count, finder), FrameExtractor(head), WindowSearch()
+    search, extractor = SourceSearch(count, finder), FrameExtractor(head)
+    places = WindowSearch(options.mouth_windows, options.eye_windows)
     extracted: list[Motion] = []
     faces: list[int] = []  # frames of the scene that show one
     began, end = Fraction(0), Fraction(0)
@@ -271,8 +273,8 @@ def _extract_scene(
             extracted.append(motion)
             if wanted is None:
                 search.consider(index, picture, motion, extractor.canonical, extractor.measured)
-            if head.has_landmarks and options.windows:
-                mouths.consider(picture, mouth_points(extractor.canonical, motion), extractor.measured)
+            if head.has_landmarks:
+                places.consider(picture, extractor.canonical, motion, extractor.measured)
             small.write(thumbnail(picture).tobytes())
             if len(faces) % REFINE_EVERY == 1:
                 some.write(picture.tobytes())
@@ -284,13 +286,13 @@ def _extract_scene(
         pictures = np.memmap(some, np.uint8, "r", shape=(-(-len(faces) // REFINE_EVERY), size, size, 3))
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
         motion_of_faces = Motion.stack(extracted)
-        beside = {index: mouths.best(faces.index(index), options.windows) for index in chosen}
-        wanted_frames = {*chosen, *(faces[mouth] for found in beside.values() for mouth, _ in found)}
+        beside = {index: places.best(faces.index(index)) for index in chosen}
+        wanted_frames = {*chosen, *(faces[place.frame] for found in beside.values() for place in found)}
         images = _crops(head, path, scene, wanted_frames, progress)
         candidates = [Candidate(faces.index(index), images[index]) for index in chosen]
         step = _steps(progress, "choose source image", trial_steps(head, len(candidates), len(faces)))
         source, state = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical, step)
-        windows = [cut_window(images[faces[mouth]], points) for mouth, points in beside[faces[source.index]]]
+        windows = [place.cut(images[faces[place.frame]]) for place in beside[faces[source.index]]]
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         step = _steps(progress, "register", registration_steps(head, len(faces)))
         motions = clip_motion(

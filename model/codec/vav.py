@@ -26,7 +26,7 @@ from typing import BinaryIO
 from model.codec.packet import MAX_MESSAGE_BYTES, MotionMessage
 from model.codec.source_image import MAX_SOURCE_BYTES
 from model.errors import BitstreamError, InputError
-from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
+from model.window import MAX_WINDOW_BYTES, MAX_WINDOWS
 
 MAGIC = b"\x89VAV\r\n\x1a\n"
 """As in PNG: the high bit and the line ends show a transfer that took the file for text."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from model.codec.quantise import nearest_step_index, step_factor
-from model.mouth_window import MAX_WINDOWS
+from model.window import eyes, mouth
 
 _Item = TypeVar("_Item")
 
@@ -28,8 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source-frame", type=int, metavar="N", help="frame to take the source image from (chosen)")
     parser.add_argument("--source-quality", type=int, choices=range(101), metavar="0-100",
                         help="AVIF (75; 65 where the source image has 512 pixels)")  # fmt: skip
-    parser.add_argument("--mouth-windows", type=int, choices=range(MAX_WINDOWS + 1), default=MAX_WINDOWS,
-                        help="small pictures of the mouth beside each source image, at most (%(default)s)")  # fmt: skip
+    for what, window in (("mouth", mouth), ("eye", eyes)):
+        most = window.MAX_WINDOWS
+        parser.add_argument(f"--{what}-windows", type=int, choices=range(most + 1), default=most,
+                            help=f"{what} windows beside each source image, at most (%(default)s)")  # fmt: skip
     parser.add_argument("--reference", type=Path, metavar="REF.mkv", help="also write the coded crops, losslessly")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights to use (default: the embedded ones)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -52,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
         audio=not options.no_audio,
         source_frame=options.source_frame,
         source_quality=options.source_quality,
-        windows=options.mouth_windows,
+        mouth_windows=options.mouth_windows,
+        eye_windows=options.eye_windows,
     )
     files = EncodeFiles.check(options.input, options.output, options.reference)
     head = TalkingHead.load(options.weights, engine="auto")

@@ -59,8 +59,10 @@ def evaluate_clip(
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     motions, windows = align_clip(head, clip), file_windows(head, clip)
-    rendered = render(head, with_windows(head, state, list(windows.values())), motions, frame_rate=clip.fps)
-    told = np.setdiff1d(np.arange(len(clip.frames)), list(windows))  # a frame that became a window shows itself
+    rendered = render(head, with_windows(head, state, [data for _, data in windows]), motions, frame_rate=clip.fps)
+    told = np.setdiff1d(
+        np.arange(len(clip.frames)), [frame for frame, _ in windows]
+    )  # a frame that became a window shows itself
     scored = np.intersect1d(clip.driving(every), told)
     calls: dict[str, CallResult] = {}
     if in_call:

@@ -89,8 +89,8 @@ def clip_gain(
     head: TalkingHead, clip: Clip, networks: Networks, count: int, every: int
 ) -> tuple[dict[str, Any], dict[str, Frames]]:
     """Scores and bytes of one clip, and the frames (T, S, S, 3) of either system."""
-    points, found = mouth_points(clip.canonical, clip.motions), file_windows(head, clip, count)
-    windows = list(found.values())
+    points, found = mouth_points(clip.canonical, clip.motions), file_windows(head, clip, count, eyes=0)
+    windows = [data for _, data in found]
     source = encode_source(clip.source_frame)
     budget = len(source) + sum(map(len, windows))
     richer = _richest(clip.source_frame, budget)
@@ -101,7 +101,7 @@ def clip_gain(
         name: render(head, one, motions, frame_rate=clip.fps) for name, one in zip(SYSTEMS, (plain, state), strict=True)
     }
     scored = clip.driving(every)
-    scored = scored[~np.isin(scored, list(found))]  # a frame that became a window shows itself
+    scored = scored[~np.isin(scored, [frame for frame, _ in found])]  # a frame that became a window shows itself
     truth = Truth(clip.frames[scored], networks)
     expression = ExpressionTruth(clip.frames, networks.landmarks, networks.points)
     figures: dict[str, Any] = {

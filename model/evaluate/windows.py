@@ -1,4 +1,4 @@
-"""Mouth windows of a clip as evaluation sees them: those that a file would have, and those that a call would send."""
+"""Windows of a clip as evaluation sees them: those that a file would have, and those that a call would send."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.codec.mouth_window import decode_window, encode_window
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
+from model.codec.window import decode_window, encode_window
 from model.evaluate.clips import Clip
-from model.mouth_window import MAX_WINDOWS, MouthWindow, cut_window, mouth_coordinates, usable
-from model.source.mouth_choice import CallMouth, WindowSearch, mouth_points, skin_unevenness
+from model.source.call_windows import CallWindows, SourceLook
+from model.source.mouth_choice import mouth_points, skin_unevenness
 from model.source.quality import sharpness
-from model.source.window_choice import SHARP_ENOUGH, WindowChoice
+from model.source.window_search import WindowSearch
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
+from model.window import Window
+from model.window.eyes import MAX_WINDOWS as MOST_EYES
+from model.window.mouth import MAX_WINDOWS as MOST_MOUTHS
+from model.window.mouth import usable
 
 UPLOADED = 0.25
 """Seconds after which a call's receiver has a window: half a kilobyte leaves in one piece, and a line takes 50 ms."""
 
 
-def file_windows(head: TalkingHead, clip: Clip, count: int = MAX_WINDOWS) -> dict[int, bytes]:
-    """Windows that `encode` would put beside the clip's source image, by the frame that they show."""
+def file_windows(
+    head: TalkingHead, clip: Clip, mouths: int = MOST_MOUTHS, eyes: int = MOST_EYES
+) -> list[tuple[int, bytes]]:
+    """Windows that `encode` would put beside the clip's source image, each with the frame that it shows."""
     if not head.has_landmarks:
-        return {}
-    points = mouth_points(clip.canonical, clip.motions)
-    search = WindowSearch()
-    for frame, place, measured in zip(clip.frames, points, clip.measured, strict=True):
-        search.consider(frame, place, bool(measured))
-    found = search.best(clip.source, count)
-    return {i: encode_window(cut_window(clip.frames[i], place), speed=FILE_SPEED) for i, place in found}
+        return []
+    search = WindowSearch(mouths, eyes)
+    for index, (frame, measured) in enumerate(zip(clip.frames, clip.measured, strict=True)):
+        search.consider(frame, clip.canonical, clip.motions[index], bool(measured))
+    return [
+        (place.frame, encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED))
+        for place in search.best(clip.source)
+    ]
 
 
 def with_windows(head: TalkingHead, state: SourceState, windows: Sequence[bytes]) -> SourceState:
@@ -46,13 +53,11 @@ def call_states(
     """
     if not head.has_landmarks:
         return [state] * len(way), []
-    choice, points = WindowChoice(), mouth_points(clip.canonical, clip.motions)
-    shapes = mouth_coordinates(points)
-    sharp = SHARP_ENOUGH * sharpness(clip.source_frame)
-    seen = usable(points[way[0]])
-    mouth = CallMouth(skin_unevenness(clip.source_frame, points[way[0]]) if seen else np.inf)
-    beside: dict[int, MouthWindow] = {}
-    due: list[tuple[float, int, MouthWindow]] = []
+    windows, points = CallWindows(), mouth_points(clip.canonical, clip.motions[way[0]])
+    skin = skin_unevenness(clip.source_frame, points) if usable(points) else np.inf
+    source = SourceLook.of(clip.canonical, clip.motions[way[0]], sharpness(clip.source_frame), skin)
+    beside: dict[int, Window] = {}
+    due: list[tuple[float, int, Window]] = []
     states: list[SourceState] = []
     sizes: list[int] = []
     for number, index in enumerate(way):
@@ -62,17 +67,12 @@ def call_states(
             beside[slot] = window
             state = head.with_windows(state, [beside[slot] for slot in sorted(beside)])
         states.append(state)
-        if not choice.looks(now):
+        if not windows.looks(now):
             continue
-        clear = (
-            bool(usable(points[index]) and clip.measured[index])
-            and sharpness(clip.frames[index]) >= sharp
-            and not mouth.update(skin_unevenness(clip.frames[index], points[index]))
-        )
-        chosen = choice.update(shapes[index], shapes[way[0]], clear, now)
-        if chosen is not None:
-            data = encode_window(cut_window(clip.frames[index], points[index]), speed=LIVE_SPEED)
-            choice.sent(chosen, shapes[index], len(data), now)
+        frame, measured = clip.frames[index], bool(clip.measured[index])
+        for chosen in windows.update(frame, clip.canonical, clip.motions[index], source, now, measured):
+            data = encode_window(chosen.cut(frame), speed=LIVE_SPEED)
+            windows.sent(chosen, len(data), now)
             sizes.append(len(data))
-            due.append((now + UPLOADED, chosen, decode_window(data)))
+            due.append((now + UPLOADED, chosen.slot, decode_window(data)))
     return states, sizes

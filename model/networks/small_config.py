@@ -61,6 +61,9 @@ WILD = 4.0
 """Crop units: a driving keypoint further out than that is none."""
 
 EYES: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+EYE_KEYPOINTS = ((0, 1, 2, 3, 8), (5, 4, 6, 7, 9))
+"""Positions in GUIDED of either eye, left of the picture first: left and right corner, upper and lower lid, iris."""
+
 MOUTH: tuple[int, ...] = (18, 19, 20, 21, 22, 23, 24, 25, 26, 27)
 """Positions in GUIDED of the keypoints around eyes and mouth, whose surroundings weigh more in training."""
 

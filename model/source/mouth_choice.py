@@ -1,7 +1,7 @@
 """Which mouths are worth a window: those that the source image and the present windows cover least.
 
 Pure: knows keypoints and pictures; no files, no codec. A mouth is covered as well as what is mixed for it is like it
-(`model/source/mouth_mixing.py`).
+(`model/source/mixing.py`).
 """
 
 from __future__ import annotations
@@ -12,19 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, compose
-from model.mouth_window import cut_window, mouth_coordinates, shape_distance, usable
 from model.networks.small_config import MOUTH
-from model.source.mouth_mixing import unlikeness
-from model.source.mouth_texture import mouth_texture
+from model.source.mixing import Sights, choose_windows
 from model.source.quality import sharpness
-
-LEAST_GAIN = 0.002
-"""By how much a window must make all frames' mouths more like what is mixed for them to be worth it, as a share of how
-unlike the source image alone is."""
-
-_NOISE = 1e-4  # of grey as a multiple of its mean, below which nothing is gained
-
-_EXCHANGES = 2  # rounds in which each chosen window may give way to a better one
+from model.source.texture import MOUTH_TEXTURE
+from model.window.mouth import NEARNESS, cut_window, mouth_coordinates, shape_distance, usable
 
 _SHARP = 0.8  # sharpness as a share of the clip's median that is sharp enough
 
@@ -44,9 +36,6 @@ _UPPER, _LOWER = (0, 6, 2, 7, 1), (0, 8, 3, 9, 1)  # the outer lips from corner 
 
 REMEMBERED = 600
 """Mouths of a call that are remembered: a minute's, at ten looks a second."""
-
-MOST_FRAMES = 240
-"""Of a long clip fewer are looked at: each is compared with each."""
 
 
 def mouth_points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
@@ -116,7 +105,7 @@ class CallMouth:
         return covered
 
 
-class WindowSearch:
+class MouthSearch:
     """Takes a clip's frames in order; keeps no pictures."""
 
     def __init__(self) -> None:
@@ -129,7 +118,7 @@ class WindowSearch:
     def consider(self, crop: NDArray[np.uint8], points: NDArray[np.float32], measured: bool) -> None:
         """A frame: its crop (S, S, 3), `mouth_points` (10, 2), and whether its face could be measured."""
         self._points.append(points)
-        self._textures.append(mouth_texture(crop, points))
+        self._textures.append(MOUTH_TEXTURE.texture(crop, points))
         self._sharpness.append(sharpness(crop))
         self._measured.append(measured)
         self._unevenness.append(skin_unevenness(crop, points) if measured and usable(points) else np.nan)
@@ -145,7 +134,8 @@ class WindowSearch:
         covered = _covered(skin, bare_skin(float(np.median(known))) if len(known) else np.inf)
         beside = np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] > 0.5
         clear = usable(points) & sharp & np.array(self._measured) & ~beside
-        chosen = choose_windows(mouth_coordinates(points), np.stack(self._textures), source, clear, count)
+        mouths = Sights(mouth_coordinates(points), np.stack(self._textures), shape_distance, NEARNESS)
+        chosen = choose_windows([mouths], source, clear, count)
         return [(i, points[i]) for i in chosen]
 
 
@@ -156,73 +146,3 @@ def _covered(skin: NDArray[np.float64], bare: float) -> NDArray[np.bool_]:
     backward = [back.update(one, bare) for one in skin[::-1]]
     covered: NDArray[np.bool_] = np.array(forward, bool) | np.array(backward, bool)[::-1]
     return covered
-
-
-def choose_windows(
-    shapes: NDArray[np.float32],
-    textures: NDArray[np.float32],
-    source: int,
-    clear: NDArray[np.bool_],
-    count: int,
-) -> list[int]:
-    """Indices of the frames of a clip whose mouths become windows, at most `count`, the most useful first.
-
-    shapes    (T, 10, 2) mouth coordinates of all frames
-    textures  (T, D) their textures
-    source    the frame that is the source image
-    clear     (T,) which frames can be cut: measured, sharp, `usable`
-    """
-    seen = np.arange(len(shapes))[:: -(-len(shapes) // MOST_FRAMES)]
-    candidates = np.flatnonzero(clear)[:: max(1, -(-int(clear.sum()) // MOST_FRAMES))]
-    candidates = candidates[candidates != source]
-    mixing = _Mixing(shapes, textures, seen, np.array([source, *candidates]))
-    chosen: list[int] = []  # numbers in `candidates`
-    alone = unlike = mixing.source_alone()
-    while len(chosen) < min(count, len(candidates)):
-        after = mixing.with_another(chosen)
-        best = int(after.argmin())
-        if unlike - after[best] < max(LEAST_GAIN * alone, _NOISE):
-            break
-        chosen.append(best)
-        unlike = float(after[best])
-    for place in list(range(len(chosen))) * _EXCHANGES:
-        after = mixing.with_another(chosen[:place] + chosen[place + 1 :])
-        best = int(after.argmin())
-        if after[best] < unlike:
-            chosen[place], unlike = best, float(after[best])
-    return [int(candidates[number]) for number in chosen]
-
-
-class _Mixing:
-    """What mouths are like beside a source image, picture 0, and some of the candidates, from picture 1 on."""
-
-    def __init__(
-        self,
-        shapes: NDArray[np.float32],
-        textures: NDArray[np.float32],
-        seen: NDArray[np.intp],
-        pictures: NDArray[np.intp],
-    ) -> None:
-        self._away = np.array([shape_distance(shapes[i], shapes[seen]) for i in pictures], np.float64)  # (P, N)
-        # Differences of products: in single precision what is left of them is noise.
-        driving, shown = textures[seen].astype(np.float64), textures[pictures].astype(np.float64)
-        size = textures.shape[1]
-        self._squares = (driving**2).mean(1)
-        self._between = shown @ driving.T / size
-        self._among = shown @ shown.T / size
-
-    def source_alone(self) -> float:
-        """`unlikeness` of all mouths without a window."""
-        return float(self._with(np.zeros((1, 1), np.intp))[0])
-
-    def with_another(self, chosen: list[int]) -> NDArray[np.float64]:
-        """The same with the chosen candidates and each other one as windows, (C,); infinite for the chosen."""
-        others = np.arange(1, len(self._away))
-        present = np.tile([0, *(1 + number for number in chosen)], (len(others), 1))
-        unlike = self._with(np.concatenate([present, others[:, None]], 1))
-        unlike[chosen] = np.inf
-        return unlike
-
-    def _with(self, which: NDArray[np.intp]) -> NDArray[np.float64]:
-        among = self._among[which[:, :, None], which[:, None]]
-        return unlikeness(self._away[which], self._squares, self._between[which], among)

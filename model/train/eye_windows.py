@@ -20,7 +20,7 @@ from model.evaluate.rendering import enrol, render
 from model.evaluate.scoring import as_tensor
 from model.media.atomic_file import complete_file
 from model.motion import Motion, compose
-from model.networks.small.eye_enhancer import EyeWindows
+from model.networks.small.eye_enhancer import EyePatches
 from model.registration.tracker import away_from
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
@@ -108,7 +108,7 @@ def _eyes(head: TalkingHead, clip: Clip, state: SourceState, motion: Motion, whi
     """Those of some of a clip's frames, drawn without an enhancer."""
     layout = head.profile.layout
     source = _windows(clip.source_frame, compose(state.canonical, state.motion)[0, layout.face].float())
-    drawn = render(head, replace(state, eye_windows=None), motion[np.array(which, np.intp)])
+    drawn = render(head, replace(state, eye_patches=None), motion[np.array(which, np.intp)])
     faces = compose(state.canonical, motion.to_torch(state.canonical.points.device))[:, layout.face].float()
     found = []
     for index, picture in zip(which, drawn, strict=True):
@@ -119,5 +119,5 @@ def _eyes(head: TalkingHead, clip: Clip, state: SourceState, motion: Motion, whi
     return found
 
 
-def _windows(picture: np.ndarray, face: Tensor) -> EyeWindows:
-    return EyeWindows.of(as_tensor(picture[None]), face.cpu())
+def _windows(picture: np.ndarray, face: Tensor) -> EyePatches:
+    return EyePatches.of(as_tensor(picture[None]), face.cpu())

@@ -33,8 +33,8 @@ from server.receiver.render_capacity import RenderCapacity
 if TYPE_CHECKING:
     from model.codec.statistics import MotionStatistics
     from model.description import Profile
-    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
+    from model.window import Window
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -80,7 +80,7 @@ class Renderer(Protocol):
     def enrol(self, image: NDArray[np.uint8]) -> SourceState:
         """A source image uint8 (S, S, 3) RGB."""
 
-    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
+    def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState:
         """A source image with mouth windows beside it."""
 
     def render(
@@ -279,7 +279,7 @@ class RenderEngine:
         """
         return await self._call(lambda renderer: renderer.enrol(image))
 
-    async def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
+    async def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState:
         """A source image with mouth windows beside it, on the engine's thread. Raises EngineError when it is closed."""
         return await self._call(lambda renderer: renderer.with_windows(state, windows))
 

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model.codec.mouth_window import decode_window
 from model.codec.source_image import SourceLimits
+from model.codec.window import decode_window
 from model.errors import VisavisError
 from server.receiver.render_engine import RenderEngine
 from server.receiver.source_image import Crop, FindCrop, crop_source
 
 if TYPE_CHECKING:
     from model.face.finder import HeadFinder
-    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
+    from model.window import Window
 
 
 class SourceCacheFullError(VisavisError):
@@ -123,8 +123,8 @@ class SourceCache:
         self.acquire(sha256)
         return sha256
 
-    async def decode_window(self, data: bytes) -> MouthWindow:
-        """A mouth window, decoded where source images are. Raises MouthWindowError, SourceCacheFullError."""
+    async def decode_window(self, data: bytes) -> Window:
+        """A mouth window, decoded where source images are. Raises WindowError, SourceCacheFullError."""
         if self._windows_waiting >= self._settings.max_waiting:
             raise SourceCacheFullError("too many mouth windows are being uploaded; try again shortly")
         self._windows_waiting += 1
@@ -133,7 +133,7 @@ class SourceCache:
         finally:
             self._windows_waiting -= 1
 
-    async def with_windows(self, sha256: str, windows: Sequence[MouthWindow]) -> SourceState:
+    async def with_windows(self, sha256: str, windows: Sequence[Window]) -> SourceState:
         """The state of an acquired entry with mouth windows beside it, which the caller keeps. Raises EngineError."""
         return await self._engine.with_windows(self.state(sha256), windows)
 

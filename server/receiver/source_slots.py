@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.errors import InputError
-from model.mouth_window import MAX_WINDOWS
+from model.window import MAX_WINDOWS
 from server.errors import ConflictError
 from server.receiver.source_cache import SourceCache
 
 if TYPE_CHECKING:
-    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
+    from model.window import Window
 
 
 @dataclass(frozen=True)
 class _Window:
     scene: int
     data: bytes  # as it was uploaded
-    window: MouthWindow
+    window: Window
 
 
 class SourceSlots:
@@ -76,7 +76,7 @@ class SourceSlots:
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
         """Take a mouth window in place of the one in that slot; it stands beside its scene's images from now on.
 
-        Raises InputError (MouthWindowError among them), SourceCacheFullError, EngineError, ConflictError.
+        Raises InputError (WindowError among them), SourceCacheFullError, EngineError, ConflictError.
         """
         if not 0 <= slot < MAX_WINDOWS:
             raise InputError(f"the slot of a mouth window is not within 0 ... {MAX_WINDOWS - 1}")

@@ -15,15 +15,15 @@ from model.motion import Motion, View
 from model.temporal_filter import FrameTime
 
 if TYPE_CHECKING:
-    from model.mouth_window import MouthWindow
     from model.source_state import SourceState
+    from model.window import Window
 
 
 class Model(Protocol):
     """What is needed of `model.talking_head.TalkingHead`."""
 
     def enrol(self, image: Tensor) -> SourceState: ...
-    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState: ...
+    def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState: ...
 
     def render(
         self,
@@ -53,7 +53,7 @@ class TorchRenderer:
         """A source image uint8 (S, S, 3) RGB."""
         return self._model.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
 
-    def with_windows(self, state: SourceState, windows: Sequence[MouthWindow]) -> SourceState:
+    def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState:
         """A source image with mouth windows beside it."""
         return self._model.with_windows(state, windows)
 

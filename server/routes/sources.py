@@ -11,10 +11,10 @@ import re
 
 from aiohttp import web
 
-from model.codec.mouth_window import WINDOW_TYPE, MouthWindowError
 from model.codec.source_image import CONTENT_TYPES, SourceImageError, content_type
+from model.codec.window import WINDOW_TYPE, WindowError
 from model.errors import FaceError, InputError
-from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
+from model.window import MAX_WINDOW_BYTES, MAX_WINDOWS
 from server.auth import Claims
 from server.errors import (
     ForbiddenError,
@@ -80,7 +80,7 @@ async def put_window(request: web.Request) -> web.Response:
         data = await _body(request, MAX_WINDOW_BYTES, "a mouth window")
         try:
             await parts.conference.add_window(participant, slot, data, scene)
-        except MouthWindowError as error:
+        except WindowError as error:
             raise UnusableImageError(str(error)) from None
     return web.json_response({"slot": slot}, status=201, headers={"Cache-Control": "no-store"})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.mouth_window import MAX_SIDE, MIN_SIDE, cut_window, mouth_coordinates, shape_distance, usable
+from model.window.mouth import MAX_SIDE, MIN_SIDE, cut_window, mouth_coordinates, shape_distance, usable
 from tests.model.mouths import SKIN, TEETH, lips, picture
 
 

@@ -12,21 +12,21 @@ import torch
 from numpy.typing import NDArray
 
 from model.clip.decoder import DecodeFiles, decode_clip
-from model.codec.mouth_window import encode_window
 from model.codec.source_image import decode_source, encode_source
 from model.codec.vav import VavWriter, read_vav
+from model.codec.window import encode_window
 from model.errors import BitstreamError, InputError
 from model.evaluate.clips import Clip, with_closed_lips
 from model.evaluate.mouth_windows import table, windows_gain
 from model.evaluate.scoring import Networks
 from model.media.video import read_frames
 from model.motion import Motion, View
-from model.mouth_window import MouthWindow, mouth_coordinates
 from model.networks.small_config import GUIDED
 from model.perceptual.networks import Lpips
 from model.source.mouth_choice import mouth_points
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
+from model.window.mouth import MouthWindow, mouth_coordinates
 
 
 class Picture(torch.nn.Module):
@@ -117,7 +117,7 @@ def test_a_file_with_windows_is_decoded_and_a_damaged_window_is_named(tmp_path: 
 
     decoded = decode_clip(head, files(written("good.vav", [window])), View())
     assert sum(1 for _ in read_frames(tmp_path / "good.mp4")) == decoded.frames
-    with pytest.raises(BitstreamError, match=r"bad\.vav: a mouth window"):
+    with pytest.raises(BitstreamError, match=r"bad\.vav: a window"):
         decode_clip(head, files(written("bad.vav", [b"\x09" + window[1:]])), View())
 
 

@@ -21,8 +21,8 @@ from model.codec.statistics import MotionStatistics
 from model.description import Profile
 from model.keypoint_layout import KeypointLayout
 from model.motion import CanonicalKeypoints, Motion, View
-from model.mouth_window import MouthWindow
 from model.temporal_filter import FrameTime, TemporalFilter
+from model.window import Window
 from server.media.encoder import Codec, VideoEncoder
 from server.media.media_packet import MediaPacket
 from server.receiver.render_capacity import RenderCapacity
@@ -43,7 +43,7 @@ class FakeState:
     motion: Motion | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
     sharp: object | None = None
-    windows: tuple[MouthWindow, ...] = ()
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass
@@ -64,7 +64,7 @@ class PaintingModel:
     def enrol(self, image: Tensor) -> Any:
         return FakeState(image, sharp=image if image.shape[-1] == self.profile.sharp_size else None)
 
-    def with_windows(self, state: Any, windows: Sequence[MouthWindow]) -> Any:
+    def with_windows(self, state: Any, windows: Sequence[Window]) -> Any:
         return replace(state, windows=tuple(windows))
 
     def render(

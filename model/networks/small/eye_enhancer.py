@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.networks.grid import pixel_grid
-from model.networks.small.eyes import KEYPOINTS, from_eye, to_eye
-from model.networks.small_config import WILD
+from model.networks.small.eyes import from_eye, to_eye
+from model.networks.small_config import EYE_KEYPOINTS, WILD
 
 HEIGHT, WIDTH = 32, 48
 """Pixels of a window."""
@@ -30,7 +30,7 @@ _BORDER = 5.0  # pixels over which an addition comes in from a window's border
 _LARGEST = 0.5  # addition, of [0, 1]
 _LEAST_WIDTH = 4 / 128  # crop units of half an eye's width, under which it is too small
 
-_SIDES = ((KEYPOINTS[0], 1.0), ((KEYPOINTS[1][1], KEYPOINTS[1][0], *KEYPOINTS[1][2:]), -1.0))
+_SIDES = ((EYE_KEYPOINTS[0], 1.0), ((EYE_KEYPOINTS[1][1], EYE_KEYPOINTS[1][0], *EYE_KEYPOINTS[1][2:]), -1.0))
 """Keypoints of either eye as the network sees them, and the sign of u there: in a mirror corners change places."""
 
 Enhance = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -50,7 +50,7 @@ class EyeEnhancer(nn.Module):
         y, x = ((torch.arange(n) + 0.5).minimum(n - torch.arange(n) - 0.5) for n in (HEIGHT, WIDTH))
         share = (y / _BORDER).clamp(max=1)[:, None] * (x / _BORDER).clamp(max=1)
         self.register_buffer("share", share, persistent=False)
-        self.enter = nn.Conv2d(2 * 12 + 2 * len(KEYPOINTS[0]), near, 3, 1, 1)
+        self.enter = nn.Conv2d(2 * 12 + 2 * len(EYE_KEYPOINTS[0]), near, 3, 1, 1)
         self.first = nn.Conv2d(near, near, 3, 1, 1)
         self.down = nn.Conv2d(near, far, 3, 2, 1)
         self.inner, self.outer = nn.Conv2d(far, far, 3, 1, 1), nn.Conv2d(far, far, 3, 1, 1)
@@ -81,7 +81,7 @@ class EyeEnhancer(nn.Module):
         """What the two eyes of a face give it."""
         random = torch.Generator().manual_seed(0)
         pictures = [torch.rand(2, 3, HEIGHT, WIDTH, generator=random) for _ in range(2)]
-        points = [torch.rand(2, len(KEYPOINTS[0]), 2, generator=random) * 2 - 1 for _ in range(2)]
+        points = [torch.rand(2, len(EYE_KEYPOINTS[0]), 2, generator=random) * 2 - 1 for _ in range(2)]
         return *pictures, *points
 
     def _spots(self, points: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class EyeEnhancer(nn.Module):
 
 
 @dataclass(frozen=True)
-class EyeWindows:
+class EyePatches:
     """Windows of both eyes of a picture, as the network sees them."""
 
     pictures: Tensor  # (2, 3, 32, 48) in [0, 1]
@@ -100,7 +100,7 @@ class EyeWindows:
     large: tuple[bool, ...]  # whether each eye is large enough
 
     @staticmethod
-    def of(image: Tensor, face: Tensor) -> EyeWindows:
+    def of(image: Tensor, face: Tensor) -> EyePatches:
         """`image` (1, 3, 256, 256) in [0, 1], `face` (J, 2 or more) its guided keypoints, crop units."""
         # Motion comes from a network: what is no number, or far outside the picture, must not stop a frame.
         face = face[:, :2].float().nan_to_num(0.0).clamp(-WILD, WILD)
@@ -114,7 +114,7 @@ class EyeWindows:
         )
         inside = _mirrored(to_eye(points, middle[:, None], axis[:, None]), signs[..., None])
         large: list[bool] = (axis.norm(dim=-1) > _LEAST_WIDTH).tolist()
-        return EyeWindows(seen.clamp(0, 1), inside, middle, axis, tuple(large))
+        return EyePatches(seen.clamp(0, 1), inside, middle, axis, tuple(large))
 
     @property
     def nbytes(self) -> int:
@@ -122,7 +122,7 @@ class EyeWindows:
         return sum(t.numel() * t.element_size() for t in (self.pictures, self.points, self.middle, self.axis))
 
 
-def enhance_eyes(pictures: Tensor, sources: Sequence[EyeWindows | None], face: Tensor, enhance: Enhance) -> Tensor:
+def enhance_eyes(pictures: Tensor, sources: Sequence[EyePatches | None], face: Tensor, enhance: Enhance) -> Tensor:
     """Pictures uint8 (B, 3, S, S), S 256 or 512, with their eyes corrected.
 
     sources  of the source image of each; None corrects nothing
@@ -135,12 +135,12 @@ def enhance_eyes(pictures: Tensor, sources: Sequence[EyeWindows | None], face: T
     return out
 
 
-def _enhance_one(picture: Tensor, source: EyeWindows, face: Tensor, enhance: Enhance) -> None:
+def _enhance_one(picture: Tensor, source: EyePatches, face: Tensor, enhance: Enhance) -> None:
     """Corrects a picture uint8 (3, S, S) in place."""
     image = picture[None].float() / 255
     if (factor := picture.shape[-1] // _SIZE) > 1:
         image = F.avg_pool2d(image, factor)
-    windows = EyeWindows.of(image, face)
+    windows = EyePatches.of(image, face)
     seen = [eye for eye in (0, 1) if source.large[eye] and windows.large[eye]]
     if not seen:
         return

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.networks.small_config import WILD
+from model.networks.small_config import EYE_KEYPOINTS, WILD
 
 CONTOURS = (
     ((33, 133), (246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155), (468, 469, 470, 471, 472)),
@@ -26,9 +26,6 @@ CONTOURS = (
 )
 """MediaPipe's landmarks of either eye, left of the picture first: corners, upper and lower lid from left to right, the
 iris' middle and four points of its edge."""
-
-KEYPOINTS = ((0, 1, 2, 3, 8), (5, 4, 6, 7, 9))
-"""Positions in GUIDED of either eye: corners from left to right, upper and lower lid, iris."""
 
 _KNOTS = 33  # places along the eye at which the lids' lines are kept
 _MIDDLE = 3  # of the seven landmarks of a lid, the one that is a guided keypoint
@@ -133,7 +130,7 @@ def draw_eyes(frame: Tensor, image: Tensor, source: SourceEyes, keypoints: Tenso
     """
     size = frame.shape[-1]
     # Motion comes from a network: what is no number, or far outside the picture, must not stop a frame.
-    eyes = keypoints[:, list(KEYPOINTS), :2].nan_to_num(0.0).clamp(-WILD, WILD)  # (B, 2, 5, 2)
+    eyes = keypoints[:, list(EYE_KEYPOINTS), :2].nan_to_num(0.0).clamp(-WILD, WILD)  # (B, 2, 5, 2)
     left, right = eyes[:, :, 0], eyes[:, :, 1]
     middle, axis = (left + right) / 2, (right - left) / 2  # (B, 2, 2)
     width = axis.norm(dim=-1)  # (B, 2)

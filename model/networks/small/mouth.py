@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from model.mouth_window import AS_NEAR, DISTANCE_OVER, FAR, LEAST_WEIGHT, MANY, MouthWindow
 from model.networks.small.eyes import to_eye as to_mouth
+from model.networks.small.nearness import window_weights
+from model.networks.small.spline import Spline, sample
 from model.networks.small_config import MOUTH
+from model.window.mouth import NEARNESS, MouthWindow
 
-_STIFF = 0.005  # of the spline: closed lips put two keypoints in one place
 _BESIDE = 0.3  # mouth coordinates of skin around the lips that is drawn with them
 _SOFT = 3 / 128  # crop units over which mouth and painting blend
 _RING = 6 / 128  # crop units of skin around the lips by which colours are matched
@@ -99,12 +99,12 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     seen = inside > -max(_RING, _BESIDE * width + _SOFT)
     pixels, place, inside = pixels[seen], place[seen], inside[seen]
     near = [index for index, weight in enumerate(weights) if weight]
-    places = _Spline(lips, windows.points[near]).at(place)  # (R, N, 2)
+    places = Spline(lips, windows.points[near]).at(place)  # (R, N, 2)
     drawn, share = torch.zeros(3, len(place), device=frame.device), sum(weights)
     for index, where in zip(near, places, strict=True):
         v, half = windows.extent[index]
         offset = where.new_tensor([0.0, v])
-        drawn += weights[index] / share * _sample(windows.pictures[index], (where - offset) / half)
+        drawn += weights[index] / share * sample(windows.pictures[index], (where - offset) / half)
     drawn = drawn.clamp(0, 1)
     number = pixels[:, 1] * size + pixels[:, 0]
     painted = frame.flatten(1).index_select(1, number).float() / 255
@@ -118,7 +118,7 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
 
 
 def shape_distances(a: Tensor, b: Tensor) -> Tensor:
-    """`model.mouth_window.shape_distance` of tensors (..., 10, 2)."""
+    """`model.window.mouth.shape_distance` of tensors (..., 10, 2)."""
     p, q = (torch.view_as_complex((x - x.mean(-2, keepdim=True)).contiguous()) for x in (a, b))
     factor = (p.conj() * q).sum(-1) / p.abs().square().sum(-1).clamp(min=1e-9)
     return (factor[..., None] * p - q).abs().square().mean(-1).sqrt()
@@ -132,12 +132,7 @@ def _frame(points: Tensor) -> tuple[Tensor, Tensor]:
 def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     """How much each window counts; what is left of 1 is the source image's. They fall with distance from the lips."""
     pictures = torch.cat([windows.source[None], windows.points])
-    away = shape_distances(pictures, lips.expand_as(pictures))
-    away[0] = (away[0] - AS_NEAR * max(0.0, 1 - len(windows.points) / MANY)).clamp(max=FAR)
-    weights = torch.softmax(-away / DISTANCE_OVER, 0)[1:]
-    # What is next to nothing is nothing, and comes in from there: a step would be seen.
-    counted: list[float] = ((weights - LEAST_WEIGHT) / (1 - LEAST_WEIGHT)).clamp(min=0).tolist()
-    return counted
+    return window_weights(shape_distances(pictures, lips.expand_as(pictures)), NEARNESS)
 
 
 def _box(points: Tensor, width: float, size: int) -> Tensor | None:
@@ -164,36 +159,3 @@ def _line(points: Tensor, u: Tensor) -> Tensor:
     slopes = (points[1:, 1] - points[:-1, 1]) / widths
     along = (u[:, None] - knots[:-1]).clamp(min=0).minimum(widths)  # (N, n - 1)
     return points[0, 1] + along @ slopes
-
-
-class _Spline:
-    """Thin-plate splines from the driving lips (10, 2) to those of R windows (R, 10, 2), mouth coordinates."""
-
-    def __init__(self, lips: Tensor, onto: Tensor) -> None:
-        count = len(lips)
-        system = lips.new_zeros(count + 3, count + 3)
-        system[:count, :count] = self._bend(lips, lips) + _STIFF * torch.eye(count, device=lips.device)
-        system[:count, count] = 1
-        system[:count, count + 1 :] = lips
-        system[count:, :count] = system[:count, count:].mT
-        values = torch.cat([onto, onto.new_zeros(len(onto), 3, 2)], 1)
-        # The least squares of lips that lie in one line have no answer of their own; a little stiffness gives one.
-        system[count:, count:] -= 1e-6 * torch.eye(3, device=lips.device)
-        self._lips, self._weights = lips, torch.linalg.solve(system, values)
-
-    def at(self, place: Tensor) -> Tensor:
-        """Where places (N, 2) come from in each window, (R, N, 2)."""
-        known = torch.cat([self._bend(place, self._lips), torch.ones_like(place[:, :1]), place], 1)
-        places: Tensor = known @ self._weights
-        return places
-
-    @staticmethod
-    def _bend(a: Tensor, b: Tensor) -> Tensor:
-        square = (a[:, None, 0] - b[:, 0]).square_() + (a[:, None, 1] - b[:, 1]).square_()
-        return torch.log(square + 1e-6).mul_(square)
-
-
-def _sample(picture: Tensor, place: Tensor) -> Tensor:
-    """Colours (3, N) of a picture (1, 3, W, W) at places (N, 2) from -1 to 1."""
-    found = F.grid_sample(picture, place[None, None], mode="bicubic", padding_mode="border", align_corners=False)
-    return found[0, :, 0]

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
-from model.codec.mouth_window import WINDOW_TYPE
-from model.mouth_window import MAX_WINDOWS
+from model.codec.window import WINDOW_TYPE
+from model.window import MAX_WINDOWS
 from server.sender.connection.rate_control import FIRST_SOURCE_KBPS, RateControl
 from server.sender.connection.signalling import ConnectionLostError, RefusedError
 from server.sender.media.samples import MouthUpload, SourceImage

@@ -20,26 +20,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.clip.scenes import picture_sample
-from model.codec.mouth_window import encode_window
 from model.codec.source_image import LIVE_SPEED, encode_source, live_quality
+from model.codec.window import encode_window
 from model.errors import VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
 from model.motion import Motion
-from model.mouth_window import cut_window, mouth_coordinates, usable
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
+from model.source.call_windows import CallWindows
 from model.source.expression import eye_openness
-from model.source.mouth_choice import CallMouth, mouth_points, skin_unevenness
-from model.source.quality import Quality, quality, sharpness
-from model.source.window_choice import SHARP_ENOUGH, WindowChoice
+from model.source.mouth_choice import mouth_points, skin_unevenness
+from model.source.quality import Quality, quality
+from model.window.mouth import usable
 from server.sender.media.alignment_rhythm import AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.reader import Clock
 from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.scene_change import SceneChange
-from server.sender.media.source_choice import Candidate, EnrolledSource
+from server.sender.media.source_choice import Candidate
 from server.sender.media.source_selection import SourceSelection
 
 logger = logging.getLogger(__name__)
@@ -130,9 +130,7 @@ class Extraction(threading.Thread):
         self._clock = clock
         self._avatar = avatar
         self._selection = SourceSelection(single=avatar is not None)
-        self._windows = WindowChoice()
-        self._mouth = CallMouth(math.inf)
-        self._mouth_source: EnrolledSource | None = None  # beside which
+        self._windows = CallWindows()
         self._answers: SimpleQueue[tuple[int, VisavisError | None]] = SimpleQueue()
         self._motion_tracker = MotionTracker(extractor.layout)
         self._rhythm = AlignmentRhythm()
@@ -199,7 +197,7 @@ class Extraction(threading.Thread):
         # The frame is on its way: what is found in it is known in time for the next one.
         if due:
             self._align_in_time(frame, captured.captured)
-        self._choose_window(frame, captured.captured)
+        self._choose_windows(frame, captured.captured)
 
     def _forget_face(self) -> None:
         """The picture has changed hard: where the face was says nothing of where one is now."""
@@ -298,28 +296,17 @@ class Extraction(threading.Thread):
         self._align(frame)
         self._rhythm.took(captured, self._clock() - begin)
 
-    def _choose_window(self, frame: _ExtractedFrame, now: float) -> None:
-        """Hand on a window of this frame's mouth where that is worth it; of an avatar's mouth the driver knows none."""
+    def _choose_windows(self, frame: _ExtractedFrame, now: float) -> None:
+        """Hand on windows of this frame where that is worth it; of an avatar's face the driver knows none."""
         source = self._selection.current
         measured = self._extractor.has_landmarks and self._extractor.measured
         if self._avatar is not None or source is None or not measured or not self._windows.looks(now):
             return
-        if source is not self._mouth_source:  # what is usual for one picture says nothing of another
-            self._mouth, self._mouth_source = CallMouth(source.skin), source
-        points = mouth_points(self._extractor.canonical, frame.motion)
-        shape = mouth_coordinates(points)
-        own = mouth_coordinates(mouth_points(source.canonical, source.motion))
-        clear = (
-            bool(usable(points))
-            and sharpness(frame.picture) >= SHARP_ENOUGH * source.sharpness
-            and not self._mouth.update(skin_unevenness(frame.picture, points))
-        )
-        slot = self._windows.update(shape, own, clear, now)
-        if slot is not None:
+        for chosen in self._windows.update(frame.picture, self._extractor.canonical, frame.motion, source.look, now):
             picture = frame.crop.cut(frame.camera, self._extractor.source_size(frame.crop.side))
-            data = encode_window(cut_window(picture, points), speed=LIVE_SPEED)
-            self._windows.sent(slot, shape, len(data), now)
-            self._listener.on_window(MouthUpload(slot, data, self._selection.scene))
+            data = encode_window(chosen.cut(picture), speed=LIVE_SPEED)
+            self._windows.sent(chosen, len(data), now)
+            self._listener.on_window(MouthUpload(chosen.slot, data, self._selection.scene))
 
     def _align(self, frame: _ExtractedFrame) -> None:
         """Find where background, body and keypoints are in this frame; an avatar's frames are not aligned."""

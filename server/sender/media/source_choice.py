@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion, distance
 from model.registration.tracker import SourceReference
+from model.source.call_windows import SourceLook
 from model.source.quality import Quality
 from server.sender.media.samples import MAX_SOURCES
 
@@ -80,6 +82,11 @@ class EnrolledSource:
     reference: SourceReference | None = None  # to which later frames are aligned; None of a picture that no camera took
     sharpness: float = 0.0  # of the picture; 0 where nobody asked
     skin: float = math.inf  # unevenness of the skin around the mouth; infinite where it cannot be told
+
+    @cached_property
+    def look(self) -> SourceLook:
+        """What its mouth and eyes show; of a profile with landmarks."""
+        return SourceLook.of(self.canonical, self.motion, self.sharpness, self.skin)
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""

@@ -31,7 +31,7 @@ from model.codec.vav import (
 )
 from model.errors import BitstreamError, InputError
 from model.media.atomic_file import complete_file
-from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
+from model.window import MAX_WINDOW_BYTES, MAX_WINDOWS
 from tests.model.codec.test_statistics import walk
 
 STATISTICS = MotionStatistics.default(2)

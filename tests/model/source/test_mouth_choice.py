@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model.mouth_window import mouth_coordinates
+from model.source.mixing import Sights
+from model.source.mixing import choose_windows as choose
 from model.source.mouth_choice import (
     COVERED,
     UNCOVERED,
     CallMouth,
     CoveredMouth,
-    WindowSearch,
+    MouthSearch,
     bare_skin,
-    choose_windows,
     skin_unevenness,
 )
-from model.source.mouth_texture import mouth_texture
+from model.source.texture import MOUTH_TEXTURE
+from model.window.mouth import NEARNESS, mouth_coordinates, shape_distance
 from tests.model.mouths import lips, picture
 
 OPENINGS = [0.0] * 20 + [0.5] * 10 + [1.0] * 10
 SHAPES = np.stack([mouth_coordinates(lips(opening)) for opening in OPENINGS])
-TEXTURES = np.stack([mouth_texture(picture(lips(opening)), lips(opening)) for opening in OPENINGS])
+TEXTURES = np.stack([MOUTH_TEXTURE.texture(picture(lips(opening)), lips(opening)) for opening in OPENINGS])
 ALL = np.ones(len(SHAPES), bool)
+
+
+def choose_windows(
+    shapes: NDArray[np.float32], textures: NDArray[np.float32], source: int, clear: NDArray[np.bool_], count: int
+) -> list[int]:
+    return choose([Sights(shapes, textures, shape_distance, NEARNESS)], source, clear, count)
 
 
 def chosen(count: int, clear: np.ndarray = ALL, source: int = 0) -> list[float]:
@@ -51,7 +59,9 @@ def test_one_shape_with_two_looks_gets_the_commoner_look() -> None:
 def test_one_window_gives_way_where_two_others_are_better_together() -> None:
     openings = np.array([0.0] * 4 + [0.3] * 6 + [0.5] * 2 + [0.7] * 6)
     shapes = np.stack([mouth_coordinates(lips(float(opening))) for opening in openings])
-    textures = np.stack([mouth_texture(picture(lips(float(opening))), lips(float(opening))) for opening in openings])
+    textures = np.stack(
+        [MOUTH_TEXTURE.texture(picture(lips(float(opening))), lips(float(opening))) for opening in openings]
+    )
     found = choose_windows(shapes, textures, 0, np.ones(len(openings), bool), 2)
     assert sorted(openings[found]) == [0.3, 0.7]
 
@@ -68,7 +78,7 @@ def test_long_clips_are_looked_at_in_part() -> None:
 
 
 def test_a_blurred_or_hidden_mouth_is_no_window() -> None:
-    search = WindowSearch()
+    search = MouthSearch()
     for index, opening in enumerate((0.0, 0.0, 1.0, 1.0, 1.0)):
         crop = picture(lips(opening))
         crop = np.full_like(crop, 128) if index == 2 else crop
@@ -77,11 +87,11 @@ def test_a_blurred_or_hidden_mouth_is_no_window() -> None:
 
 
 def test_no_frames_no_windows() -> None:
-    assert WindowSearch().best(0, 8) == []
+    assert MouthSearch().best(0, 8) == []
 
 
 def test_a_mouth_behind_fingers_is_no_window_nor_one_beside_it() -> None:
-    search = WindowSearch()
+    search = MouthSearch()
     bare, covered = picture(lips(0.8)), picture(lips(0.8))
     covered[:, 108:116] = 60  # a finger's shadow beside the lips
     covered[:, 116:124] = 250

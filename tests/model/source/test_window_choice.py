@@ -6,8 +6,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS, mouth_coordinates
-from model.source.window_choice import BETWEEN, LEAST_REMEMBERED, LOOK_EVERY, MOST_BYTES, SPAN, WindowChoice
+from model.source.window_choice import (
+    BETWEEN,
+    LEAST_REMEMBERED,
+    LOOK_EVERY,
+    MOST_BYTES,
+    MOUTH,
+    SPAN,
+    Budget,
+    WindowChoice,
+)
+from model.window import MAX_WINDOW_BYTES
+from model.window.mouth import MAX_WINDOWS, mouth_coordinates
 from tests.model.mouths import lips
 
 CLOSED = mouth_coordinates(lips(0.0))
@@ -18,7 +28,7 @@ class Talk:
     """A choice that is shown mouths, each for a frame; `sent` has the time, slot and opening of each window."""
 
     def __init__(self, size: int = 1000, clear: bool = True) -> None:
-        self.choice = WindowChoice()
+        self.choice = WindowChoice(MOUTH, Budget())
         self.now = 100.0
         self.size = size
         self.clear = clear
@@ -69,7 +79,7 @@ def test_what_cannot_be_cut_is_not_asked_for() -> None:
 
 
 def test_a_window_that_was_not_sent_is_asked_for_again() -> None:
-    choice = WindowChoice()
+    choice = WindowChoice(MOUTH, Budget())
     shape = mouth_coordinates(lips(0.8))
     asked = [choice.update(shape, CLOSED, True, 1.01 * LOOK_EVERY * i) for i in range(1, 40)]
     assert asked.count(0) > 1

@@ -21,12 +21,13 @@ from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
 from model.codec.encoder import MotionEncoder
-from model.codec.mouth_window import encode_window
+from model.codec.window import encode_window
 from model.description import Profile
 from model.errors import InputError, NoFaceError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
-from model.mouth_window import MAX_WINDOWS, cut_window
+from model.window import MAX_WINDOWS
+from model.window.mouth import cut_window
 from server.errors import ConflictError
 from server.media.streams import ViewLimitError
 from server.receiver.control_session import ControlSession

@@ -8,8 +8,8 @@ from urllib.parse import urljoin
 
 import pytest
 
-from model.codec.mouth_window import WINDOW_TYPE
-from model.mouth_window import MAX_WINDOW_BYTES, MAX_WINDOWS
+from model.codec.window import WINDOW_TYPE
+from model.window import MAX_WINDOW_BYTES, MAX_WINDOWS
 from server.routes.pools import WINDOWS_AT_ONCE
 from tests.server.signalling import DAMAGED, JPEG, NO_FACE, FakePublication, offer, peer_connection, running_call
 

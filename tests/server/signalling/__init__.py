@@ -26,7 +26,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from model.codec.mouth_window import MouthWindowError
+from model.codec.window import WindowError
 from model.errors import InputError, NoFaceError
 from server.app import build_app
 from server.media.aiortc_private import PacketInlet
@@ -182,7 +182,7 @@ class FakePublication:
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
         if data == DAMAGED:
-            raise MouthWindowError("a mouth window of an unknown version, or too short or too long")
+            raise WindowError("a mouth window of an unknown version, or too short or too long")
         self.windows[slot] = data
         self.scenes[slot] = scene
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.networks.small.eye_enhancer import HEIGHT, WIDTH, EyeEnhancer, EyeWindows, enhance_eyes
-from model.networks.small.eyes import KEYPOINTS, from_eye
-from model.networks.small_config import GUIDED
+from model.networks.small.eye_enhancer import HEIGHT, WIDTH, EyeEnhancer, EyePatches, enhance_eyes
+from model.networks.small.eyes import from_eye
+from model.networks.small_config import EYE_KEYPOINTS, GUIDED
 
 SIZE = 256
 HALF = 0.1  # crop units of half an eye's width
@@ -21,7 +21,7 @@ def face(tilt: float = 0.0, half: float = HALF) -> Tensor:
     """Guided keypoints (J, 3) with two eyes that look a quarter to the right of the picture."""
     points = torch.zeros(len(GUIDED), 3)
     u, v = torch.tensor([-1.0, 1.0, 0.0, 0.0, 0.25]), torch.tensor([0.0, 0.0, -0.3, 0.3, 0.0])
-    for keypoints, middle in zip(KEYPOINTS, MIDDLES, strict=True):
+    for keypoints, middle in zip(EYE_KEYPOINTS, MIDDLES, strict=True):
         points[list(keypoints), :2] = from_eye(u, v, torch.tensor(middle), half * torch.tensor([1.0, tilt]))
     return points
 
@@ -32,8 +32,8 @@ def picture(size: int = SIZE) -> Tensor:
     return (255 * F.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1)[0]).to(torch.uint8)
 
 
-def windows(points: Tensor) -> EyeWindows:
-    return EyeWindows.of(picture()[None].float() / 255, points)
+def windows(points: Tensor) -> EyePatches:
+    return EyePatches.of(picture()[None].float() / 255, points)
 
 
 def adds(amount: float) -> Tensor:
@@ -100,6 +100,6 @@ def test_pictures_without_windows_and_small_eyes_stay() -> None:
 @pytest.mark.parametrize("wild", [np.nan, np.inf, -1e30, 3.0])
 def test_wild_keypoints_do_not_stop_a_frame(wild: float) -> None:
     points = face()
-    points[KEYPOINTS[0][0]] = wild
+    points[EYE_KEYPOINTS[0][0]] = wild
     out = enhance_eyes(picture()[None], [windows(face())], points[None], EyeEnhancer().eval())
     assert torch.equal(out[0], picture())

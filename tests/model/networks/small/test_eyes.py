@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.networks.small.eyes import CONTOURS, KEYPOINTS, SourceEyes, draw_eyes, from_eye, to_eye
-from model.networks.small_config import GUIDED
+from model.networks.small.eyes import CONTOURS, SourceEyes, draw_eyes, from_eye, to_eye
+from model.networks.small_config import EYE_KEYPOINTS, GUIDED
 
 SIZE = 256
 HALF = 0.12  # crop units of half an eye's width
@@ -44,7 +44,7 @@ def keypoints(landmarks: Tensor) -> Tensor:
 def gazing(landmarks: Tensor, u: float, v: float = 0.0) -> Tensor:
     """Keypoints of a face whose irises have moved by so much in eye coordinates."""
     points = keypoints(landmarks).clone()
-    for *_, iris in KEYPOINTS:
+    for *_, iris in EYE_KEYPOINTS:
         points[:, iris, :2] += HALF * torch.tensor([u, v])
     return points
 

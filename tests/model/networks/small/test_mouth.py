@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.mouth_window import cut_window, mouth_coordinates, shape_distance
 from model.networks.small.mouth import MouthWindows, draw_mouth, shape_distances
+from model.window.mouth import cut_window, mouth_coordinates, shape_distance
 from tests.model.mouths import SKIN, TEETH, face, lips, picture
 
 DARK = (40, 20, 20)

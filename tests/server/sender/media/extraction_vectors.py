@@ -26,7 +26,6 @@ from model.landmarks.detector import ANCHORS, faces_of
 from model.landmarks.roi import Region
 from model.landmarks.tracker import LandmarkTracker
 from model.motion import RESIDUAL_FLOW_SCALARS, CanonicalKeypoints, Motion, compose
-from model.mouth_window import UNIT, cut_window, mouth_coordinates, shape_distance, usable
 from model.networks.grid import pixel_grid
 from model.networks.small.dense_motion import KeypointTransforms, squared_distance
 from model.networks.small.guided import STILL, face_points, following, with_canonical, with_face
@@ -40,7 +39,8 @@ from model.registration.surface import FollowedSurface
 from model.source.expression import eye_openness
 from model.source.mouth_choice import CallMouth, bare_skin, mouth_points, skin_unevenness
 from model.source.quality import quality, sharpness
-from model.source.window_choice import WindowChoice
+from model.source.window_choice import MOUTH, Budget, WindowChoice
+from model.window.mouth import UNIT, cut_window, mouth_coordinates, shape_distance, usable
 from server.sender.media.source_choice import EnrolledSource, SourceCover
 
 PATH = Path(__file__).parents[3] / "vectors" / "extraction.json"
@@ -466,7 +466,7 @@ def _window_choice() -> list[list[int]]:
 
     From one frame on mouths are opened wider, from another on they are of another source.
     """
-    choice, asked = WindowChoice(), []
+    choice, asked = WindowChoice(MOUTH, Budget()), []
     for frame in range(CHOICE_FRAMES):
         if frame == CHOICE_CUT:
             choice.cut()

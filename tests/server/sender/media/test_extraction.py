@@ -13,25 +13,26 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.codec.mouth_window import decode_window
 from model.codec.source_image import decode_source
+from model.codec.window import decode_window
 from model.errors import NoFaceError, VisavisError
 from model.face.box import Box
 from model.face.crop import Crop
 from model.keypoint_layout import KeypointLayout
 from model.motion import RESIDUAL_FLOW_PLACES, CanonicalKeypoints, Motion
-from model.mouth_window import mouth_coordinates
 from model.networks.small_config import FREE, GUIDED, SMALL
 from model.registration.keypoint_tracker import Aligner
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import SourceReference
+from model.window.mouth import MouthWindow, mouth_coordinates
 from server.sender.media.alignment_rhythm import ALIGN_EVERY, ALIGN_SHARE, WAIT, AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extraction import NEW_SCENE, NO_FACE, SEVERAL_FACES, Extraction
 from server.sender.media.extractor import Avatar
 from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
 from server.sender.media.source_choice import FIRST_WINDOW, SETTLE, EnrolledSource
+from tests.model.eyes import eyes
 from tests.model.mouths import lips
 
 SIZE = 128
@@ -502,7 +503,9 @@ def test_mouths_that_the_source_lacks_are_handed_on_but_not_those_of_an_avatars_
     def points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
         return lips(0.05 * abs(float(motion.yaw)), (0.0, 0.2), 0.4)
 
-    monkeypatch.setattr("server.sender.media.extraction.mouth_points", points)
+    for place in ("server.sender.media.extraction", "model.source.call_windows"):
+        monkeypatch.setattr(f"{place}.mouth_points", points)
+    monkeypatch.setattr("model.source.call_windows.eye_points", lambda canonical, motion: eyes(0.6))
     bench = Bench(avatar)
     bench.model.has_landmarks = True
     bench.choose()
@@ -510,14 +513,18 @@ def test_mouths_that_the_source_lacks_are_handed_on_but_not_those_of_an_avatars_
         bench.show(yaw, 10)
     assert [window.slot for window in bench.heard.windows] == ([0] if avatar is None else [])
     for window in bench.heard.windows:
-        assert np.abs(decode_window(window.data).points - mouth_coordinates(lips(0.6))).max() < 0.02
+        found = decode_window(window.data)
+        assert isinstance(found, MouthWindow)
+        assert np.abs(found.points - mouth_coordinates(lips(0.6))).max() < 0.02
 
 
 def test_after_a_cut_windows_are_chosen_anew_and_belong_to_another_scene(monkeypatch: pytest.MonkeyPatch) -> None:
     def points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
         return lips(0.05 * abs(float(motion.yaw)), (0.0, 0.2), 0.4)
 
-    monkeypatch.setattr("server.sender.media.extraction.mouth_points", points)
+    for place in ("server.sender.media.extraction", "model.source.call_windows"):
+        monkeypatch.setattr(f"{place}.mouth_points", points)
+    monkeypatch.setattr("model.source.call_windows.eye_points", lambda canonical, motion: eyes(0.6))
     bench = Bench()
     bench.model.has_landmarks = True
     bench.choose()

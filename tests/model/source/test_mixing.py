@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.mouth_window import cut_window, mouth_coordinates, shape_distance
 from model.networks.small import mouth
-from model.source.mouth_mixing import mixing_weights, unlikeness
-from model.source.mouth_texture import TEXTURE_SIZE, mouth_texture
+from model.source.mixing import unlikeness
+from model.source.texture import MOUTH_TEXTURE
+from model.window.mouth import NEARNESS, cut_window, mouth_coordinates, shape_distance
 from tests.model.mouths import lips, picture
 
 
@@ -25,13 +25,13 @@ def test_weights_are_a_receivers(windows: list[float], source: float, driving: f
         extent=(),
         source=torch.from_numpy(shapes[0]),
     )
-    foretold = mixing_weights(np.array([shape_distance(shape, shown[None]) for shape in shapes], np.float64))
+    foretold = NEARNESS.weights(np.array([shape_distance(shape, shown[None]) for shape in shapes], np.float64))
     assert foretold.sum() == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(foretold[1:, 0], mouth._weights(beside, torch.from_numpy(shown)), atol=1e-3)
 
 
 def test_a_source_image_alone_counts_whole() -> None:
-    assert mixing_weights(np.array([[0.3, 0.0]])).tolist() == [[1, 1]]
+    assert NEARNESS.weights(np.array([[0.3, 0.0]])).tolist() == [[1, 1]]
 
 
 def test_unlikeness_is_the_distance_from_the_mixed_texture() -> None:
@@ -39,20 +39,20 @@ def test_unlikeness_is_the_distance_from_the_mixed_texture() -> None:
     seen, pictures = (rng.uniform(size=(count, 50)) for count in (7, 3))
     away = rng.uniform(0, 0.05, (3, 7))
     squares, among = (seen**2).mean(1), pictures @ pictures.T / 50
-    found = unlikeness(away, squares, pictures @ seen.T / 50, among)
-    mixed = mixing_weights(away).T @ pictures
+    found = unlikeness(NEARNESS, away, squares, pictures @ seen.T / 50, among)
+    mixed = NEARNESS.weights(away).T @ pictures
     assert found == pytest.approx(np.sqrt(((seen - mixed) ** 2).mean(1)).mean(), rel=1e-4)
 
 
 def test_a_texture_has_no_shape_and_no_light() -> None:
     """Of one mouth, moved, smaller and darker, it is nearly the same; of another mouth it is not."""
     points = lips(0.5)
-    texture = mouth_texture(picture(points), points)
-    assert texture.shape == (TEXTURE_SIZE,)
+    texture = MOUTH_TEXTURE.texture(picture(points), points)
+    assert texture.shape == (MOUTH_TEXTURE.size,)
     assert texture.mean() == pytest.approx(1, abs=1e-5)
     moved = 0.8 * points + 0.1
-    same = mouth_texture(picture(moved) // 2, moved.astype(np.float32))
-    other = mouth_texture(picture(lips(0.0)), lips(0.0))
+    same = MOUTH_TEXTURE.texture(picture(moved) // 2, moved.astype(np.float32))
+    other = MOUTH_TEXTURE.texture(picture(lips(0.0)), lips(0.0))
     assert np.abs(same - texture).mean() < 0.3 * np.abs(other - texture).mean()
 
 
@@ -61,6 +61,6 @@ def test_a_window_holds_a_textures_width_and_nothing_wild_stops_one() -> None:
     crop = picture(points)
     window = cut_window(crop, points)
     assert window.half >= 1.25
-    assert np.isfinite(mouth_texture(np.zeros_like(crop), points)).all()
+    assert np.isfinite(MOUTH_TEXTURE.texture(np.zeros_like(crop), points)).all()
     beyond = (3 * points).astype(np.float32)
-    assert np.isfinite(mouth_texture(crop, beyond)).all()
+    assert np.isfinite(MOUTH_TEXTURE.texture(crop, beyond)).all()

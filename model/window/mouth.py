@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.window.nearness import Nearness
+
 MOUTH_POINTS = 10
 """Keypoints of the mouth: both corners; outer upper and lower lip, inner upper and lower lip; four of the outer lips
 between corner and middle (`MOUTH` in model/networks/small_config.py)."""
@@ -24,27 +26,12 @@ MIN_SIDE, MAX_SIDE = 32, 96
 UNIT = 1 / 48
 """Step of coordinates as they travel; a mouth 50 pixels wide has half a pixel a step."""
 
-MAX_WINDOW_BYTES = 4096
-"""Of a window; they take 0.5 to 2 kB."""
-
 MAX_WINDOWS = 20
 """Beside one source image; together they take some 12 kB (docs/experiments/mouth-windows.md)."""
 
-AS_NEAR = 0.045
-"""`shape_distance` by which a lone window must be nearer than the source image for either to count half. The more there
-are, the less: the nearest of many is seldom stretched far."""
-
-MANY = 8
-"""Windows from which on the source image counts as near as it is."""
-
-FAR = 0.08
-"""`shape_distance` from which on a window would be stretched too far: what is painted is better."""
-
-DISTANCE_OVER = 0.0125
-"""`shape_distance` over which what a picture counts falls by e."""
-
-LEAST_WEIGHT = 0.02
-"""Share up to which a window counts nothing."""
+NEARNESS = Nearness(over=0.0125, as_near=0.045, far=0.08, many=8)
+"""By `shape_distance`. The more windows there are, the less the source image counts as nearer: the nearest of many is
+seldom stretched far."""
 
 _FURTHEST = 127 * UNIT
 _AROUND = 0.25  # mouth coordinates around the lips: skin, by which colours are matched

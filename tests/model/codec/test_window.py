@@ -1,4 +1,4 @@
-"""Mouth windows as bytes: round trip, a golden vector, damage, bounds."""
+"""Windows as bytes: round trip, a golden vector, damage, bounds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.codec.mouth_window import MouthWindowError, decode_window, encode_window
-from model.mouth_window import MAX_WINDOW_BYTES, MouthWindow, cut_window
+from model.codec.window import WindowError, decode_window, encode_window
+from model.window import MAX_WINDOW_BYTES
+from model.window.eyes import EyeWindow
+from model.window.eyes import cut_window as cut_eyes
+from model.window.mouth import MouthWindow, cut_window
+from tests.model.eyes import eyes
+from tests.model.eyes import picture as eyes_picture
 from tests.model.mouths import lips, picture
 
 WINDOW = cut_window(picture(lips(0.7)), lips(0.7))
@@ -23,15 +28,32 @@ VECTOR = Path(__file__).parents[2] / "vectors" / "mouth_window.json"
 
 def test_round_trip() -> None:
     found = decode_window(DATA)
+    assert isinstance(found, MouthWindow)
     assert np.allclose(found.points, WINDOW.points, atol=1e-6)
     assert (found.middle, found.half) == pytest.approx((WINDOW.middle, WINDOW.half))
     assert np.abs(found.picture.astype(int) - WINDOW.picture).mean() < 6
     assert len(DATA) <= MAX_WINDOW_BYTES
 
 
+def test_eyes_come_back() -> None:
+    window = cut_eyes(eyes_picture(eyes(0.6, 0.3)), eyes(0.6, 0.3))
+    data = encode_window(window)
+    found = decode_window(data)
+    assert isinstance(found, EyeWindow)
+    assert np.allclose(found.points, window.points, atol=1e-6)
+    assert found.picture.shape == window.picture.shape
+    assert np.abs(found.picture.astype(int) - window.picture).mean() < 6
+    assert len(data) <= MAX_WINDOW_BYTES
+    for size in ((48, 48), (48, 96), (16, 8), (400, 200)):
+        with pytest.raises(WindowError):
+            decode_window(data[:13] + image("AVIF", size))
+    assert decode_window(data[:13] + image("WEBP", (96, 48))).picture.shape == (48, 96, 3)
+
+
 def test_golden_vector() -> None:
     golden = json.loads(VECTOR.read_text())
     found = decode_window(bytes.fromhex(golden["bytes"]))
+    assert isinstance(found, MouthWindow)
     assert np.allclose(found.lips, golden["lips"], atol=1e-6)
     assert (found.middle, found.half) == pytest.approx((golden["middle"], golden["half"]))
     assert len(found.picture) == golden["side"]
@@ -51,7 +73,7 @@ def test_random_damage_is_refused_or_read() -> None:
         data = bytearray(DATA)
         for _ in range(chance.randint(1, 8)):
             data[chance.randrange(len(data))] = chance.randrange(256)
-        with contextlib.suppress(MouthWindowError):
+        with contextlib.suppress(WindowError):
             decode_window(bytes(data[: chance.randint(0, len(data))]))
 
 
@@ -77,7 +99,7 @@ def test_a_browsers_picture_is_webp() -> None:
     [
         b"",
         HEADER,
-        b"\x02" + DATA[1:],
+        b"\x03" + DATA[1:],
         DATA + bytes(MAX_WINDOW_BYTES),
         HEADER[:2] + b"\0" + DATA[3:],
         HEADER + image("PNG", (64, 64)),
@@ -102,5 +124,5 @@ def test_a_browsers_picture_is_webp() -> None:
     ],
 )
 def test_impossible_windows_are_refused(data: bytes) -> None:
-    with pytest.raises(MouthWindowError):
+    with pytest.raises(WindowError):
         decode_window(data)

@@ -1,0 +1,54 @@
+"""Which frames of a clip become windows of mouth and eyes, and where they are cut.
+
+Pure: knows keypoints and pictures; no files, no codec.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.motion import CanonicalKeypoints, Motion
+from model.source.eye_choice import EyeSearch, eye_points
+from model.source.mouth_choice import MouthSearch, mouth_points
+from model.window import Window, eyes, mouth
+
+
+def cut(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> Window:
+    """A window on both eyes, points (2, 5, 2), or on the mouth, (10, 2), from a crop (S, S, 3)."""
+    return eyes.cut_window(picture, points) if points.ndim == 3 else mouth.cut_window(picture, points)
+
+
+@dataclass(frozen=True)
+class WindowPlace:
+    """Where a window is cut: both eyes, (2, 5, 2), or the mouth, (10, 2), crop units."""
+
+    frame: int
+    points: NDArray[np.float32]
+
+    def cut(self, picture: NDArray[np.uint8]) -> Window:
+        """The window, from the frame's crop (S, S, 3)."""
+        return cut(picture, self.points)
+
+
+class WindowSearch:
+    """Takes a clip's frames in order; keeps no pictures."""
+
+    def __init__(self, mouths: int = mouth.MAX_WINDOWS, eyes: int = eyes.MAX_WINDOWS) -> None:
+        """`mouths`, `eyes`: windows beside each source image, at most."""
+        self._most_mouths, self._most_eyes = mouths, eyes
+        self._mouths, self._eyes = MouthSearch(), EyeSearch()
+
+    def consider(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion, measured: bool) -> None:
+        """A frame: its crop (S, S, 3), keypoints and motion, and whether its face could be measured."""
+        if self._most_mouths:
+            self._mouths.consider(crop, mouth_points(canonical, motion), measured)
+        if self._most_eyes:
+            self._eyes.consider(crop, eye_points(canonical, motion), measured)
+
+    def best(self, source: int) -> list[WindowPlace]:
+        """Mouths and then eyes beside the frame that is the source image, the most useful first."""
+        found = [*self._mouths.best(source, self._most_mouths), *self._eyes.best(source, self._most_eyes)]
+        return [WindowPlace(frame, points) for frame, points in found]

@@ -1,0 +1,44 @@
+"""How much each of several pictures of a mouth or an eye counts where it is drawn: by how near it is, softly.
+
+The rule of a receiver (docs/protocol.md, "Mouth windows"); senders foretell by it what is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST_WEIGHT = 0.02
+"""Share up to which a window counts nothing: what is next to nothing comes in from there, as a step would be seen."""
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """Distances are those of shapes, `shape_distance` or `eye_distance`."""
+
+    over: float  # distance over which what a picture counts falls by e
+    as_near: float  # by which a lone window must be nearer than the source image for either to count half
+    far: float  # from which on the source image is no further: what is painted is better than what is stretched
+    many: int | None = None  # windows from which on the source image is as near as it is; None: it always is nearer
+
+    def handicap(self, windows: int) -> float:
+        """Distance by which the source image counts as nearer beside so many windows."""
+        return self.as_near * (1 if self.many is None else max(0.0, 1 - windows / self.many))
+
+    def weights(self, away: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each picture counts for each face, (..., 1 + K, N), in the sum 1.
+
+        away  (..., 1 + K, N) distance of the source image's shape and of K windows' from N faces'
+        """
+        windows = away.shape[-2] - 1
+        away = away.copy()
+        if windows:
+            away[..., 0, :] = np.minimum(away[..., 0, :] - self.handicap(windows), self.far)
+        weights = np.exp((away.min(-2, keepdims=True) - away) / self.over)
+        weights /= weights.sum(-2, keepdims=True)
+        weights[..., 1:, :] = np.maximum((weights[..., 1:, :] - LEAST_WEIGHT) / (1 - LEAST_WEIGHT), 0)
+        weights[..., 0, :] = 1 - weights[..., 1:, :].sum(-2)
+        counted: NDArray[np.float64] = weights
+        return counted
