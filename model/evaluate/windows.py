@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.codec.window import decode_window, encode_window
 from model.evaluate.clips import Clip
 from model.source.call_windows import CallWindows, SourceLook
-from model.source.mouth_choice import mouth_points, skin_unevenness
 from model.source.quality import sharpness
 from model.source.window_search import WindowSearch
 from model.source_state import SourceState
@@ -18,7 +15,6 @@ from model.talking_head import TalkingHead
 from model.window import Window
 from model.window.eyes import MAX_WINDOWS as MOST_EYES
 from model.window.mouth import MAX_WINDOWS as MOST_MOUTHS
-from model.window.mouth import usable
 
 UPLOADED = 0.25
 """Seconds after which a call's receiver has a window: half a kilobyte leaves in one piece, and a line takes 50 ms."""
@@ -53,9 +49,8 @@ def call_states(
     """
     if not head.has_landmarks:
         return [state] * len(way), []
-    windows, points = CallWindows(), mouth_points(clip.canonical, clip.motions[way[0]])
-    skin = skin_unevenness(clip.source_frame, points) if usable(points) else np.inf
-    source = SourceLook.of(clip.canonical, clip.motions[way[0]], sharpness(clip.source_frame), skin)
+    windows, picture = CallWindows(), clip.source_frame
+    source = SourceLook.of(picture, clip.canonical, clip.motions[way[0]], sharpness(picture))
     beside: dict[int, Window] = {}
     due: list[tuple[float, int, Window]] = []
     states: list[SourceState] = []

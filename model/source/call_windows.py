@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion
-from model.source.eye_choice import eye_points
+from model.source.eye_choice import alike, eye_areas, eye_points
 from model.source.mouth_choice import CallMouth, mouth_points, skin_unevenness
 from model.source.quality import sharpness
 from model.source.window_choice import EYES, MOUTH, SHARP_ENOUGH, Budget, Feature, WindowChoice
@@ -29,14 +29,18 @@ class SourceLook:
 
     mouth: NDArray[np.float32]  # (10, 2) mouth coordinates
     eyes: NDArray[np.float32]  # (2, 5, 2) eye coordinates
-    sharpness: float
+    areas: NDArray[np.float32]  # `eye_areas`
     skin: float  # `skin_unevenness`; infinite where it cannot be told
+    sharpness: float
 
     @classmethod
-    def of(cls, canonical: CanonicalKeypoints, motion: Motion, sharpness: float, skin: float) -> SourceLook:
-        """From its keypoints and motion, NumPy arrays."""
+    def of(
+        cls, picture: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion, sharpness: float
+    ) -> SourceLook:
+        """From the image (S, S, 3), its keypoints and motion, NumPy arrays; `sharpness` at the size of frames."""
         mouth, eyes = mouth_points(canonical, motion), eye_points(canonical, motion)
-        return cls(mouth_coordinates(mouth), eye_coordinates(eyes), sharpness, skin)
+        skin = skin_unevenness(picture, mouth) if mouth_usable(mouth) else np.inf
+        return cls(mouth_coordinates(mouth), eye_coordinates(eyes), eye_areas(picture, eyes), skin, sharpness)
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,10 @@ class CallWindows:
         mouth, eyes = mouth_points(canonical, motion), eye_points(canonical, motion)
         clear = measured and sharpness(crop) >= SHARP_ENOUGH * source.sharpness
         bare = clear and bool(mouth_usable(mouth)) and not self._mouth.update(skin_unevenness(crop, mouth))
+        plain = clear and bool(eyes_usable(eyes)) and bool(alike(eye_areas(crop, eyes), source.areas))
         seen = (
             (MOUTH, mouth, mouth_coordinates(mouth), source.mouth, bare),
-            (EYES, eyes, eye_coordinates(eyes), source.eyes, clear and bool(eyes_usable(eyes))),
+            (EYES, eyes, eye_coordinates(eyes), source.eyes, plain),
         )
         chosen = []
         for feature, points, shape, own, can in seen:

@@ -85,3 +85,6 @@ _STAYING = np.array([(-1.7, 0.0), (1.7, 0.0), (-0.8, -1.1), (0.8, -1.1), (-0.8, 
 
 EYE_TEXTURE = TextureMap(_EYE, _STAYING, (-1.2, -0.65, 1.2, 0.55), (24, 14))
 """Of one eye with its lids."""
+
+EYE_AREA = TextureMap(_EYE, _STAYING, (-1.5, -1.2, 1.5, 1.1), (20, 14))
+"""Of one eye with the skin up to brow and cheek, by which it is known again."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.networks.small_config import EYE_KEYPOINTS, GUIDED
 
-SKIN, WHITE, IRIS = (200, 150, 130), (235, 235, 235), (60, 40, 30)
+SKIN, BROW, WHITE, IRIS = (200, 150, 130), (90, 60, 50), (235, 235, 235), (60, 40, 30)
 
 
 def eyes(opening: float, aside: float = 0.0, middle: tuple[float, float] = (0.0, -0.2)) -> NDArray[np.float32]:
@@ -28,8 +28,8 @@ def face(points: NDArray[np.float32]) -> Tensor:
 
 
 def picture(points: NDArray[np.float32], size: int = 256) -> NDArray[np.uint8]:
-    """Skin (S, S, 3), on it both eyes as the keypoints (2, 5, 2) have them,
-    and something sharp below, as in any film.
+    """Skin (S, S, 3), on it both eyes as the keypoints (2, 5, 2) have them, under brows, and something sharp below, as
+    in any film.
     """
     axis = (np.arange(size) * 2 + 1) / size - 1
     image = np.empty((size, size, 3), np.uint8)
@@ -38,6 +38,7 @@ def picture(points: NDArray[np.float32], size: int = 256) -> NDArray[np.uint8]:
     for left, right, upper, lower, iris in points:
         x, half = (left[0] + right[0]) / 2, (right[0] - left[0]) / 2
         u, v = (axis[None] - x) / half, (axis[:, None] - left[1]) / half
+        image[(np.abs(v + 1) < 0.2) & (np.abs(u) < 1.2)] = BROW
         arch = np.clip(1 - u * u, 0, 1)
         inside = (v > (upper[1] - left[1]) / half * arch) & (v < (lower[1] - left[1]) / half * arch) & (np.abs(u) < 1)
         round_iris = (u - (iris[0] - x) / half) ** 2 + (v - (iris[1] - left[1]) / half) ** 2 < 0.35**2

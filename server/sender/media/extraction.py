@@ -7,7 +7,6 @@ What it finds goes to an `ExtractionListener`, from this thread. What it decides
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -28,11 +27,9 @@ from model.face.crop import Crop
 from model.motion import Motion
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.tracker import MotionTracker, SourceReference
-from model.source.call_windows import CallWindows
+from model.source.call_windows import CallWindows, SourceLook
 from model.source.expression import eye_openness
-from model.source.mouth_choice import mouth_points, skin_unevenness
 from model.source.quality import Quality, quality
-from model.window.mouth import usable
 from server.sender.media.alignment_rhythm import AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extractor import Avatar, Extractor
@@ -262,18 +259,13 @@ class Extraction(threading.Thread):
         eyes = float(eye_openness(self._extractor.canonical, frame.motion)) if measured else 0.0
         return quality(frame.picture, frame.motion, eyes)
 
-    def _skin(self, chosen: Candidate) -> float:
-        """Unevenness of the skin around the mouth; infinite where it cannot be told."""
-        if not self._extractor.has_landmarks:
-            return math.inf
-        points = mouth_points(self._extractor.canonical, chosen.motion)
-        return skin_unevenness(chosen.picture, points) if usable(points) else math.inf
-
     def _offer(self, chosen: Candidate) -> None:
         """Enrol the chosen frame, or the avatar in its place, and hand it on."""
         if self._avatar is None:
             picture, source = chosen.picture, self._extractor.enrol(chosen.picture, chosen.reference)
-            source = replace(source, sharpness=chosen.quality.sharpness, skin=self._skin(chosen))
+            if self._extractor.has_landmarks:
+                look = SourceLook.of(picture, source.canonical, source.motion, chosen.quality.sharpness)
+                source = replace(source, look=look)
         else:
             self._avatar.start(chosen.motion)
             picture, source = self._avatar.picture, self._avatar.enrolled
@@ -299,8 +291,7 @@ class Extraction(threading.Thread):
     def _choose_windows(self, frame: _ExtractedFrame, now: float) -> None:
         """Hand on windows of this frame where that is worth it; of an avatar's face the driver knows none."""
         source = self._selection.current
-        measured = self._extractor.has_landmarks and self._extractor.measured
-        if self._avatar is not None or source is None or not measured or not self._windows.looks(now):
+        if source is None or source.look is None or not self._extractor.measured or not self._windows.looks(now):
             return
         for chosen in self._windows.update(frame.picture, self._extractor.canonical, frame.motion, source.look, now):
             picture = frame.crop.cut(frame.camera, self._extractor.source_size(frame.crop.side))

@@ -8,9 +8,7 @@ head that turns away from its source uncovers skin the source never saw (arXiv 2
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,13 +78,7 @@ class EnrolledSource:
     motion: Motion  # NumPy, no batch shape
     heads: int  # how many keypoints follow the head; they come first
     reference: SourceReference | None = None  # to which later frames are aligned; None of a picture that no camera took
-    sharpness: float = 0.0  # of the picture; 0 where nobody asked
-    skin: float = math.inf  # unevenness of the skin around the mouth; infinite where it cannot be told
-
-    @cached_property
-    def look(self) -> SourceLook:
-        """What its mouth and eyes show; of a profile with landmarks."""
-        return SourceLook.of(self.canonical, self.motion, self.sharpness, self.skin)
+    look: SourceLook | None = None  # what its mouth and eyes show; None of a picture beside which no window stands
 
     def gap(self, motion: Motion) -> float:
         """How far `motion` leaves what this source covers; 1 is the edge. Place and size in the crop do not count."""

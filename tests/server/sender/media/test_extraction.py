@@ -503,8 +503,7 @@ def test_mouths_that_the_source_lacks_are_handed_on_but_not_those_of_an_avatars_
     def points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
         return lips(0.05 * abs(float(motion.yaw)), (0.0, 0.2), 0.4)
 
-    for place in ("server.sender.media.extraction", "model.source.call_windows"):
-        monkeypatch.setattr(f"{place}.mouth_points", points)
+    monkeypatch.setattr("model.source.call_windows.mouth_points", points)
     monkeypatch.setattr("model.source.call_windows.eye_points", lambda canonical, motion: eyes(0.6))
     bench = Bench(avatar)
     bench.model.has_landmarks = True
@@ -522,8 +521,7 @@ def test_after_a_cut_windows_are_chosen_anew_and_belong_to_another_scene(monkeyp
     def points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
         return lips(0.05 * abs(float(motion.yaw)), (0.0, 0.2), 0.4)
 
-    for place in ("server.sender.media.extraction", "model.source.call_windows"):
-        monkeypatch.setattr(f"{place}.mouth_points", points)
+    monkeypatch.setattr("model.source.call_windows.mouth_points", points)
     monkeypatch.setattr("model.source.call_windows.eye_points", lambda canonical, motion: eyes(0.6))
     bench = Bench()
     bench.model.has_landmarks = True
