@@ -36,7 +36,7 @@ class CallFrame:
 
     ms: int  # after the start of the recording
     image: int  # number of its source image
-    windows: tuple[int, ...]  # numbers of the mouth windows beside it
+    windows: tuple[int, ...]  # numbers of the windows beside it
     vector: NDArray[np.float32]
 
 
@@ -98,7 +98,7 @@ class FaceTile:
         return found
 
     def state(self, frame: CallFrame) -> SourceState:
-        """The enrolled source image of a frame, with its mouth windows beside it. Raises BitstreamError."""
+        """The enrolled source image of a frame, with its windows beside it. Raises BitstreamError."""
         state = self._states.pop(frame.image, None)
         if state is None:
             state = enrolled(self._head, self._vav.images[frame.image], self._path)

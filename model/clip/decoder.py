@@ -216,7 +216,7 @@ def enrolled(head: TalkingHead, data: bytes, path: Path) -> SourceState:
 
 
 def with_windows(head: TalkingHead, state: SourceState, windows: Sequence[bytes], path: Path) -> SourceState:
-    """A source image with the mouth windows of a file beside it. Raises BitstreamError."""
+    """A source image with the windows of a file beside it. Raises BitstreamError."""
     try:
         return head.with_windows(state, [decode_window(data) for data in windows])
     except BitstreamError as error:

@@ -246,7 +246,7 @@ def _extract_scene(
     options: EncodeOptions,
     progress: Progress,
 ) -> tuple[Motion, NDArray[np.uint8], list[Window]]:
-    """Motion (T,) of one scene, its source image (S, S, 3) and the mouth windows beside that.
+    """Motion (T,) of one scene, its source image (S, S, 3) and the windows beside that.
 
     What has moved since the source image is measured once that is known, on pictures kept in files. Frames
     without a face are left out of that, and hold the motion of the one before.

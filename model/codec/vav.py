@@ -3,9 +3,9 @@
     file  = magic, block ...
     block = type (4 ASCII letters), length (u32), payload, CRC-32 of type and payload (u32)
 
-HEAD comes first, SRCE next, each followed by its mouth windows, then MOTN and OPUS by time, ENDS last. A file without
+HEAD comes first, SRCE next, each followed by its windows, then MOTN and OPUS by time, ENDS last. A file without
 ENDS was cut; what came before the cut is good. Version 1 holds an encoded film: one chain of messages. Version 2 holds
-a call as it came: messages of several encoders, some lost, source images and mouth windows that take the place of
+a call as it came: messages of several encoders, some lost, source images and windows that take the place of
 others, and times that count from its start. A block whose type begins with a small letter may be skipped, as PNG has it
 of its chunks.
 """
@@ -180,7 +180,7 @@ class Vav:
 
     header: VavHeader
     images: list[bytes] = field(default_factory=list)  # source images in the order of the file
-    windows: list[bytes] = field(default_factory=list)  # mouth windows in the order of the file
+    windows: list[bytes] = field(default_factory=list)  # in the order of the file
     messages: list[MotionBlock] = field(default_factory=list)  # in the order of the file
     audio: list[AudioPacket] = field(default_factory=list)
     clock: CaptureClock | None = None  # the last one
@@ -215,7 +215,7 @@ class Vav:
 
     @property
     def window_bytes(self) -> int:
-        """Bytes of all mouth windows."""
+        """Bytes of all windows."""
         return sum(map(len, self.windows))
 
     @property
@@ -268,7 +268,7 @@ class VavWriter:
         self._block(b"SRCE", bytes([index]) + data)
 
     def window(self, place: int, data: bytes) -> None:
-        """A mouth window: in a film one more beside the source image of index `place`, which was written before.
+        """A window: in a film one more beside the source image of index `place`, which was written before.
 
         In a call it is the one in slot `place` from now on, whatever source image is driven; b"" empties the slot.
         """
@@ -380,18 +380,18 @@ def parse_vav(data: bytes) -> Vav:
 def _beside(
     beside: Mapping[int, tuple[int, ...]], payload: bytes, number: int, sources: Mapping[int, int] | None
 ) -> Mapping[int, tuple[int, ...]]:
-    """Numbers of mouth windows in force with one more: by source index in a film, by slot in a call.
+    """Numbers of windows in force with one more: by source index in a film, by slot in a call.
 
     sources: those of a film; None in a call, where one without data empties its slot. Raises BitstreamError.
     """
     place, empty = payload[0] if payload else -1, len(payload) < 2
     if sources is None:
         if not 0 <= place < MAX_WINDOWS or number >= MAX_LIVE_WINDOWS:
-            raise BitstreamError("a mouth window in a slot that there is not, or one too many")
+            raise BitstreamError("a window in a slot that there is not, or one too many")
         return {**beside, place: () if empty else (number,)}
     before = beside.get(place, ())
     if empty or place not in sources or len(before) >= MAX_WINDOWS:
-        raise BitstreamError("a mouth window that is empty, one too many, or without its source image")
+        raise BitstreamError("a window that is empty, one too many, or without its source image")
     return {**beside, place: (*before, number)}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.window import MAX_WINDOWS
+from model.window.mouth import MAX_WINDOWS
 
 if TYPE_CHECKING:
     from model.evaluate.scoring import Networks

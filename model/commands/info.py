@@ -76,7 +76,7 @@ def summary(figures: dict[str, Any]) -> str:
     images = "once" if figures["sources"] == 1 else f"{figures['sources']} images"
     lines.append(f"source   {figures['bytes_source']:>9,} bytes   {images}")
     if figures["windows"]:
-        lines.append(f"mouth    {figures['bytes_windows']:>9,} bytes   {figures['windows']} windows")
+        lines.append(f"windows  {figures['bytes_windows']:>9,} bytes   {figures['windows']} windows")
     if figures["bytes_audio"]:
         lines.append(f"sound    {figures['bytes_audio']:>9,} bytes   {figures['kbps_audio']:.1f} kbit/s, Opus")
     lines.append(f"framing  {figures['bytes_container']:>9,} bytes")

@@ -92,7 +92,7 @@ def call(
     loss    share of motion messages that never arrive
     rate    of motion
     behind_voice  motion travels behind the packets of the voice, else one message a frame
-    windows  mouth windows are sent beside it
+    windows  whether windows are sent beside it
     """
     vectors = motion.to_vector()
     rendered = np.empty_like(clip.frames)

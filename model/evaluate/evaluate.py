@@ -60,9 +60,7 @@ def evaluate_clip(
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     motions, windows = align_clip(head, clip), file_windows(head, clip)
     rendered = render(head, with_windows(head, state, [data for _, data in windows]), motions, frame_rate=clip.fps)
-    told = np.setdiff1d(
-        np.arange(len(clip.frames)), [frame for frame, _ in windows]
-    )  # a frame that became a window shows itself
+    told = np.setdiff1d(np.arange(len(clip.frames)), [frame for frame, _ in windows])  # a window's frame shows itself
     scored = np.intersect1d(clip.driving(every), told)
     calls: dict[str, CallResult] = {}
     if in_call:

@@ -101,15 +101,16 @@ def clip_gain(
         name: render(head, one, motions, frame_rate=clip.fps) for name, one in zip(SYSTEMS, (plain, state), strict=True)
     }
     scored = clip.driving(every)
-    scored = scored[~np.isin(scored, [frame for frame, _ in found])]  # a frame that became a window shows itself
+    told = np.setdiff1d(np.arange(len(clip.frames)), [frame for frame, _ in found])  # a window's frame shows itself
+    scored = np.intersect1d(scored, told)
     truth = Truth(clip.frames[scored], networks)
-    expression = ExpressionTruth(clip.frames, networks.landmarks, networks.points)
+    expression = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points)
     figures: dict[str, Any] = {
         "source": clip.source,
         "windows": len(windows),
         "bytes_windows": sum(map(len, windows)),
         "bytes_source": {"without": len(richer), "with": len(source)},
-        "expression": {name: expression.read(shown) for name, shown in frames.items()},
+        "expression": {name: expression.read(shown[told]) for name, shown in frames.items()},
     }
     for name, shown in frames.items():
         figures[name] = truth.score(shown[scored], consecutive=every == 1)

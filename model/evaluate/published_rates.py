@@ -95,7 +95,7 @@ def markdown(published: Published) -> str:
 
 def _own(published: Published) -> str:
     lines = [
-        "| px | clips | LPIPS | payload | on the wire | with voice | wire, 10 s | wire, 10 min | source image, bytes |",
+        "| px | clips | LPIPS | payload | on the wire | with voice | wire, 10 s | wire, 10 min | sent once, bytes |",
         "|" + "---|" * 9,
     ]
     for size, figures in published.items():

@@ -3,7 +3,7 @@
 All rates are in kbit/s at 25 frames a second, whatever the clip's own rate, from the sender to the receiver
 (`model/evaluate/wire.py` says what counts). Motion is that of a call: measured frame by frame, through the real encoder
 and decoder, behind the packets of the voice or, without sound, on the data channel; nothing is lost. What is sent once,
-the source image and mouth windows as a call codes them or a codec's keyframe, stands apart, or is spread over 10 s and
+the source image and windows as a call codes them or a codec's keyframe, stands apart, or is spread over 10 s and
 over 10 minutes.
 """
 
@@ -65,7 +65,7 @@ class Point:
     kbps_call: float  # with the voice, on all sides the same
     kbps_10s: float  # `kbps_wire` and what is sent once, spread over 10 s
     kbps_600s: float  # and over 10 minutes
-    once_bytes: float  # source image and mouth windows, or keyframe, on the wire
+    once_bytes: float  # source image and windows, or keyframe, on the wire
     lpips: float
     lpips_vgg: float | None
     ms_ssim: float

@@ -39,7 +39,7 @@ def picture_bytes(payload: int) -> int:
 
 
 def image_bytes(payload: int) -> int:
-    """A source image or a mouth window on the data channel."""
+    """A source image or a window on the data channel."""
     return payload + ceil(payload / RTP_PAYLOAD) * DATA_HEADER_BYTES
 
 

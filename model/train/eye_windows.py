@@ -107,17 +107,17 @@ def _sent(head: TalkingHead, clip: Clip, motion: Motion) -> Motion:
 def _eyes(head: TalkingHead, clip: Clip, state: SourceState, motion: Motion, which: list[int]) -> list[Eyes]:
     """Those of some of a clip's frames, drawn without an enhancer."""
     layout = head.profile.layout
-    source = _windows(clip.source_frame, compose(state.canonical, state.motion)[0, layout.face].float())
+    source = _patches(clip.source_frame, compose(state.canonical, state.motion)[0, layout.face].float())
     drawn = render(head, replace(state, eye_patches=None), motion[np.array(which, np.intp)])
     faces = compose(state.canonical, motion.to_torch(state.canonical.points.device))[:, layout.face].float()
     found = []
     for index, picture in zip(which, drawn, strict=True):
-        own, filmed = _windows(picture, faces[index]), _windows(clip.frames[index], faces[index])
+        own, filmed = _patches(picture, faces[index]), _patches(clip.frames[index], faces[index])
         seen = [eye for eye in (0, 1) if own.large[eye] and source.large[eye]]
         a, b, c = ((255 * windows.pictures[seen] + 0.5).to(torch.uint8) for windows in (own, filmed, source))
         found.append(Eyes(a, b, c, own.points[seen], source.points[seen]))
     return found
 
 
-def _windows(picture: np.ndarray, face: Tensor) -> EyePatches:
+def _patches(picture: np.ndarray, face: Tensor) -> EyePatches:
     return EyePatches.of(as_tensor(picture[None]), face.cpu())

@@ -31,7 +31,7 @@ from server.sender.media.feed import Feed, FeedListener
 from server.sender.media.inputs import PORTRAIT, open_file
 from server.sender.media.reader import Timeline
 from server.sender.media.recording import Recording, RecordingFeed, read_recording
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.sound import SoundCapture, SoundQueue
 from server.settings import load_settings
 
@@ -48,7 +48,7 @@ class _Still:
 
     def __init__(self, listener: FeedListener) -> None:
         self.on_source: Callable[[SourceImage], None] = listener.on_source
-        self.on_window: Callable[[MouthUpload], None] = listener.on_window
+        self.on_window: Callable[[WindowUpload], None] = listener.on_window
         self.on_presence, self.on_end, self.on_notice = listener.on_presence, listener.on_end, listener.on_notice
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:

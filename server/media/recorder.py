@@ -25,7 +25,7 @@ class MediaRecorder(Protocol):
         """What the motion that follows is for."""
 
     def source(self, index: int, image: bytes, windows: tuple[bytes, ...] = ()) -> None:
-        """The source image of that index is this one from now on, with these mouth windows beside it."""
+        """The source image of that index is this one from now on, with these windows beside it."""
 
     def motion(self, message: bytes, source: int, capture_ms: int, captured: float) -> bool:
         """A motion message; its first frame drives `source` and was captured at `capture_ms` of the sender's clock, at

@@ -207,7 +207,7 @@ class Publication:
         return True
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
-        """Take a mouth window in place of the one in that slot; it stands beside the source images of its scene.
+        """Take a window in place of the one in that slot; it stands beside the source images of its scene.
 
         Raises InputError, SourceCacheFullError, EngineError, ConflictError.
         """

@@ -81,7 +81,7 @@ class Renderer(Protocol):
         """A source image uint8 (S, S, 3) RGB."""
 
     def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState:
-        """A source image with mouth windows beside it."""
+        """A source image with windows beside it."""
 
     def render(
         self,
@@ -280,7 +280,7 @@ class RenderEngine:
         return await self._call(lambda renderer: renderer.enrol(image))
 
     async def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState:
-        """A source image with mouth windows beside it, on the engine's thread. Raises EngineError when it is closed."""
+        """A source image with windows beside it, on the engine's thread. Raises EngineError when it is closed."""
         return await self._call(lambda renderer: renderer.with_windows(state, windows))
 
     async def _call(self, work: Callable[[Renderer], _T]) -> _T:

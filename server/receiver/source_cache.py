@@ -124,9 +124,9 @@ class SourceCache:
         return sha256
 
     async def decode_window(self, data: bytes) -> Window:
-        """A mouth window, decoded where source images are. Raises WindowError, SourceCacheFullError."""
+        """A window, decoded where source images are. Raises WindowError, SourceCacheFullError."""
         if self._windows_waiting >= self._settings.max_waiting:
-            raise SourceCacheFullError("too many mouth windows are being uploaded; try again shortly")
+            raise SourceCacheFullError("too many windows are being uploaded; try again shortly")
         self._windows_waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, decode_window, data)
@@ -134,7 +134,7 @@ class SourceCache:
             self._windows_waiting -= 1
 
     async def with_windows(self, sha256: str, windows: Sequence[Window]) -> SourceState:
-        """The state of an acquired entry with mouth windows beside it, which the caller keeps. Raises EngineError."""
+        """The state of an acquired entry with windows beside it, which the caller keeps. Raises EngineError."""
         return await self._engine.with_windows(self.state(sha256), windows)
 
     def acquire(self, sha256: str) -> SourceState | None:

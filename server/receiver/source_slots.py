@@ -1,4 +1,4 @@
-"""The source images of one publication, by the sender's index, and the mouth windows that stand beside them.
+"""The source images of one publication, by the sender's index, and the windows that stand beside them.
 
 A window stands beside the source images of its scene: after a cut there may be another person.
 """
@@ -41,7 +41,7 @@ class SourceSlots:
         self._closed = False
 
     def state(self, index: int) -> SourceState | None:
-        """The enrolled source image, with mouth windows once they stand beside it; None where the slot is empty."""
+        """The enrolled source image, with windows once they stand beside it; None where the slot is empty."""
         sha256 = self._hashes.get(index)
         if sha256 is None:
             return None
@@ -59,7 +59,7 @@ class SourceSlots:
         return None if sha256 is None else self._cache.image(sha256)
 
     def windows(self, index: int) -> tuple[bytes, ...]:
-        """The mouth windows beside an image, as they were uploaded."""
+        """The windows beside an image, as they were uploaded."""
         return tuple(window.data for window in self._beside_of(index))
 
     async def add(self, index: int, image: bytes, scene: int = 0) -> str:
@@ -74,12 +74,12 @@ class SourceSlots:
         return sha256
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
-        """Take a mouth window in place of the one in that slot; it stands beside its scene's images from now on.
+        """Take a window in place of the one in that slot; it stands beside its scene's images from now on.
 
         Raises InputError (WindowError among them), SourceCacheFullError, EngineError, ConflictError.
         """
         if not 0 <= slot < MAX_WINDOWS:
-            raise InputError(f"the slot of a mouth window is not within 0 ... {MAX_WINDOWS - 1}")
+            raise InputError(f"the slot of a window is not within 0 ... {MAX_WINDOWS - 1}")
         window = await self._cache.decode_window(data)
         if self._closed:
             raise ConflictError("the publication has ended")

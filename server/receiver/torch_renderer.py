@@ -54,7 +54,7 @@ class TorchRenderer:
         return self._model.enrol(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
 
     def with_windows(self, state: SourceState, windows: Sequence[Window]) -> SourceState:
-        """A source image with mouth windows beside it."""
+        """A source image with windows beside it."""
         return self._model.with_windows(state, windows)
 
     @torch.inference_mode()

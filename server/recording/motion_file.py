@@ -75,7 +75,7 @@ class MotionFile(VavWriter):
 
 @dataclass(frozen=True)
 class RecordedSource:
-    """A source image and the mouth windows beside it, as they were uploaded."""
+    """A source image and the windows beside it, as they were uploaded."""
 
     image: bytes
     windows: tuple[bytes, ...] = ()

@@ -74,7 +74,7 @@ class Take:
         self._model = model
 
     def source(self, index: int, image: bytes, windows: tuple[bytes, ...] = ()) -> None:
-        """The source image of that index is this one from now on, with these mouth windows beside it."""
+        """The source image of that index is this one from now on, with these windows beside it."""
         self._sources[index] = RecordedSource(image, windows)
 
     def motion(self, message: bytes, source: int, capture_ms: int, captured: float) -> bool:

@@ -12,8 +12,8 @@ from server.settings import Settings
 UPLOADS_AT_ONCE = 10
 """Uploads that one token's `sub` may make without a pause: a sender brings its source images when it connects."""
 
-WINDOWS_AT_ONCE = 24
-"""Mouth windows that one `sub` may upload without a pause; later as many a minute as source images."""
+WINDOWS_AT_ONCE = 32
+"""Windows that one `sub` may upload without a pause; later as many a minute as source images."""
 
 UPLOAD_SHARE_OF_ONE_ROOM = 0.5
 
@@ -35,7 +35,7 @@ class Pools:
     sockets: Quota
     uploads: Quota
     upload_rate: RateQuota
-    window_rate: RateQuota  # of mouth windows
+    window_rate: RateQuota  # of windows
     offer_rate: RateQuota  # by identity
     address_offer_rate: RateQuota
     token_rate: RateQuota  # by address
@@ -68,7 +68,7 @@ class Pools:
             ),
             token_rate=RateQuota("tokens for one address", TOKENS_PER_MINUTE / 60.0, TOKENS_AT_ONCE),
             proxies=frozenset(settings.proxies),
-            window_rate=RateQuota("mouth windows", settings.uploads_per_minute / 60.0, WINDOWS_AT_ONCE),
+            window_rate=RateQuota("windows", settings.uploads_per_minute / 60.0, WINDOWS_AT_ONCE),
         )
 
 

@@ -1,7 +1,7 @@
 """Uploads of a publisher, `PUT` below `/rooms/{room}/participants/{id}`.
 
 /source   a source image, uploaded or attached by its SHA-256
-/mouth    a mouth window
+/mouth    a window
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOADING_SECONDS = 10.0
 """So long an upload waits for a model that is being loaded."""
 
 MAX_SCENES = 256
-"""Scenes that source images and mouth windows can be of: one says a byte."""
+"""Scenes that source images and windows can be of: one says a byte."""
 
 
 async def put_source(request: web.Request) -> web.Response:
@@ -76,8 +76,8 @@ async def put_window(request: web.Request) -> web.Response:
     pools.window_rate.admit(claims.sub, parts.clock())
     with pools.uploads.held(identity=claims.sub, room=room):
         if request.content_type != WINDOW_TYPE:
-            raise UnsupportedMediaError(f"a mouth window is {WINDOW_TYPE}")
-        data = await _body(request, MAX_WINDOW_BYTES, "a mouth window")
+            raise UnsupportedMediaError(f"a window is {WINDOW_TYPE}")
+        data = await _body(request, MAX_WINDOW_BYTES, "a window")
         try:
             await parts.conference.add_window(participant, slot, data, scene)
         except WindowError as error:

@@ -18,7 +18,7 @@ from server.sender.connection.session import Identity, Session
 from server.sender.connection.signalling import ConnectionLostError, RefusedError
 from server.sender.media.feed import Feed, FeedListener
 from server.sender.media.reader import Clock
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.voice_order import VOICE_KBPS
 from server.sender.status_line import Status, StatusLine
 
@@ -88,8 +88,8 @@ class Daemon:
         if self.session is not None:
             self.session.offer_source(source)
 
-    def on_window(self, window: MouthUpload) -> None:
-        """Keep the mouth window for this and every later connection."""
+    def on_window(self, window: WindowUpload) -> None:
+        """Keep the window for this and every later connection."""
         self.identity.windows[window.slot] = window
         if self.session is not None:
             self.session.offer_window(window)

@@ -273,7 +273,7 @@ class Conference:
         await self.publishers.attach_source(participant, index, sha256, scene)
 
     async def add_window(self, participant: str, slot: int, data: bytes, scene: int = 0) -> None:
-        """Put a mouth window beside the participant's source images of that scene. Raises InputError."""
+        """Put a window beside the participant's source images of that scene. Raises InputError."""
         self._seats.check(participant)
         await self.publishers.add_window(participant, slot, data, scene)
 

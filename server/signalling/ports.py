@@ -81,7 +81,7 @@ class PublicationPort(Protocol):
         """Use a source image that is still cached; False when it is not."""
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
-        """Take a mouth window of that scene in place of the one in that slot. Raises InputError."""
+        """Take a window of that scene in place of the one in that slot. Raises InputError."""
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:
         """One viewer's tracks."""

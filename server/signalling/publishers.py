@@ -149,7 +149,7 @@ class Publishers:
         self._remember_source(publisher, index, sha256)
 
     async def add_window(self, participant: str, slot: int, data: bytes, scene: int = 0) -> None:
-        """Put a mouth window beside the participant's source images of that scene. Raises InputError."""
+        """Put a window beside the participant's source images of that scene. Raises InputError."""
         await self._publication(self._of(participant)).add_window(slot, data, scene)
 
     def connection(self, participant: str) -> tuple[Connection, Offer]:

@@ -34,7 +34,7 @@ from server.sender.connection.reconnect import FIRST_PATIENCE
 from server.sender.connection.signalling import ConnectionLostError, RefusedError, Signalling, node_address
 from server.sender.connection.uploads import Uploads
 from server.sender.media.reader import Clock
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.sound import PACKET_SECONDS, SoundQueue
 from server.sender.media.voice_order import VOICE_KBPS
 from server.wire.control import (
@@ -78,8 +78,8 @@ class Identity(Membership):
     avatar: bool = False
     sources: dict[int, SourceImage] = field(default_factory=dict)
     """Every source chosen so far, to be attached again without an upload where the receiver still has it."""
-    windows: dict[int, MouthUpload] = field(default_factory=dict)
-    """The mouth window of each slot, to be uploaded anew to every receiver."""
+    windows: dict[int, WindowUpload] = field(default_factory=dict)
+    """The window of each slot, to be uploaded anew to every receiver."""
     uploaded: set[str] = field(default_factory=set)
     """SHA-256 of the sources that were uploaded once."""
 
@@ -257,8 +257,8 @@ class Session:
         self._offers.add(task)
         task.add_done_callback(self._offers.discard)
 
-    def offer_window(self, window: MouthUpload) -> None:
-        """Bring a mouth window to the receiver in the background.
+    def offer_window(self, window: WindowUpload) -> None:
+        """Bring a window to the receiver in the background.
 
         Before the connection stands this does nothing: `open` offers all windows of the identity.
         """

@@ -1,4 +1,4 @@
-"""What a sender uploads beside its media, to the node that has the room: source images and mouth windows.
+"""What a sender uploads beside its media, to the node that has the room: source images and windows.
 
 Both go in pieces, as the line takes them beside voice and motion. Windows go one after the other, slowly, and none of
 them ends a call: the picture is as good as before.
@@ -16,7 +16,7 @@ from model.codec.window import WINDOW_TYPE
 from model.window import MAX_WINDOWS
 from server.sender.connection.rate_control import FIRST_SOURCE_KBPS, RateControl
 from server.sender.connection.signalling import ConnectionLostError, RefusedError
-from server.sender.media.samples import MouthUpload, SourceImage
+from server.sender.media.samples import SourceImage, WindowUpload
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ UPLOAD_BYTES = 1200
 """Of a body that are sent at once."""
 
 WINDOW_SECONDS_PER_BYTE = 8 / 4000
-"""Pause after a mouth window on a congested line. Else they go at the pace of a source image: their choice keeps within
+"""Pause after a window on a congested line. Else they go at the pace of a source image: their choice keeps within
 4 kbit/s over a minute (`model/source/window_choice.py`)."""
 
-_CALLED = {"source": "source image", "mouth": "mouth window"}
+_CALLED = {"source": "source image", "mouth": "window"}
 
 
 class Uploads:
@@ -44,7 +44,7 @@ class Uploads:
     ) -> None:
         """`participant`: address of its resources. `first()`: whether the receiver waits for its first source image."""
         self._http, self._participant, self._token, self._rates, self._first = http, participant, token, rates, first
-        self._windows: dict[int, MouthUpload] = {}  # that wait, the newest of each slot
+        self._windows: dict[int, WindowUpload] = {}  # that wait, the newest of each slot
         self._sender: asyncio.Task[None] | None = None
 
     async def source(self, source: SourceImage, *, attach: bool) -> bool:
@@ -58,8 +58,8 @@ class Uploads:
             return await self._put("source", params, source.content_type, source.data)
         return await self._put("source", params | {"sha256": source.sha256})
 
-    def window(self, window: MouthUpload) -> None:
-        """Bring a mouth window in the background; one that waits for the same slot is history."""
+    def window(self, window: WindowUpload) -> None:
+        """Bring a window in the background; one that waits for the same slot is history."""
         self._forget_others(window.scene)
         self._windows[window.slot] = window
         if self._sender is None or self._sender.done():
@@ -83,7 +83,7 @@ class Uploads:
             try:
                 await self._put("mouth", {"slot": str(slot), "scene": str(window.scene)}, WINDOW_TYPE, window.data)
             except (RefusedError, ConnectionLostError) as error:
-                logger.info("mouth window %d of %d: %s", slot + 1, MAX_WINDOWS, error)
+                logger.info("window %d of %d: %s", slot + 1, MAX_WINDOWS, error)
             if self._rates.congested:
                 await asyncio.sleep(WINDOW_SECONDS_PER_BYTE * len(window.data))
 

@@ -34,7 +34,7 @@ from server.sender.media.alignment_rhythm import AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.reader import Clock
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.scene_change import SceneChange
 from server.sender.media.source_choice import Candidate
 from server.sender.media.source_selection import SourceSelection
@@ -64,8 +64,8 @@ class ExtractionListener(Protocol):
     def on_source(self, source: SourceImage) -> None:
         """A source image was chosen; `Extraction.source_taken` or `source_refused` answers."""
 
-    def on_window(self, window: MouthUpload) -> None:
-        """A mouth window was chosen."""
+    def on_window(self, window: WindowUpload) -> None:
+        """A window was chosen."""
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
         """One frame's motion, for a source that the receiver has."""
@@ -297,7 +297,7 @@ class Extraction(threading.Thread):
             picture = frame.crop.cut(frame.camera, self._extractor.source_size(frame.crop.side))
             data = encode_window(chosen.cut(picture), speed=LIVE_SPEED)
             self._windows.sent(chosen, len(data), now)
-            self._listener.on_window(MouthUpload(chosen.slot, data, self._selection.scene))
+            self._listener.on_window(WindowUpload(chosen.slot, data, self._selection.scene))
 
     def _align(self, frame: _ExtractedFrame) -> None:
         """Find where background, body and keypoints are in this frame; an avatar's frames are not aligned."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from model.errors import VisavisError
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.sound import SoundQueue
 
 
@@ -16,7 +16,7 @@ class FeedListener(Protocol):
     """Hears from a feed, on the event loop."""
 
     def on_source(self, source: SourceImage) -> None: ...
-    def on_window(self, window: MouthUpload) -> None: ...
+    def on_window(self, window: WindowUpload) -> None: ...
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None: ...
     def on_presence(self, problem: str | None) -> None: ...
 

@@ -14,7 +14,7 @@ from server.sender.media.extractor import Avatar, Extractor
 from server.sender.media.feed import FeedListener
 from server.sender.media.inputs import MediaInput, open_camera, open_file, open_microphone
 from server.sender.media.reader import Clock, Timeline
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.sound import SoundCapture, SoundQueue
 
 FILE_START = 0.3
@@ -41,7 +41,7 @@ class LoopListener:
     def on_source(self, source: SourceImage) -> None:
         self._call(self._listener.on_source, source)
 
-    def on_window(self, window: MouthUpload) -> None:
+    def on_window(self, window: WindowUpload) -> None:
         self._call(self._listener.on_window, window)
 
     def on_presence(self, problem: str | None) -> None:

@@ -23,7 +23,7 @@ from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
 from server.sender.media.reader import Clock, Timeline
 from server.sender.media.recorded_sources import Placed, RecordedSources
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.sound import PACKET_SAMPLES, SoundPacket, SoundQueue
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Recording:
     vectors: NDArray[np.float32]  # (T, 139 + 3K)
     times: NDArray[np.float64]  # (T,) seconds from 0, ascending
     sources: tuple[bytes, ...]  # images
-    windows: tuple[tuple[bytes, ...], ...]  # mouth windows beside each of them
+    windows: tuple[tuple[bytes, ...], ...]  # windows beside each of them
     driven: tuple[int, ...]  # (T,) which of them each frame drives
     sound: tuple[SoundPacket, ...]  # by time, places counted from the first frame; gaps are silence; may be empty
     duration: float  # seconds
@@ -160,7 +160,7 @@ class RecordingFeed:
             return
         self._shown = source
         for slot, data in enumerate(self._recording.windows[source]):
-            self._listener.on_window(MouthUpload(slot, data, source))
+            self._listener.on_window(WindowUpload(slot, data, source))
 
     async def close(self) -> None:
         """Stop playing; may be called twice."""

@@ -30,7 +30,7 @@ class SourceImage:
 
     index: int
     data: bytes
-    scene: int = 0  # 0 ... 255: mouth windows of the same scene show the same person
+    scene: int = 0  # 0 ... 255: windows of the same scene show the same person
 
     @cached_property
     def sha256(self) -> str:
@@ -44,8 +44,8 @@ class SourceImage:
 
 
 @dataclass(frozen=True)
-class MouthUpload:
-    """One mouth window, ready to upload; it takes the place of the one in its slot."""
+class WindowUpload:
+    """One window, ready to upload; it takes the place of the one in its slot."""
 
     slot: int
     data: bytes

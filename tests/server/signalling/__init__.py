@@ -182,7 +182,7 @@ class FakePublication:
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
         if data == DAMAGED:
-            raise WindowError("a mouth window of an unknown version, or too short or too long")
+            raise WindowError("a window of an unknown kind, or too short or too long")
         self.windows[slot] = data
         self.scenes[slot] = scene
 

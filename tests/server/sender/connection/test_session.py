@@ -29,7 +29,7 @@ from server.sender.connection.session import SOUND_AGE
 from server.sender.connection.signalling import RefusedError, Signalling
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.sound import PACKET_SAMPLES, OpusWriter, SoundPacket, SoundQueue
 from server.sender.status_line import StatusLine
 from server.settings import load_settings
@@ -220,9 +220,9 @@ async def test_mouth_windows_go_to_every_receiver_slowly_and_none_ends_the_call(
     monkeypatch.setattr("server.sender.connection.uploads.WINDOW_SECONDS_PER_BYTE", 1e-4)
     async with running_call() as call, studio(call) as sender:
         await sender.live()
-        sender.daemon.on_window(MouthUpload(0, b"closed"))
-        sender.daemon.on_window(MouthUpload(1, DAMAGED))
-        sender.daemon.on_window(MouthUpload(2, b"open"))
+        sender.daemon.on_window(WindowUpload(0, b"closed"))
+        sender.daemon.on_window(WindowUpload(1, DAMAGED))
+        sender.daemon.on_window(WindowUpload(2, b"open"))
         await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
         await sender.with_source()
         sender.publication.windows.clear()

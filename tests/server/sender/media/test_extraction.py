@@ -30,7 +30,7 @@ from server.sender.media.alignment_rhythm import ALIGN_EVERY, ALIGN_SHARE, WAIT,
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extraction import NEW_SCENE, NO_FACE, SEVERAL_FACES, Extraction
 from server.sender.media.extractor import Avatar
-from server.sender.media.samples import MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.source_choice import FIRST_WINDOW, SETTLE, EnrolledSource
 from tests.model.eyes import eyes
 from tests.model.mouths import lips
@@ -138,7 +138,7 @@ class FakeTracker:
 class Listener:
     def __init__(self) -> None:
         self.sources: list[SourceImage] = []
-        self.windows: list[MouthUpload] = []
+        self.windows: list[WindowUpload] = []
         self.motions: list[tuple[MotionSample, StageTimes]] = []
         self.presence: list[str | None] = []
         self.notices: list[str] = []
@@ -147,7 +147,7 @@ class Listener:
     def on_source(self, source: SourceImage) -> None:
         self.sources.append(source)
 
-    def on_window(self, window: MouthUpload) -> None:
+    def on_window(self, window: WindowUpload) -> None:
         self.windows.append(window)
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:

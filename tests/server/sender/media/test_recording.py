@@ -28,7 +28,7 @@ from server.benchmark.record_portrait import close_loop
 from server.sender.media.inputs import PORTRAIT
 from server.sender.media.recorded_sources import Placed, RecordedSources
 from server.sender.media.recording import RecordingFeed, read_recording, repacked
-from server.sender.media.samples import MAX_SOURCES, MotionSample, MouthUpload, SourceImage, StageTimes
+from server.sender.media.samples import MAX_SOURCES, MotionSample, SourceImage, StageTimes, WindowUpload
 from server.sender.media.sound import SoundPacket
 from tests.server.fakes import FakeClock
 
@@ -72,14 +72,14 @@ def vector(yaw: float) -> np.ndarray:
 class Listener:
     def __init__(self) -> None:
         self.sources: list[SourceImage] = []
-        self.windows: list[MouthUpload] = []
+        self.windows: list[WindowUpload] = []
         self.samples: list[MotionSample] = []
         self.ends: list[BaseException | None] = []
 
     def on_source(self, source: SourceImage) -> None:
         self.sources.append(source)
 
-    def on_window(self, window: MouthUpload) -> None:
+    def on_window(self, window: WindowUpload) -> None:
         self.windows.append(window)
 
     def on_motion(self, sample: MotionSample, stages: StageTimes) -> None:
@@ -192,7 +192,7 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     ]
     assert heard[per_round][0] == pytest.approx(begin + 0.4 + 0.06 - 0.0065)
     assert heard[per_round][1].data == heard[0][1].data
-    assert listener.windows == [MouthUpload(0, b"window 3", 0)]
+    assert listener.windows == [WindowUpload(0, b"window 3", 0)]
     await feed.close()
     await feed.close()
 
