@@ -1,22 +1,20 @@
 // @ts-check
 /**
- * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images, mouth windows
+ * From a camera's frame to motion, one person at a time: landmarks, crop, extractor, source images, windows
  * (`model/frame_extractor.py`, `server/sender/media/extraction.py`). Background and body are registered with the source image in each
  * frame, keypoints and residual flow in some, by somebody else.
  */
 import { BackgroundTracker } from "./background.js";
 import { BodyTracker } from "./body.js";
+import { CallWindows, lookOf } from "./call_windows.js";
 import { cropMotion, cut, planes } from "./crop.js";
 import { SURE } from "./detector.js";
 import { CropFollower, faceOfLandmarks } from "./head_crop.js";
 import { LandmarkTracker, measure } from "./landmark_tracker.js";
 import { BACKGROUND, EXPRESSION, facePoints, following, stillPoints, withCanonical, withFace } from "./motion.js";
-import { CallMouth, skinUnevenness } from "./mouth_skin.js";
-import { cutWindow, mouthCoordinates, mouthPoints, usable } from "./mouth_window.js";
 import { regionOfLandmarks } from "./region.js";
 import { GreyPyramid } from "./similarity.js";
-import { eyeOpenness, quality, sharpness, SourceSelection } from "./source_choice.js";
-import { SHARP_ENOUGH, WindowChoice } from "./window_choice.js";
+import { eyeOpenness, quality, SourceSelection } from "./source_choice.js";
 
 /** @typedef {import("./region.js").Frame} Frame */
 /** @typedef {import("./crop.js").Crop} Crop */
@@ -41,12 +39,8 @@ import { SHARP_ENOUGH, WindowChoice } from "./window_choice.js";
  * @property {{vector: Float32Array, source: number} | null} motion for a source that the receiver has
  * @property {{index: number, scene: number, picture: Frame} | null} offer a source image that the receiver should get
  *
- * @typedef {object} ChosenWindow a mouth window that the receiver should get
- * @property {number} slot
- * @property {number} scene
- * @property {import("./mouth_window.js").MouthWindow} window
- * @property {number[]} shape mouth coordinates
- * @property {number} captured seconds
+ * @typedef {import("./call_windows.js").ChosenWindow & {scene: number, captured: number}} WindowOffer a window that the receiver should get;
+ *   captured: seconds
  */
 
 /** Without a face for that long, the sender pauses. */
@@ -69,10 +63,7 @@ export class Extraction {
     this.model = model;
     this.aligner = aligner;
     this.scene = scene;
-    this.windows = new WindowChoice();
-    this.mouth = new CallMouth(Infinity);
-    /** Beside which. @type {Source | null} */
-    this.mouthSource = null;
+    this.windows = new CallWindows(model.guided);
     /** The last frame, where its face was measured. @type {{picture: Frame, motion: Float32Array<ArrayBuffer>, captured: number} | null} */
     this.measured = null;
     const { networks, keypoints, body } = model;
@@ -100,7 +91,7 @@ export class Extraction {
   }
 
   /**
-   * Chooses source images and mouth windows anew; the face stays.
+   * Chooses source images and windows anew; the face stays.
    * @param {number} scene
    */
   forgetSources(scene) {
@@ -133,36 +124,26 @@ export class Extraction {
   }
 
   /**
-   * A window of the last frame's mouth where that is worth it; to be called once its motion has been told. `windowSent` answers, or
+   * Windows of the last frame where that is worth it; to be called once its motion has been told. `windowSent` answers for each, or
    * nothing.
-   * @returns {ChosenWindow | null}
+   * @returns {WindowOffer[]}
    */
-  chooseWindow() {
-    const source = this.selection.current;
-    if (this.measured === null || this.canonical === null || source === null || !this.windows.looks(this.measured.captured)) return null;
-    if (source !== this.mouthSource) {
-      this.mouth = new CallMouth(source.skin); // what is usual for one picture says nothing of another
-      this.mouthSource = source;
-    }
+  chooseWindows() {
+    const { canonical, scene } = this;
+    const look = this.selection.current?.look;
+    if (this.measured === null || canonical === null || look === undefined || !this.windows.looks(this.measured.captured)) return [];
     const { picture, motion, captured } = this.measured;
-    const { guided } = this.model;
-    const points = mouthPoints(this.canonical, motion, guided);
-    const shape = mouthCoordinates(points);
-    const own = mouthCoordinates(mouthPoints(source.canonical, source.motion, guided));
-    const plain = usable(points) && sharpness(picture) >= SHARP_ENOUGH * source.sharpness;
-    const clear = plain && !this.mouth.update(skinUnevenness(picture, points));
-    const slot = this.windows.update(shape, own, clear, captured);
-    return slot === null ? null : { slot, scene: this.scene, window: cutWindow(picture, points), shape, captured };
+    return this.windows.update({ picture, canonical, motion }, look, captured).map((chosen) => ({ ...chosen, scene, captured }));
   }
 
   /**
-   * @param {ChosenWindow} chosen
+   * @param {WindowOffer} offered
    * @param {number} bytes
    * @returns {boolean} whether its source images are still those that are sent
    */
-  windowSent({ slot, scene, shape, captured }, bytes) {
-    if (scene !== this.scene) return false;
-    this.windows.sent(slot, shape, bytes, captured);
+  windowSent(offered, bytes) {
+    if (offered.scene !== this.scene) return false;
+    this.windows.sent(offered, bytes, offered.captured);
     return true;
   }
 
@@ -267,10 +248,8 @@ export class Extraction {
    * @param {Candidate} chosen
    * @returns {Promise<Source>}
    */
-  async #enrol({ picture, motion: extracted, quality: judged, reference }) {
-    const { networks, size } = this.model;
-    const points = mouthPoints(/** @type {Float32Array} */ (this.canonical), extracted, this.model.guided);
-    const skin = usable(points) ? skinUnevenness(picture, points) : Infinity;
+  async #enrol({ picture, quality: judged, reference }) {
+    const { networks, size, guided } = this.model;
     const pixels = planes(picture);
     const canonical = await networks.canonical(pixels);
     let motion = await networks.motion(pixels);
@@ -280,7 +259,7 @@ export class Extraction {
     // Once more, as exactly placed as in a frame that follows others.
     const landmarks = first && (await measure(networks.landmarks, picture, regionOfLandmarks(first)));
     if (landmarks) motion = withFace(motion, canonical, facePoints(landmarks, whole, this.model));
-    return { picture, canonical, motion, reference, sharpness: judged.sharpness, skin };
+    return { picture, canonical, motion, reference, look: lookOf({ picture, canonical, motion }, guided, judged.sharpness) };
   }
 
   /**

@@ -1,5 +1,5 @@
 // @ts-check
-/** Symmetric positive definite matrices, row by row in a Float64Array. Pure. */
+/** Matrices, row by row in a Float64Array; but for `inverseOfAny` and `times` symmetric positive definite ones. Pure. */
 
 /**
  * L with L L^T = A in A's lower triangle, in place. False, and A spoilt, when A is not positive definite.
@@ -54,6 +54,31 @@ export function inverse(matrix, size) {
     solve(matrix, column);
   }
   return found;
+}
+
+/**
+ * Of a matrix that need not be positive definite, by Gauss's and Jordan's elimination, the largest number of each column first. Throws
+ * RangeError when there is none.
+ * @param {Float64Array} matrix (size, size)
+ * @param {number} size
+ * @returns {Float64Array}
+ */
+export function inverseOfAny(matrix, size) {
+  const beside = Array.from({ length: size }, (_, i) => Float64Array.from({ length: size }, (_one, k) => Number(i === k)));
+  const rows = beside.map((row, i) => Float64Array.of(...matrix.subarray(i * size, (i + 1) * size), ...row));
+  for (let column = 0; column < size; column++) {
+    let pivot = column;
+    for (let i = column + 1; i < size; i++) if (Math.abs(rows[i][column]) > Math.abs(rows[pivot][column])) pivot = i;
+    [rows[column], rows[pivot]] = [rows[pivot], rows[column]];
+    const by = rows[column][column];
+    if (by === 0) throw new RangeError("no inverse");
+    const own = rows[column].map((value) => value / by);
+    for (let i = 0; i < size; i++) {
+      const factor = rows[i][column];
+      rows[i] = i === column ? own : rows[i].map((value, k) => value - factor * own[k]);
+    }
+  }
+  return Float64Array.of(...rows.flatMap((row) => [...row.subarray(size)]));
 }
 
 /**

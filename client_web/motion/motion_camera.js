@@ -13,13 +13,13 @@ import { Fitness } from "./fitness.js";
  *
  * @typedef {{vector: Float32Array, source: number, capturedMs: number}} MotionSample
  * @typedef {{index: number, scene: number, image: Blob, sha256: string}} SourceImage
- * @typedef {{slot: number, scene: number, image: Blob}} MouthUpload a mouth window as bytes; it takes the place of the one in its slot
+ * @typedef {{slot: number, scene: number, image: Blob}} WindowUpload a window as bytes; it takes the place of the one in its slot
  *
  * @typedef {object} MotionEvents
  * @property {() => void} onChange state, presence or a source image changed
  * @property {(sample: MotionSample) => void} onMotion
  * @property {(source: SourceImage) => void} onSource a source image was chosen; `answer` is to be called
- * @property {(window: MouthUpload) => void} onWindow a mouth window was chosen
+ * @property {(window: WindowUpload) => void} onWindow a window was chosen
  */
 
 /** Of which a second thread may be taken. */
@@ -28,7 +28,7 @@ const MANY_CORES = 4;
 const SILENT_MS = 3000;
 /** The worker has that long to close its frames; a muted camera gives none to wait for. */
 const ENDING_MS = 2000;
-/** Media type of a mouth window. */
+/** Media type of a window. */
 const WINDOW_TYPE = "application/octet-stream";
 /** Scenes are counted in a byte. */
 const SCENES = 256;
@@ -54,7 +54,7 @@ export class MotionCamera {
     this.takenAt = -Infinity;
     /** Chosen source images by index. @type {Map<number, SourceImage>} */
     this.sources = new Map();
-    /** Mouth windows beside them by slot. @type {Map<number, MouthUpload>} */
+    /** Windows beside them by slot. @type {Map<number, WindowUpload>} */
     this.windows = new Map();
     /** Of which sources these are: each choice of source images anew is another scene, as somebody else may be there. */
     this.scene = 0;

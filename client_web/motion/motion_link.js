@@ -17,7 +17,7 @@ import { PACKET_MS } from "./voice_trailer.js";
  * @typedef {import("./motion_camera.js").MotionCamera} MotionCamera
  * @typedef {import("./motion_camera.js").MotionSample} MotionSample
  * @typedef {import("./motion_camera.js").SourceImage} SourceImage
- * @typedef {import("./motion_camera.js").MouthUpload} MouthUpload
+ * @typedef {import("./motion_camera.js").WindowUpload} WindowUpload
  * @typedef {import("./control.js").Msgpack} Msgpack
  *
  * @typedef {import("./uploads.js").Place} Place
@@ -141,8 +141,8 @@ export class MotionLink {
   }
 
   /**
-   * Brings a mouth window to the receiver in the background.
-   * @param {MouthUpload} window
+   * Brings a window to the receiver in the background.
+   * @param {WindowUpload} window
    */
   offerWindow(window) {
     if (this.closed || this.control.channel.readyState !== "open") return; // offered once it is

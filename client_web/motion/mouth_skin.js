@@ -1,6 +1,7 @@
 // @ts-check
 /** Whether something lies before a mouth: how uneven the skin around it is (`model/source/mouth_choice.py`). Pure. */
-import { cutWindow, UNIT } from "./mouth_window.js";
+import { cutMouth } from "./mouth_window.js";
+import { UNIT } from "./window.js";
 
 /** @typedef {import("./region.js").Frame} Frame */
 
@@ -19,10 +20,10 @@ const LOWER = [0, 8, 3, 9, 1];
 /**
  * How uneven the skin around a mouth is: mean distance of its grey from the median, as a share of that.
  * @param {Frame} crop
- * @param {number[]} points of the mouth, `usable`
+ * @param {number[]} points of the mouth, `mouthUsable`
  */
 export function skinUnevenness(crop, points) {
-  const { picture, lips, middle, half } = cutWindow(crop, points);
+  const { picture, lips, middle, half } = cutMouth(crop, points);
   const keypoints = [-1, 0, 1, 0, ...lips.map((value) => value * UNIT)];
   const [upper, lower] = [UPPER, LOWER].map((which) => knots(keypoints, which));
   const side = picture.width;

@@ -27,8 +27,7 @@ import { distance, EXPRESSION, faceFrame } from "./motion.js";
  * @property {Float32Array<ArrayBuffer>} canonical (K, 3)
  * @property {Float32Array<ArrayBuffer>} motion
  * @property {Reference} reference
- * @property {number} sharpness
- * @property {number} skin unevenness of the skin around the mouth; infinite where it cannot be told
+ * @property {import("./call_windows.js").SourceLook} look
  */
 
 const SHARP = 60; // Laplacian variance of a webcam face in focus that scores one half, 8 bits at 256 pixels

@@ -1,17 +1,17 @@
 // @ts-check
 /**
- * What a sender uploads beside its media, to the node that has the room (`server/sender/connection/uploads.py`): source images and mouth
+ * What a sender uploads beside its media, to the node that has the room (`server/sender/connection/uploads.py`): source images and
  * windows. Windows go one after the other, slowly, and none of them ends a call: the picture is as good as before.
  */
 
 /**
  * @typedef {import("./motion_camera.js").SourceImage} SourceImage
- * @typedef {import("./motion_camera.js").MouthUpload} MouthUpload
+ * @typedef {import("./motion_camera.js").WindowUpload} WindowUpload
  *
  * @typedef {{room: string, participant: string, token: string | null, node: URL | null}} Place whose they are
  */
 
-/** Pause after a mouth window: 32 kbit/s. Their choice keeps within 4 kbit/s over a minute (`window_choice.js`). */
+/** Pause after a window: 32 kbit/s. Their choice keeps within 4 kbit/s over a minute (`window_choice.js`). */
 const WINDOW_MS_PER_BYTE = (1000 * 8) / 32_000;
 /** An upload that takes longer has failed. */
 const UPLOAD_MS = 35_000;
@@ -29,7 +29,7 @@ export class Uploads {
   constructor(place, onDelay = () => undefined) {
     this.place = place;
     this.onDelay = onDelay;
-    /** Windows that wait, the newest of each slot. @type {Map<number, MouthUpload>} */
+    /** Windows that wait, the newest of each slot. @type {Map<number, WindowUpload>} */
     this.waiting = new Map();
     this.sending = false;
     this.closed = false;
@@ -55,8 +55,8 @@ export class Uploads {
   }
 
   /**
-   * Brings a mouth window in the background; one that waits for the same slot is history.
-   * @param {MouthUpload} window
+   * Brings a window in the background; one that waits for the same slot is history.
+   * @param {WindowUpload} window
    */
   window(window) {
     this.#forgetOthers(window.scene);
@@ -83,14 +83,14 @@ export class Uploads {
     for (const [slot, { scene, image }] of this.waiting) {
       this.waiting.delete(slot);
       const { refusal } = await this.#put("mouth", { slot: String(slot), scene: String(scene) }, image);
-      if (refusal !== null) console.info(`mouth window ${slot}: ${refusal}`);
+      if (refusal !== null) console.info(`window ${slot}: ${refusal}`);
       await new Promise((resolve) => setTimeout(resolve, WINDOW_MS_PER_BYTE * image.size));
     }
     this.sending = false;
   }
 
   /**
-   * @param {"source" | "mouth"} what
+   * @param {"source" | "mouth"} what `mouth` takes every window: it is named after those that there were first
    * @param {{[name: string]: string}} query
    * @param {Blob | null} body
    * @returns {Promise<{refusal: string | null, passing: boolean}>} why not, in words, and whether that may be otherwise soon

@@ -1,16 +1,18 @@
 // @ts-check
 /**
- * A mouth window as bytes (`model/codec/mouth_window.py`; docs/protocol.md, "Mouth windows"): where its keypoints are, then the picture,
- * here as WebP, since a canvas writes no AVIF.
+ * A mouth or eye window as bytes (`model/codec/window.py`; docs/protocol.md, "Windows"): where its keypoints are, then the picture, here as
+ * WebP, since a canvas writes no AVIF. The first byte says which of both it is.
  */
-import { MAX_WINDOW_BYTES } from "./mouth_window.js";
+import { MAX_WINDOW_BYTES } from "./window.js";
 
 /**
  * @typedef {import("./mouth_window.js").MouthWindow} MouthWindow
+ * @typedef {import("./eye_window.js").EyeWindow} EyeWindow
  * @typedef {(picture: import("./region.js").Frame, quality: number) => Promise<Blob>} WriteWebp a browser that cannot write WebP gives PNG
  */
 
-const VERSION = 1;
+/** First bytes. */
+const [MOUTH, EYES] = [1, 2];
 /** Bytes before the first chunk, and before what a chunk holds. */
 const RIFF_BYTES = 12;
 const CHUNK_BYTES = 8;
@@ -20,16 +22,17 @@ const COARSER = 0.15;
 
 /**
  * Where the keypoints of a window are.
- * @param {MouthWindow} window
+ * @param {MouthWindow | EyeWindow} window
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function headerOf({ lips, middle, half }) {
-  return Uint8Array.from([VERSION, middle & 255, half, ...lips.map((value) => value & 255)]);
+export function headerOf(window) {
+  const values = "lips" in window ? [MOUTH, window.middle, window.half, ...window.lips] : [EYES, ...window.lids];
+  return Uint8Array.from(values, (value) => value & 255);
 }
 
 /**
  * At most `MAX_WINDOW_BYTES`; null where the browser writes no WebP. Throws RangeError for a picture that takes more at any quality.
- * @param {MouthWindow} window
+ * @param {MouthWindow | EyeWindow} window
  * @param {WriteWebp} [write]
  * @returns {Promise<Uint8Array<ArrayBuffer> | null>}
  */
@@ -45,7 +48,7 @@ export async function encodeWindow(window, write = drawn) {
     data.set(picture, header.length);
     return data;
   }
-  throw new RangeError("a mouth window takes too many bytes");
+  throw new RangeError("a window takes too many bytes");
 }
 
 /**

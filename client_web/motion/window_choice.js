@@ -1,26 +1,32 @@
 // @ts-check
 /**
- * Which mouths of a call become mouth windows: those that the source image and the windows sent cover least
- * (`model/source/window_choice.py`). Pure: takes mouth coordinates one by one with their times, in seconds; keeps no pictures.
+ * Which frames of a call become windows: those whose mouth or eyes the source image and the windows sent cover least
+ * (`model/source/window_choice.py`). Pure: takes shapes one by one with their times, in seconds; keeps no pictures.
  */
+import { eyeDistance } from "./eye_window.js";
 import { REMEMBERED } from "./mouth_skin.js";
-import { MAX_WINDOW_BYTES, MAX_WINDOWS, shapeDistance } from "./mouth_window.js";
+import { shapeDistance } from "./mouth_window.js";
+import { EYE_SLOTS, MAX_WINDOW_BYTES, MOUTH_SLOTS } from "./window.js";
+
+/**
+ * @typedef {object} Feature what a window shows: a mouth, (10, 2), or both eyes, (2, 5, 2), in coordinates of their corners
+ * @property {(a: number[], b: number[]) => number} distance
+ * @property {number[]} slots
+ * @property {number} leastGain by how much a window must bring the remembered shapes nearer to their pictures, in the mean
+ * @property {number} leastReplacingGain by how much more than it loses, where it takes the place of another
+ */
 
 /** Sharpness as a share of the source image's from which a frame is sharp enough. */
 export const SHARP_ENOUGH = 0.8;
 
-/** Seconds between two mouths that are looked at. */
+/** Seconds between two shapes that are looked at. */
 const LOOK_EVERY = 0.1;
-/** Mouths that must be known before the first window is chosen. */
+/** Shapes that must be known before the first window is chosen. */
 const LEAST_REMEMBERED = 6;
 /** Seconds between two windows. */
 const BETWEEN = 0.35;
 /** The same once all slots are taken. */
 const BETWEEN_REPLACED = 5;
-/** By how much a window must bring the remembered mouths nearer to their pictures, in the mean. */
-const LEAST_GAIN = 0.002;
-/** By how much more than it loses, where it takes the place of another. */
-const LEAST_REPLACING_GAIN = 0.003;
 /** Share of the best gain of late that is worth taking; that best fades by `FADING` a look, or nothing would follow. */
 const AS_GOOD = 0.8;
 const FADING = 0.99;
@@ -28,15 +34,50 @@ const FADING = 0.99;
 const MOST_BYTES = 30_000;
 const SPAN = 60;
 
-/** The mouth windows of one sender. */
-export class WindowChoice {
+/** @type {Feature} */
+export const MOUTH = { distance: shapeDistance, slots: MOUTH_SLOTS, leastGain: 0.002, leastReplacingGain: 0.003 };
+/** @type {Feature} */
+export const EYES = { distance: eyeDistance, slots: EYE_SLOTS, leastGain: 0.004, leastReplacingGain: 0.006 };
+
+/** Bytes of all windows of one sender. */
+export class Budget {
   constructor() {
-    /** @type {number[][]} */
-    this.seen = [];
-    /** Their mouths by slot. @type {number[][]} */
-    this.windows = [];
     /** @type {{at: number, bytes: number}[]} */
     this.spent = [];
+  }
+
+  /**
+   * Whether one more may be sent.
+   * @param {number} now
+   */
+  affords(now) {
+    while (this.spent.length > 0 && this.spent[0].at <= now - SPAN) this.spent.shift();
+    return this.spent.reduce((sum, { bytes }) => sum + bytes, 0) + MAX_WINDOW_BYTES <= MOST_BYTES;
+  }
+
+  /**
+   * So many bytes are on their way.
+   * @param {number} bytes
+   * @param {number} now
+   */
+  spend(bytes, now) {
+    this.spent.push({ at: now, bytes });
+  }
+}
+
+/** The windows of one feature of one sender. */
+export class WindowChoice {
+  /**
+   * @param {Feature} feature
+   * @param {Budget} budget what it shares with the other feature
+   */
+  constructor(feature, budget) {
+    this.feature = feature;
+    this.budget = budget;
+    /** @type {number[][]} */
+    this.seen = [];
+    /** Their shapes by slot. @type {number[][]} */
+    this.windows = [];
     this.nextLook = -Infinity;
     this.nextWindow = -Infinity;
     this.best = 0;
@@ -51,9 +92,9 @@ export class WindowChoice {
   }
 
   /**
-   * Takes every frame's mouth (10, 2). The caller answers with `sent`, or leaves it.
+   * Takes every frame's shape. The caller answers with `sent`, or leaves it.
    * @param {number[]} shape
-   * @param {number[]} source mouth of the present source image
+   * @param {number[]} source shape of the present source image
    * @param {boolean} clear whether a window can be cut here
    * @param {number} now
    * @returns {number | null} the slot for which a window should be cut from this frame
@@ -65,11 +106,11 @@ export class WindowChoice {
     if (this.seen.length > REMEMBERED) this.seen.shift();
     this.best *= FADING;
     if (!clear || this.seen.length < LEAST_REMEMBERED) return null;
-    const { slot, gain } = this.#gain(shape, source);
-    const least = slot === this.windows.length ? LEAST_GAIN : LEAST_REPLACING_GAIN;
-    const good = gain >= Math.max(AS_GOOD * this.best, least);
+    const { place, gain } = this.#gain(shape, source);
+    const { slots, leastGain, leastReplacingGain } = this.feature;
+    const good = gain >= Math.max(AS_GOOD * this.best, place === this.windows.length ? leastGain : leastReplacingGain);
     this.best = Math.max(this.best, gain);
-    return good && now >= this.nextWindow && this.#affordable(now) ? slot : null;
+    return good && now >= this.nextWindow && this.budget.affords(now) ? slots[place] : null;
   }
 
   /**
@@ -80,9 +121,10 @@ export class WindowChoice {
    * @param {number} now
    */
   sent(slot, shape, bytes, now) {
-    this.windows[slot] = shape;
-    this.spent.push({ at: now, bytes });
-    this.nextWindow = now + (this.windows.length < MAX_WINDOWS ? BETWEEN : BETWEEN_REPLACED);
+    const { slots } = this.feature;
+    this.windows[slots.indexOf(slot)] = shape;
+    this.budget.spend(bytes, now);
+    this.nextWindow = now + (this.windows.length < slots.length ? BETWEEN : BETWEEN_REPLACED);
     this.best = 0;
   }
 
@@ -95,28 +137,23 @@ export class WindowChoice {
   }
 
   /**
-   * For which slot a window of this shape would be best, and what it gains there.
+   * At which place among the slots a window of this shape would be best, and what it gains there.
    * @param {number[]} shape
    * @param {number[]} source
    */
   #gain(shape, source) {
     const { seen, windows } = this;
-    const own = seen.map((one) => shapeDistance(shape, one));
-    const present = [source, ...windows].map((picture) => seen.map((one) => shapeDistance(picture, one)));
+    const { distance, slots } = this.feature;
+    const own = seen.map((one) => distance(shape, one));
+    const present = [source, ...windows].map((picture) => seen.map((one) => distance(picture, one)));
     const away = nearest(present);
-    if (windows.length < MAX_WINDOWS) return { slot: windows.length, gain: mean(away.map((value, i) => Math.max(value - own[i], 0))) };
-    const gains = windows.map((_, slot) => {
-      const others = nearest(present.filter((_row, i) => i !== slot + 1));
+    if (windows.length < slots.length) return { place: windows.length, gain: mean(away.map((value, i) => Math.max(value - own[i], 0))) };
+    const gains = windows.map((_, place) => {
+      const others = nearest(present.filter((_row, i) => i !== place + 1));
       return mean(away.map((value, i) => value - Math.min(others[i], own[i])));
     });
     const gain = Math.max(...gains);
-    return { slot: gains.indexOf(gain), gain };
-  }
-
-  /** @param {number} now */
-  #affordable(now) {
-    while (this.spent.length > 0 && this.spent[0].at <= now - SPAN) this.spent.shift();
-    return this.spent.reduce((sum, { bytes }) => sum + bytes, 0) + MAX_WINDOW_BYTES <= MOST_BYTES;
+    return { place: gains.indexOf(gain), gain };
   }
 }
 

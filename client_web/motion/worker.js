@@ -38,7 +38,7 @@ let waiting = null;
 let busy = false;
 /** Of the sources that are chosen, also before there is an extraction. */
 let scene = 0;
-/** Whether this browser writes mouth windows. */
+/** Whether this browser writes windows. */
 let writesWindows = true;
 /** Until no stream is read any more. @type {Promise<unknown>} */
 let reading = Promise.resolve();
@@ -206,8 +206,7 @@ async function step(extraction, frame, at) {
   }
   if (extracted.offer !== null) await offer(extracted.offer);
   // The frame is on its way.
-  const chosen = writesWindows ? extraction.chooseWindow() : null;
-  if (chosen !== null) await send(extraction, chosen);
+  for (const window of writesWindows ? extraction.chooseWindows() : []) await send(extraction, window);
 }
 
 /** Median milliseconds of a frame's steps, and those of the last alignment, which is beside them. */
@@ -218,15 +217,15 @@ function stepTimes() {
 
 /**
  * @param {Extraction} extraction
- * @param {import("./extraction.js").ChosenWindow} chosen
+ * @param {import("./extraction.js").WindowOffer} offered
  */
-async function send(extraction, chosen) {
+async function send(extraction, offered) {
   try {
-    const data = await encodeWindow(chosen.window);
+    const data = await encodeWindow(offered.window);
     if (data === null) writesWindows = false;
-    else if (extraction.windowSent(chosen, data.length)) tell({ type: "window", slot: chosen.slot, scene: chosen.scene, data });
+    else if (extraction.windowSent(offered, data.length)) tell({ type: "window", slot: offered.slot, scene: offered.scene, data });
   } catch (error) {
-    console.info(`a mouth window is left out: ${error}`); // the picture is as good as before
+    console.info(`a window is left out: ${error}`); // the picture is as good as before
   }
 }
 

@@ -147,7 +147,7 @@ class StagedPublication:
         self.scenes: dict[int, int] = {}
         """Of the sources, by their index."""
         self.windows: list[tuple[int, int, bytes]] = []
-        """Slot, scene and bytes of mouth windows as they came."""
+        """Slot, scene and bytes of windows as they came."""
         self.messages: list[bytes] = []
         """Of motion, the first thousand, whichever way they came."""
         self.frames = 0
@@ -226,7 +226,7 @@ class StagedPublication:
         return True
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
-        """Keep a page's mouth window."""
+        """Keep a page's window."""
         self.windows.append((slot, scene, data))
 
     def subscribe(self, viewer: str, codec: Literal["VP8", "H264"]) -> SubscriptionPort:

@@ -130,7 +130,7 @@ def test_a_picture_is_taken_anew(visit: Visit, stage: Stage) -> None:
     assert set(preview.scenes.values()) == {0}
     visitor.page.get_by_role("button", name="New picture").click()
     visitor.until(lambda: len(stage.pictures) > before)
-    assert preview.scenes[0] == 1, "mouth windows of the picture before do not stand beside this one"
+    assert preview.scenes[0] == 1, "windows of the picture before do not stand beside this one"
     visitor.page.get_by_text("Face found.", exact=True).wait_for()
     visitor.check_quiet()
 

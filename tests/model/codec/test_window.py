@@ -23,7 +23,7 @@ from tests.model.mouths import lips, picture
 
 WINDOW = cut_window(picture(lips(0.7)), lips(0.7))
 DATA = encode_window(WINDOW)
-VECTOR = Path(__file__).parents[2] / "vectors" / "mouth_window.json"
+VECTORS = Path(__file__).parents[2] / "vectors"
 
 
 def test_round_trip() -> None:
@@ -50,13 +50,22 @@ def test_eyes_come_back() -> None:
     assert decode_window(data[:13] + image("WEBP", (96, 48))).picture.shape == (48, 96, 3)
 
 
-def test_golden_vector() -> None:
-    golden = json.loads(VECTOR.read_text())
+def test_golden_mouth() -> None:
+    golden = json.loads((VECTORS / "mouth_window.json").read_text())
     found = decode_window(bytes.fromhex(golden["bytes"]))
     assert isinstance(found, MouthWindow)
     assert np.allclose(found.lips, golden["lips"], atol=1e-6)
     assert (found.middle, found.half) == pytest.approx((golden["middle"], golden["half"]))
     assert len(found.picture) == golden["side"]
+    assert np.abs(found.picture.reshape(-1, 3).mean(0) - golden["mean"]).max() < 1
+
+
+def test_golden_eyes() -> None:
+    golden = json.loads((VECTORS / "eye_window.json").read_text())
+    found = decode_window(bytes.fromhex(golden["bytes"]))
+    assert isinstance(found, EyeWindow)
+    assert np.allclose(found.lids, golden["lids"], atol=1e-6)
+    assert found.picture.shape == (golden["side"], 2 * golden["side"], 3)
     assert np.abs(found.picture.reshape(-1, 3).mean(0) - golden["mean"]).max() < 1
 
 

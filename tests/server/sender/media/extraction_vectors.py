@@ -37,15 +37,13 @@ from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid, thumbnail
 from model.registration.surface import FollowedSurface
 from model.source.expression import eye_openness
-from model.source.mouth_choice import CallMouth, bare_skin, mouth_points, skin_unevenness
-from model.source.quality import quality, sharpness
-from model.source.window_choice import MOUTH, Budget, WindowChoice
-from model.window.mouth import UNIT, cut_window, mouth_coordinates, shape_distance, usable
+from model.source.quality import quality
 from server.sender.media.source_choice import EnrolledSource, SourceCover
+from tests.server.sender.media import window_vectors
+from tests.server.sender.media.made_up import KEYPOINTS, canonical, rounded, surroundings, vector
 
 PATH = Path(__file__).parents[3] / "vectors" / "extraction.json"
 WIDTH, HEIGHT = 48, 36
-KEYPOINTS = SMALL.keypoints
 
 
 def build() -> dict[str, Any]:
@@ -63,7 +61,7 @@ def build() -> dict[str, Any]:
         "region_of_landmarks": _fields(Region.of_landmarks(landmarks(3))),
         "crops": _crops(),
         "face_crops": [_fields(face_crop(*face, WIDTH, HEIGHT)) for face in ((20, 15, 8), (2, 3, 10), (40, 30, 40))],
-        "crop_motion": _rounded(Crop(20, 15, 24).motion_to(Crop(26, 12, 30))),
+        "crop_motion": rounded(Crop(20, 15, 24).motion_to(Crop(26, 12, 30))),
         "follower": _follower(),
         "detector": _detector(),
         "motion": _motion(),
@@ -72,8 +70,10 @@ def build() -> dict[str, Any]:
         "registration": _registration(),
         "alignment": _alignment(),
         "followed": _followed(),
-        "mouth": _mouth(),
-        "window_choice": _window_choice(),
+        "mouth": window_vectors.mouth(),
+        "eyes": window_vectors.eyes(),
+        "window_choice": window_vectors.choice(),
+        "call_windows": window_vectors.call(),
     }
 
 
@@ -100,19 +100,6 @@ def moved_landmarks(seed: int) -> NDArray[np.float32]:
     return moved.astype(np.float32)
 
 
-def vector(seed: int) -> NDArray[np.float32]:
-    """A made-up motion vector: exact in binary."""
-    pose = [4.0 * (seed % 5) - 8, 2.0 - seed % 3, 0.75 * seed, 1 + seed / 64, seed / 128, -seed / 256, 0]
-    expression = [((seed * 7 + 3 * i) % 11 - 5) / 256 for i in range(3 * KEYPOINTS)]
-    return np.array([*pose, *[0] * 4, *expression, *[0] * 128], np.float32)
-
-
-def canonical(seed: int) -> CanonicalKeypoints:
-    """Made-up canonical keypoints (K, 3)."""
-    values = [((seed * 5 + 7 * i) % 37 - 18) / 32 for i in range(3 * KEYPOINTS)]
-    return CanonicalKeypoints(np.array(values, np.float32).reshape(-1, 3))
-
-
 def _samples() -> list[dict[str, Any]]:
     picture = frame()
     found = []
@@ -125,7 +112,7 @@ def _samples() -> list[dict[str, Any]]:
         values = region.sample(picture, 6, beyond)  # type: ignore[arg-type]
         points = region.to_frame(np.array([[0.25, 0.75], [1.5, -0.5]]))
         found.append(
-            {"region": _fields(region), "beyond": beyond, "values": _rounded(values), "to_frame": _rounded(points)}
+            {"region": _fields(region), "beyond": beyond, "values": rounded(values), "to_frame": rounded(points)}
         )
     return found
 
@@ -164,7 +151,7 @@ _SEEN = [(150, 2.0, 40.0), (151, 1.0, 44.0), (152, 0.5, 40.0), (700, -0.25, 30.0
 
 
 def _detector() -> dict[str, Any]:
-    faces = [{"box": _rounded(box), "score": round(score, 6)} for box, score in faces_of(detector_output(_SEEN))]
+    faces = [{"box": rounded(box), "score": round(score, 6)} for box, score in faces_of(detector_output(_SEEN))]
     return {"seen": _SEEN, "faces": faces}
 
 
@@ -185,13 +172,13 @@ def _motion() -> dict[str, Any]:
     judged = quality(frame()[:, :HEIGHT], motion, 0.2)
     return {
         "crop": _fields(crop),
-        "points": _rounded(points),
-        "with_face": _rounded(placed.to_vector()),
-        "with_canonical": _rounded(relative.to_vector()),
-        "following": _rounded(later.to_vector()),
+        "points": rounded(points),
+        "with_face": rounded(placed.to_vector()),
+        "with_canonical": rounded(relative.to_vector()),
+        "following": rounded(later.to_vector()),
         "gap": round(source.gap(motion), 5),
         "eye_openness": round(float(eye_openness(canonical(1), placed)), 5),
-        "quality": _rounded([judged.sharpness, judged.frontality, judged.eyes]),
+        "quality": rounded([judged.sharpness, judged.frontality, judged.eyes]),
     }
 
 
@@ -249,7 +236,7 @@ def _tracker() -> list[dict[str, Any]]:
                 "confidences": said,
                 "logits": seen,
                 "left": [len(confidences), len(logits)],
-                "points": None if found is None else _rounded(found.points[[0, 100, 477]]),
+                "points": None if found is None else rounded(found.points[[0, 100, 477]]),
             }
         )
     return steps
@@ -259,18 +246,6 @@ def landmark_output(confidence: float) -> NDArray[np.float32]:
     """Output (1435,) of a landmark network that sees a made-up face."""
     points = landmarks(1) * np.float32(4)
     return np.concatenate([[confidence], points.ravel()]).astype(np.float32)
-
-
-CROP = 256
-
-
-def surroundings(x0: int, y0: int, other: bool, light: int) -> NDArray[np.uint8]:
-    """A made-up crop (256, 256, 3), seen from `x0`, `y0` on, or of something `other`, by so much more light."""
-    x, y = np.arange(CROP) + 1000 + x0, (np.arange(CROP) + 1000 + y0)[:, None]
-    waves = ((5, 2, 90), (1, -4, 70), (3, 7, 140)) if other else ((3, 1, 94), (1, -2, 62), (2, 5, 150))
-    grey = sum(np.abs((a * x + b * y + 9000) % (2 * period) - period) for a, b, period in waves)
-    values: NDArray[np.uint8] = (grey * 200 // 306 + light).astype(np.uint8)
-    return np.repeat(values[..., None], 3, -1)
 
 
 _REGISTERED = [
@@ -300,10 +275,10 @@ def _registration() -> list[dict[str, Any]]:
         if index == _SOURCE:
             source = background.backdrop()
             body = BodyTracker(picture, motion, SMALL.layout)
-        step = {"crop": [x, y, other, light], "expected": expected, "known": known, "place": _rounded(place)}
+        step = {"crop": [x, y, other, light], "expected": expected, "known": known, "place": rounded(place)}
         if body is not None:
             followed = body.follow(picture, motion)
-            step |= {"measured": body.measured, "body": _rounded(followed.expression[SMALL.layout.body])}
+            step |= {"measured": body.measured, "body": rounded(followed.expression[SMALL.layout.body])}
         steps.append(step)
     return steps
 
@@ -352,9 +327,9 @@ def _alignment() -> list[dict[str, Any]]:
             {
                 "crop": [x, y, other, light],
                 "turn": turn,
-                "correction": _rounded(before.keypoint_correction),
-                "residual_flow": _rounded(before.residual_flow),
-                "residual": _rounded(before.residual.ravel()[::397]),
+                "correction": rounded(before.keypoint_correction),
+                "residual_flow": rounded(before.residual_flow),
+                "residual": rounded(before.residual.ravel()[::397]),
             }
         )
     return steps
@@ -384,7 +359,7 @@ def _followed() -> list[dict[str, Any]]:
         driving[-RESIDUAL_FLOW_SCALARS:] += 0.01 * (np.arange(RESIDUAL_FLOW_SCALARS) % 5)
         motion = Motion.from_vector(driving[None]).to_torch()
         flow, _ = followed(motion, KeypointTransforms.of(points, still, motion, layout))
-        steps.append({"turn": turn, "x": x, "runs": runs, "flow": _rounded(flow.numpy().ravel()[::97])})
+        steps.append({"turn": turn, "x": x, "runs": runs, "flow": rounded(flow.numpy().ravel()[::97])})
     return steps
 
 
@@ -396,96 +371,8 @@ def aligned_motion(x: int, y: int, turn: float) -> Motion:
     return Motion.from_vector(driving[None])
 
 
-def mouth_shape(index: int) -> NDArray[np.float32]:
-    """A made-up mouth (10, 2) in its own coordinates."""
-    upper, lower, skew = (7 * index % 12) / 24, (7 * index % 12) / 8, (index % 7 - 3) / 8
-    above, below, side = upper + 0.25 + (index % 5) / 16, lower + 0.375, 0.4375 + (index % 3) / 16
-    points = [(-1, 0), (1, 0), (skew, -above), (skew, below), (skew, -upper), (skew, lower)]
-    points += [(-side, -0.7 * above), (side, -0.7 * above), (-side, 0.9 * below), (side, 0.9 * below)]
-    return np.array(points, np.float32)
-
-
-_PLACED = [
-    # index of the made-up mouth, crop units: its middle, then half the way from corner to corner
-    (0, 0.0, 0.375, 0.25, 0.0),
-    (2, -0.125, 0.25, 0.1875, 0.0625),
-    (5, 0.0625, 0.25, 0.3125, -0.125),
-    (4, 0.5, -0.25, 0.0625, 0.03125),
-    (8, 0.875, 0.25, 0.25, 0.0),
-    (3, 0.0, 0.5, 0.03125, 0.0),
-]
-
-
-def call_mouth() -> dict[str, Any]:
-    """Unevenness of a mouth that begins to speak, goes behind a hand and comes back; and when it counts as covered."""
-    speaks = [0.1 + 0.009 * index for index in range(20)]
-    seen = [0.11, *speaks, 0.5, 0.3, 0.24, 0.2, 0.17, 0.26]
-    mouth = CallMouth(0.1)
-    return {"own": 0.1, "seen": seen, "covered": [mouth.update(one) for one in seen]}
-
-
-def _mouth() -> dict[str, Any]:
-    """What is made of mouths in a made-up crop."""
-    crop = surroundings(0, 0, False, 0)
-    mouths = []
-    for index, x, y, u, v in _PLACED:
-        shape = mouth_shape(index)
-        points = np.array([x, y], np.float32) + shape @ np.array([[u, v], [-v, u]], np.float32)
-        mouth: dict[str, Any] = {
-            "points": points.ravel().tolist(),
-            "coordinates": _rounded(mouth_coordinates(points)),
-            "usable": bool(usable(points)),
-        }
-        if mouth["usable"]:
-            window = cut_window(crop, points)
-            mouth |= {
-                "lips": np.round(window.lips / UNIT).astype(int).ravel().tolist(),
-                "middle": round(window.middle / UNIT),
-                "half": round(window.half / UNIT),
-                "side": len(window.picture),
-                "green": window.picture[..., 1].ravel()[::37].tolist(),
-                "unevenness": round(skin_unevenness(crop, points), 5),
-            }
-        mouths.append(mouth)
-    shapes = [mouth_shape(index) for index in range(6)]
-    return {
-        "keypoints": _rounded(mouth_points(canonical(1), Motion.from_vector(vector(3)))),
-        "mouths": mouths,
-        "distances": _rounded([[shape_distance(a, b) for b in shapes] for a in shapes]),
-        "bare_skin": _rounded([bare_skin(0.01), bare_skin(0.2)]),
-        "call": call_mouth(),
-        "sharpness": round(sharpness(crop), 5),
-    }
-
-
-CHOICE_FRAMES, CHOICE_WIDER, CHOICE_CUT = 1100, 400, 900
-
-
-def _window_choice() -> list[list[int]]:
-    """At which frame of made-up mouths, one in .06 s, which slot is asked for.
-
-    From one frame on mouths are opened wider, from another on they are of another source.
-    """
-    choice, asked = WindowChoice(MOUTH, Budget()), []
-    for frame in range(CHOICE_FRAMES):
-        if frame == CHOICE_CUT:
-            choice.cut()
-        wider = np.array([1, 2 if CHOICE_WIDER <= frame < CHOICE_CUT else 1], np.float32)
-        shape, now = mouth_shape(frame // 2) * wider, 5 + 0.06 * frame
-        slot = choice.update(shape, mouth_shape(int(frame >= CHOICE_CUT)), frame % 7 != 3, now)
-        if slot is not None and frame % 11 != 1:
-            choice.sent(slot, shape, 600 + 8 * frame % 1000, now)
-        asked += [] if slot is None else [[frame, slot]]
-    return asked
-
-
 def _fields(value: Region | Crop) -> dict[str, float]:
     return {name: round(float(number), 6) for name, number in vars(value).items()}
-
-
-def _rounded(values: Any) -> list[float]:
-    flat = np.asarray(values, np.float64).ravel()
-    return [round(float(value), 5) for value in flat]
 
 
 def main() -> None:
