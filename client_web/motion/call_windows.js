@@ -80,11 +80,11 @@ export class CallWindows {
   }
 
   /**
-   * Takes every frame whose face was measured. The caller answers with `sent` for each window, or leaves it.
+   * Takes every frame whose face was measured. The caller answers with `sent` for its window, or leaves it.
    * @param {Face} face
    * @param {SourceLook} source
    * @param {number} now
-   * @returns {ChosenWindow[]}
+   * @returns {ChosenWindow | null}
    */
   update({ picture, canonical, motion }, source, now) {
     if (source !== this.beside) {
@@ -99,10 +99,14 @@ export class CallWindows {
       { choice: this.mouths, shape: cornerCoordinates(mouth), own: source.mouth, can: bare, cut: () => cutMouth(picture, mouth) },
       { choice: this.eyes, shape: eyeCoordinates(eyes), own: source.eyes, can: plain, cut: () => cutEyes(picture, eyes) },
     ];
-    return seen.flatMap(({ choice, shape, own, can, cut }) => {
-      const slot = choice.update(shape, own, can, now);
-      return slot === null ? [] : [{ slot, window: cut(), shape, feature: choice.feature }];
-    });
+    /** @type {ChosenWindow | null} */
+    let chosen = null;
+    for (const { choice, shape, own, can, cut } of seen) {
+      // Both remember every frame; but two windows of one frame would spend the same bytes of the budget.
+      const slot = choice.update(shape, own, can && chosen === null, now);
+      if (slot !== null) chosen = { slot, window: cut(), shape, feature: choice.feature };
+    }
+    return chosen;
   }
 
   /**

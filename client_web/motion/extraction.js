@@ -124,16 +124,16 @@ export class Extraction {
   }
 
   /**
-   * Windows of the last frame where that is worth it; to be called once its motion has been told. `windowSent` answers for each, or
-   * nothing.
-   * @returns {WindowOffer[]}
+   * A window of the last frame where that is worth it; to be called once its motion has been told. `windowSent` answers, or nothing.
+   * @returns {WindowOffer | null}
    */
-  chooseWindows() {
+  chooseWindow() {
     const { canonical, scene } = this;
     const look = this.selection.current?.look;
-    if (this.measured === null || canonical === null || look === undefined || !this.windows.looks(this.measured.captured)) return [];
+    if (this.measured === null || canonical === null || look === undefined || !this.windows.looks(this.measured.captured)) return null;
     const { picture, motion, captured } = this.measured;
-    return this.windows.update({ picture, canonical, motion }, look, captured).map((chosen) => ({ ...chosen, scene, captured }));
+    const chosen = this.windows.update({ picture, canonical, motion }, look, captured);
+    return chosen && { ...chosen, scene, captured };
   }
 
   /**

@@ -206,7 +206,8 @@ async function step(extraction, frame, at) {
   }
   if (extracted.offer !== null) await offer(extracted.offer);
   // The frame is on its way.
-  for (const window of writesWindows ? extraction.chooseWindows() : []) await send(extraction, window);
+  const window = writesWindows ? extraction.chooseWindow() : null;
+  if (window !== null) await send(extraction, window);
 }
 
 /** Median milliseconds of a frame's steps, and those of the last alignment, which is beside them. */

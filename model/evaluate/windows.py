@@ -65,7 +65,8 @@ def call_states(
         if not windows.looks(now):
             continue
         frame, measured = clip.frames[index], bool(clip.measured[index])
-        for chosen in windows.update(frame, clip.canonical, clip.motions[index], source, now, measured):
+        chosen = windows.update(frame, clip.canonical, clip.motions[index], source, now, measured)
+        if chosen is not None:
             data = encode_window(chosen.cut(frame), speed=LIVE_SPEED)
             windows.sent(chosen, len(data), now)
             sizes.append(len(data))

@@ -83,10 +83,10 @@ class CallWindows:
         source: SourceLook,
         now: float,
         measured: bool = True,
-    ) -> list[ChosenWindow]:
+    ) -> ChosenWindow | None:
         """Takes every frame: its crop (S, S, 3), keypoints and motion, and whether its face was measured.
 
-        The caller answers with `sent` for each window, or leaves it.
+        The caller answers with `sent` for its window, or leaves it.
         """
         if source is not self._beside:  # what is usual for one picture says nothing of another
             self._mouth, self._beside = CallMouth(source.skin), source
@@ -98,11 +98,12 @@ class CallWindows:
             (MOUTH, mouth, mouth_coordinates(mouth), source.mouth, bare),
             (EYES, eyes, eye_coordinates(eyes), source.eyes, plain),
         )
-        chosen = []
+        chosen = None
         for feature, points, shape, own, can in seen:
-            slot = self._choices[feature].update(shape, own, can, now)
+            # Both remember every frame; but two windows of one frame would spend the same bytes of the budget.
+            slot = self._choices[feature].update(shape, own, can and chosen is None, now)
             if slot is not None:
-                chosen.append(ChosenWindow(slot, points, shape, feature))
+                chosen = ChosenWindow(slot, points, shape, feature)
         return chosen
 
     def sent(self, window: ChosenWindow, size: int, now: float) -> None:

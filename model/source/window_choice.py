@@ -19,7 +19,7 @@ from model.window.eyes import eye_distance
 from model.window.mouth import shape_distance
 
 LOOK_EVERY = 0.1
-"""Seconds between two mouths that are looked at."""
+"""Seconds between two shapes that are looked at."""
 
 LEAST_REMEMBERED = 6
 """Shapes that must be known before the first window is chosen."""

@@ -1,6 +1,6 @@
 """How much each of several pictures of a mouth or an eye counts where it is drawn: by how near it is, softly.
 
-The rule of a receiver (docs/protocol.md, "Mouth windows"); senders foretell by it what is drawn.
+The rule of a receiver (docs/protocol.md, "Windows"); senders foretell by it what is drawn.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ class Extraction(threading.Thread):
         # The frame is on its way: what is found in it is known in time for the next one.
         if due:
             self._align_in_time(frame, captured.captured)
-        self._choose_windows(frame, captured.captured)
+        self._choose_window(frame, captured.captured)
 
     def _forget_face(self) -> None:
         """The picture has changed hard: where the face was says nothing of where one is now."""
@@ -288,12 +288,13 @@ class Extraction(threading.Thread):
         self._align(frame)
         self._rhythm.took(captured, self._clock() - begin)
 
-    def _choose_windows(self, frame: _ExtractedFrame, now: float) -> None:
-        """Hand on windows of this frame where that is worth it; of an avatar's face the driver knows none."""
+    def _choose_window(self, frame: _ExtractedFrame, now: float) -> None:
+        """Hand on a window of this frame where that is worth it; of an avatar's face the driver knows none."""
         source = self._selection.current
         if source is None or source.look is None or not self._extractor.measured or not self._windows.looks(now):
             return
-        for chosen in self._windows.update(frame.picture, self._extractor.canonical, frame.motion, source.look, now):
+        chosen = self._windows.update(frame.picture, self._extractor.canonical, frame.motion, source.look, now)
+        if chosen is not None:
             picture = frame.crop.cut(frame.camera, self._extractor.source_size(frame.crop.side))
             data = encode_window(chosen.cut(picture), speed=LIVE_SPEED)
             self._windows.sent(chosen, len(data), now)

@@ -208,7 +208,8 @@ def call() -> list[list[int]]:
     windows, sent = CallWindows(), []
     for frame in range(CALL_FRAMES):
         picture = eye_hidden if frame < CALL_MOUTH_HIDDEN else mouth_hidden if frame < CALL_BARE else crop
-        for chosen in windows.update(picture, still, spoken(frame), source, 0.11 * frame):
+        chosen = windows.update(picture, still, spoken(frame), source, 0.11 * frame)
+        if chosen is not None:
             windows.sent(chosen, 1400, 0.11 * frame)
             sent.append([frame, chosen.slot])
     return sent
