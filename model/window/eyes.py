@@ -32,7 +32,7 @@ UNIT = 1 / 48
 MAX_WINDOWS = 8
 """Beside one source image."""
 
-NEARNESS = Nearness(over=0.02, as_near=0.04, far=0.3)
+NEARNESS = Nearness(over=0.02, as_near=0.04, far=0.1)
 """By `eye_distance`."""
 
 _FURTHEST = 127 * UNIT
