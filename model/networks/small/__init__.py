@@ -8,8 +8,11 @@ dense_motion.py  M: keypoints -> flow, occlusion      (each frame, on the receiv
 generator.py     G: warped features -> frame          (each frame, on the receiver)
 window.py        the part of a picture that G paints  (each frame, on the receiver)
 eyes.py          what lies between the lids           (each frame, on the receiver)
-mouth.py         mouths as mouth windows show them   (each frame, on the receiver)
-eye_enhancer.py  what drawing gets wrong in eyes (each frame, on the receiver)
+eye_enhancer.py  what drawing gets wrong in eyes      (each frame, on the receiver)
+eye_windows.py   eyes as eye windows show them        (each frame, on the receiver)
+mouth.py         mouths as mouth windows show them    (each frame, on the receiver)
+nearness.py      how much each of several windows counts, and
+spline.py        how one is moved                     (each frame, on the receiver)
 sharp.py         detail at twice the size             (each frame, on the receiver)
 guided.py        landmarks as the face's keypoints    (each frame, on the sender; once per source image)
 articulation.py  how far lids and lips are moved      (each frame, on the receiver)

@@ -46,6 +46,12 @@ def test_where_the_source_image_is_nearer_nothing_is_drawn() -> None:
     assert torch.equal(draw_eye_windows(painted, [None], face(CLOSED)[None]), painted)
 
 
+def test_windows_that_are_far_away_are_not_stretched() -> None:
+    painted, wide = tensor(picture(OPEN)), eyes(1.8)
+    windows = EyeWindows.of([cut_window(picture(p), p) for p in (eyes(1.3),)], face(CLOSED))
+    assert torch.equal(draw_eye_windows(painted, [windows], face(wide)[None]), painted)
+
+
 @pytest.mark.parametrize("wild", [float("nan"), 1e9, 0.0])
 def test_wild_keypoints_stop_no_frame(wild: float) -> None:
     points = torch.full_like(face(CLOSED), wild)[None]
