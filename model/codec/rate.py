@@ -11,7 +11,7 @@ from model.codec.quantise import MAX_STEP_INDEX, MIN_STEP_INDEX
 HEADER_BYTES = 93
 """IPv4, UDP, DTLS 1.2 and SCTP around one data channel message (measured with aiortc 1.16)."""
 
-CALL_STEP_INDEX = -4
+CALL_STEP_INDEX = -5
 """Step of a call: calm faces lose by a coarser one (docs/experiments/call-alignment.md)."""
 
 # From generous to frugal: frames a second, frames a message, step index. Down the list the headers go first (a bundle
