@@ -5,6 +5,7 @@ The rule of a receiver (docs/protocol.md, "Windows"); senders foretell by it wha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,15 @@ LEAST_WEIGHT = 0.02
 """Share up to which a window counts nothing: what is next to nothing comes in from there, as a step would be seen."""
 
 
+DENSE = 10
+"""Windows from which on they lie so near to each other that the nearest of them must count for more."""
+
+
 @dataclass(frozen=True)
 class Nearness:
     """Distances are those of shapes, `shape_distance` or `eye_distance`."""
 
-    over: float  # distance over which what a picture counts falls by e
+    over: float  # distance over which what a picture counts falls by e beside up to `DENSE` windows
     as_near: float  # by which a lone window must be nearer than the source image for either to count half
     far: float  # from which on the source image is no further: what is painted is better than what is stretched
     many: int | None = None  # windows from which on the source image is as near as it is; None: it always is nearer
@@ -26,6 +31,10 @@ class Nearness:
     def handicap(self, windows: int) -> float:
         """Distance by which the source image counts as nearer beside so many windows."""
         return self.as_near * (1 if self.many is None else max(0.0, 1 - windows / self.many))
+
+    def softness(self, windows: int) -> float:
+        """Distance over which what a picture counts falls by e beside so many windows."""
+        return self.over * math.sqrt(min(1.0, DENSE / max(windows, 1)))
 
     def weights(self, away: NDArray[np.float64]) -> NDArray[np.float64]:
         """What each picture counts for each face, (..., 1 + K, N), in the sum 1.
@@ -36,7 +45,7 @@ class Nearness:
         away = away.copy()
         if windows:
             away[..., 0, :] = np.minimum(away[..., 0, :] - self.handicap(windows), self.far)
-        weights = np.exp((away.min(-2, keepdims=True) - away) / self.over)
+        weights = np.exp((away.min(-2, keepdims=True) - away) / self.softness(windows))
         weights /= weights.sum(-2, keepdims=True)
         weights[..., 1:, :] = np.maximum((weights[..., 1:, :] - LEAST_WEIGHT) / (1 - LEAST_WEIGHT), 0)
         weights[..., 0, :] = 1 - weights[..., 1:, :].sum(-2)

@@ -14,7 +14,8 @@ def window_weights(away: Tensor, nearness: Nearness) -> list[float]:
     away  (1 + K,) distance of the source image's shape and of the windows' from the driving face's
     """
     away = away.clone()
-    away[0] = (away[0] - nearness.handicap(len(away) - 1)).clamp(max=nearness.far)
-    weights = torch.softmax(-away / nearness.over, 0)[1:]
+    windows = len(away) - 1
+    away[0] = (away[0] - nearness.handicap(windows)).clamp(max=nearness.far)
+    weights = torch.softmax(-away / nearness.softness(windows), 0)[1:]
     counted: list[float] = ((weights - LEAST_WEIGHT) / (1 - LEAST_WEIGHT)).clamp(min=0).tolist()
     return counted

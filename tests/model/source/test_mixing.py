@@ -15,7 +15,7 @@ from model.window.mouth import NEARNESS, cut_window, mouth_coordinates, shape_di
 from tests.model.mouths import lips, picture
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=4), st.floats(0, 1), st.floats(0, 1))
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=14), st.floats(0, 1), st.floats(0, 1))
 def test_weights_are_a_receivers(windows: list[float], source: float, driving: float) -> None:
     shapes = [mouth_coordinates(lips(opening)) for opening in (source, *windows)]
     shown = mouth_coordinates(lips(driving))
@@ -28,6 +28,13 @@ def test_weights_are_a_receivers(windows: list[float], source: float, driving: f
     foretold = NEARNESS.weights(np.array([shape_distance(shape, shown[None]) for shape in shapes], np.float64))
     assert foretold.sum() == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(foretold[1:, 0], mouth._weights(beside, torch.from_numpy(shown)), atol=1e-3)
+
+
+def test_many_windows_lie_near_so_the_nearest_counts_for_more() -> None:
+    softness = [NEARNESS.softness(windows) for windows in (0, 1, 10, 11, 20)]
+    assert softness[:3] == [NEARNESS.over] * 3
+    assert softness[3] < softness[2]
+    assert softness[4] == pytest.approx(NEARNESS.over / 2**0.5)
 
 
 def test_a_source_image_alone_counts_whole() -> None:
