@@ -3,7 +3,7 @@
  * Eye windows: where the keypoints of both eyes are, how two eyes differ, what a window shows (`model/window/eyes.py`): both eyes side by
  * side, each upright in its own coordinates. Pure.
  */
-import { cornerCoordinates, cutSquares, cuttable, keypointsOf, UNIT } from "./window.js";
+import { between, cornerCoordinates, cutSquares, cuttable, keypointsOf, UNIT } from "./window.js";
 
 /**
  * @typedef {import("./region.js").Frame} Frame
@@ -54,7 +54,17 @@ export function eyeCoordinates(points) {
  * @param {number[]} points
  */
 export function eyesUsable(points) {
-  return eachEye(points).every((eye) => cuttable(eye, LEAST_WIDTH));
+  return eachEye(points).every((eye) => cuttable(eye, LEAST_WIDTH) && wholly(eye));
+}
+
+/**
+ * Whether an eye's picture lies within the crop.
+ * @param {number[]} eye
+ */
+function wholly(eye) {
+  const { place, axis } = between(eye);
+  const reach = HALF * (Math.abs(axis[0]) + Math.abs(axis[1]));
+  return place.every((value) => Math.abs(value) + reach < 1);
 }
 
 /**

@@ -14,12 +14,15 @@ from PIL import Image
 
 from model.codec.source_image import FILE_SPEED, SourceImageError, SourceLimits, content_type, decode_source
 from model.errors import BitstreamError, InputError
-from model.window import MAX_WINDOW_BYTES, Window, eyes, mouth
+from model.window import EYE_SLOTS, MAX_WINDOW_BYTES, MOUTH_SLOTS, Window, eyes, mouth
 from model.window.eyes import EyeWindow
 from model.window.mouth import UNIT, MouthWindow
 
 MOUTH, EYES = 1, 2
 """First bytes."""
+
+SLOTS_OF_KIND = {MOUTH: MOUTH_SLOTS, EYES: EYE_SLOTS}
+"""By the first byte."""
 
 WINDOW_TYPE = "application/octet-stream"
 """Media type of an upload."""

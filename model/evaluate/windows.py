@@ -45,7 +45,7 @@ def call_states(
 ) -> tuple[list[SourceState], list[int]]:
     """The source image at each frame of `way`, with those windows beside it that a receiver has by then; bytes of each.
 
-    The sender chooses along the way, as it does while it captures (`WindowChoice`); the first frame is the source's.
+    The sender chooses along the way, as it does while it captures (`CallWindows`); the first frame is the source's.
     """
     if not head.has_landmarks:
         return [state] * len(way), []
@@ -62,10 +62,10 @@ def call_states(
             beside[slot] = window
             state = head.with_windows(state, [beside[slot] for slot in sorted(beside)])
         states.append(state)
-        if not windows.looks(now):
+        if not clip.measured[index] or not windows.looks(now):
             continue
-        frame, measured = clip.frames[index], bool(clip.measured[index])
-        chosen = windows.update(frame, clip.canonical, clip.motions[index], source, now, measured)
+        frame = clip.frames[index]
+        chosen = windows.update(frame, clip.canonical, clip.motions[index], source, now)
         if chosen is not None:
             data = encode_window(chosen.cut(frame), speed=LIVE_SPEED)
             windows.sent(chosen, len(data), now)

@@ -82,16 +82,15 @@ class CallWindows:
         motion: Motion,
         source: SourceLook,
         now: float,
-        measured: bool = True,
     ) -> ChosenWindow | None:
-        """Takes every frame: its crop (S, S, 3), keypoints and motion, and whether its face was measured.
+        """Takes every frame whose face was measured: its crop (S, S, 3), keypoints and motion.
 
         The caller answers with `sent` for its window, or leaves it.
         """
         if source is not self._beside:  # what is usual for one picture says nothing of another
             self._mouth, self._beside = CallMouth(source.skin), source
         mouth, eyes = mouth_points(canonical, motion), eye_points(canonical, motion)
-        clear = measured and sharpness(crop) >= SHARP_ENOUGH * source.sharpness
+        clear = sharpness(crop) >= SHARP_ENOUGH * source.sharpness
         bare = clear and bool(mouth_usable(mouth)) and not self._mouth.update(skin_unevenness(crop, mouth))
         plain = clear and bool(eyes_usable(eyes)) and bool(alike(eye_areas(crop, eyes), source.areas))
         seen = (

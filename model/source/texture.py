@@ -56,7 +56,7 @@ class TextureMap:
         u, v = (self._places @ np.concatenate([mouth_coordinates(points), self._staying])).T[..., None]
         middle, axis = (points[0] + points[1]) / 2, (points[1] - points[0]) / 2
         place = middle + u * axis + v * np.array([-axis[1], axis[0]])  # crop units
-        at = np.clip(((place + 1) * side - 1) / 2, 0, side - 1)
+        at = np.clip(((np.nan_to_num(place) + 1) * side - 1) / 2, 0, side - 1)
         first = np.minimum(at.astype(np.intp), side - 2)
         x, y = first.T
         part = (at - first)[..., None]

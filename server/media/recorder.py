@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,8 +25,8 @@ class MediaRecorder(Protocol):
     def model(self, model: MotionModel) -> None:
         """What the motion that follows is for."""
 
-    def source(self, index: int, image: bytes, windows: tuple[bytes, ...] = ()) -> None:
-        """The source image of that index is this one from now on, with these windows beside it."""
+    def source(self, index: int, image: bytes, windows: Mapping[int, bytes]) -> None:
+        """The source image of that index is this one from now on, with these windows beside it, by slot."""
 
     def motion(self, message: bytes, source: int, capture_ms: int, captured: float) -> bool:
         """A motion message; its first frame drives `source` and was captured at `capture_ms` of the sender's clock, at

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.errors import InputError
-from model.window import MAX_WINDOWS
+from model.window import slots_of
 from server.errors import ConflictError
 from server.receiver.source_cache import SourceCache
 
@@ -58,9 +58,9 @@ class SourceSlots:
         sha256 = self._hashes.get(index)
         return None if sha256 is None else self._cache.image(sha256)
 
-    def windows(self, index: int) -> tuple[bytes, ...]:
-        """The windows beside an image, as they were uploaded."""
-        return tuple(window.data for window in self._beside_of(index))
+    def windows(self, index: int) -> dict[int, bytes]:
+        """The windows beside an image by their slots, as they were uploaded."""
+        return {slot: window.data for slot, window in self._beside_of(index).items()}
 
     async def add(self, index: int, image: bytes, scene: int = 0) -> str:
         """Decode, check and enrol an image; returns its SHA-256 in hex.
@@ -78,9 +78,10 @@ class SourceSlots:
 
         Raises InputError (WindowError among them), SourceCacheFullError, EngineError, ConflictError.
         """
-        if not 0 <= slot < MAX_WINDOWS:
-            raise InputError(f"the slot of a window is not within 0 ... {MAX_WINDOWS - 1}")
         window = await self._cache.decode_window(data)
+        slots = slots_of(window)
+        if slot not in slots:
+            raise InputError(f"the slot of such a window is not within {slots.start} ... {slots.stop - 1}")
         if self._closed:
             raise ConflictError("the publication has ended")
         self._windows[slot] = _Window(scene, data, window)
@@ -121,7 +122,7 @@ class SourceSlots:
     async def join(self, index: int) -> None:
         """Put the windows that there are beside an image."""
         async with self._joining:  # one after the other: the last word is of the newest windows
-            sha256, windows = self._hashes.get(index), [one.window for one in self._beside_of(index)]
+            sha256, windows = self._hashes.get(index), [one.window for one in self._beside_of(index).values()]
             if sha256 is None or not windows:
                 self._beside.pop(index, None)
                 return
@@ -134,9 +135,9 @@ class SourceSlots:
             if not self._closed:
                 self._beside[index] = (sha256, state)
 
-    def _beside_of(self, index: int) -> list[_Window]:
+    def _beside_of(self, index: int) -> dict[int, _Window]:
         scene = self._scenes.get(index)
-        return [self._windows[slot] for slot in sorted(self._windows) if self._windows[slot].scene == scene]
+        return {slot: self._windows[slot] for slot in sorted(self._windows) if self._windows[slot].scene == scene}
 
     def _put(self, index: int, sha256: str, scene: int) -> None:
         """Put an acquired image into its slot."""

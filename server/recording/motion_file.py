@@ -6,15 +6,15 @@ Messages that refer to what the file does not hold are left out, so that a reade
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from model.codec.history import HISTORY
 from model.codec.packet import MotionMessage
-from model.codec.vav import AudioPacket, CaptureClock, VavHeader, VavWriter
+from model.codec.vav import MAX_LIVE_WINDOWS, AudioPacket, CaptureClock, VavHeader, VavWriter
 from server.recording.output import Output
 
 CLOCK_TOLERANCE_MS = 20
@@ -75,10 +75,10 @@ class MotionFile(VavWriter):
 
 @dataclass(frozen=True)
 class RecordedSource:
-    """A source image and the windows beside it, as they were uploaded."""
+    """A source image and the windows beside it by their slots, as they were uploaded."""
 
     image: bytes
-    windows: tuple[bytes, ...] = ()
+    windows: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class MotionRecorder:
@@ -91,6 +91,7 @@ class MotionRecorder:
         self._decodable = Decodable()
         self._sources: dict[int, bytes] = {}  # what the file holds
         self._windows: dict[int, bytes] = {}  # what its slots hold; b"": nothing
+        self._windows_written = 0
         self._clock: CaptureClock | None = None
         self._newest_ms = 0  # of the sender's clock, the last frame's
         self._epoch: int | None = None
@@ -152,11 +153,15 @@ class MotionRecorder:
         self._clock = clock
         self._output.write(lambda file: file.clock(clock), 24)
 
-    def _put_windows(self, windows: tuple[bytes, ...]) -> None:
-        for slot in range(max(len(windows), len(self._windows))):
-            window = windows[slot] if slot < len(windows) else b""
+    def _put_windows(self, windows: Mapping[int, bytes]) -> None:
+        slots = sorted({*windows, *self._windows})
+        # Where a file can hold no more of them, all slots are emptied: what stands there may show somebody else.
+        full = self._windows_written + 2 * len(slots) > MAX_LIVE_WINDOWS
+        for slot in slots:
+            window = b"" if full else windows.get(slot, b"")
             if self._windows.get(slot, b"") != window:
                 self._windows[slot] = window
+                self._windows_written += 1
                 self._output.write(partial(MotionFile.window, place=slot, data=window), len(window))
 
     def _put_sound(self) -> None:

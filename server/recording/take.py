@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -73,8 +73,8 @@ class Take:
         """What the motion that follows is for."""
         self._model = model
 
-    def source(self, index: int, image: bytes, windows: tuple[bytes, ...] = ()) -> None:
-        """The source image of that index is this one from now on, with these windows beside it."""
+    def source(self, index: int, image: bytes, windows: Mapping[int, bytes]) -> None:
+        """The source image of that index is this one from now on, with these windows beside it, by slot."""
         self._sources[index] = RecordedSource(image, windows)
 
     def motion(self, message: bytes, source: int, capture_ms: int, captured: float) -> bool:

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from model.window import MAX_WINDOWS
 from server.quota import Quota, RateQuota, subscriber
 from server.settings import Settings
 
 UPLOADS_AT_ONCE = 10
 """Uploads that one token's `sub` may make without a pause: a sender brings its source images when it connects."""
 
-WINDOWS_AT_ONCE = 32
-"""Windows that one `sub` may upload without a pause; later as many a minute as source images."""
+WINDOWS_AT_ONCE = 2 * MAX_WINDOWS
+"""Windows that one `sub` may upload without a pause, those of a sender that connects anew at once; later as many a
+minute as source images."""
 
 UPLOAD_SHARE_OF_ONE_ROOM = 0.5
 

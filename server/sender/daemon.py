@@ -89,8 +89,11 @@ class Daemon:
             self.session.offer_source(source)
 
     def on_window(self, window: WindowUpload) -> None:
-        """Keep the window for this and every later connection."""
-        self.identity.windows[window.slot] = window
+        """Keep the window for this and every later connection; those of another scene are history."""
+        windows = self.identity.windows
+        for slot in [slot for slot, before in windows.items() if before.scene != window.scene]:
+            del windows[slot]
+        windows[window.slot] = window
         if self.session is not None:
             self.session.offer_window(window)
 

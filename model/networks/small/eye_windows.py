@@ -28,6 +28,7 @@ _RING = (0.1, 0.45)  # eye coordinates around the lids by which colours are matc
 _GAIN = (0.8, 1.25)
 _SEEN = 1.7  # eye coordinates around the middle that are looked at
 _LEAST_WIDTH = 4 / 128  # crop units of half an eye's width, under which it is too small to be drawn
+_LARGEST_WIDTH = 0.4  # and over which it is none: a sender's motion must not make a frame take long
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _draw_eye(frame: Tensor, windows: EyeWindows, number: int, points: Tensor) -
     size = frame.shape[-1]
     middle, axis = (points[0] + points[1]) / 2, (points[1] - points[0]) / 2
     width = float(axis.norm())
-    if width < _LEAST_WIDTH:
+    if not _LEAST_WIDTH <= width <= _LARGEST_WIDTH:
         return
     eye = to_eye(points, middle, axis)
     weights = _weights(windows, number, eye)

@@ -30,6 +30,7 @@ _GAIN = (0.8, 1.25)
 _BEYOND = 0.5  # mouth coordinates around the keypoints that are looked at
 _OUTSIDE = 4.0  # crop units, beyond which a keypoint is wild
 _LEAST_WIDTH = 4 / 128  # crop units of half a mouth's width, under which it is too small to be drawn
+_LARGEST_WIDTH = 0.8  # and over which it is none: a sender's motion must not make a frame take long
 
 _UPPER, _LOWER = (0, 6, 2, 7, 1), (0, 8, 3, 9, 1)  # the outer lips from corner to corner, positions in MOUTH
 
@@ -84,7 +85,7 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     points = face[list(MOUTH), :2].float().nan_to_num(0.0).clamp(-_OUTSIDE, _OUTSIDE)
     middle, axis = _frame(points)
     width = float(axis.norm())
-    if width < _LEAST_WIDTH:
+    if not _LEAST_WIDTH <= width <= _LARGEST_WIDTH:
         return frame
     lips = to_mouth(points, middle, axis)  # (10, 2)
     weights = _weights(windows, lips)

@@ -18,6 +18,7 @@ from model.codec.decoder import MotionDecoder
 from model.codec.opus_packet import SILENCE, SILENCE_SAMPLES, join_packets, joinable
 from model.codec.statistics import MotionStatistics
 from model.codec.vav import AUDIO_RATE, AudioPacket, read_vav
+from model.codec.window import SLOTS_OF_KIND
 from model.errors import InputError, VisavisError, WeightsError
 from server.sender.media.capture import FramePacer
 from server.sender.media.feed import FeedListener
@@ -159,8 +160,11 @@ class RecordingFeed:
         if source == self._shown:
             return
         self._shown = source
-        for slot, data in enumerate(self._recording.windows[source]):
-            self._listener.on_window(WindowUpload(slot, data, source))
+        free = {kind: iter(slots) for kind, slots in SLOTS_OF_KIND.items()}
+        for data in self._recording.windows[source]:
+            slot = next(free.get(data[0], iter(())), None)
+            if slot is not None:  # a receiver would refuse what is of no kind, or one too many
+                self._listener.on_window(WindowUpload(slot, data, source))
 
     async def close(self) -> None:
         """Stop playing; may be called twice."""

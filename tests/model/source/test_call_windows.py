@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion
@@ -51,9 +50,9 @@ class Call:
         crop = picture(AT_REST[1])
         self.look = SourceLook.of(crop, STILL, moved(*AT_REST), sharpness(crop))
 
-    def show(self, mouth: float, lids: float, crop: NDArray[np.uint8] | None = None, measured: bool = True) -> None:
+    def show(self, mouth: float, lids: float, crop: NDArray[np.uint8] | None = None) -> None:
         crop = picture(lids) if crop is None else crop
-        chosen = self.windows.update(crop, STILL, moved(mouth, lids), self.look, self.now, measured)
+        chosen = self.windows.update(crop, STILL, moved(mouth, lids), self.look, self.now)
         if chosen is not None:
             self.windows.sent(chosen, self.size, self.now)
             self.sent.append((self.now, chosen.slot))
@@ -95,12 +94,11 @@ def test_an_eye_behind_a_hand_becomes_no_window_while_the_mouth_does() -> None:
     assert all(slot in MOUTH_SLOTS for slot in call.slots)
 
 
-@pytest.mark.parametrize("blurred", [False, True])
-def test_a_face_that_is_blurred_or_was_not_measured_becomes_none(blurred: bool) -> None:
+def test_a_blurred_face_becomes_none() -> None:
     call = Call()
     for index in range(60):
-        crop = np.full((256, 256, 3), 128, np.uint8) if blurred else None
-        call.show(0.9 if index % 4 > 1 else 0.0, 0.05 if index % 6 > 2 else 0.7, crop, measured=blurred)
+        crop = np.full((256, 256, 3), 128, np.uint8)
+        call.show(0.9 if index % 4 > 1 else 0.0, 0.05 if index % 6 > 2 else 0.7, crop)
     assert call.slots == []
 
 

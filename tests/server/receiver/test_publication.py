@@ -26,7 +26,7 @@ from model.description import Profile
 from model.errors import InputError, NoFaceError
 from model.keypoint_layout import KeypointLayout
 from model.motion import View
-from model.window import MAX_WINDOWS
+from model.window import EYE_SLOTS, MAX_WINDOWS, eyes
 from model.window.mouth import cut_window
 from server.errors import ConflictError
 from server.media.streams import ViewLimitError
@@ -36,6 +36,7 @@ from server.receiver.render_capacity import RenderCapacity
 from server.receiver.source_cache import SourceCache
 from server.receiver.source_slots import SourceSlots
 from server.wire.control import ReceiverStatistics
+from tests.model import eyes as made_up_eyes
 from tests.model.mouths import lips, picture
 from tests.server.fakes import (
     SIZE,
@@ -102,6 +103,7 @@ class PaintingGpu(PaintingModel):
 
 
 WINDOW = encode_window(cut_window(picture(lips(0.7)), lips(0.7)), speed=10)
+EYES = encode_window(eyes.cut_window(picture(lips(0.7)), made_up_eyes.eyes(0.7)), speed=10)
 
 
 @pytest_asyncio.fixture
@@ -399,7 +401,10 @@ async def test_mouth_windows_stand_beside_every_source_image(bench: Bench) -> No
     assert bench.cache.in_use == 2
     await slots.add(0, png(3))
     assert slots.state(0) is not plain
-    for slot, data in ((MAX_WINDOWS, WINDOW), (-1, WINDOW), (0, b"no window")):
+    assert slots.windows(0) == {1: WINDOW, 3: WINDOW}
+    await slots.add_window(EYE_SLOTS.start, EYES)
+    wrong = ((MAX_WINDOWS, EYES), (EYE_SLOTS.start, WINDOW), (0, EYES), (-1, WINDOW), (0, b"no window"))
+    for slot, data in wrong:
         with pytest.raises(InputError):
             await slots.add_window(slot, data)
     slots.close()

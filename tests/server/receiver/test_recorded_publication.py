@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ class Kept:
     def model(self, model: MotionModel) -> None:
         self.models.append(model)
 
-    def source(self, index: int, image: bytes, windows: tuple[bytes, ...] = ()) -> None:
+    def source(self, index: int, image: bytes, windows: Mapping[int, bytes]) -> None:
         del windows
         self.sources.append((index, image))
 

@@ -71,10 +71,10 @@ async def test_motion_sources_and_sound_come_back_as_they_came(tmp_path: Path) -
     messages = encoded(25)
     async with folder(tmp_path) as made:
         made.take.model(MODEL)
-        made.take.source(0, b"first image")
+        made.take.source(0, b"first image", {})
         for number, message in enumerate(messages):
             if number == 12:
-                made.take.source(0, b"second image")
+                made.take.source(0, b"second image", {})
             assert made.take.motion(message, 0, 40 * number, 101.0 + 0.04 * number + 0.01 * (number % 2))
         for number, packet in enumerate(voice(50)):
             if number not in (20, 21):
@@ -100,24 +100,43 @@ async def test_motion_sources_and_sound_come_back_as_they_came(tmp_path: Path) -
 
 
 @pytest.mark.asyncio
-async def test_mouth_windows_come_back_beside_the_motion_that_they_were_there_for(tmp_path: Path) -> None:
-    beside: list[tuple[bytes, ...]] = [(), (b"a",), (b"a", b"b"), (b"a", b"c"), (), (b"d",)]
+async def test_windows_come_back_beside_the_motion_that_they_were_there_for(tmp_path: Path) -> None:
+    beside: list[dict[int, bytes]] = [{}, {20: b"a"}, {0: b"b", 20: b"a"}, {0: b"c", 20: b"a"}, {}, {1: b"d"}]
     async with folder(tmp_path) as made:
         made.take.model(MODEL)
         for number, (message, windows) in enumerate(zip(encoded(6), beside, strict=True)):
             made.take.source(0, b"image", windows)
             assert made.take.motion(message, 0, 40 * number, 101.0 + 0.04 * number)
     vav = read_vav(tmp_path / "001.vav")
-    assert [tuple(vav.windows[i] for i in message.windows if vav.windows[i]) for message in vav.messages] == beside
+    found = [{vav.windows[i] for i in message.windows if vav.windows[i]} for message in vav.messages]
+    assert found == [set(windows.values()) for windows in beside]
     assert vav.images == [b"image"]
+    assert len(vav.windows) == 6  # a slot is written when it changes, those of other windows are not
     assert vav.window_bytes == 4
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_can_hold_no_more_windows_goes_on_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.recording.motion_file.MAX_LIVE_WINDOWS", 8)
+    async with folder(tmp_path) as made:
+        made.take.model(MODEL)
+        for number, message in enumerate(encoded(8)):
+            made.take.source(0, b"image", {0: b"of frame %d" % number, 20: b"eyes"})
+            assert made.take.motion(message, 0, 40 * number, 101.0 + 0.04 * number)
+    vav = read_vav(tmp_path / "001.vav")
+    assert len(vav.windows) <= 8
+    shown = [{vav.windows[i] for i in message.windows if vav.windows[i]} for message in vav.messages]
+    assert shown[1] == {b"of frame 1", b"eyes"}
+    assert shown[-1] == set()
 
 
 @pytest.mark.asyncio
 async def test_a_file_that_begins_in_the_middle_asks_for_an_intra_frame(tmp_path: Path) -> None:
     async with folder(tmp_path) as made:
         made.take.model(MODEL)
-        made.take.source(0, b"image")
+        made.take.source(0, b"image", {})
         old, new = encoded(5), encoded(3, epoch=8)
         assert [made.take.motion(message, 0, 0, 101.0) for message in old[1:]] == [False] * 4
         assert all(made.take.motion(message, 0, 0, 101.5) for message in new)
@@ -129,7 +148,7 @@ async def test_what_was_flushed_is_there_without_an_end(tmp_path: Path) -> None:
     messages = encoded(40)
     async with folder(tmp_path) as made:
         made.take.model(MODEL)
-        made.take.source(0, b"image")
+        made.take.source(0, b"image", {})
         for number, message in enumerate(messages[:25]):
             made.take.motion(message, 0, 40 * number, 101.0 + 0.04 * number)
         await made.flushed()
@@ -226,7 +245,7 @@ async def test_sound_without_pictures_gets_a_file_of_its_own(tmp_path: Path) -> 
 async def test_what_changes_begins_another_file_but_not_every_moment(tmp_path: Path) -> None:
     async with folder(tmp_path) as made:
         made.take.model(MODEL)
-        made.take.source(0, b"image")
+        made.take.source(0, b"image", {})
         made.take.motion(encoded(1)[0], 0, 0, 101.0)
         await film(made, Camera("VP8"), 3, 101.5)  # too soon
         await film(made, Camera("VP8"), 3, 103.0)

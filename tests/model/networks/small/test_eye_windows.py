@@ -52,6 +52,11 @@ def test_windows_that_are_far_away_are_not_stretched() -> None:
     assert torch.equal(draw_eye_windows(painted, [windows], face(wide)[None]), painted)
 
 
+def test_eyes_as_large_as_the_picture_are_none() -> None:
+    painted, large = tensor(picture(OPEN)), CLOSED * np.float32(4)
+    assert torch.equal(draw_eye_windows(painted, [beside(CLOSED)], face(large)[None]), painted)
+
+
 @pytest.mark.parametrize("wild", [float("nan"), 1e9, 0.0])
 def test_wild_keypoints_stop_no_frame(wild: float) -> None:
     points = torch.full_like(face(CLOSED), wild)[None]
@@ -62,6 +67,9 @@ def test_what_can_be_cut() -> None:
     assert usable(np.stack([OPEN, CLOSED])).tolist() == [True, True]
     assert not usable(OPEN + np.float32(0.9))
     assert not usable(0.2 * OPEN)
+    beside_edge = OPEN + np.array([0.56, 0], np.float32)  # all keypoints are in the crop, the picture is not
+    assert (np.abs(beside_edge) < 1).all()
+    assert not usable(beside_edge)
     window = cut_window(picture(OPEN), OPEN)
     assert isinstance(window, EyeWindow)
     assert window.picture.shape[1] == 2 * window.picture.shape[0]

@@ -233,6 +233,22 @@ async def test_mouth_windows_go_to_every_receiver_slowly_and_none_ends_the_call(
 
 
 @pytest.mark.asyncio
+async def test_after_a_cut_windows_of_the_scene_before_go_to_no_receiver() -> None:
+    async with running_call() as call, studio(call) as sender:
+        await sender.live()
+        for slot in (0, 1, 20, 2):
+            sender.daemon.on_window(WindowUpload(slot, b"before", scene=0))
+        for slot in (0, 20):
+            sender.daemon.on_window(WindowUpload(slot, b"after", scene=1))
+        await sender.with_source()
+        sender.publication.windows.clear()
+        assert sender.daemon.session is not None
+        sender.daemon.session.lost.set_result("cut")
+        await until(lambda: sender.publication.windows == {0: b"after", 20: b"after"})
+        await sender.stop()
+
+
+@pytest.mark.asyncio
 async def test_sound_goes_out_as_opus() -> None:
     async with running_call() as call, studio(call, sound=True) as sender:
         await sender.with_source()

@@ -50,7 +50,8 @@ def write_recording(path: Path, *, frames: int = FRAMES, packet: int = 960, driv
     with VavWriter(path, header) as writer:
         for number in dict.fromkeys(driven):
             writer.source(number, image(number))
-            writer.window(number, b"window %d" % number)
+            for kind in (b"\1mouth", b"\2eyes", b"\3nothing known", b"\1mouth again"):
+                writer.window(number, kind + b" %d" % number)
         encoder = MotionEncoder(STATISTICS, Rate(frames_per_message=4, header_bytes=0), chain=True)
         messages = [encoder.encode(vector(i), 40 * i, driven[i * len(driven) // frames]) for i in range(frames)]
         for message in (*messages, encoder.flush()):
@@ -192,7 +193,11 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     ]
     assert heard[per_round][0] == pytest.approx(begin + 0.4 + 0.06 - 0.0065)
     assert heard[per_round][1].data == heard[0][1].data
-    assert listener.windows == [WindowUpload(0, b"window 3", 0)]
+    assert listener.windows == [
+        WindowUpload(0, b"\1mouth 3", 0),
+        WindowUpload(20, b"\2eyes 3", 0),
+        WindowUpload(1, b"\1mouth again 3", 0),
+    ]
     await feed.close()
     await feed.close()
 
