@@ -45,7 +45,7 @@ MAX_LIVE_SOURCES = 1024
 """Source images of one participant over a whole call."""
 
 MAX_LIVE_WINDOWS = 1 << 14
-"""Mouth windows of one participant over a whole call: more than four hours of uploads without a pause."""
+"""Windows of one participant over a whole call: more than four hours of uploads without a pause."""
 
 MAX_AUDIO_BLOCK_BYTES = 1 << 18
 _LIMITS = {
@@ -206,7 +206,7 @@ class Vav:
 
     @property
     def film_windows(self) -> dict[int, tuple[bytes, ...]]:
-        """Mouth windows beside the source images of a film, by the image's number."""
+        """Windows beside the source images of a film, by the image's number."""
         return {
             message.images[message.source]: tuple(self.windows[i] for i in message.windows)
             for message in self.messages

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from model.window.eyes import STAYING
 from model.window.mouth import mouth_coordinates
 
 _STIFF = 0.005  # of the spline: closed lips put two keypoints in one place
@@ -81,7 +82,7 @@ MOUTH_TEXTURE = TextureMap(_LIPS, np.zeros((0, 2)), (-1.25, -0.67, 1.25, 0.91), 
 """Of a mouth with the skin that a window shows beside it."""
 
 _EYE = np.array([(-1, 0), (1, 0), (0, -0.28), (0, 0.25), (0, 0)])
-_STAYING = np.array([(-1.7, 0.0), (1.7, 0.0), (-0.8, -1.1), (0.8, -1.1), (-0.8, 1.0), (0.8, 1.0)])
+_STAYING = np.array(STAYING)
 
 EYE_TEXTURE = TextureMap(_EYE, _STAYING, (-1.2, -0.65, 1.2, 0.55), (24, 14))
 """Of one eye with its lids."""

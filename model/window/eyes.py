@@ -32,6 +32,9 @@ UNIT = 1 / 48
 MAX_WINDOWS = 8
 """Beside one source image."""
 
+STAYING = ((-1.7, 0.0), (1.7, 0.0), (-0.8, -1.1), (0.8, -1.1), (-0.8, 1.0), (0.8, 1.0))
+"""Places around an eye, eye coordinates, that no look moves."""
+
 NEARNESS = Nearness(over=0.02, as_near=0.04, far=0.1)
 """By `eye_distance`."""
 

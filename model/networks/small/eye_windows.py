@@ -19,9 +19,8 @@ from model.networks.small.eyes import to_eye
 from model.networks.small.nearness import window_weights
 from model.networks.small.spline import Spline, sample
 from model.networks.small_config import EYE_KEYPOINTS, WILD
-from model.window.eyes import HALF, NEARNESS, EyeWindow, eye_distance
+from model.window.eyes import HALF, NEARNESS, STAYING, EyeWindow, eye_distance
 
-_STAYING = ((-1.7, 0.0), (1.7, 0.0), (-0.8, -1.1), (0.8, -1.1), (-0.8, 1.0), (0.8, 1.0))  # eye coordinates
 _BESIDE = 0.35  # eye coordinates of skin around the lids that is drawn with them
 _SOFT = 0.2  # eye coordinates over which an eye and what was drawn blend
 _RING = (0.1, 0.45)  # eye coordinates around the lids by which colours are matched
@@ -97,7 +96,7 @@ def _draw_eye(frame: Tensor, windows: EyeWindows, number: int, points: Tensor) -
     inside = _inside(place, eye)
     seen = inside > -max(_RING[1], _BESIDE + _SOFT)
     pixels, place, inside = pixels[seen], place[seen], inside[seen]
-    stay = eye.new_tensor(_STAYING)
+    stay = eye.new_tensor(STAYING)
     onto = torch.stack([torch.cat([windows.points[index, number], stay]) for index in near])
     places = Spline(torch.cat([eye, stay]), onto).at(place)  # (R, N, 2)
     drawn, share = torch.zeros(3, len(place), device=frame.device), sum(weights)
