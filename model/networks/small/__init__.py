@@ -11,8 +11,9 @@ eyes.py          what lies between the lids           (each frame, on the receiv
 eye_enhancer.py  what drawing gets wrong in eyes      (each frame, on the receiver)
 eye_windows.py   eyes as eye windows show them        (each frame, on the receiver)
 mouth.py         mouths as mouth windows show them    (each frame, on the receiver)
-nearness.py      how much each of several windows counts, and
-spline.py        how one is moved                     (each frame, on the receiver)
+nearness.py      how much each of several windows counts,
+spline.py        how one is moved, and
+overlay.py       how it is laid over a frame          (each frame, on the receiver)
 sharp.py         detail at twice the size             (each frame, on the receiver)
 guided.py        landmarks as the face's keypoints    (each frame, on the sender; once per source image)
 articulation.py  how far lids and lips are moved      (each frame, on the receiver)

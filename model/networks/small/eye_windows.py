@@ -17,6 +17,7 @@ from torch import Tensor
 
 from model.networks.small.eyes import to_eye
 from model.networks.small.nearness import window_weights
+from model.networks.small.overlay import lay_over, pixels_between
 from model.networks.small.spline import Spline, sample
 from model.networks.small_config import EYE_KEYPOINTS, WILD
 from model.window.eyes import HALF, NEARNESS, STAYING, EyeWindow, eye_distance
@@ -24,7 +25,6 @@ from model.window.eyes import HALF, NEARNESS, STAYING, EyeWindow, eye_distance
 _BESIDE = 0.35  # eye coordinates of skin around the lids that is drawn with them
 _SOFT = 0.2  # eye coordinates over which an eye and what was drawn blend
 _RING = (0.1, 0.45)  # eye coordinates around the lids by which colours are matched
-_GAIN = (0.8, 1.25)
 _SEEN = 1.7  # eye coordinates around the middle that are looked at
 _LEAST_WIDTH = 4 / 128  # crop units of half an eye's width, under which it is too small to be drawn
 _LARGEST_WIDTH = 0.4  # and over which it is none: a sender's motion must not make a frame take long
@@ -89,7 +89,7 @@ def _draw_eye(frame: Tensor, windows: EyeWindows, number: int, points: Tensor) -
     eye = to_eye(points, middle, axis)
     weights = _weights(windows, number, eye)
     near = [index for index, weight in enumerate(weights) if weight]
-    pixels = _box(middle, width, size)
+    pixels = pixels_between(middle - _SEEN * width, middle + _SEEN * width, size)
     if not near or pixels is None:
         return
     place = to_eye((pixels * 2 + 1).to(points.dtype) / size - 1, middle, axis)
@@ -102,30 +102,14 @@ def _draw_eye(frame: Tensor, windows: EyeWindows, number: int, points: Tensor) -
     drawn, share = torch.zeros(3, len(place), device=frame.device), sum(weights)
     for index, where in zip(near, places, strict=True):
         drawn += weights[index] / share * sample(windows.pictures[index][number], where / HALF)
-    drawn = drawn.clamp(0, 1)
-    at = pixels[:, 1] * size + pixels[:, 0]
-    painted = frame.flatten(1).index_select(1, at).float() / 255
-    ring = ((inside < -_RING[0]) & (inside > -_RING[1])).float()
-    gain = (painted @ ring + 1e-3) / (drawn @ ring + 1e-3)
-    drawn = (drawn * gain.clamp(*_GAIN)[:, None]).clamp(0, 1)
     alpha = ((inside + _BESIDE) / _SOFT + 0.5).clamp(0, 1) * min(share, 1.0)
-    frame.view(3, -1).index_copy_(1, at, (torch.lerp(painted, drawn, alpha) * 255 + 0.5).to(torch.uint8))
+    lay_over(frame, pixels, drawn, (inside < -_RING[0]) & (inside > -_RING[1]), alpha)
 
 
 def _weights(windows: EyeWindows, number: int, eye: Tensor) -> list[float]:
     """How much each window counts for an eye; what is left of 1 is the source image's."""
     pictures = torch.cat([windows.source[None, number], windows.points[:, number]]).cpu().numpy()
     return window_weights(torch.from_numpy(eye_distance(pictures, eye.cpu().numpy()[None])), NEARNESS)
-
-
-def _box(middle: Tensor, width: float, size: int) -> Tensor | None:
-    """Pixels x, y (N, 2) around an eye; None where they lie outside the picture."""
-    low = ((middle - _SEEN * width + 1) * size / 2).floor().long().clamp(0, size).tolist()
-    high = ((middle + _SEEN * width + 1) * size / 2).ceil().long().clamp(0, size).tolist()
-    if low[0] >= high[0] or low[1] >= high[1]:
-        return None
-    x, y = (torch.arange(low[i], high[i], device=middle.device) for i in (0, 1))
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
 
 
 def _inside(place: Tensor, eye: Tensor) -> Tensor:

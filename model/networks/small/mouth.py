@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small.nearness import window_weights
+from model.networks.small.overlay import lay_over, pixels_between
 from model.networks.small.spline import Spline, sample
 from model.networks.small_config import MOUTH
 from model.window.mouth import NEARNESS, MouthWindow
@@ -26,7 +27,6 @@ from model.window.mouth import NEARNESS, MouthWindow
 _BESIDE = 0.3  # mouth coordinates of skin around the lips that is drawn with them
 _SOFT = 3 / 128  # crop units over which mouth and painting blend
 _RING = 6 / 128  # crop units of skin around the lips by which colours are matched
-_GAIN = (0.8, 1.25)
 _BEYOND = 0.5  # mouth coordinates around the keypoints that are looked at
 _OUTSIDE = 4.0  # crop units, beyond which a keypoint is wild
 _LEAST_WIDTH = 4 / 128  # crop units of half a mouth's width, under which it is too small to be drawn
@@ -91,7 +91,7 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     weights = _weights(windows, lips)
     if not any(weights):
         return frame
-    pixels = _box(points, width, size)
+    pixels = pixels_between(points.amin(0) - _BEYOND * width, points.amax(0) + _BEYOND * width, size)
     if pixels is None:
         return frame
     at = (pixels * 2 + 1).to(points.dtype) / size - 1  # (N, 2)
@@ -106,15 +106,9 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
         v, half = windows.extent[index]
         offset = where.new_tensor([0.0, v])
         drawn += weights[index] / share * sample(windows.pictures[index], (where - offset) / half)
-    drawn = drawn.clamp(0, 1)
-    number = pixels[:, 1] * size + pixels[:, 0]
-    painted = frame.flatten(1).index_select(1, number).float() / 255
-    ring = ((inside < 0) & (inside > -_RING)).float()
-    gain = (painted @ ring + 1e-3) / (drawn @ ring + 1e-3)
-    drawn = (drawn * gain.clamp(*_GAIN)[:, None]).clamp(0, 1)
     alpha = ((inside + _BESIDE * width) / _SOFT + 0.5).clamp(0, 1) * min(share, 1.0)
     out = frame.clone(memory_format=torch.contiguous_format)
-    out.view(3, -1).index_copy_(1, number, (torch.lerp(painted, drawn, alpha) * 255 + 0.5).to(torch.uint8))
+    lay_over(out, pixels, drawn, (inside < 0) & (inside > -_RING), alpha)
     return out
 
 
@@ -134,16 +128,6 @@ def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     """How much each window counts; what is left of 1 is the source image's. They fall with distance from the lips."""
     pictures = torch.cat([windows.source[None], windows.points])
     return window_weights(shape_distances(pictures, lips.expand_as(pictures)), NEARNESS)
-
-
-def _box(points: Tensor, width: float, size: int) -> Tensor | None:
-    """Pixels x, y (N, 2) around the lips; None where they lie outside the picture."""
-    low = ((points.amin(0) - _BEYOND * width + 1) * size / 2).floor().long().clamp(0, size).tolist()
-    high = ((points.amax(0) + _BEYOND * width + 1) * size / 2).ceil().long().clamp(0, size).tolist()
-    if low[0] >= high[0] or low[1] >= high[1]:
-        return None
-    x, y = (torch.arange(low[i], high[i], device=points.device) for i in (0, 1))
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
 
 
 def _inside(place: Tensor, lips: Tensor) -> Tensor:
