@@ -17,8 +17,3 @@ EYE_SLOTS = range(mouth.MAX_WINDOWS, mouth.MAX_WINDOWS + eyes.MAX_WINDOWS)
 
 MAX_WINDOWS = EYE_SLOTS.stop
 """Of both, beside one source image."""
-
-
-def slots_of(window: Window) -> range:
-    """Those that a window may take."""
-    return MOUTH_SLOTS if isinstance(window, mouth.MouthWindow) else EYE_SLOTS

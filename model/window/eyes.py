@@ -66,7 +66,8 @@ def usable(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a window can be cut at keypoints (..., 2, 5, 2) in crop units: wholly in the crop, and large enough."""
     width = np.linalg.norm(points[..., 1, :] - points[..., 0, :], axis=-1)
     middle, axis = (points[..., 0, :] + points[..., 1, :]) / 2, (points[..., 1, :] - points[..., 0, :]) / 2
-    inside = (np.abs(middle) + HALF * np.abs(axis).sum(-1, keepdims=True) < 1).all(-1)
+    wholly = (np.abs(middle) + HALF * np.abs(axis).sum(-1, keepdims=True) < 1).all(-1)
+    inside = wholly & (np.abs(points) < 1).all((-1, -2))
     near = (np.abs(eye_coordinates(points)) < _FURTHEST).all((-1, -2))
     found: NDArray[np.bool_] = (inside & near & (width >= _LEAST_WIDTH)).all(-1)
     return found

@@ -9,8 +9,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model.codec.window import SLOTS_OF_KIND
 from model.errors import InputError
-from model.window import slots_of
 from server.errors import ConflictError
 from server.receiver.source_cache import SourceCache
 
@@ -79,7 +79,7 @@ class SourceSlots:
         Raises InputError (WindowError among them), SourceCacheFullError, EngineError, ConflictError.
         """
         window = await self._cache.decode_window(data)
-        slots = slots_of(window)
+        slots = SLOTS_OF_KIND[data[0]]
         if slot not in slots:
             raise InputError(f"the slot of such a window is not within {slots.start} ... {slots.stop - 1}")
         if self._closed:

@@ -142,6 +142,14 @@ async def studio(call: Call, **options: Any) -> AsyncIterator[Studio]:
         await asyncio.gather(made.running, return_exceptions=True)
 
 
+async def uploads_anew(sender: Studio, windows: dict[int, bytes]) -> None:
+    """The connection is lost; to the next receiver go these windows."""
+    sender.publication.windows.clear()
+    assert sender.daemon.session is not None
+    sender.daemon.session.lost.set_result("cut")
+    await until(lambda: sender.publication.windows == windows)
+
+
 def control(publication: FakePublication, kind: str) -> list[dict[str, Any]]:
     messages = [msgpack.unpackb(m) for m in publication.messages if m[:1] not in (b"\x41", b"\x42", b"\x43", b"\x44")]
     return [message for message in messages if message["t"] == kind]
@@ -225,10 +233,7 @@ async def test_mouth_windows_go_to_every_receiver_slowly_and_none_ends_the_call(
         sender.daemon.on_window(WindowUpload(2, b"open"))
         await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
         await sender.with_source()
-        sender.publication.windows.clear()
-        assert sender.daemon.session is not None
-        sender.daemon.session.lost.set_result("cut")
-        await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
+        await uploads_anew(sender, {0: b"closed", 2: b"open"})
         await sender.stop()
 
 
@@ -241,10 +246,7 @@ async def test_after_a_cut_windows_of_the_scene_before_go_to_no_receiver() -> No
         for slot in (0, 20):
             sender.daemon.on_window(WindowUpload(slot, b"after", scene=1))
         await sender.with_source()
-        sender.publication.windows.clear()
-        assert sender.daemon.session is not None
-        sender.daemon.session.lost.set_result("cut")
-        await until(lambda: sender.publication.windows == {0: b"after", 20: b"after"})
+        await uploads_anew(sender, {0: b"after", 20: b"after"})
         await sender.stop()
 
 
