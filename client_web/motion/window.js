@@ -10,11 +10,11 @@ import { placed } from "./motion.js";
 
 /** @typedef {import("./region.js").Frame} Frame */
 
-/** Of one; they take 0.5 to 2 kB. */
+/** Of one; they take 0.3 to 1 kB. */
 export const MAX_WINDOW_BYTES = 4096;
 /** Each kind has slots of its own beside one source image: mouths the first ones, eyes those after. */
-export const MOUTH_SLOTS = Array.from({ length: 20 }, (_, i) => i);
-export const EYE_SLOTS = Array.from({ length: 8 }, (_, i) => MOUTH_SLOTS.length + i);
+export const MOUTH_SLOTS = Array.from({ length: 48 }, (_, i) => i);
+export const EYE_SLOTS = Array.from({ length: 12 }, (_, i) => MOUTH_SLOTS.length + i);
 /** Step of coordinates as they travel. */
 export const UNIT = 1 / 48;
 /** From there on coordinates do not travel. */

@@ -286,13 +286,13 @@ def _extract_scene(
         pictures = np.memmap(some, np.uint8, "r", shape=(-(-len(faces) // REFINE_EVERY), size, size, 3))
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
         motion_of_faces = Motion.stack(extracted)
-        beside = {index: places.best(faces.index(index)) for index in chosen}
-        wanted_frames = {*chosen, *(faces[place.frame] for found in beside.values() for place in found)}
-        images = _crops(head, path, scene, wanted_frames, progress)
+        images = _crops(head, path, scene, set(chosen), "cut source images", progress)
         candidates = [Candidate(faces.index(index), images[index]) for index in chosen]
         step = _steps(progress, "choose source image", trial_steps(head, len(candidates), len(faces)))
         source, state = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical, step)
-        windows = [place.cut(images[faces[place.frame]]) for place in beside[faces[source.index]]]
+        found = places.best(source.index)
+        shown = _crops(head, path, scene, {faces[place.frame] for place in found}, "cut windows", progress)
+        windows = [place.cut(shown[faces[place.frame]]) for place in found]
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         step = _steps(progress, "register", registration_steps(head, len(faces)))
         motions = clip_motion(
@@ -311,14 +311,16 @@ def _extract_scene(
 
 
 def _crops(
-    head: TalkingHead, path: Path, scene: Scene, wanted: set[int], progress: Progress
+    head: TalkingHead, path: Path, scene: Scene, wanted: set[int], what: str, progress: Progress
 ) -> dict[int, NDArray[np.uint8]]:
     """Some of a scene's crops by their number in it, (S, S, 3), S as large as the film has it and the model takes it.
 
-    A third reading of the film, up to the last of them: their choice needs all frames, which memory would not hold.
+    Another reading of the film, up to the last of them: their choice needs all frames, which memory would not hold.
     """
+    if not wanted:
+        return {}
     size, until = head.profile.source_size(scene.crop.side), scene.begin + max(wanted) + 1
-    again = islice(progress(islice(read_frames(path), until), "cut source images", until), scene.begin, None)
+    again = islice(progress(islice(read_frames(path), until), what, until), scene.begin, None)
     return {index: scene.crop.cut(timed.rgb(), size) for index, timed in enumerate(again) if index in wanted}
 
 

@@ -1,6 +1,7 @@
 """A mouth or eye window as bytes (docs/protocol.md, "Windows"): where its keypoints are, then the picture.
 
-The first byte says which of both it is. The picture is AVIF, or WebP from a browser, whose canvas writes no AVIF.
+The first byte says which of both it is. The picture is AV1 as an AVIF file has it, without the boxes of such a file; or
+WebP from a browser, whose canvas writes no AVIF; or, in what was recorded earlier, AVIF.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.codec.source_image import FILE_SPEED, SourceImageError, SourceLimits, content_type, decode_source
+from model.codec.av1 import boxed, starts_bare, unboxed
+from model.codec.source_image import FILE_SPEED, SourceLimits, content_type, decode_source
 from model.errors import BitstreamError, InputError
 from model.window import EYE_SLOTS, MAX_WINDOW_BYTES, MOUTH_SLOTS, Window, eyes, mouth
 from model.window.eyes import EyeWindow
@@ -28,10 +30,10 @@ WINDOW_TYPE = "application/octet-stream"
 """Media type of an upload."""
 
 WINDOW_QUALITY = 65
-"""AVIF quality, 0 ... 100."""
+"""Of AV1 as Pillow counts, 0 ... 100."""
 
 PICTURE_TYPES = ("image/avif", "image/webp")
-"""Media types of the picture."""
+"""Media types of a picture that has one."""
 
 _LIPS, _LIDS = mouth.MOUTH_POINTS - 2, eyes.EYE_POINTS - 2
 _MOUTH = struct.Struct(f"!BbB {2 * _LIPS}b")
@@ -53,8 +55,9 @@ def encode_window(window: Window, quality: int = WINDOW_QUALITY, speed: int = FI
         out = io.BytesIO()
         image = Image.fromarray(window.picture)
         image.save(out, "AVIF", quality=quality, subsampling="4:2:0", speed=speed, max_threads=1)
-        if len(header) + len(out.getvalue()) <= MAX_WINDOW_BYTES or quality == 0:
-            return header + out.getvalue()
+        picture = unboxed(out.getvalue())
+        if len(header) + len(picture) <= MAX_WINDOW_BYTES or quality == 0:
+            return header + picture
         quality = max(0, quality - 10)
 
 
@@ -86,11 +89,13 @@ def _coordinates(steps: list[int]) -> NDArray[np.float32]:
 
 def _pixels(picture: bytes, what: str, squares: int, least: int, largest: int) -> NDArray[np.uint8]:
     """The picture (W, squares W, 3) of a window. Raises WindowError."""
-    if content_type(picture) not in PICTURE_TYPES:
-        raise WindowError(f"the picture of {what} is neither AVIF nor WebP")
+    bare = starts_bare(picture)
+    if not bare and content_type(picture) not in PICTURE_TYPES:
+        raise WindowError(f"the picture of {what} is neither AV1 nor WebP")
     try:
-        pixels = decode_source(picture, SourceLimits(MAX_WINDOW_BYTES, squares * largest * largest))
-    except SourceImageError as error:
+        file = boxed(picture) if bare else picture
+        pixels = decode_source(file, SourceLimits(len(file), squares * largest * largest))
+    except BitstreamError as error:
         raise WindowError(f"the picture of {what}: {error}") from None
     height, width, _ = pixels.shape
     if width != squares * height or not least <= height <= largest:

@@ -10,7 +10,7 @@ from model.window import eyes, mouth
 Window = mouth.MouthWindow | eyes.EyeWindow
 
 MAX_WINDOW_BYTES = 4096
-"""Of one; they take 0.5 to 2 kB."""
+"""Of one; they take 0.3 to 1 kB."""
 
 MOUTH_SLOTS = range(mouth.MAX_WINDOWS)
 EYE_SLOTS = range(mouth.MAX_WINDOWS, mouth.MAX_WINDOWS + eyes.MAX_WINDOWS)

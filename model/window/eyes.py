@@ -29,7 +29,7 @@ MIN_SIDE, MAX_SIDE = 24, 64
 UNIT = 1 / 48
 """Step of coordinates as they travel."""
 
-MAX_WINDOWS = 8
+MAX_WINDOWS = 12
 """Beside one source image."""
 
 STAYING = ((-1.7, 0.0), (1.7, 0.0), (-0.8, -1.1), (0.8, -1.1), (-0.8, 1.0), (0.8, 1.0))

@@ -26,8 +26,8 @@ MIN_SIDE, MAX_SIDE = 32, 96
 UNIT = 1 / 48
 """Step of coordinates as they travel; a mouth 50 pixels wide has half a pixel a step."""
 
-MAX_WINDOWS = 20
-"""Beside one source image; together they take some 12 kB (docs/experiments/mouth-windows.md)."""
+MAX_WINDOWS = 48
+"""Beside one source image; together they take some 14 kB (docs/experiments/mouth-windows.md)."""
 
 NEARNESS = Nearness(over=0.0125, as_near=0.045, far=0.08, many=8)
 """By `shape_distance`. The more windows there are, the less the source image counts as nearer: the nearest of many is

@@ -20,9 +20,9 @@ const crop = surroundings(0, 0, false, 0);
 const someGreen = ({ data }) => data.filter((_, i) => i % 4 === 1).filter((_, i) => i % 37 === 0);
 const indices = [0, 1, 2, 3, 4, 5];
 
-test("mouths have twenty slots, and eyes the eight after", () => {
-  assert.deepEqual([...MOUTH_SLOTS, ...EYE_SLOTS], [...new Array(28).keys()]);
-  assert.deepEqual([MOUTH_SLOTS.at(-1), EYE_SLOTS[0]], [19, 20]);
+test("mouths have 48 slots, and eyes the twelve after", () => {
+  assert.deepEqual([...MOUTH_SLOTS, ...EYE_SLOTS], [...new Array(60).keys()]);
+  assert.deepEqual([MOUTH_SLOTS.at(-1), EYE_SLOTS[0]], [47, 48]);
 });
 
 test("keypoints of the mouth, their coordinates and distances are the daemon's", () => {

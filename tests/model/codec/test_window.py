@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.codec.av1 import boxed, unboxed
 from model.codec.window import WindowError, decode_window, encode_window
 from model.window import MAX_WINDOW_BYTES
 from model.window.eyes import EyeWindow
@@ -86,9 +87,9 @@ def test_random_damage_is_refused_or_read() -> None:
             decode_window(bytes(data[: chance.randint(0, len(data))]))
 
 
-def image(kind: str, size: tuple[int, int]) -> bytes:
+def image(kind: str, size: tuple[int, int], subsampling: str = "4:4:4") -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", size).save(out, kind)
+    Image.new("RGB", size).save(out, kind, **({"subsampling": subsampling} if kind == "AVIF" else {}))
     return out.getvalue()
 
 
@@ -103,6 +104,11 @@ def test_a_browsers_picture_is_webp() -> None:
     assert np.abs(found.picture.astype(int) - WINDOW.picture).mean() < 6
 
 
+def test_an_avif_file_is_read_as_it_was_recorded() -> None:
+    found, bare = decode_window(HEADER + boxed(DATA[len(HEADER) :])), decode_window(DATA)
+    assert np.array_equal(found.picture, bare.picture)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -115,6 +121,10 @@ def test_a_browsers_picture_is_webp() -> None:
         HEADER + image("JPEG", (64, 64)),
         HEADER + image("WEBP", (64, 32)),
         HEADER + image("AVIF", (64, 32)),
+        HEADER + unboxed(image("AVIF", (64, 32), "4:2:0")),
+        HEADER + unboxed(image("AVIF", (400, 400), "4:2:0")),
+        DATA[: len(HEADER) + 8],
+        DATA[: len(HEADER) + 13],
         HEADER + image("AVIF", (16, 16)),
         HEADER + image("AVIF", (400, 400)),
     ],
@@ -128,6 +138,10 @@ def test_a_browsers_picture_is_webp() -> None:
         "JPEG",
         "not square in WebP",
         "not square",
+        "not square without boxes",
+        "too large without boxes",
+        "half a sequence header",
+        "no frame",
         "too small",
         "too large",
     ],

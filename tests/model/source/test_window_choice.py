@@ -92,7 +92,7 @@ def test_never_more_than_four_kilobits_a_second_over_a_minute() -> None:
         for _ in range(int(60 / LOOK_EVERY)):
             talk.show(float(random.uniform(0, 1) * (minute + 1)), LOOK_EVERY)
     times = [at for at, _, _ in talk.sent]
-    assert len(times) >= MAX_WINDOWS
+    assert len(times) > 20
     for at in times:
         assert MAX_WINDOW_BYTES * sum(at - SPAN < other <= at for other in times) <= MOST_BYTES
     assert all(0 <= slot < MAX_WINDOWS for _, slot, _ in talk.sent)

@@ -23,6 +23,7 @@ from model.description import WEIGHTS as WEIGHTS_FILE
 from model.errors import BitstreamError, InputError, VisavisError, WeightsError
 from model.motion import Motion
 from model.weights.manifest import LANDMARKS
+from model.window import EYE_SLOTS
 from server.benchmark.portrait import portrait_picture
 from server.benchmark.record_portrait import close_loop
 from server.sender.media.inputs import PORTRAIT
@@ -195,7 +196,7 @@ async def test_it_plays_round_and_round_with_its_sound_in_step(tmp_path: Path) -
     assert heard[per_round][1].data == heard[0][1].data
     assert listener.windows == [
         WindowUpload(0, b"\1mouth 3", 0),
-        WindowUpload(20, b"\2eyes 3", 0),
+        WindowUpload(EYE_SLOTS.start, b"\2eyes 3", 0),
         WindowUpload(1, b"\1mouth again 3", 0),
     ]
     await feed.close()

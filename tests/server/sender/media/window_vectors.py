@@ -21,7 +21,7 @@ from model.window.eyes import usable as eyes_usable
 from model.window.mouth import UNIT, cut_window, mouth_coordinates, shape_distance, usable
 from tests.server.sender.media.made_up import CROP, canonical, rounded, surroundings, vector
 
-CHOICE_FRAMES, CHOICE_WIDER, CHOICE_CUT = 1100, 400, 900
+CHOICE_FRAMES, CHOICE_WIDER, CHOICE_CUT = 1900, 250, 1700
 CALL_FRAMES, CALL_MOUTH_HIDDEN, CALL_BARE = 100, 30, 45
 
 
@@ -163,7 +163,7 @@ def _hidden_or_not() -> list[NDArray[np.uint8]]:
 def choice() -> list[list[int]]:
     """At which frame of made-up mouths and eyes, one in .06 s, which slot is asked for, within what both may spend.
 
-    From one frame on they are opened wider, from another on they are of another source.
+    They are opened wider by and by; from one frame on they are of another source.
     """
     budget, asked = Budget(), []
     mouths, eyes = WindowChoice(MOUTH, budget), WindowChoice(EYES, budget)
@@ -171,7 +171,7 @@ def choice() -> list[list[int]]:
         if frame == CHOICE_CUT:
             mouths.cut()
             eyes.cut()
-        wider = np.array([1, 2 if CHOICE_WIDER <= frame < CHOICE_CUT else 1], np.float32)
+        wider = np.array([1, 1 + frame % CHOICE_CUT // CHOICE_WIDER], np.float32)
         source, now = int(frame >= CHOICE_CUT), 5 + 0.06 * frame
         for choice, shape, own, clear in (
             (mouths, mouth_shape(frame // 2), mouth_shape(source), frame % 7 != 3),
@@ -179,7 +179,7 @@ def choice() -> list[list[int]]:
         ):
             slot = choice.update(shape * wider, own, clear, now)
             if slot is not None and frame % 11 != 1:
-                choice.sent(slot, shape * wider, 300 + 8 * frame % 700, now)
+                choice.sent(slot, shape * wider, 100 + 8 * frame % 200, now)
             asked += [] if slot is None else [[frame, slot]]
     return asked
 
