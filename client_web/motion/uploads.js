@@ -15,7 +15,7 @@
 const WINDOW_MS_PER_BYTE = (1000 * 8) / 32_000;
 /** An upload that takes longer has failed. */
 const UPLOAD_MS = 35_000;
-/** Until a source image is offered again to a server that is busy, full or still loading: at first, and at most. */
+/** Until something is offered again to a server that is busy, full or still loading: at first, and at most. */
 const AGAIN_MS = 500;
 const LONGEST_AGAIN_MS = 8_000;
 /** Answers of that kind to one source image after which somebody should know. */
@@ -31,6 +31,8 @@ export class Uploads {
     this.onDelay = onDelay;
     /** Windows that wait, the newest of each slot. @type {Map<number, WindowUpload>} */
     this.waiting = new Map();
+    /** Of the newest source image or window. @type {number | null} */
+    this.scene = null;
     this.sending = false;
     this.closed = false;
   }
@@ -48,8 +50,7 @@ export class Uploads {
       const { refusal, passing } = await this.#put("source", query, attach ? null : image);
       if (!passing || this.closed) return refusal;
       if (tries === TOLD_AFTER) this.onDelay(String(refusal));
-      const pause = Math.min(AGAIN_MS * 2 ** (tries - 1), LONGEST_AGAIN_MS);
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await new Promise((resolve) => setTimeout(resolve, pauseAfter(tries)));
       if (this.closed) return refusal;
     }
   }
@@ -75,16 +76,23 @@ export class Uploads {
    * @param {number} scene
    */
   #forgetOthers(scene) {
+    this.scene = scene;
     for (const [slot, window] of this.waiting) if (window.scene !== scene) this.waiting.delete(slot);
   }
 
   async #sendWindows() {
     this.sending = true;
-    for (const [slot, { scene, image }] of this.waiting) {
+    let refused = 0; // in a row, for a reason that may pass
+    for (const [slot, window] of this.waiting) {
+      const { scene, image } = window;
       this.waiting.delete(slot);
-      const { refusal } = await this.#put("mouth", { slot: String(slot), scene: String(scene) }, image);
+      const { refusal, passing } = await this.#put("mouth", { slot: String(slot), scene: String(scene) }, image);
       if (refusal !== null) console.info(`window ${slot}: ${refusal}`);
-      await new Promise((resolve) => setTimeout(resolve, WINDOW_MS_PER_BYTE * image.size));
+      refused = passing ? refused + 1 : 0;
+      const wanted = !this.closed && scene === this.scene && !this.waiting.has(slot);
+      if (passing && wanted) this.waiting.set(slot, window);
+      const pause = passing ? pauseAfter(refused) : WINDOW_MS_PER_BYTE * image.size;
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
     this.sending = false;
   }
@@ -114,4 +122,12 @@ export class Uploads {
       return { refusal: "the server cannot be reached", passing: true };
     }
   }
+}
+
+/**
+ * Until something is offered again, ms.
+ * @param {number} refused times in a row
+ */
+function pauseAfter(refused) {
+  return Math.min(AGAIN_MS * 2 ** (refused - 1), LONGEST_AGAIN_MS);
 }

@@ -86,6 +86,40 @@ test("a window that is refused is history, and a source image goes with its scen
   );
 });
 
+test("a window is offered again to a server that is busy, unless a newer one or another scene came", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  t.mock.method(console, "info", () => undefined);
+  const asked = [];
+  let status = 429;
+  t.mock.method(globalThis, "fetch", async (address, { body }) => {
+    asked.push(`${address.split("?")[1]} ${body.size}`);
+    return new Response("{}", { status });
+  });
+  const uploads = new Uploads(place);
+  const after = async (ms) => {
+    t.mock.timers.tick(ms);
+    await settled();
+  };
+  uploads.window(upload(0, 10));
+  await settled();
+  await after(499);
+  assert.equal(asked.length, 1);
+  uploads.window(upload(0, 20));
+  await after(1);
+  await after(1000);
+  status = 201;
+  await after(2000);
+  await after(10_000);
+  assert.deepEqual(asked, ["slot=0&scene=3 10", "slot=0&scene=3 20", "slot=0&scene=3 20", "slot=0&scene=3 20"]);
+  status = 503;
+  uploads.window(upload(1, 30));
+  await settled();
+  uploads.window({ ...upload(2, 40), scene: 4 });
+  status = 201;
+  for (let i = 0; i < 4; i++) await after(10_000);
+  assert.deepEqual(asked.slice(4), ["slot=1&scene=3 30", "slot=2&scene=4 40"]);
+});
+
 test("a source image is offered again to a server that is busy or loads, not to one that refuses it", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   let answers = [503, 429, 500, 500, 201];

@@ -33,6 +33,10 @@ WINDOW_SECONDS_PER_BYTE = 8 / 4000
 """Pause after a window on a congested line. Else they go at the pace of a source image: their choice keeps within
 4 kbit/s over a minute (`model/source/window_choice.py`)."""
 
+AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 0.5, 8.0
+"""Until a window is offered again to a receiver that has no time for it: at first, and at most."""
+
+_TOO_MANY = "too_many_requests"  # code of the one refusal that passes
 _CALLED = {"source": "source image", "mouth": "window"}
 
 
@@ -45,6 +49,7 @@ class Uploads:
         """`participant`: address of its resources. `first()`: whether the receiver waits for its first source image."""
         self._http, self._participant, self._token, self._rates, self._first = http, participant, token, rates, first
         self._windows: dict[int, WindowUpload] = {}  # that wait, the newest of each slot
+        self._scene: int | None = None  # of the newest source image or window
         self._sender: asyncio.Task[None] | None = None
 
     async def source(self, source: SourceImage, *, attach: bool) -> bool:
@@ -74,16 +79,24 @@ class Uploads:
 
     def _forget_others(self, scene: int) -> None:
         """What waits of another scene is history."""
+        self._scene = scene
         self._windows = {slot: window for slot, window in self._windows.items() if window.scene == scene}
 
     async def _send_windows(self) -> None:
+        again = AGAIN_SECONDS
         while self._windows:
             slot = next(iter(self._windows))
             window = self._windows.pop(slot)
             try:
                 await self._put("mouth", {"slot": str(slot), "scene": str(window.scene)}, WINDOW_TYPE, window.data)
+                again = AGAIN_SECONDS
             except (RefusedError, ConnectionLostError) as error:
                 logger.info("window %d of %d: %s", slot + 1, MAX_WINDOWS, error)
+                if isinstance(error, ConnectionLostError) or error.code == _TOO_MANY:
+                    if window.scene == self._scene:
+                        self._windows.setdefault(slot, window)
+                    await asyncio.sleep(again)
+                    again = min(2 * again, LONGEST_AGAIN_SECONDS)
             if self._rates.congested:
                 await asyncio.sleep(WINDOW_SECONDS_PER_BYTE * len(window.data))
 

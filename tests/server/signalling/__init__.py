@@ -29,6 +29,7 @@ from aiortc import (
 from model.codec.window import WindowError
 from model.errors import InputError, NoFaceError
 from server.app import build_app
+from server.errors import TooManyRequestsError
 from server.media.aiortc_private import PacketInlet
 from server.media.recorder import MediaRecorder
 from server.routes.parts import PARTS, Parts
@@ -130,6 +131,7 @@ class FakePublication:
         self.tracks: list[PacketInlet] = []
         self.sources: dict[int, str] = {}
         self.windows: dict[int, bytes] = {}
+        self.busy = 0  # windows that are refused for now
         self.scenes: dict[int, int] = {}
         self.subscriptions: list[FakeSubscription] = []
         self.messages: list[Any] = []
@@ -181,6 +183,9 @@ class FakePublication:
         self.recorder = recorder
 
     async def add_window(self, slot: int, data: bytes, scene: int = 0) -> None:
+        if self.busy:
+            self.busy -= 1
+            raise TooManyRequestsError("too many windows")
         if data == DAMAGED:
             raise WindowError("a window of an unknown kind, or too short or too long")
         self.windows[slot] = data

@@ -238,6 +238,19 @@ async def test_mouth_windows_go_to_every_receiver_slowly_and_none_ends_the_call(
 
 
 @pytest.mark.asyncio
+async def test_a_window_is_brought_again_to_a_receiver_that_was_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.sender.connection.uploads.AGAIN_SECONDS", 0.01)
+    async with running_call() as call, studio(call) as sender:
+        await sender.live()
+        sender.publication.busy = 3
+        sender.daemon.on_window(WindowUpload(0, b"closed"))
+        sender.daemon.on_window(WindowUpload(2, b"open"))
+        await until(lambda: sender.publication.windows == {0: b"closed", 2: b"open"})
+        assert not sender.publication.busy
+        await sender.stop()
+
+
+@pytest.mark.asyncio
 async def test_after_a_cut_windows_of_the_scene_before_go_to_no_receiver() -> None:
     async with running_call() as call, studio(call) as sender:
         await sender.live()
