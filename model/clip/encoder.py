@@ -290,7 +290,7 @@ def _extract_scene(
         candidates = [Candidate(faces.index(index), images[index]) for index in chosen]
         step = _steps(progress, "choose source image", trial_steps(head, len(candidates), len(faces)))
         source, state = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical, step)
-        found = places.best(source.index)
+        found = places.best(source.index, source.image)
         shown = _crops(head, path, scene, {faces[place.frame] for place in found}, "cut windows", progress)
         windows = [place.cut(shown[faces[place.frame]]) for place in found]
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))

@@ -31,7 +31,7 @@ def file_windows(
         search.consider(frame, clip.canonical, clip.motions[index], bool(measured))
     return [
         (place.frame, encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED))
-        for place in search.best(clip.source)
+        for place in search.best(clip.source, clip.source_frame)
     ]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small_config import EYE_KEYPOINTS
 from model.source.mixing import Sights, choose_windows
-from model.source.quality import sharpness
+from model.source.sightings import Sightings
 from model.source.texture import EYE_AREA, EYE_TEXTURE
 from model.window.eyes import NEARNESS, eye_coordinates, eye_distance, usable
 
@@ -20,7 +20,6 @@ ALIKE = 0.55
 of eyes have less, and one in ten of those that are closed; of eyes behind drawn hands and things 80 %."""
 
 _PLAIN = 1e-12  # an area of one colour is like nothing
-_SHARP = 0.8  # sharpness as a share of the clip's median that is sharp enough
 
 
 def eye_points(canonical: CanonicalKeypoints, motion: Motion) -> NDArray[np.float32]:
@@ -46,28 +45,29 @@ class EyeSearch:
     """Takes a clip's frames in order; keeps no pictures."""
 
     def __init__(self) -> None:
-        self._points: list[NDArray[np.float32]] = []
-        self._textures: list[list[NDArray[np.float32]]] = []  # of the left and the right eye
-        self._areas: list[NDArray[np.float32]] = []
-        self._sharpness: list[float] = []
-        self._measured: list[bool] = []
+        self._seen = Sightings(_textures_and_areas)
 
-    def consider(self, crop: NDArray[np.uint8], points: NDArray[np.float32], measured: bool) -> None:
-        """A frame: its crop (S, S, 3), `eye_points` (2, 5, 2), and whether its face could be measured."""
-        self._points.append(points)
-        self._textures.append([EYE_TEXTURE.texture(crop, eye) for eye in points])
-        self._areas.append(eye_areas(crop, points))
-        self._sharpness.append(sharpness(crop))
-        self._measured.append(measured)
+    def consider(self, crop: NDArray[np.uint8], points: NDArray[np.float32]) -> None:
+        """A frame: its crop (S, S, 3) and `eye_points` (2, 5, 2)."""
+        self._seen.add(crop, points)
 
-    def best(self, source: int, count: int) -> list[tuple[int, NDArray[np.float32]]]:
-        """At most `count` frames to cut windows from, and where, beside the frame that is the source image."""
-        if not self._points:
+    def best(
+        self, source: int, picture: NDArray[np.uint8], clear: NDArray[np.bool_], count: int
+    ) -> list[tuple[int, NDArray[np.float32]]]:
+        """At most `count` frames to cut windows from, and where, beside the frame that is the source image.
+
+        picture (S, S, 3) that frame's crop, clear (T,) which frames are measured and sharp
+        """
+        if not len(self._seen):
             return []
-        points, textures = np.stack(self._points), np.array(self._textures)
-        sharp = np.array(self._sharpness) >= _SHARP * np.median(self._sharpness)
-        plain = alike(np.stack(self._areas), self._areas[source])
-        clear = usable(points) & sharp & np.array(self._measured) & plain
+        frames, seen = self._seen.textures(source, picture)
+        points, own = self._seen.points[frames], int(np.searchsorted(frames, source))
+        textures, areas = seen[..., : EYE_TEXTURE.size], seen[..., EYE_TEXTURE.size :]
         shapes = eye_coordinates(points)
         eyes = [Sights(shapes[:, side], textures[:, side], eye_distance, NEARNESS) for side in (0, 1)]
-        return [(i, points[i]) for i in choose_windows(eyes, source, clear, count)]
+        chosen = choose_windows(eyes, own, usable(points) & clear[frames] & alike(areas, areas[own]), count)
+        return [(int(frames[i]), points[i]) for i in chosen]
+
+
+def _textures_and_areas(crop: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([[EYE_TEXTURE.texture(crop, eye) for eye in points], eye_areas(crop, points)], 1)

@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from model.motion import CanonicalKeypoints, Motion, compose
 from model.networks.small_config import MOUTH
 from model.source.mixing import Sights, choose_windows
-from model.source.quality import sharpness
+from model.source.sightings import Sightings
 from model.source.texture import MOUTH_TEXTURE
 from model.window.mouth import NEARNESS, cut_window, mouth_coordinates, shape_distance, usable
-
-_SHARP = 0.8  # sharpness as a share of the clip's median that is sharp enough
 
 COVERED = 2.0
 """Unevenness of the skin around a mouth, as a multiple of what is usual for it, from which something lies before it: on
@@ -109,34 +107,33 @@ class MouthSearch:
     """Takes a clip's frames in order; keeps no pictures."""
 
     def __init__(self) -> None:
-        self._points: list[NDArray[np.float32]] = []
-        self._textures: list[NDArray[np.float32]] = []
-        self._sharpness: list[float] = []
-        self._measured: list[bool] = []
+        self._seen = Sightings(MOUTH_TEXTURE.texture)
         self._unevenness: list[float] = []
 
     def consider(self, crop: NDArray[np.uint8], points: NDArray[np.float32], measured: bool) -> None:
         """A frame: its crop (S, S, 3), `mouth_points` (10, 2), and whether its face could be measured."""
-        self._points.append(points)
-        self._textures.append(MOUTH_TEXTURE.texture(crop, points))
-        self._sharpness.append(sharpness(crop))
-        self._measured.append(measured)
+        self._seen.add(crop, points)
         self._unevenness.append(skin_unevenness(crop, points) if measured and usable(points) else np.nan)
 
-    def best(self, source: int, count: int) -> list[tuple[int, NDArray[np.float32]]]:
-        """At most `count` frames to cut windows from, and where, beside the frame that is the source image."""
-        if not self._points:
+    def best(
+        self, source: int, picture: NDArray[np.uint8], clear: NDArray[np.bool_], count: int
+    ) -> list[tuple[int, NDArray[np.float32]]]:
+        """At most `count` frames to cut windows from, and where, beside the frame that is the source image.
+
+        picture (S, S, 3) that frame's crop, clear (T,) which frames are measured and sharp
+        """
+        if not len(self._seen):
             return []
-        points = np.stack(self._points)
-        sharp = np.array(self._sharpness) >= _SHARP * np.median(self._sharpness)
         skin = np.array(self._unevenness)
         known = skin[np.isfinite(skin)]
         covered = _covered(skin, bare_skin(float(np.median(known))) if len(known) else np.inf)
         beside = np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] > 0.5
-        clear = usable(points) & sharp & np.array(self._measured) & ~beside
-        mouths = Sights(mouth_coordinates(points), np.stack(self._textures), shape_distance, NEARNESS)
-        chosen = choose_windows([mouths], source, clear, count)
-        return [(i, points[i]) for i in chosen]
+        frames, textures = self._seen.textures(source, picture)
+        points = self._seen.points[frames]
+        mouths = Sights(mouth_coordinates(points), textures, shape_distance, NEARNESS)
+        own = int(np.searchsorted(frames, source))
+        chosen = choose_windows([mouths], own, usable(points) & (clear & ~beside)[frames], count)
+        return [(int(frames[i]), points[i]) for i in chosen]
 
 
 def _covered(skin: NDArray[np.float64], bare: float) -> NDArray[np.bool_]:

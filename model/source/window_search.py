@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from model.motion import CanonicalKeypoints, Motion
 from model.source.eye_choice import EyeSearch, eye_points
 from model.source.mouth_choice import MouthSearch, mouth_points
+from model.source.quality import sharpness
 from model.window import Window, eyes, mouth
+
+_SHARP = 0.8  # sharpness as a share of the clip's median that is sharp enough
 
 
 def cut(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> Window:
@@ -40,15 +43,26 @@ class WindowSearch:
         """`mouths`, `eyes`: windows beside each source image, at most."""
         self._most_mouths, self._most_eyes = mouths, eyes
         self._mouths, self._eyes = MouthSearch(), EyeSearch()
+        self._sharpness: list[float] = []
+        self._measured: list[bool] = []
 
     def consider(self, crop: NDArray[np.uint8], canonical: CanonicalKeypoints, motion: Motion, measured: bool) -> None:
         """A frame: its crop (S, S, 3), keypoints and motion, and whether its face could be measured."""
         if self._most_mouths:
             self._mouths.consider(crop, mouth_points(canonical, motion), measured)
         if self._most_eyes:
-            self._eyes.consider(crop, eye_points(canonical, motion), measured)
+            self._eyes.consider(crop, eye_points(canonical, motion))
+        self._sharpness.append(sharpness(crop))
+        self._measured.append(measured)
 
-    def best(self, source: int) -> list[WindowPlace]:
-        """Mouths and then eyes beside the frame that is the source image, the most useful first."""
-        found = [*self._mouths.best(source, self._most_mouths), *self._eyes.best(source, self._most_eyes)]
-        return [WindowPlace(frame, points) for frame, points in found]
+    def best(self, source: int, picture: NDArray[np.uint8]) -> list[WindowPlace]:
+        """Mouths and then eyes beside the frame that is the source image, the most useful first.
+
+        picture (S, S, 3) that frame's crop, of any size
+        """
+        if not self._measured:
+            return []
+        clear = np.array(self._measured) & (np.array(self._sharpness) >= _SHARP * np.median(self._sharpness))
+        mouths = self._mouths.best(source, picture, clear, self._most_mouths)
+        eyes = self._eyes.best(source, picture, clear, self._most_eyes)
+        return [WindowPlace(frame, points) for frame, points in [*mouths, *eyes]]

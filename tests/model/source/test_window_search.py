@@ -1,0 +1,57 @@
+"""Which frames of a film become windows of both kinds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.motion import CanonicalKeypoints, Motion
+from model.networks.small_config import EYE_KEYPOINTS, MOUTH, SMALL
+from model.source.window_search import WindowSearch
+from tests.model.eyes import eyes
+from tests.model.eyes import picture as eyes_picture
+from tests.model.mouths import lips
+from tests.model.mouths import picture as mouth_picture
+
+STILL = CanonicalKeypoints(np.zeros((SMALL.keypoints, 3), np.float32))
+CLOSED = mouth_picture(lips(0.0))
+
+
+def mouth(opening: float) -> Motion:
+    """A head that looks ahead, with this mouth, and open eyes."""
+    vector = np.zeros(11 + 3 * SMALL.keypoints + 128, np.float32)
+    vector[3] = 1
+    expression = vector[11 : 11 + 3 * SMALL.keypoints].reshape(-1, 3)
+    expression[list(MOUTH), :2] = lips(opening)
+    expression[np.array(EYE_KEYPOINTS), :2] = eyes(0.7, 0.0)
+    return Motion.from_vector(vector)
+
+
+def test_a_blurred_or_hidden_mouth_is_no_window() -> None:
+    search = WindowSearch()
+    for index, opening in enumerate((0.0, 0.0, 1.0, 1.0, 1.0)):
+        crop = mouth_picture(lips(opening))
+        crop = np.full_like(crop, 128) if index == 2 else crop
+        search.consider(crop, STILL, mouth(opening), measured=index != 3)
+    assert [place.frame for place in search.best(0, CLOSED)] == [4]
+
+
+def face(opening: float, look: float) -> NDArray[np.uint8]:
+    crop = mouth_picture(lips(opening))
+    crop[:128] = eyes_picture(eyes(look, 0.0))[:128]
+    return crop
+
+
+@pytest.mark.parametrize(("most", "kinds"), [((8, 8), [2, 3]), ((8, 0), [2]), ((0, 8), [3]), ((0, 0), [])])
+def test_each_kind_has_its_own_number(most: tuple[int, int], kinds: list[int]) -> None:
+    search = WindowSearch(*most)
+    for opening, look in ((0.0, 0.7), (1.0, 0.7), (0.0, 0.05)):
+        motion = mouth(opening)
+        motion.expression[np.array(EYE_KEYPOINTS), :2] = eyes(look, 0.0)
+        search.consider(face(opening, look), STILL, motion, measured=True)
+    assert [place.points.ndim for place in search.best(0, face(0.0, 0.7))] == kinds
+
+
+def test_no_frames_no_windows() -> None:
+    assert WindowSearch().best(0, CLOSED) == []
