@@ -42,8 +42,8 @@ from model.talking_head import TalkingHead
 OWN = "visavis"
 YARDSTICK = "x264-medium"
 
-STEP_INDICES = (-12, -8, -4, 0)
-"""Among them the step of a call, -4."""
+STEP_INDICES = (-12, -8, -5, 0)
+"""Among them the step of a call, -5."""
 
 FRAMES_PER_MESSAGE = 2
 """In a call without sound, where a budget below 40 kbit/s makes two frames share a message."""
