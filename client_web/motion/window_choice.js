@@ -78,6 +78,8 @@ export class WindowChoice {
     this.seen = [];
     /** Their shapes by slot. @type {number[][]} */
     this.windows = [];
+    /** How far each of them is from each shape seen. @type {number[][]} */
+    this.away = [];
     this.nextLook = -Infinity;
     this.nextWindow = -Infinity;
     this.best = 0;
@@ -103,7 +105,8 @@ export class WindowChoice {
     if (!this.looks(now)) return null;
     this.nextLook = now + LOOK_EVERY;
     this.seen.push(shape);
-    if (this.seen.length > REMEMBERED) this.seen.shift();
+    this.away.forEach((row, place) => row.push(this.feature.distance(this.windows[place], shape)));
+    if (this.seen.length > REMEMBERED) [this.seen, ...this.away].forEach((row) => row.shift());
     this.best *= FADING;
     if (!clear || this.seen.length < LEAST_REMEMBERED) return null;
     const { place, gain } = this.#gain(shape, source);
@@ -121,8 +124,10 @@ export class WindowChoice {
    * @param {number} now
    */
   sent(slot, shape, bytes, now) {
-    const { slots } = this.feature;
-    this.windows[slots.indexOf(slot)] = shape;
+    const { distance, slots } = this.feature;
+    const place = slots.indexOf(slot);
+    this.windows[place] = shape;
+    this.away[place] = this.seen.map((one) => distance(shape, one));
     this.budget.spend(bytes, now);
     this.nextWindow = now + (this.windows.length < slots.length ? BETWEEN : BETWEEN_REPLACED);
     this.best = 0;
@@ -132,6 +137,7 @@ export class WindowChoice {
   cut() {
     this.seen = [];
     this.windows = [];
+    this.away = [];
     this.nextWindow = -Infinity;
     this.best = 0;
   }
@@ -145,27 +151,21 @@ export class WindowChoice {
     const { seen, windows } = this;
     const { distance, slots } = this.feature;
     const own = seen.map((one) => distance(shape, one));
-    const present = [source, ...windows].map((picture) => seen.map((one) => distance(picture, one)));
-    const away = nearest(present);
-    if (windows.length < slots.length) return { place: windows.length, gain: mean(away.map((value, i) => Math.max(value - own[i], 0))) };
-    const gains = windows.map((_, place) => {
-      const others = nearest(present.filter((_row, i) => i !== place + 1));
-      return mean(away.map((value, i) => value - Math.min(others[i], own[i])));
-    });
+    const fromSource = seen.map((one) => distance(source, one));
+    const taken = windows.length === slots.length;
+    const gains = new Array(taken ? windows.length : 1).fill(0); // by the slot that it takes; or of a free one
+    for (let i = 0; i < seen.length; i++) {
+      // Without the nearest picture the second nearest is: of the source image, which is no window, and of the windows.
+      let [nearest, least, second] = [-1, fromSource[i], Infinity];
+      for (let place = 0; place < windows.length; place++) {
+        const away = this.away[place][i];
+        if (away < least) [nearest, least, second] = [place, away, least];
+        else if (away < second) second = away;
+      }
+      if (taken) for (let place = 0; place < gains.length; place++) gains[place] += least - Math.min(place === nearest ? second : least, own[i]);
+      else gains[0] += Math.max(least - own[i], 0);
+    }
     const gain = Math.max(...gains);
-    return { place: gains.indexOf(gain), gain };
+    return { place: taken ? gains.indexOf(gain) : windows.length, gain: gain / seen.length };
   }
-}
-
-/**
- * The least of each column.
- * @param {number[][]} rows
- */
-function nearest(rows) {
-  return rows[0].map((_, i) => rows.reduce((least, row) => Math.min(least, row[i]), Infinity));
-}
-
-/** @param {number[]} values */
-function mean(values) {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

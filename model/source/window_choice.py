@@ -88,6 +88,7 @@ class WindowChoice:
         self._feature, self._budget = feature, budget
         self._seen: deque[NDArray[np.float32]] = deque(maxlen=REMEMBERED)
         self._windows: list[NDArray[np.float32]] = []  # by slot
+        self._away: deque[NDArray[np.float32]] = deque(maxlen=REMEMBERED)  # of each shape seen, (K,) from the windows
         self._next_look = -np.inf
         self._next_window = -np.inf
         self._best = 0.0
@@ -107,6 +108,7 @@ class WindowChoice:
             return None
         self._next_look = now + LOOK_EVERY
         self._seen.append(shape)
+        self._away.append(self._from_windows(shape))
         self._best *= _FADING
         if not clear or len(self._seen) < LEAST_REMEMBERED:
             return None
@@ -120,6 +122,10 @@ class WindowChoice:
         """The window that `update` asked for is on its way, `size` bytes."""
         place = self._feature.slots.index(slot)
         self._windows[place : place + 1] = [shape]
+        if self._seen:
+            row = self._feature.distance(shape, np.stack(self._seen))
+            rows = [np.r_[away[:place], own, away[place + 1 :]] for away, own in zip(self._away, row, strict=True)]
+            self._away = deque(rows, REMEMBERED)
         self._budget.spend(size, now)
         self._next_window = now + (BETWEEN if len(self._windows) < len(self._feature.slots) else BETWEEN_REPLACED)
         self._best = 0.0
@@ -127,23 +133,27 @@ class WindowChoice:
     def cut(self) -> None:
         """The frames from here on show something else: choose anew, within the same budget of bytes."""
         self._seen.clear()
+        self._away.clear()
         self._windows.clear()
         self._next_window = -np.inf
         self._best = 0.0
+
+    def _from_windows(self, shape: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._feature.distance(np.stack(self._windows), shape) if self._windows else np.zeros(0, np.float32)
 
     def _gain(self, shape: NDArray[np.float32], source: NDArray[np.float32]) -> tuple[int, float]:
         """For which slot a window of this shape would be best, and what it gains there."""
         seen = np.stack(self._seen)
         own = self._feature.distance(shape, seen)  # (N,)
-        present = [self._feature.distance(picture, seen) for picture in (source, *self._windows)]
-        away = np.min(present, 0)
+        present = np.concatenate([self._feature.distance(source, seen)[None], np.stack(self._away, 1)])  # (1 + K, N)
+        away = present.min(0)
         if len(self._windows) < len(self._feature.slots):
             return len(self._windows), float(np.maximum(away - own, 0).mean())
-        gains = [
-            float((away - np.minimum(np.min(present[:slot] + present[slot + 1 :], 0), own)).mean())
-            for slot in range(1, len(present))
-        ]
-        return int(np.argmax(gains)), max(gains)
+        # Without the nearest picture the second nearest is.
+        slots, second = np.arange(1, len(present)), np.partition(present, 1, 0)[1]
+        without = np.where(present.argmin(0) == slots[:, None], second, away)  # (K, N)
+        gains = (away - np.minimum(without, own)).mean(1)
+        return int(gains.argmax()), float(gains.max())
 
     def _least_gain(self, place: int) -> float:
         return self._feature.least_gain if place == len(self._windows) else self._feature.least_replacing_gain
