@@ -17,8 +17,9 @@ from model.codec.av1 import boxed, starts_bare, unboxed
 from model.codec.source_image import FILE_SPEED, SourceLimits, content_type, decode_source
 from model.errors import BitstreamError, InputError
 from model.window import EYE_SLOTS, MAX_WINDOW_BYTES, MOUTH_SLOTS, Window, eyes, mouth
+from model.window.corners import UNIT
 from model.window.eyes import EyeWindow
-from model.window.mouth import UNIT, MouthWindow
+from model.window.mouth import MouthWindow
 
 MOUTH, EYES = 1, 2
 """First bytes."""

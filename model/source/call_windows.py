@@ -17,9 +17,8 @@ from model.source.quality import sharpness
 from model.source.window_choice import EYES, MOUTH, SHARP_ENOUGH, Budget, Feature, WindowChoice
 from model.source.window_search import cut
 from model.window import Window
-from model.window.eyes import eye_coordinates
+from model.window.corners import corner_coordinates
 from model.window.eyes import usable as eyes_usable
-from model.window.mouth import mouth_coordinates
 from model.window.mouth import usable as mouth_usable
 
 
@@ -40,7 +39,7 @@ class SourceLook:
         """From the image (S, S, 3), its keypoints and motion, NumPy arrays; `sharpness` at the size of frames."""
         mouth, eyes = mouth_points(canonical, motion), eye_points(canonical, motion)
         skin = skin_unevenness(picture, mouth) if mouth_usable(mouth) else np.inf
-        return cls(mouth_coordinates(mouth), eye_coordinates(eyes), eye_areas(picture, eyes), skin, sharpness)
+        return cls(corner_coordinates(mouth), corner_coordinates(eyes), eye_areas(picture, eyes), skin, sharpness)
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ class CallWindows:
         bare = clear and bool(mouth_usable(mouth)) and not self._mouth.update(skin_unevenness(crop, mouth))
         plain = clear and bool(eyes_usable(eyes)) and bool(alike(eye_areas(crop, eyes), source.areas))
         seen = (
-            (MOUTH, mouth, mouth_coordinates(mouth), source.mouth, bare),
-            (EYES, eyes, eye_coordinates(eyes), source.eyes, plain),
+            (MOUTH, mouth, corner_coordinates(mouth), source.mouth, bare),
+            (EYES, eyes, corner_coordinates(eyes), source.eyes, plain),
         )
         chosen = None
         for feature, points, shape, own, can in seen:

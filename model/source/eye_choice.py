@@ -13,7 +13,8 @@ from model.networks.small_config import EYE_KEYPOINTS
 from model.source.mixing import Sights, choose_windows
 from model.source.sightings import Sightings
 from model.source.texture import EYE_AREA, EYE_TEXTURE
-from model.window.eyes import NEARNESS, eye_coordinates, eye_distance, usable
+from model.window.corners import corner_coordinates
+from model.window.eyes import NEARNESS, eye_distance, usable
 
 ALIKE = 0.55
 """Correlation of an eye and its skin with the source image's from which nothing lies before it. On training films 2 %
@@ -63,7 +64,7 @@ class EyeSearch:
         frames, seen = self._seen.textures(source, picture)
         points, own = self._seen.points[frames], int(np.searchsorted(frames, source))
         textures, areas = seen[..., : EYE_TEXTURE.size], seen[..., EYE_TEXTURE.size :]
-        shapes = eye_coordinates(points)
+        shapes = corner_coordinates(points)
         eyes = [Sights(shapes[:, side], textures[:, side], eye_distance, NEARNESS) for side in (0, 1)]
         chosen = choose_windows(eyes, own, usable(points) & clear[frames] & alike(areas, areas[own]), count)
         return [(int(frames[i]), points[i]) for i in chosen]

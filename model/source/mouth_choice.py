@@ -16,7 +16,8 @@ from model.networks.small_config import MOUTH
 from model.source.mixing import Sights, choose_windows
 from model.source.sightings import Sightings
 from model.source.texture import MOUTH_TEXTURE
-from model.window.mouth import NEARNESS, cut_window, mouth_coordinates, shape_distance, usable
+from model.window.corners import corner_coordinates
+from model.window.mouth import NEARNESS, cut_window, shape_distance, usable
 
 COVERED = 2.0
 """Unevenness of the skin around a mouth, as a multiple of what is usual for it, from which something lies before it: on
@@ -130,7 +131,7 @@ class MouthSearch:
         beside = np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] > 0.5
         frames, textures = self._seen.textures(source, picture)
         points = self._seen.points[frames]
-        mouths = Sights(mouth_coordinates(points), textures, shape_distance, NEARNESS)
+        mouths = Sights(corner_coordinates(points), textures, shape_distance, NEARNESS)
         own = int(np.searchsorted(frames, source))
         chosen = choose_windows([mouths], own, usable(points) & (clear & ~beside)[frames], count)
         return [(int(frames[i]), points[i]) for i in chosen]

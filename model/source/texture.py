@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from model.window.corners import corner_coordinates
 from model.window.eyes import STAYING
-from model.window.mouth import mouth_coordinates
 
 _STIFF = 0.005  # of the spline: closed lips put two keypoints in one place
 _DARKEST = 1.0  # of 255: a face without light
@@ -54,7 +54,7 @@ class TextureMap:
         crop uint8 (S, S, 3) RGB, points (K, 2) keypoints in crop units; beyond the crop its border goes on
         """
         side = len(crop)
-        u, v = (self._places @ np.concatenate([mouth_coordinates(points), self._staying])).T[..., None]
+        u, v = (self._places @ np.concatenate([corner_coordinates(points), self._staying])).T[..., None]
         middle, axis = (points[0] + points[1]) / 2, (points[1] - points[0]) / 2
         place = middle + u * axis + v * np.array([-axis[1], axis[0]])  # crop units
         at = np.clip(((np.nan_to_num(place) + 1) * side - 1) / 2, 0, side - 1)

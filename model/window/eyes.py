@@ -1,7 +1,7 @@
 """Eye windows: small pictures of one person's eyes at one moment, beside the source image, which may look elsewhere.
 
-Eye coordinates: the corners of an eye lie at u = -1 and u = 1; v is perpendicular to the line between them, down, in
-that unit, as a mouth's are. A window holds both eyes side by side, each upright in its own coordinates.
+Eye coordinates are those of an eye's corners (`corners.py`). A window holds both eyes side by side, each upright in its
+own coordinates.
 """
 
 from __future__ import annotations
@@ -12,22 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.window.mouth import mouth_coordinates
+from model.window.corners import CORNERS, FURTHEST, UNIT, corner_coordinates
 from model.window.nearness import Nearness
 
 EYE_POINTS = 5
 """Keypoints of an eye: left and right corner, upper and lower lid, iris (`EYE_KEYPOINTS` of small_config.py)."""
-
-CORNERS = ((-1.0, 0.0), (1.0, 0.0))
 
 HALF = 1.6
 """Half of the side of an eye's picture, eye coordinates: lashes and the fold above the lid are in it, brows are not."""
 
 MIN_SIDE, MAX_SIDE = 24, 64
 """Pixels of an eye's picture: an eye has 20 to 35 between its corners of a picture of 256."""
-
-UNIT = 1 / 48
-"""Step of coordinates as they travel."""
 
 MAX_WINDOWS = 12
 """Beside one source image."""
@@ -38,7 +33,6 @@ STAYING = ((-1.7, 0.0), (1.7, 0.0), (-0.8, -1.1), (0.8, -1.1), (-0.8, 1.0), (0.8
 NEARNESS = Nearness(over=0.02, as_near=0.04, far=0.1)
 """By `eye_distance`."""
 
-_FURTHEST = 127 * UNIT
 _LEAST_WIDTH = 0.06  # crop units between the corners: 8 pixels of 256
 _WEIGHTS = np.array([(0.3, 1.0), (0.3, 1.0), (0.7, 0.7)], np.float32)  # u and v of upper lid, lower lid, iris
 
@@ -57,18 +51,13 @@ class EyeWindow:
         return np.concatenate([corners, self.lids], 1)
 
 
-def eye_coordinates(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Keypoints (..., 5, 2) of a picture in eye coordinates."""
-    return mouth_coordinates(points)
-
-
 def usable(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a window can be cut at keypoints (..., 2, 5, 2) in crop units: wholly in the crop, and large enough."""
     width = np.linalg.norm(points[..., 1, :] - points[..., 0, :], axis=-1)
     middle, axis = (points[..., 0, :] + points[..., 1, :]) / 2, (points[..., 1, :] - points[..., 0, :]) / 2
     wholly = (np.abs(middle) + HALF * np.abs(axis).sum(-1, keepdims=True) < 1).all(-1)
     inside = wholly & (np.abs(points) < 1).all((-1, -2))
-    near = (np.abs(eye_coordinates(points)) < _FURTHEST).all((-1, -2))
+    near = (np.abs(corner_coordinates(points)) < FURTHEST).all((-1, -2))
     found: NDArray[np.bool_] = (inside & near & (width >= _LEAST_WIDTH)).all(-1)
     return found
 
@@ -83,7 +72,7 @@ def eye_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.f
 def cut_window(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> EyeWindow:
     """The window on both eyes in a crop uint8 (S, S, 3) whose keypoints (2, 5, 2), crop units, are `usable`."""
     side = len(picture)
-    lids = np.round(eye_coordinates(points)[:, 2:] / UNIT) * UNIT
+    lids = np.round(corner_coordinates(points)[:, 2:] / UNIT) * UNIT
     axes = (points[:, 1] - points[:, 0]).astype(np.float64) / 2
     pixels = float(np.linalg.norm(axes, axis=-1).max()) * side * HALF
     width = int(np.clip(8 * np.ceil(pixels / 8), MIN_SIDE, MAX_SIDE))

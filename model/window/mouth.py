@@ -1,7 +1,7 @@
 """Mouth windows: small pictures of one person's mouth, beside the source image, which may show closed lips.
 
-Mouth coordinates: the corners of the mouth lie at u = -1 and u = 1; v is perpendicular to the line between them, down,
-in that unit. A window is cut upright in these coordinates, so it needs no place in a picture and no head pose.
+Mouth coordinates are those of its corners (`corners.py`). A window is cut upright in these coordinates, so it needs no
+place in a picture and no head pose.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.window.corners import CORNERS, FURTHEST, UNIT, corner_coordinates
 from model.window.nearness import Nearness
 
 MOUTH_POINTS = 10
 """Keypoints of the mouth: both corners; outer upper and lower lip, inner upper and lower lip; four of the outer lips
 between corner and middle (`MOUTH` in model/networks/small_config.py)."""
 
-CORNERS = ((-1.0, 0.0), (1.0, 0.0))
-
 MIN_SIDE, MAX_SIDE = 32, 96
 """Pixels of a window: a mouth has 40 to 60 of a picture of 256."""
-
-UNIT = 1 / 48
-"""Step of coordinates as they travel; a mouth 50 pixels wide has half a pixel a step."""
 
 MAX_WINDOWS = 48
 """Beside one source image; together they take some 14 kB (docs/experiments/mouth-windows.md)."""
@@ -33,7 +29,6 @@ NEARNESS = Nearness(over=0.0125, as_near=0.045, far=0.08, many=8)
 """By `shape_distance`. The more windows there are, the less the source image counts as nearer: the nearest of many is
 seldom stretched far."""
 
-_FURTHEST = 127 * UNIT
 _AROUND = 0.25  # mouth coordinates around the lips: skin, by which colours are matched
 _LEAST_HALF = 1.25
 _LEAST_WIDTH = 0.08  # crop units between the corners: 10 pixels of 256
@@ -54,22 +49,11 @@ class MouthWindow:
         return np.concatenate([np.array(CORNERS, np.float32), self.lips])
 
 
-def mouth_coordinates(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Keypoints (..., 10, 2) of a picture in mouth coordinates."""
-    middle = (points[..., :1, :] + points[..., 1:2, :]) / 2
-    axis = (points[..., 1:2, :] - points[..., :1, :]) / 2
-    offset = points - middle
-    square = np.maximum((axis * axis).sum(-1), 1e-8)
-    u = (offset * axis).sum(-1) / square
-    v = (offset[..., 1] * axis[..., 0] - offset[..., 0] * axis[..., 1]) / square
-    return np.stack([u, v], -1).astype(np.float32)
-
-
 def usable(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a window can be cut at keypoints (..., 10, 2) in crop units: wholly in the crop, and large enough."""
     width = np.linalg.norm(points[..., 1, :] - points[..., 0, :], axis=-1)
     inside = (np.abs(points) < 1).all((-1, -2))
-    near = (np.abs(mouth_coordinates(points)) < _FURTHEST).all((-1, -2))
+    near = (np.abs(corner_coordinates(points)) < FURTHEST).all((-1, -2))
     found: NDArray[np.bool_] = inside & near & (width >= _LEAST_WIDTH)
     return found
 
@@ -91,7 +75,7 @@ def cut_window(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> Mouth
     """The window on a mouth in a crop uint8 (S, S, 3) whose keypoints (10, 2), crop units, are `usable`."""
     side = len(picture)
     corners = points[:2].astype(np.float64)
-    lips = np.round(mouth_coordinates(points)[2:] / UNIT) * UNIT
+    lips = np.round(corner_coordinates(points)[2:] / UNIT) * UNIT
     low, high = min(0.0, float(lips[:, 1].min())), max(0.0, float(lips[:, 1].max()))
     middle = round((low + high) / 2 / UNIT) * UNIT
     half = min(255 * UNIT, round(max(_LEAST_HALF, (high - low) / 2 + _AROUND) / UNIT) * UNIT)

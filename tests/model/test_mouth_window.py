@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.window.mouth import MAX_SIDE, MIN_SIDE, cut_window, mouth_coordinates, shape_distance, usable
+from model.window.corners import corner_coordinates
+from model.window.mouth import MAX_SIDE, MIN_SIDE, cut_window, shape_distance, usable
 from tests.model.mouths import SKIN, TEETH, lips, picture
 
 
@@ -22,11 +23,11 @@ def turned(points: NDArray[np.float32], degrees: float, size: float) -> NDArray[
 def test_place_size_and_roll_change_no_shape() -> None:
     mouth = lips(0.5)
     other = turned(lips(0.5, (0.1, 0.2)), 20, 0.7)
-    assert shape_distance(mouth_coordinates(mouth), mouth_coordinates(other)) < 1e-4
+    assert shape_distance(corner_coordinates(mouth), corner_coordinates(other)) < 1e-4
 
 
 def test_the_further_lips_differ_the_further_is_the_shape() -> None:
-    shapes = [mouth_coordinates(lips(opening)) for opening in (0.0, 0.2, 0.6, 1.0)]
+    shapes = [corner_coordinates(lips(opening)) for opening in (0.0, 0.2, 0.6, 1.0)]
     away = [float(shape_distance(shapes[0], shape)) for shape in shapes]
     assert away == sorted(away)
     assert away[0] < 1e-6
@@ -39,7 +40,7 @@ def test_a_window_shows_the_mouth_upright_and_where_its_keypoints_are() -> None:
     side = len(window.picture)
     assert window.picture.shape == (side, side, 3)
     assert MIN_SIDE <= side <= MAX_SIDE
-    assert np.allclose(window.points, mouth_coordinates(mouth), atol=1 / 90)
+    assert np.allclose(window.points, corner_coordinates(mouth), atol=1 / 90)
     row = round((0 - window.middle + window.half) / (2 * window.half) * side)
     assert np.abs(window.picture[row, side // 2].astype(int) - TEETH).max() < 10
     assert np.abs(window.picture[0, 0].astype(int) - SKIN).max() < 10

@@ -26,7 +26,8 @@ from model.perceptual.networks import Lpips
 from model.source.mouth_choice import mouth_points
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
-from model.window.mouth import MouthWindow, mouth_coordinates
+from model.window.corners import corner_coordinates
+from model.window.mouth import MouthWindow
 
 
 class Picture(torch.nn.Module):
@@ -67,7 +68,7 @@ def opened(state: SourceState, by: float = 0.15) -> Motion:
 
 def green(points: NDArray[np.float32]) -> MouthWindow:
     """A window that is green all over, of a mouth whose keypoints (10, 2) lie there."""
-    return MouthWindow(np.full((64, 64, 3), GREEN, np.uint8), mouth_coordinates(points)[2:], 0.5, 2.0)
+    return MouthWindow(np.full((64, 64, 3), GREEN, np.uint8), corner_coordinates(points)[2:], 0.5, 2.0)
 
 
 @pytest.mark.parametrize("size", [256, 512])

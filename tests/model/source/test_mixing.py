@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from model.networks.small import mouth
 from model.source.mixing import unlikeness
 from model.source.texture import MOUTH_TEXTURE
-from model.window.mouth import NEARNESS, cut_window, mouth_coordinates, shape_distance
+from model.window.corners import corner_coordinates
+from model.window.mouth import NEARNESS, cut_window, shape_distance
 from tests.model.mouths import lips, picture
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=14), st.floats(0, 1), st.floats(0, 1))
 def test_weights_are_a_receivers(windows: list[float], source: float, driving: float) -> None:
-    shapes = [mouth_coordinates(lips(opening)) for opening in (source, *windows)]
-    shown = mouth_coordinates(lips(driving))
+    shapes = [corner_coordinates(lips(opening)) for opening in (source, *windows)]
+    shown = corner_coordinates(lips(driving))
     beside = mouth.MouthWindows(
         pictures=(),
         points=torch.from_numpy(np.stack(shapes[1:])),

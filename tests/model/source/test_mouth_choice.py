@@ -17,11 +17,12 @@ from model.source.mouth_choice import (
     skin_unevenness,
 )
 from model.source.texture import MOUTH_TEXTURE
-from model.window.mouth import NEARNESS, mouth_coordinates, shape_distance
+from model.window.corners import corner_coordinates
+from model.window.mouth import NEARNESS, shape_distance
 from tests.model.mouths import lips, picture
 
 OPENINGS = [0.0] * 20 + [0.5] * 10 + [1.0] * 10
-SHAPES = np.stack([mouth_coordinates(lips(opening)) for opening in OPENINGS])
+SHAPES = np.stack([corner_coordinates(lips(opening)) for opening in OPENINGS])
 TEXTURES = np.stack([MOUTH_TEXTURE.texture(picture(lips(opening)), lips(opening)) for opening in OPENINGS])
 ALL = np.ones(len(SHAPES), bool)
 
@@ -58,7 +59,7 @@ def test_one_shape_with_two_looks_gets_the_commoner_look() -> None:
 
 def test_one_window_gives_way_where_two_others_are_better_together() -> None:
     openings = np.array([0.0] * 4 + [0.3] * 6 + [0.5] * 2 + [0.7] * 6)
-    shapes = np.stack([mouth_coordinates(lips(float(opening))) for opening in openings])
+    shapes = np.stack([corner_coordinates(lips(float(opening))) for opening in openings])
     textures = np.stack(
         [MOUTH_TEXTURE.texture(picture(lips(float(opening))), lips(float(opening))) for opening in openings]
     )

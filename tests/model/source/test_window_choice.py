@@ -17,10 +17,11 @@ from model.source.window_choice import (
     WindowChoice,
 )
 from model.window import MAX_WINDOW_BYTES
-from model.window.mouth import MAX_WINDOWS, mouth_coordinates
+from model.window.corners import corner_coordinates
+from model.window.mouth import MAX_WINDOWS
 from tests.model.mouths import lips
 
-CLOSED = mouth_coordinates(lips(0.0))
+CLOSED = corner_coordinates(lips(0.0))
 FRAME = 1 / 25
 
 
@@ -35,7 +36,7 @@ class Talk:
         self.sent: list[tuple[float, int, float]] = []
 
     def show(self, opening: float, seconds: float) -> None:
-        shape = mouth_coordinates(lips(opening))
+        shape = corner_coordinates(lips(opening))
         for _ in range(round(seconds / FRAME)):
             self.now += FRAME
             slot = self.choice.update(shape, CLOSED, self.clear, self.now)
@@ -80,7 +81,7 @@ def test_what_cannot_be_cut_is_not_asked_for() -> None:
 
 def test_a_window_that_was_not_sent_is_asked_for_again() -> None:
     choice = WindowChoice(MOUTH, Budget())
-    shape = mouth_coordinates(lips(0.8))
+    shape = corner_coordinates(lips(0.8))
     asked = [choice.update(shape, CLOSED, True, 1.01 * LOOK_EVERY * i) for i in range(1, 40)]
     assert asked.count(0) > 1
 
@@ -101,7 +102,7 @@ def test_never_more_than_four_kilobits_a_second_over_a_minute() -> None:
 def test_once_all_slots_are_taken_the_least_useful_gives_way() -> None:
     talk = Talk()
     for slot in range(MAX_WINDOWS):
-        talk.choice.sent(slot, mouth_coordinates(lips(0.3 + 0.001 * slot)), 1000, talk.now - 100)
+        talk.choice.sent(slot, corner_coordinates(lips(0.3 + 0.001 * slot)), 1000, talk.now - 100)
     talk.speak([0.3, 1.2], 60)
     assert [opening for _, _, opening in talk.sent] == [1.2]
     assert talk.sent[0][1] in range(MAX_WINDOWS)

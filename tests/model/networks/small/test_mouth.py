@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from model.networks.small.mouth import MouthWindows, draw_mouth, shape_distances
-from model.window.mouth import cut_window, mouth_coordinates, shape_distance
+from model.window.corners import corner_coordinates
+from model.window.mouth import cut_window, shape_distance
 from tests.model.mouths import SKIN, TEETH, face, lips, picture
 
 DARK = (40, 20, 20)
@@ -97,6 +98,6 @@ def test_closed_lips_in_one_line_can_be_drawn() -> None:
 
 
 def test_both_distances_are_one() -> None:
-    a, b = mouth_coordinates(lips(0.3)), mouth_coordinates(lips(0.9))
+    a, b = corner_coordinates(lips(0.3)), corner_coordinates(lips(0.9))
     found = float(shape_distances(torch.from_numpy(a), torch.from_numpy(b)))
     assert found == pytest.approx(float(shape_distance(a, b)), abs=1e-5)

@@ -25,7 +25,8 @@ from model.registration.keypoint_tracker import Aligner
 from model.registration.keypoints import Alignment
 from model.registration.similarity import GreyPyramid
 from model.registration.tracker import SourceReference
-from model.window.mouth import MouthWindow, mouth_coordinates
+from model.window.corners import corner_coordinates
+from model.window.mouth import MouthWindow
 from server.sender.media.alignment_rhythm import ALIGN_EVERY, ALIGN_SHARE, WAIT, AlignmentRhythm
 from server.sender.media.capture import CapturedFrame, FrameMailbox
 from server.sender.media.extraction import NEW_SCENE, NO_FACE, SEVERAL_FACES, Extraction
@@ -514,7 +515,7 @@ def test_mouths_that_the_source_lacks_are_handed_on_but_not_those_of_an_avatars_
     for window in bench.heard.windows:
         found = decode_window(window.data)
         assert isinstance(found, MouthWindow)
-        assert np.abs(found.points - mouth_coordinates(lips(0.6))).max() < 0.02
+        assert np.abs(found.points - corner_coordinates(lips(0.6))).max() < 0.02
 
 
 def test_after_a_cut_windows_are_chosen_anew_and_belong_to_another_scene(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ from model.source.eye_choice import alike, eye_areas, eye_points
 from model.source.mouth_choice import CallMouth, bare_skin, mouth_points, skin_unevenness
 from model.source.quality import sharpness
 from model.source.window_choice import EYES, MOUTH, Budget, WindowChoice
+from model.window.corners import UNIT, corner_coordinates
 from model.window.eyes import cut_window as cut_eyes
-from model.window.eyes import eye_coordinates
 from model.window.eyes import usable as eyes_usable
-from model.window.mouth import UNIT, cut_window, mouth_coordinates, shape_distance, usable
+from model.window.mouth import cut_window, shape_distance, usable
 from tests.server.sender.media.made_up import CROP, canonical, rounded, surroundings, vector
 
 CHOICE_FRAMES, CHOICE_WIDER, CHOICE_CUT = 1900, 250, 1700
@@ -94,7 +94,7 @@ def mouth() -> dict[str, Any]:
         points = _placed(mouth_shape(index), *place)
         mouth: dict[str, Any] = {
             "points": points.ravel().tolist(),
-            "coordinates": rounded(mouth_coordinates(points)),
+            "coordinates": rounded(corner_coordinates(points)),
             "usable": bool(usable(points)),
         }
         if mouth["usable"]:
@@ -127,7 +127,7 @@ def eyes() -> dict[str, Any]:
         points = _both_placed(eye_shape(index) * np.array([1, wider], np.float32), *place)
         both: dict[str, Any] = {
             "points": points.ravel().tolist(),
-            "coordinates": rounded(eye_coordinates(points)),
+            "coordinates": rounded(corner_coordinates(points)),
             "usable": bool(eyes_usable(points)),
             "areas": rounded(eye_areas(crop, points).ravel()[::7]),
         }
