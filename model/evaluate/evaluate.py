@@ -54,14 +54,15 @@ def evaluate_clip(
     """Scores of each system on one clip; only each `every`-th frame counts, for flicker with the frame before it.
 
     in_call   also as a call sends it: systems `call` and, with 5 % of the messages lost, `call_loss`
-    Expression is read off all frames but those that became windows, which show themselves.
+    Expression is read off all frames but those that became windows, which show themselves. Pictures are scored with
+    those among them: windows are what is hard to draw, and without them a clip would be the easier the more it has.
     """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
     motions, windows = align_clip(head, clip), file_windows(head, clip)
     rendered = render(head, with_windows(head, state, [data for _, data in windows]), motions, frame_rate=clip.fps)
     told = np.setdiff1d(np.arange(len(clip.frames)), [frame for frame, _ in windows])  # a window's frame shows itself
-    scored = np.intersect1d(clip.driving(every), told)
+    scored = clip.driving(every)
     calls: dict[str, CallResult] = {}
     if in_call:
         sent = call_motion(head, clip, state)
