@@ -18,6 +18,8 @@ const UPLOAD_MS = 35_000;
 /** Until something is offered again to a server that is busy, full or still loading: at first, and at most. */
 const AGAIN_MS = 500;
 const LONGEST_AGAIN_MS = 8_000;
+/** Times that a window is offered. */
+const MOST_OFFERS = 6;
 /** Answers of that kind to one source image after which somebody should know. */
 const TOLD_AFTER = 3;
 
@@ -31,7 +33,7 @@ export class Uploads {
     this.onDelay = onDelay;
     /** Windows that wait, the newest of each slot. @type {Map<number, WindowUpload>} */
     this.waiting = new Map();
-    /** Of the newest source image or window. @type {number | null} */
+    /** Of the newest window. @type {number | null} */
     this.scene = null;
     this.sending = false;
     this.closed = false;
@@ -44,7 +46,6 @@ export class Uploads {
    * @returns {Promise<string | null>} why not, in words
    */
   async source({ index, scene, image, sha256 }, attach) {
-    this.#forgetOthers(scene);
     const query = { index: String(index), scene: String(scene), ...(attach ? { sha256 } : {}) };
     for (let tries = 1; ; tries += 1) {
       const { refusal, passing } = await this.#put("source", query, attach ? null : image);
@@ -60,7 +61,8 @@ export class Uploads {
    * @param {WindowUpload} window
    */
   window(window) {
-    this.#forgetOthers(window.scene);
+    this.scene = window.scene;
+    for (const [slot, { scene }] of this.waiting) if (scene !== window.scene) this.waiting.delete(slot); // history
     this.waiting.set(window.slot, window);
     if (!this.sending) void this.#sendWindows();
   }
@@ -71,25 +73,19 @@ export class Uploads {
     this.waiting.clear();
   }
 
-  /**
-   * What waits of another scene is history.
-   * @param {number} scene
-   */
-  #forgetOthers(scene) {
-    this.scene = scene;
-    for (const [slot, window] of this.waiting) if (window.scene !== scene) this.waiting.delete(slot);
-  }
-
   async #sendWindows() {
     this.sending = true;
     let refused = 0; // in a row, for a reason that may pass
+    /** @type {WeakMap<WindowUpload, number>} */
+    const offers = new WeakMap();
     for (const [slot, window] of this.waiting) {
       const { scene, image } = window;
       this.waiting.delete(slot);
       const { refusal, passing } = await this.#put("mouth", { slot: String(slot), scene: String(scene) }, image);
       if (refusal !== null) console.info(`window ${slot}: ${refusal}`);
       refused = passing ? refused + 1 : 0;
-      const wanted = !this.closed && scene === this.scene && !this.waiting.has(slot);
+      offers.set(window, (offers.get(window) ?? 0) + 1);
+      const wanted = !this.closed && scene === this.scene && !this.waiting.has(slot) && Number(offers.get(window)) < MOST_OFFERS;
       if (passing && wanted) this.waiting.set(slot, window);
       const pause = passing ? pauseAfter(refused) : WINDOW_MS_PER_BYTE * image.size;
       await new Promise((resolve) => setTimeout(resolve, pause));

@@ -125,7 +125,7 @@ export class WindowChoice {
    */
   sent(slot, shape, bytes, now) {
     const { distance, slots } = this.feature;
-    const place = slots.indexOf(slot);
+    const place = Math.min(slots.indexOf(slot), this.windows.length);
     this.windows[place] = shape;
     this.away[place] = this.seen.map((one) => distance(shape, one));
     this.budget.spend(bytes, now);

@@ -291,7 +291,8 @@ def _extract_scene(
         step = _steps(progress, "choose source image", trial_steps(head, len(candidates), len(faces)))
         source, state = best_source(head, candidates, thumbnails, motion_of_faces, extractor.canonical, step)
         found = places.best(source.index, source.image)
-        shown = _crops(head, path, scene, {faces[place.frame] for place in found}, "cut windows", progress)
+        missing = {faces[place.frame] for place in found} - images.keys()
+        shown = images | _crops(head, path, scene, missing, "cut windows", progress)
         windows = [place.cut(shown[faces[place.frame]]) for place in found]
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         step = _steps(progress, "register", registration_steps(head, len(faces)))

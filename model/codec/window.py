@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.codec.av1 import boxed, starts_bare, unboxed
-from model.codec.source_image import FILE_SPEED, SourceLimits, content_type, decode_source
+from model.codec.source_image import CONTENT_TYPES, FILE_SPEED, SourceLimits, content_type, decode_source
 from model.errors import BitstreamError, InputError
 from model.window import EYE_SLOTS, MAX_WINDOW_BYTES, MOUTH_SLOTS, Window, eyes, mouth
 from model.window.corners import UNIT
@@ -94,6 +94,8 @@ def _pixels(picture: bytes, what: str, squares: int, least: int, largest: int) -
     if not bare and content_type(picture) not in PICTURE_TYPES:
         raise WindowError(f"the picture of {what} is neither AV1 nor WebP")
     try:
+        if content_type(picture) == CONTENT_TYPES["AVIF"]:
+            picture, bare = unboxed(picture), True  # what its boxes say of its size need not be so
         file = boxed(picture) if bare else picture
         pixels = decode_source(file, SourceLimits(len(file), squares * largest * largest))
     except BitstreamError as error:

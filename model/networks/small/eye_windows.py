@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from model.networks.small.eyes import to_eye
-from model.networks.small.nearness import window_weights
 from model.networks.small.overlay import lay_over, pixels_between
 from model.networks.small.spline import Spline, sample
 from model.networks.small_config import EYE_KEYPOINTS, WILD
@@ -109,7 +108,8 @@ def _draw_eye(frame: Tensor, windows: EyeWindows, number: int, points: Tensor) -
 def _weights(windows: EyeWindows, number: int, eye: Tensor) -> list[float]:
     """How much each window counts for an eye; what is left of 1 is the source image's."""
     pictures = torch.cat([windows.source[None, number], windows.points[:, number]]).cpu().numpy()
-    return window_weights(torch.from_numpy(eye_distance(pictures, eye.cpu().numpy()[None])), NEARNESS)
+    weights: list[float] = NEARNESS.weights(eye_distance(pictures, eye.cpu().numpy())[:, None])[1:, 0].tolist()
+    return weights
 
 
 def _inside(place: Tensor, eye: Tensor) -> Tensor:

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from model.networks.small.eyes import to_eye as to_mouth
-from model.networks.small.nearness import window_weights
 from model.networks.small.overlay import lay_over, pixels_between
 from model.networks.small.spline import Spline, sample
 from model.networks.small_config import MOUTH
-from model.window.mouth import NEARNESS, MouthWindow
+from model.window.mouth import NEARNESS, MouthWindow, shape_distance
 
 _BESIDE = 0.3  # mouth coordinates of skin around the lips that is drawn with them
 _SOFT = 3 / 128  # crop units over which mouth and painting blend
@@ -112,13 +111,6 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     return out
 
 
-def shape_distances(a: Tensor, b: Tensor) -> Tensor:
-    """`model.window.mouth.shape_distance` of tensors (..., 10, 2)."""
-    p, q = (torch.view_as_complex((x - x.mean(-2, keepdim=True)).contiguous()) for x in (a, b))
-    factor = (p.conj() * q).sum(-1) / p.abs().square().sum(-1).clamp(min=1e-9)
-    return (factor[..., None] * p - q).abs().square().mean(-1).sqrt()
-
-
 def _frame(points: Tensor) -> tuple[Tensor, Tensor]:
     """Middle and axis (2,) of mouth coordinates, of keypoints (10, 2)."""
     return (points[0] + points[1]) / 2, (points[1] - points[0]) / 2
@@ -126,8 +118,9 @@ def _frame(points: Tensor) -> tuple[Tensor, Tensor]:
 
 def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     """How much each window counts; what is left of 1 is the source image's. They fall with distance from the lips."""
-    pictures = torch.cat([windows.source[None], windows.points])
-    return window_weights(shape_distances(pictures, lips.expand_as(pictures)), NEARNESS)
+    pictures = torch.cat([windows.source[None], windows.points]).cpu().numpy()
+    weights: list[float] = NEARNESS.weights(shape_distance(pictures, lips.cpu().numpy())[:, None])[1:, 0].tolist()
+    return weights
 
 
 def _inside(place: Tensor, lips: Tensor) -> Tensor:

@@ -36,6 +36,9 @@ WINDOW_SECONDS_PER_BYTE = 8 / 4000
 AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 0.5, 8.0
 """Until a window is offered again to a receiver that has no time for it: at first, and at most."""
 
+MOST_OFFERS = 6
+"""Times that a window is offered."""
+
 _TOO_MANY = "too_many_requests"  # code of the one refusal that passes
 _CALLED = {"source": "source image", "mouth": "window"}
 
@@ -49,7 +52,7 @@ class Uploads:
         """`participant`: address of its resources. `first()`: whether the receiver waits for its first source image."""
         self._http, self._participant, self._token, self._rates, self._first = http, participant, token, rates, first
         self._windows: dict[int, WindowUpload] = {}  # that wait, the newest of each slot
-        self._scene: int | None = None  # of the newest source image or window
+        self._scene: int | None = None  # of the newest window
         self._sender: asyncio.Task[None] | None = None
 
     async def source(self, source: SourceImage, *, attach: bool) -> bool:
@@ -57,7 +60,6 @@ class Uploads:
 
         Raises ConnectionLostError, RefusedError.
         """
-        self._forget_others(source.scene)
         params = {"index": str(source.index), "scene": str(source.scene)}
         if not attach:
             return await self._put("source", params, source.content_type, source.data)
@@ -65,7 +67,9 @@ class Uploads:
 
     def window(self, window: WindowUpload) -> None:
         """Bring a window in the background; one that waits for the same slot is history."""
-        self._forget_others(window.scene)
+        # What waits of another scene is history. Source images say nothing of that: a recording's come ahead.
+        self._scene = window.scene
+        self._windows = {slot: waiting for slot, waiting in self._windows.items() if waiting.scene == window.scene}
         self._windows[window.slot] = window
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_windows(), name="visavis-windows")
@@ -77,23 +81,21 @@ class Uploads:
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
 
-    def _forget_others(self, scene: int) -> None:
-        """What waits of another scene is history."""
-        self._scene = scene
-        self._windows = {slot: window for slot, window in self._windows.items() if window.scene == scene}
-
     async def _send_windows(self) -> None:
         again = AGAIN_SECONDS
+        offers: dict[WindowUpload, int] = {}
         while self._windows:
             slot = next(iter(self._windows))
             window = self._windows.pop(slot)
             try:
                 await self._put("mouth", {"slot": str(slot), "scene": str(window.scene)}, WINDOW_TYPE, window.data)
                 again = AGAIN_SECONDS
+                offers.pop(window, None)
             except (RefusedError, ConnectionLostError) as error:
                 logger.info("window %d of %d: %s", slot + 1, MAX_WINDOWS, error)
                 if isinstance(error, ConnectionLostError) or error.code == _TOO_MANY:
-                    if window.scene == self._scene:
+                    offers[window] = offers.get(window, 0) + 1
+                    if window.scene == self._scene and offers[window] < MOST_OFFERS:
                         self._windows.setdefault(slot, window)
                     await asyncio.sleep(again)
                     again = min(2 * again, LONGEST_AGAIN_SECONDS)

@@ -52,3 +52,20 @@ def test_headers_that_are_none_are_refused() -> None:
     ):
         with pytest.raises(BitstreamError):
             boxed(data)
+
+
+def test_a_second_header_would_bring_another_size() -> None:
+    small, large = unboxed(avif(32, 32)), unboxed(avif(256, 256))
+    for data in (
+        small[:11] + large,
+        b"\x12\0" + small,
+        small + b"\x12\0",
+        small[:11],
+        small[:11] + b"\x32",
+        small[:11] + b"\x32\xff\xff\xff\x7f",
+        small[:11] + b"\x30" + small[12:],
+        small[:11] + b"\x36" + small[12:],
+        b"\x0a\x89" + small[2:],
+    ):
+        with pytest.raises(BitstreamError):
+            boxed(data)

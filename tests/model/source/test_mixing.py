@@ -13,6 +13,7 @@ from model.source.mixing import unlikeness
 from model.source.texture import MOUTH_TEXTURE
 from model.window.corners import corner_coordinates
 from model.window.mouth import NEARNESS, cut_window, shape_distance
+from model.window.nearness import MOST_DRAWN
 from tests.model.mouths import lips, picture
 
 
@@ -36,6 +37,16 @@ def test_many_windows_lie_near_so_the_nearest_counts_for_more() -> None:
     assert softness[:3] == [NEARNESS.over] * 3
     assert softness[3] < softness[2]
     assert softness[4] == pytest.approx(NEARNESS.over / 2**0.5)
+
+
+def test_of_many_alike_no_more_than_some_are_drawn_and_none_comes_in_at_once() -> None:
+    away = np.r_[0.5, np.full(MOST_DRAWN, 0.02), np.linspace(0.0, 0.05, 30)][:, None] * np.ones(2)
+    weights = NEARNESS.weights(away)
+    assert ((weights[1:] > 0).sum(0) <= MOST_DRAWN).all()
+    assert weights.sum(0) == pytest.approx(1)
+    assert np.abs(NEARNESS.weights(away + np.eye(47, 2, -1) * 1e-6) - weights).max() < 1e-3
+    same = NEARNESS.weights(np.r_[0.5, np.zeros(48)][:, None])
+    assert same[:, 0].tolist() == [1.0, *[0.0] * 48]
 
 
 def test_a_source_image_alone_counts_whole() -> None:

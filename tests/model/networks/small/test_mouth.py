@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.networks.small.mouth import MouthWindows, draw_mouth, shape_distances
-from model.window.corners import corner_coordinates
-from model.window.mouth import cut_window, shape_distance
+from model.networks.small.mouth import MouthWindows, draw_mouth
+from model.window.mouth import cut_window
 from tests.model.mouths import SKIN, TEETH, face, lips, picture
 
 DARK = (40, 20, 20)
@@ -95,9 +94,3 @@ def test_closed_lips_in_one_line_can_be_drawn() -> None:
     flat[2:, 1] = 0.4
     state = MouthWindows.of([cut_window(picture(CLOSED), CLOSED)], face(OPEN))
     assert torch.isfinite(draw_mouth(painted(CLOSED), state, face(flat)).float()).all()
-
-
-def test_both_distances_are_one() -> None:
-    a, b = corner_coordinates(lips(0.3)), corner_coordinates(lips(0.9))
-    found = float(shape_distances(torch.from_numpy(a), torch.from_numpy(b)))
-    assert found == pytest.approx(float(shape_distance(a, b)), abs=1e-5)
