@@ -90,14 +90,15 @@ def _coordinates(steps: list[int]) -> NDArray[np.float32]:
 
 def _pixels(picture: bytes, what: str, squares: int, least: int, largest: int) -> NDArray[np.uint8]:
     """The picture (W, squares W, 3) of a window. Raises WindowError."""
-    bare = starts_bare(picture)
-    if not bare and content_type(picture) not in PICTURE_TYPES:
+    kind = content_type(picture)
+    if not starts_bare(picture) and kind not in PICTURE_TYPES:
         raise WindowError(f"the picture of {what} is neither AV1 nor WebP")
     try:
-        if content_type(picture) == CONTENT_TYPES["AVIF"]:
-            picture, bare = unboxed(picture), True  # what its boxes say of its size need not be so
-        file = boxed(picture) if bare else picture
-        pixels = decode_source(file, SourceLimits(len(file), squares * largest * largest))
+        if kind == CONTENT_TYPES["AVIF"]:
+            picture = unboxed(picture)  # what its boxes say of its size need not be so
+        if starts_bare(picture):
+            picture = boxed(picture)
+        pixels = decode_source(picture, SourceLimits(len(picture), squares * largest * largest))
     except BitstreamError as error:
         raise WindowError(f"the picture of {what}: {error}") from None
     height, width, _ = pixels.shape

@@ -55,6 +55,14 @@ class Nearness:
         counted: NDArray[np.float64] = weights
         return counted
 
+    def of_windows(self, away: NDArray[np.floating]) -> list[float]:
+        """What each window counts for one face, K of them; what is left of 1 is the source image's.
+
+        away  (1 + K,) as of `weights`
+        """
+        counted: list[float] = self.weights(away[:, None])[1:, 0].tolist()
+        return counted
+
 
 def _least(weights: NDArray[np.float64]) -> NDArray[np.float64] | float:
     """Share up to which windows count nothing, of their weights (..., K, N)."""

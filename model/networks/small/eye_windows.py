@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.networks.small.eyes import to_eye
@@ -47,6 +49,12 @@ class EyeWindows:
             pictures.append((left.contiguous(), right.contiguous()))
         points = torch.from_numpy(np.stack([one.points for one in windows])).to(face.device)
         return EyeWindows(tuple(pictures), points, _in_eye_coordinates(face[list(EYE_KEYPOINTS), :2].float()))
+
+    @cached_property
+    def shapes(self) -> NDArray[np.float32]:
+        """Eyes of the source image and of the windows, (1 + R, 2, 5, 2), by which the nearest is found."""
+        shapes: NDArray[np.float32] = torch.cat([self.source[None], self.points]).cpu().numpy()
+        return shapes
 
     @property
     def nbytes(self) -> int:
@@ -107,9 +115,7 @@ def _draw_eye(frame: Tensor, windows: EyeWindows, number: int, points: Tensor) -
 
 def _weights(windows: EyeWindows, number: int, eye: Tensor) -> list[float]:
     """How much each window counts for an eye; what is left of 1 is the source image's."""
-    pictures = torch.cat([windows.source[None, number], windows.points[:, number]]).cpu().numpy()
-    weights: list[float] = NEARNESS.weights(eye_distance(pictures, eye.cpu().numpy())[:, None])[1:, 0].tolist()
-    return weights
+    return NEARNESS.of_windows(eye_distance(windows.shapes[:, number], eye.cpu().numpy()))
 
 
 def _inside(place: Tensor, eye: Tensor) -> Tensor:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.networks.small.eyes import to_eye as to_mouth
@@ -54,6 +56,12 @@ class MouthWindows:
         extent = tuple((one.middle, one.half) for one in windows)
         own = face[list(MOUTH), :2].float()
         return MouthWindows(pictures, points, extent, to_mouth(own, *_frame(own)))
+
+    @cached_property
+    def shapes(self) -> NDArray[np.float32]:
+        """Mouths of the source image and of the windows, (1 + R, 10, 2), by which the nearest is found."""
+        shapes: NDArray[np.float32] = torch.cat([self.source[None], self.points]).cpu().numpy()
+        return shapes
 
     @property
     def nbytes(self) -> int:
@@ -118,9 +126,7 @@ def _frame(points: Tensor) -> tuple[Tensor, Tensor]:
 
 def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     """How much each window counts; what is left of 1 is the source image's. They fall with distance from the lips."""
-    pictures = torch.cat([windows.source[None], windows.points]).cpu().numpy()
-    weights: list[float] = NEARNESS.weights(shape_distance(pictures, lips.cpu().numpy())[:, None])[1:, 0].tolist()
-    return weights
+    return NEARNESS.of_windows(shape_distance(windows.shapes, lips.cpu().numpy()))
 
 
 def _inside(place: Tensor, lips: Tensor) -> Tensor:

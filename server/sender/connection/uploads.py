@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -83,18 +84,17 @@ class Uploads:
 
     async def _send_windows(self) -> None:
         again = AGAIN_SECONDS
-        offers: dict[WindowUpload, int] = {}
+        offers: Counter[WindowUpload] = Counter()
         while self._windows:
             slot = next(iter(self._windows))
             window = self._windows.pop(slot)
             try:
                 await self._put("mouth", {"slot": str(slot), "scene": str(window.scene)}, WINDOW_TYPE, window.data)
                 again = AGAIN_SECONDS
-                offers.pop(window, None)
             except (RefusedError, ConnectionLostError) as error:
                 logger.info("window %d of %d: %s", slot + 1, MAX_WINDOWS, error)
                 if isinstance(error, ConnectionLostError) or error.code == _TOO_MANY:
-                    offers[window] = offers.get(window, 0) + 1
+                    offers[window] += 1
                     if window.scene == self._scene and offers[window] < MOST_OFFERS:
                         self._windows.setdefault(slot, window)
                     await asyncio.sleep(again)
