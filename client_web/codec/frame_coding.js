@@ -26,7 +26,7 @@ const CLASS_SUMS = cumulative(CLASS_FREQUENCIES);
 const CLASS_COST = CLASS_FREQUENCIES.map(symbolCost);
 
 /** What a 256th of a bit may save in squared steps of error. */
-const PRICE = 0.12 / COST_UNIT;
+const PRICE = 0.1 / COST_UNIT;
 
 /** Squared steps of error that the last frame's level is allowed above any other: a level that toggles shows as trembling. */
 const STILLNESS = 0.1;

@@ -96,13 +96,14 @@ export class CallWindows {
     const bare = clear && mouthUsable(mouth) && !this.mouth.update(skinUnevenness(picture, mouth));
     const plain = clear && eyesUsable(eyes) && alike(eyeAreas(picture, eyes), source.areas);
     const seen = [
-      { choice: this.mouths, shape: cornerCoordinates(mouth), own: source.mouth, can: bare, cut: () => cutMouth(picture, mouth) },
       { choice: this.eyes, shape: eyeCoordinates(eyes), own: source.eyes, can: plain, cut: () => cutEyes(picture, eyes) },
+      { choice: this.mouths, shape: cornerCoordinates(mouth), own: source.mouth, can: bare, cut: () => cutMouth(picture, mouth) },
     ];
     /** @type {ChosenWindow | null} */
     let chosen = null;
     for (const { choice, shape, own, can, cut } of seen) {
-      // Both remember every frame; but two windows of one frame would spend the same bytes of the budget.
+      // Both remember every frame; but two windows of one frame would spend the same bytes of the budget. Eyes first: a
+      // blink is over sooner than a word.
       const slot = choice.update(shape, own, can && chosen === null, now);
       if (slot !== null) chosen = { slot, window: cut(), shape, feature: choice.feature };
     }

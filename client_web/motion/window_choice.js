@@ -24,7 +24,7 @@ const LOOK_EVERY = 0.1;
 /** Shapes that must be known before the first window is chosen. */
 const LEAST_REMEMBERED = 6;
 /** Seconds between two windows. */
-const BETWEEN = 0.35;
+const BETWEEN = 0.2;
 /** The same once all slots are taken. */
 const BETWEEN_REPLACED = 5;
 /** Share of the best gain of late that is worth taking; that best fades by `FADING` a look, or nothing would follow. */

@@ -293,7 +293,6 @@ def _extract_scene(
         found = places.best(source.index, source.image)
         missing = {faces[place.frame] for place in found} - images.keys()
         shown = images | _crops(head, path, scene, missing, "cut windows", progress)
-        windows = [place.cut(shown[faces[place.frame]]) for place in found]
         frame_rate = count / float(max(end - began, Fraction(1, 1000)))
         step = _steps(progress, "register", registration_steps(head, len(faces)))
         motions = clip_motion(
@@ -307,6 +306,8 @@ def _extract_scene(
             pictures,
             step,
         )
+        told = [place.told(state.keypoints(), motions[place.frame]) for place in found]
+        windows = [place.cut(shown[faces[place.frame]]) for place in told]
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
     return motions.map(lambda values: values[held]), source.image, windows
 

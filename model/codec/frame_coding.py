@@ -39,7 +39,7 @@ _CLASS_FREQUENCIES = [3932, 3932, 8520, 17039, 18350, 9175, 3277, 1311]
 _CLASS_SUMS = cumulative(_CLASS_FREQUENCIES)
 CLASS_COST = symbol_cost(np.array(_CLASS_FREQUENCIES, np.int64))
 
-PRICE = 0.12 / COST_UNIT
+PRICE = 0.1 / COST_UNIT
 """What a 256th of a bit may save in squared steps of error: of finer steps with a higher price and coarser ones with a
 lower one, this one took the fewest bits for its error at a call's step (docs/experiments/motion-bits.md)."""
 

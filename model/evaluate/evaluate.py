@@ -59,7 +59,8 @@ def evaluate_clip(
     """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
-    motions, windows = align_clip(head, clip), file_windows(head, clip)
+    motions = align_clip(head, clip)
+    windows = file_windows(head, clip, state, motions)
     rendered = render(head, with_windows(head, state, [data for _, data in windows]), motions, frame_rate=clip.fps)
     told = np.setdiff1d(np.arange(len(clip.frames)), [frame for frame, _ in windows])  # a window's frame shows itself
     scored = clip.driving(every)

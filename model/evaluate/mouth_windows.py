@@ -89,12 +89,12 @@ def clip_gain(
     head: TalkingHead, clip: Clip, networks: Networks, count: int, every: int
 ) -> tuple[dict[str, Any], dict[str, Frames]]:
     """Scores and bytes of one clip, and the frames (T, S, S, 3) of either system."""
-    points, found = mouth_points(clip.canonical, clip.motions), file_windows(head, clip, count, eyes=0)
+    points, motions = mouth_points(clip.canonical, clip.motions), align_clip(head, clip)
+    found = file_windows(head, clip, enrol(head, clip.source_frame), motions, count, eyes=0)
     windows = [data for _, data in found]
     source = encode_source(clip.source_frame)
     budget = len(source) + sum(map(len, windows))
     richer = _richest(clip.source_frame, budget)
-    motions = align_clip(head, clip)
     plain = enrol(head, decode_source(richer))
     state = with_windows(head, enrol(head, decode_source(source)), windows)
     frames = {

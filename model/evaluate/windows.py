@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.codec.window import decode_window, encode_window
 from model.evaluate.clips import Clip
+from model.motion import Motion
 from model.source.call_windows import CallWindows, SourceLook
 from model.source.quality import sharpness
 from model.source.window_search import WindowSearch
@@ -21,18 +22,25 @@ UPLOADED = 0.25
 
 
 def file_windows(
-    head: TalkingHead, clip: Clip, mouths: int = MOST_MOUTHS, eyes: int = MOST_EYES
+    head: TalkingHead,
+    clip: Clip,
+    state: SourceState,
+    motions: Motion,
+    mouths: int = MOST_MOUTHS,
+    eyes: int = MOST_EYES,
 ) -> list[tuple[int, bytes]]:
-    """Windows that `encode` would put beside the clip's source image, each with the frame that it shows."""
+    """Windows that `encode` would put beside the clip's source image, each with the frame that it shows.
+
+    state    the source image enrolled, to whose keypoints `motions` (T,) of the clip are relative
+    """
     if not head.has_landmarks:
         return []
     search = WindowSearch(mouths, eyes)
     for index, (frame, measured) in enumerate(zip(clip.frames, clip.measured, strict=True)):
         search.consider(frame, clip.canonical, clip.motions[index], bool(measured))
-    return [
-        (place.frame, encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED))
-        for place in search.best(clip.source, clip.source_frame)
-    ]
+    best = search.best(clip.source, clip.source_frame)
+    told = [place.told(state.keypoints(), motions[place.frame]) for place in best]
+    return [(place.frame, encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED)) for place in told]
 
 
 def with_windows(head: TalkingHead, state: SourceState, windows: Sequence[bytes]) -> SourceState:

@@ -93,12 +93,13 @@ class CallWindows:
         bare = clear and bool(mouth_usable(mouth)) and not self._mouth.update(skin_unevenness(crop, mouth))
         plain = clear and bool(eyes_usable(eyes)) and bool(alike(eye_areas(crop, eyes), source.areas))
         seen = (
-            (MOUTH, mouth, corner_coordinates(mouth), source.mouth, bare),
             (EYES, eyes, corner_coordinates(eyes), source.eyes, plain),
+            (MOUTH, mouth, corner_coordinates(mouth), source.mouth, bare),
         )
         chosen = None
         for feature, points, shape, own, can in seen:
-            # Both remember every frame; but two windows of one frame would spend the same bytes of the budget.
+            # Both remember every frame; but two windows of one frame would spend the same bytes of the budget. Eyes
+            # first: a blink is over sooner than a word.
             slot = self._choices[feature].update(shape, own, can and chosen is None, now)
             if slot is not None:
                 chosen = ChosenWindow(slot, points, shape, feature)

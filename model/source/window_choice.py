@@ -24,8 +24,8 @@ LOOK_EVERY = 0.1
 LEAST_REMEMBERED = 6
 """Shapes that must be known before the first window is chosen."""
 
-BETWEEN = 0.35
-"""Seconds between two windows."""
+BETWEEN = 0.2
+"""Seconds between two windows, of some 300 bytes each (docs/experiments/mouth-windows.md)."""
 
 BETWEEN_REPLACED = 5.0
 """Seconds between two windows once all slots are taken."""

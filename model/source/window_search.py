@@ -5,7 +5,7 @@ Pure: knows keypoints and pictures; no files, no codec.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,17 @@ class WindowPlace:
 
     frame: int
     points: NDArray[np.float32]
+
+    def told(self, canonical: CanonicalKeypoints, motion: Motion) -> WindowPlace:
+        """The same where `motion` of this frame, as a receiver gets it, has mouth or eyes, if they can be cut there.
+
+        Landmarks of one frame tremble, and what registration has moved is drawn where the motion says.
+        """
+        if self.points.ndim == 3:
+            points = eye_points(canonical, motion)
+            return replace(self, points=points) if eyes.usable(points) else self
+        points = mouth_points(canonical, motion)
+        return replace(self, points=points) if mouth.usable(points) else self
 
     def cut(self, picture: NDArray[np.uint8]) -> Window:
         """The window, from the frame's crop (S, S, 3)."""

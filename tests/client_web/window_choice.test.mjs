@@ -158,7 +158,7 @@ test("another choice of source images begins with other windows", () => {
   const { one, taken, speak } = extraction();
   taken();
   const before = speak(crop, 0)[0];
-  assert.deepEqual([before.slot, before.scene], [0, 5]);
+  assert.deepEqual([before.slot, before.scene], [EYE_SLOTS[0], 5]);
   one.forgetSources(6);
   assert.equal(one.windowSent(before, 700), false, "of the sources before");
   assert.deepEqual(speak(crop, 10), []);

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small_config import EYE_KEYPOINTS, MOUTH, SMALL
-from model.source.window_search import WindowSearch
+from model.source.eye_choice import eye_points
+from model.source.mouth_choice import mouth_points
+from model.source.window_search import WindowPlace, WindowSearch
 from tests.model.eyes import eyes
 from tests.model.eyes import picture as eyes_picture
 from tests.model.mouths import lips
@@ -55,3 +57,19 @@ def test_each_kind_has_its_own_number(most: tuple[int, int], kinds: list[int]) -
 
 def test_no_frames_no_windows() -> None:
     assert WindowSearch().best(0, CLOSED) == []
+
+
+@pytest.mark.parametrize("points", [lips(0.9), eyes(0.5, 0.1)], ids=["mouth", "eyes"])
+def test_a_window_is_cut_where_its_frame_is_told_to_be(points: NDArray[np.float32]) -> None:
+    told = mouth(1.0)
+    place = WindowPlace(3, points).told(STILL, told)
+    assert place.frame == 3
+    wanted = (mouth_points if points.ndim == 2 else eye_points)(STILL, told)
+    np.testing.assert_array_equal(place.points, wanted)
+
+
+@pytest.mark.parametrize("points", [lips(0.9), eyes(0.5, 0.1)], ids=["mouth", "eyes"])
+def test_where_nothing_can_be_cut_it_stays(points: NDArray[np.float32]) -> None:
+    told = mouth(1.0)
+    told.translation[0] = 2
+    assert WindowPlace(3, points).told(STILL, told).points is points
