@@ -59,10 +59,10 @@ def evaluate_clip(
     """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
-    motions = align_clip(head, clip)
-    windows = file_windows(head, clip, state, motions)
-    rendered = render(head, with_windows(head, state, [data for _, data in windows]), motions, frame_rate=clip.fps)
-    told = np.setdiff1d(np.arange(len(clip.frames)), [frame for frame, _ in windows])  # a window's frame shows itself
+    windows = file_windows(head, clip, state, align_clip(head, clip))
+    motions = windows.motions
+    rendered = render(head, with_windows(head, state, windows.coded), motions, frame_rate=clip.fps)
+    told = np.setdiff1d(np.arange(len(clip.frames)), windows.frames)  # a window's frame shows itself
     scored = clip.driving(every)
     calls: dict[str, CallResult] = {}
     if in_call:

@@ -1,7 +1,8 @@
 """What mouth windows gain at equal bits (`evaluate --mouth-windows N`): their bytes go into the source image instead.
 
-Both systems get the same motion. With windows the source image is coded as `encode` codes it; without, at the highest
-quality at which it takes no more bytes than the source image and the windows together.
+Both systems get the same motion, but for lips, which lean to windows. With windows the source image is coded as
+`encode` codes it; without, at the highest quality at which it takes no more bytes than the source image and the windows
+together.
 """
 
 from __future__ import annotations
@@ -91,17 +92,16 @@ def clip_gain(
     """Scores and bytes of one clip, and the frames (T, S, S, 3) of either system."""
     points, motions = mouth_points(clip.canonical, clip.motions), align_clip(head, clip)
     found = file_windows(head, clip, enrol(head, clip.source_frame), motions, count, eyes=0)
-    windows = [data for _, data in found]
+    windows = found.coded
     source = encode_source(clip.source_frame)
     budget = len(source) + sum(map(len, windows))
     richer = _richest(clip.source_frame, budget)
     plain = enrol(head, decode_source(richer))
     state = with_windows(head, enrol(head, decode_source(source)), windows)
-    frames = {
-        name: render(head, one, motions, frame_rate=clip.fps) for name, one in zip(SYSTEMS, (plain, state), strict=True)
-    }
+    systems = zip(SYSTEMS, (plain, state), (motions, found.motions), strict=True)
+    frames = {name: render(head, one, driving, frame_rate=clip.fps) for name, one, driving in systems}
     scored = clip.driving(every)
-    told = np.setdiff1d(np.arange(len(clip.frames)), [frame for frame, _ in found])  # a window's frame shows itself
+    told = np.setdiff1d(np.arange(len(clip.frames)), found.frames)  # a window's frame shows itself
     scored = np.intersect1d(scored, told)
     truth = Truth(clip.frames[scored], networks)
     expression = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points)

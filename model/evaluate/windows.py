@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.codec.window import decode_window, encode_window
 from model.evaluate.clips import Clip
 from model.motion import Motion
+from model.registration.similarity import thumbnail
 from model.source.call_windows import CallWindows, SourceLook
 from model.source.quality import sharpness
 from model.source.window_search import WindowSearch
+from model.source.window_steering import steered
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 from model.window import Window
@@ -21,6 +26,15 @@ UPLOADED = 0.25
 """Seconds after which a call's receiver has a window: half a kilobyte leaves in one piece, and a line takes 50 ms."""
 
 
+@dataclass(frozen=True)
+class FileWindows:
+    """What `encode` puts beside a clip's source image, and the motion that draws it."""
+
+    frames: list[int]  # that each window shows
+    coded: list[bytes]
+    motions: Motion  # (T,) steered towards them
+
+
 def file_windows(
     head: TalkingHead,
     clip: Clip,
@@ -28,19 +42,22 @@ def file_windows(
     motions: Motion,
     mouths: int = MOST_MOUTHS,
     eyes: int = MOST_EYES,
-) -> list[tuple[int, bytes]]:
-    """Windows that `encode` would put beside the clip's source image, each with the frame that it shows.
-
-    state    the source image enrolled, to whose keypoints `motions` (T,) of the clip are relative
-    """
+) -> FileWindows:
+    """Those of a clip whose `motions` (T,) are relative to the keypoints of `state`, its source image enrolled."""
     if not head.has_landmarks:
-        return []
+        return FileWindows([], [], motions)
     search = WindowSearch(mouths, eyes)
     for index, (frame, measured) in enumerate(zip(clip.frames, clip.measured, strict=True)):
         search.consider(frame, clip.canonical, clip.motions[index], bool(measured))
-    best = search.best(clip.source, clip.source_frame)
-    told = [place.told(state.keypoints(), motions[place.frame]) for place in best]
-    return [(place.frame, encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED)) for place in told]
+    best, canonical = search.best(clip.source, clip.source_frame), state.keypoints()
+    told = [place.told(canonical, motions[place.frame]) for place in best]
+    thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
+    shown = [place.frame for place in told if place.of_mouth]
+    return FileWindows(
+        [place.frame for place in told],
+        [encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED) for place in told],
+        steered(motions, canonical, thumbnails, clip.source, shown),
+    )
 
 
 def with_windows(head: TalkingHead, state: SourceState, windows: Sequence[bytes]) -> SourceState:

@@ -31,16 +31,21 @@ class WindowPlace:
     frame: int
     points: NDArray[np.float32]
 
+    @property
+    def of_mouth(self) -> bool:
+        """Whether it shows a mouth; else eyes."""
+        return self.points.ndim == 2
+
     def told(self, canonical: CanonicalKeypoints, motion: Motion) -> WindowPlace:
         """The same where `motion` of this frame, as a receiver gets it, has mouth or eyes, if they can be cut there.
 
         Landmarks of one frame tremble, and what registration has moved is drawn where the motion says.
         """
-        if self.points.ndim == 3:
-            points = eye_points(canonical, motion)
-            return replace(self, points=points) if eyes.usable(points) else self
-        points = mouth_points(canonical, motion)
-        return replace(self, points=points) if mouth.usable(points) else self
+        if self.of_mouth:
+            points = mouth_points(canonical, motion)
+            return replace(self, points=points) if mouth.usable(points) else self
+        points = eye_points(canonical, motion)
+        return replace(self, points=points) if eyes.usable(points) else self
 
     def cut(self, picture: NDArray[np.uint8]) -> Window:
         """The window, from the frame's crop (S, S, 3)."""
