@@ -66,9 +66,7 @@ class EyeSearch:
         textures, areas = seen[..., : EYE_TEXTURE.size], seen[..., EYE_TEXTURE.size :]
         shapes = corner_coordinates(points)
         eyes = [Sights(shapes[:, side], textures[:, side], eye_distance, NEARNESS) for side in (0, 1)]
-        can = usable(points) & clear[frames] & alike(areas, areas[own])
-        # Closed lids are unlike the source image's as well, so frames whose eyes are hidden are not told apart.
-        chosen = choose_windows(eyes, own, can, np.ones_like(can), count, len(self._seen))
+        chosen = choose_windows(eyes, own, usable(points) & clear[frames] & alike(areas, areas[own]), count)
         return [(int(frames[i]), points[i]) for i in chosen]
 
 

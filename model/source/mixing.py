@@ -18,9 +18,6 @@ LEAST_GAIN = 0.002
 """By how much a window must make all frames more like what is mixed for them to be worth it, as a share of how unlike
 the source image alone is."""
 
-LEAST_FRAMES = 0.5
-"""The same in frames: in a long film a window helps as many frames for its bytes by a smaller share."""
-
 MOST_FRAMES = 240
 """Of a long clip fewer are looked at: each is compared with each."""
 
@@ -59,26 +56,14 @@ def unlikeness(
     return found
 
 
-def choose_windows(
-    sights: Sequence[Sights],
-    source: int,
-    clear: NDArray[np.bool_],
-    bare: NDArray[np.bool_],
-    count: int,
-    film: int,
-) -> list[int]:
+def choose_windows(sights: Sequence[Sights], source: int, clear: NDArray[np.bool_], count: int) -> list[int]:
     """Indices of the frames of a clip that become windows, at most `count`, the most useful first.
 
     sights  what a window shows: a mouth, or both eyes
     source  the frame that is the source image
     clear   (T,) which frames can be cut: measured, sharp, large enough
-    bare    (T,) which frames show what a window may: a hand is drawn by none
-    film    frames of the clip, of which T are looked at
     """
-    seen = np.flatnonzero(bare)
-    seen = seen[:: max(1, -(-len(seen) // MOST_FRAMES))]
-    if not len(seen):
-        return []
+    seen = np.arange(len(clear))[:: -(-len(clear) // MOST_FRAMES)]
     candidates = np.flatnonzero(clear)[:: max(1, -(-int(clear.sum()) // MOST_FRAMES))]
     candidates = candidates[candidates != source]
     mixing = _Mixing([_Products.of(one, seen, np.array([source, *candidates])) for one in sights], len(candidates))
@@ -87,7 +72,7 @@ def choose_windows(
     while len(chosen) < min(count, len(candidates)):
         after = mixing.with_another(chosen)
         best = int(after.argmin())
-        if unlike - after[best] < max(min(LEAST_GAIN, LEAST_FRAMES / film) * alone, _NOISE):
+        if unlike - after[best] < max(LEAST_GAIN * alone, _NOISE):
             break
         chosen.append(best)
         unlike = float(after[best])

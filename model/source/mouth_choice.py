@@ -133,8 +133,7 @@ class MouthSearch:
         points = self._seen.points[frames]
         mouths = Sights(corner_coordinates(points), textures, shape_distance, NEARNESS)
         own = int(np.searchsorted(frames, source))
-        can = usable(points) & (clear & ~beside)[frames]
-        chosen = choose_windows([mouths], own, can, ~covered[frames], count, len(self._seen))
+        chosen = choose_windows([mouths], own, usable(points) & (clear & ~beside)[frames], count)
         return [(int(frames[i]), points[i]) for i in chosen]
 
 

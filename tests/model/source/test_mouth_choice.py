@@ -28,16 +28,9 @@ ALL = np.ones(len(SHAPES), bool)
 
 
 def choose_windows(
-    shapes: NDArray[np.float32],
-    textures: NDArray[np.float32],
-    source: int,
-    clear: NDArray[np.bool_],
-    count: int,
-    bare: NDArray[np.bool_] | None = None,
-    film: int | None = None,
+    shapes: NDArray[np.float32], textures: NDArray[np.float32], source: int, clear: NDArray[np.bool_], count: int
 ) -> list[int]:
-    bare = np.ones(len(shapes), bool) if bare is None else bare
-    return choose([Sights(shapes, textures, shape_distance, NEARNESS)], source, clear, bare, count, film or len(shapes))
+    return choose([Sights(shapes, textures, shape_distance, NEARNESS)], source, clear, count)
 
 
 def chosen(count: int, clear: np.ndarray = ALL, source: int = 0) -> list[float]:
@@ -77,27 +70,6 @@ def test_one_window_gives_way_where_two_others_are_better_together() -> None:
 def test_only_clear_frames() -> None:
     assert set(chosen(8, np.array(OPENINGS) != 1.0)) == {0.5}
     assert chosen(8, ~ALL) == []
-
-
-def test_what_is_hidden_needs_no_window() -> None:
-    hidden = np.array(OPENINGS) == 1.0
-    textures = TEXTURES.copy()
-    textures[hidden] = 1.0  # a hand
-    assert {OPENINGS[i] for i in choose_windows(SHAPES, textures, 0, ALL, 8)} == {0.5, 1.0}
-    assert {OPENINGS[i] for i in choose_windows(SHAPES, textures, 0, ~hidden, 8, ~hidden)} == {0.5}
-    assert choose_windows(SHAPES, textures, 0, ~hidden, 8, ~ALL) == []
-
-
-def test_a_long_film_is_worth_a_window_that_helps_few_of_its_frames() -> None:
-    """Of two hundred frames one looks a little otherwise: that is not worth a window. Of a film of which they are a
-    five-hundredth five hundred do.
-    """
-    shapes, textures = np.concatenate([SHAPES[:1]] * 1000), np.concatenate([TEXTURES[:1]] * 1000)
-    shapes[500:], textures[500:] = SHAPES[20], TEXTURES[20]
-    shapes[40], textures[40] = SHAPES[39], TEXTURES[0] + 0.1 * (TEXTURES[39] - TEXTURES[0])
-    every = np.ones(len(shapes), bool)
-    few, more = (len(choose_windows(shapes, textures, 0, every, 8, film=film)) for film in (200, 100_000))
-    assert (few, more) == (1, 2)
 
 
 def test_long_clips_are_looked_at_in_part() -> None:
