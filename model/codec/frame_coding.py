@@ -40,8 +40,8 @@ _CLASS_SUMS = cumulative(_CLASS_FREQUENCIES)
 CLASS_COST = symbol_cost(np.array(_CLASS_FREQUENCIES, np.int64))
 
 PRICE = 0.1 / COST_UNIT
-"""What a 256th of a bit may save in squared steps of error: of finer steps with a higher price and coarser ones with a
-lower one, this one took the fewest bits for its error at a call's step (docs/experiments/motion-bits.md)."""
+"""What a 256th of a bit may save in squared steps of error: at .12 a call's pictures were more than a tenth further
+from the film than a file's (docs/experiments/motion-bits.md)."""
 
 STILLNESS = 0.1
 """Squared steps of error that the last frame's level is allowed above any other: a level that toggles shows as

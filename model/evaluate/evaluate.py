@@ -59,9 +59,9 @@ def evaluate_clip(
     """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
-    windows = file_windows(head, clip, state, align_clip(head, clip))
-    motions = windows.motions
-    rendered = render(head, with_windows(head, state, windows.coded), motions, frame_rate=clip.fps)
+    aligned = align_clip(head, clip)
+    windows = file_windows(head, clip, state, aligned)
+    rendered = render(head, with_windows(head, state, windows.coded), windows.motions, frame_rate=clip.fps)
     told = np.setdiff1d(np.arange(len(clip.frames)), windows.frames)  # a window's frame shows itself
     scored = clip.driving(every)
     calls: dict[str, CallResult] = {}
@@ -71,12 +71,12 @@ def evaluate_clip(
     whole = {"model": rendered, "x264": x264.frames} | {name: one.frames for name, one in calls.items()}
     expression_truth = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points)
     expression = {name: expression_truth.read(frames[told]) for name, frames in whole.items()}
-    driving, systems = _pictures(state, clip, motions, rendered, x264.frames, scored)
+    driving, systems = _pictures(state, clip, aligned, rendered, x264.frames, scored)
     systems |= {name: one.frames[scored] for name, one in calls.items()}
     truth = Truth(driving, networks)
     scores = {name: truth.score(frames, consecutive=every == 1) for name, frames in systems.items()}
     if every > 1:
-        driving_before, before = _pictures(state, clip, motions, rendered, x264.frames, scored - 1)
+        driving_before, before = _pictures(state, clip, aligned, rendered, x264.frames, scored - 1)
         before |= {name: one.frames[scored - 1] for name, one in calls.items()}
         for name, frames in systems.items():
             scores[name]["flicker"] = flicker_of_pairs((before[name], frames), (driving_before, driving))

@@ -39,7 +39,7 @@ def steered(
 
     thumbnails  (T, 128, 128) of `similarity.thumbnail`
     source      the frame that is the source image; it and the windows' frames stay as they are
-    windows     frames that mouth windows show, cut where `motions` have them
+    windows     frames that mouth windows show; all are taken to be cut where `motions` have them
     """
     if not windows:
         return motions
