@@ -47,7 +47,7 @@ from model.motion import Motion
 from model.registration.similarity import THUMBNAIL, thumbnail
 from model.source.clip_choice import SourceSearch
 from model.source.window_search import WindowSearch
-from model.source.window_steering import steered
+from model.source.window_steering import drawn_by
 from model.talking_head import TalkingHead
 from model.window import Window, eyes, mouth
 
@@ -307,10 +307,8 @@ def _extract_scene(
             pictures,
             step,
         )
-        told = [place.told(state.keypoints(), motions[place.frame]) for place in found]
+        told, motions = drawn_by(found, motions, state.keypoints(), thumbnails, source.index)
         windows = [place.cut(shown[faces[place.frame]]) for place in told]
-        mouths = [place.frame for place in told if place.of_mouth]
-        motions = steered(motions, state.keypoints(), thumbnails, source.index, mouths)
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
     return motions.map(lambda values: values[held]), source.image, windows
 

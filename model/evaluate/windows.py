@@ -15,7 +15,7 @@ from model.registration.similarity import thumbnail
 from model.source.call_windows import CallWindows, SourceLook
 from model.source.quality import sharpness
 from model.source.window_search import WindowSearch
-from model.source.window_steering import steered
+from model.source.window_steering import drawn_by
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 from model.window import Window
@@ -49,14 +49,13 @@ def file_windows(
     search = WindowSearch(mouths, eyes)
     for index, (frame, measured) in enumerate(zip(clip.frames, clip.measured, strict=True)):
         search.consider(frame, clip.canonical, clip.motions[index], bool(measured))
-    best, canonical = search.best(clip.source, clip.source_frame), state.keypoints()
-    told = [place.told(canonical, motions[place.frame]) for place in best]
+    best = search.best(clip.source, clip.source_frame)
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
-    shown = [place.frame for place in told if place.of_mouth]
+    told, steered = drawn_by(best, motions, state.keypoints(), thumbnails, clip.source)
     return FileWindows(
         [place.frame for place in told],
         [encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED) for place in told],
-        steered(motions, canonical, thumbnails, clip.source, shown),
+        steered,
     )
 
 

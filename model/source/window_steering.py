@@ -9,6 +9,7 @@ Pure: knows motion and pictures; no files, no codec.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from model.motion import CanonicalKeypoints, Motion
 from model.networks.small_config import MOUTH
 from model.source.mouth_choice import mouth_points
 from model.source.texture import MOUTH_TEXTURE
+from model.source.window_search import WindowPlace
 from model.window.corners import corner_coordinates
 from model.window.mouth import NEARNESS, shape_distance
 
@@ -30,6 +32,18 @@ NEAREST = 8
 _CHANGE = 0.004  # of unlikeness, as a share of grey: what it costs to lean to another window than the frame before
 _MOVED = 0.3  # of unlikeness, for each unit of mouth coordinates, root mean square, that lips move
 _BLOCK = 512  # frames whose textures are in memory at a time
+
+
+def drawn_by(
+    places: Sequence[WindowPlace],
+    motions: Motion,
+    canonical: CanonicalKeypoints,
+    thumbnails: NDArray[np.uint8],
+    source: int,
+) -> tuple[list[WindowPlace], Motion]:
+    """A file's windows, cut where `motions` (T,) have them, and the motions that draw them; else as `steered`."""
+    told = [place.told(canonical, motions[place.frame]) for place in places]
+    return told, steered(motions, canonical, thumbnails, source, [place.frame for place in told if place.of_mouth])
 
 
 def steered(
@@ -72,26 +86,28 @@ def _unlikeness(
     for begin in range(0, len(shapes), _BLOCK):
         here = np.arange(begin, min(begin + _BLOCK, len(shapes)))
         textures = np.stack([_texture(thumbnails[index], points[index]) for index in here])
-        near = np.argsort([shape_distance(one, shapes[here]) for one in own[1:]], axis=0)[:NEAREST]
-        found[0, here] = _unlike(shapes[here], textures, own, shown)
+        away = _away(own, shapes[here])
+        near = np.argsort(away[1:], axis=0)[:NEAREST]
+        found[0, here] = _unlike(away, textures, shown)
         for window in range(1, len(pictures)):
             which = (near == window - 1).any(0)
             lips = shapes[here[which]]
             leaning = lips + LEAN * (own[window] - lips)
             moved = np.sqrt(((leaning - lips) ** 2).sum(-1).mean(-1))
-            found[window, here[which]] = _unlike(leaning, textures[which], own, shown) + _MOVED * moved
+            found[window, here[which]] = _unlike(_away(own, leaning), textures[which], shown) + _MOVED * moved
     return found
 
 
+def _away(own: NDArray[np.float32], lips: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances of pictures' shapes (1 + K, 10, 2) from lips (N, 10, 2), (1 + K, N)."""
+    return np.array([shape_distance(one, lips) for one in own])
+
+
 def _unlike(
-    lips: NDArray[np.float32],
-    textures: NDArray[np.float32],
-    own: NDArray[np.float32],
-    shown: NDArray[np.float32],
+    away: NDArray[np.float32], textures: NDArray[np.float32], shown: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Distance of N textures from what pictures of shapes `own` and textures `shown` give for lips (N, 10, 2)."""
-    weights = NEARNESS.weights(np.array([shape_distance(one, lips) for one in own]))  # (1 + K, N)
-    unlike: NDArray[np.float64] = np.sqrt(((textures - weights.T @ shown) ** 2).mean(-1))
+    """Distance of N textures from what pictures of textures `shown` give at distances (1 + K, N)."""
+    unlike: NDArray[np.float64] = np.sqrt(((textures - NEARNESS.weights(away).T @ shown) ** 2).mean(-1))
     return unlike
 
 
