@@ -14,10 +14,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from model.clip.lip_registration import PATCH, MouthPatches, mouth_patch
 from model.clip.motion import clip_motion, registration_steps
 from model.clip.refinement import REFINE_EVERY
 from model.clip.scenes import Scene, find_scenes
 from model.clip.source_trial import Candidate, best_source, trial_steps
+from model.clip.windows import drawn_by
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
@@ -46,8 +48,8 @@ from model.media.video import (
 from model.motion import Motion
 from model.registration.similarity import THUMBNAIL, thumbnail
 from model.source.clip_choice import SourceSearch
+from model.source.mouth_choice import mouth_points
 from model.source.window_search import WindowSearch
-from model.source.window_steering import drawn_by
 from model.talking_head import TalkingHead
 from model.window import Window, eyes, mouth
 
@@ -260,7 +262,8 @@ def _extract_scene(
     faces: list[int] = []  # frames of the scene that show one
     began, end = Fraction(0), Fraction(0)
     size = head.profile.size
-    with TemporaryFile() as small, TemporaryFile() as some:
+    corners: list[tuple[int, int]] = []
+    with TemporaryFile() as small, TemporaryFile() as some, TemporaryFile() as mouths:
         for index, timed in enumerate(frames):
             began = timed.time if index == 0 else began
             end = timed.time + timed.duration
@@ -276,6 +279,9 @@ def _extract_scene(
                 search.consider(index, picture, motion, extractor.canonical, extractor.measured)
             if head.has_landmarks:
                 places.consider(picture, extractor.canonical, motion, extractor.measured)
+                patch, corner = mouth_patch(picture, mouth_points(extractor.canonical, motion))
+                mouths.write(patch.tobytes())
+                corners.append(corner)
             small.write(thumbnail(picture).tobytes())
             if len(faces) % REFINE_EVERY == 1:
                 some.write(picture.tobytes())
@@ -284,6 +290,7 @@ def _extract_scene(
             raise NoFaceError(f"{path}: no frame shows a face that could become the source image")
         small.flush()
         some.flush()
+        mouths.flush()
         pictures = np.memmap(some, np.uint8, "r", shape=(-(-len(faces) // REFINE_EVERY), size, size, 3))
         thumbnails = np.memmap(small, np.uint8, "r", shape=(len(faces), THUMBNAIL, THUMBNAIL))
         motion_of_faces = Motion.stack(extracted)
@@ -307,8 +314,13 @@ def _extract_scene(
             pictures,
             step,
         )
-        told, motions = drawn_by(found, motions, state.keypoints(), thumbnails, source.index)
-        windows = [place.cut(shown[faces[place.frame]]) for place in told]
+        windows: list[Window] = []
+        if found:
+            squares = np.memmap(mouths, np.uint8, "r", shape=(len(faces), PATCH, PATCH, 3))
+            patches = MouthPatches(squares, np.array(corners), size)
+            step = _steps(progress, "lay lips", len(faces))
+            told, motions = drawn_by(found, motions, state.keypoints(), thumbnails, patches, source.index, step)
+            windows = [place.cut(shown[faces[place.frame]]) for place in told]
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
     return motions.map(lambda values: values[held]), source.image, windows
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.clip.lip_registration import MouthPatches
+from model.clip.windows import drawn_by
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.codec.window import decode_window, encode_window
 from model.evaluate.clips import Clip
 from model.motion import Motion
 from model.registration.similarity import thumbnail
 from model.source.call_windows import CallWindows, SourceLook
+from model.source.mouth_choice import mouth_points
 from model.source.quality import sharpness
 from model.source.window_search import WindowSearch
-from model.source.window_steering import drawn_by
 from model.source_state import SourceState
 from model.talking_head import TalkingHead
 from model.window import Window
@@ -32,7 +34,7 @@ class FileWindows:
 
     frames: list[int]  # that each window shows
     coded: list[bytes]
-    motions: Motion  # (T,) steered towards them
+    motions: Motion  # (T,) with lips where they belong
 
 
 def file_windows(
@@ -51,11 +53,12 @@ def file_windows(
         search.consider(frame, clip.canonical, clip.motions[index], bool(measured))
     best = search.best(clip.source, clip.source_frame)
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
-    told, steered = drawn_by(best, motions, state.keypoints(), thumbnails, clip.source)
+    patches = MouthPatches.of(clip.frames, mouth_points(clip.canonical, clip.motions))
+    told, driven = drawn_by(best, motions, state.keypoints(), thumbnails, patches, clip.source)
     return FileWindows(
         [place.frame for place in told],
         [encode_window(place.cut(clip.frames[place.frame]), speed=FILE_SPEED) for place in told],
-        steered,
+        driven,
     )
 
 

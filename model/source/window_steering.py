@@ -9,7 +9,6 @@ Pure: knows motion and pictures; no files, no codec.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,6 @@ from model.motion import CanonicalKeypoints, Motion
 from model.networks.small_config import MOUTH
 from model.source.mouth_choice import mouth_points
 from model.source.texture import MOUTH_TEXTURE
-from model.source.window_search import WindowPlace
 from model.window.corners import corner_coordinates
 from model.window.mouth import NEARNESS, shape_distance
 
@@ -32,18 +30,6 @@ NEAREST = 8
 _CHANGE = 0.004  # of unlikeness, as a share of grey: what it costs to lean to another window than the frame before
 _MOVED = 0.3  # of unlikeness, for each unit of mouth coordinates, root mean square, that lips move
 _BLOCK = 512  # frames whose textures are in memory at a time
-
-
-def drawn_by(
-    places: Sequence[WindowPlace],
-    motions: Motion,
-    canonical: CanonicalKeypoints,
-    thumbnails: NDArray[np.uint8],
-    source: int,
-) -> tuple[list[WindowPlace], Motion]:
-    """A file's windows, cut where `motions` (T,) have them, and the motions that draw them; else as `steered`."""
-    told = [place.told(canonical, motions[place.frame]) for place in places]
-    return told, steered(motions, canonical, thumbnails, source, [place.frame for place in told if place.of_mouth])
 
 
 def steered(

@@ -25,7 +25,9 @@ from model.networks.small.spline import Spline, sample
 from model.networks.small_config import MOUTH
 from model.window.mouth import NEARNESS, MouthWindow, shape_distance
 
-_BESIDE = 0.3  # mouth coordinates of skin around the lips that is drawn with them
+BESIDE = 0.3
+"""Mouth coordinates of skin around the lips that is drawn with them."""
+
 _SOFT = 3 / 128  # crop units over which mouth and painting blend
 _RING = 6 / 128  # crop units of skin around the lips by which colours are matched
 _BEYOND = 0.5  # mouth coordinates around the keypoints that are looked at
@@ -55,7 +57,7 @@ class MouthWindows:
         points = torch.from_numpy(np.stack([one.points for one in windows])).to(face.device)
         extent = tuple((one.middle, one.half) for one in windows)
         own = face[list(MOUTH), :2].float()
-        return MouthWindows(pictures, points, extent, to_mouth(own, *_frame(own)))
+        return MouthWindows(pictures, points, extent, to_mouth(own, *mouth_frame(own)))
 
     @cached_property
     def shapes(self) -> NDArray[np.float32]:
@@ -90,10 +92,10 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     size = frame.shape[-1]
     # Motion comes from a network: what is no number, or far outside the picture, must not stop a frame.
     points = face[list(MOUTH), :2].float().nan_to_num(0.0).clamp(-_OUTSIDE, _OUTSIDE)
-    middle, axis = _frame(points)
-    width = float(axis.norm())
-    if not _LEAST_WIDTH <= width <= _LARGEST_WIDTH:
+    middle, axis = mouth_frame(points)
+    if not drawable(points):
         return frame
+    width = float(axis.norm())
     lips = to_mouth(points, middle, axis)  # (10, 2)
     weights = _weights(windows, lips)
     if not any(weights):
@@ -103,8 +105,8 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
         return frame
     at = (pixels * 2 + 1).to(points.dtype) / size - 1  # (N, 2)
     place = to_mouth(at, middle, axis)
-    inside = _inside(place, lips) * width  # crop units
-    seen = inside > -max(_RING, _BESIDE * width + _SOFT)
+    inside = inside_lips(place, lips) * width  # crop units
+    seen = inside > -max(_RING, BESIDE * width + _SOFT)
     pixels, place, inside = pixels[seen], place[seen], inside[seen]
     near = [index for index, weight in enumerate(weights) if weight]
     places = Spline(lips, windows.points[near]).at(place)  # (R, N, 2)
@@ -113,15 +115,22 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
         v, half = windows.extent[index]
         offset = where.new_tensor([0.0, v])
         drawn += weights[index] / share * sample(windows.pictures[index], (where - offset) / half)
-    alpha = ((inside + _BESIDE * width) / _SOFT + 0.5).clamp(0, 1) * min(share, 1.0)
+    alpha = ((inside + BESIDE * width) / _SOFT + 0.5).clamp(0, 1) * min(share, 1.0)
     out = frame.clone(memory_format=torch.contiguous_format)
     lay_over(out, pixels, drawn, (inside < 0) & (inside > -_RING), alpha)
     return out
 
 
-def _frame(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Middle and axis (2,) of mouth coordinates, of keypoints (10, 2)."""
-    return (points[0] + points[1]) / 2, (points[1] - points[0]) / 2
+def mouth_frame(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle and axis (..., 2) of mouth coordinates, of keypoints (..., 10, 2)."""
+    return (points[..., 0, :] + points[..., 1, :]) / 2, (points[..., 1, :] - points[..., 0, :]) / 2
+
+
+def drawable(points: Tensor) -> Tensor:
+    """Whether mouths (..., 10, 2), crop units, are of a size that windows are drawn in, (...)."""
+    width = mouth_frame(points)[1].norm(dim=-1)
+    fits: Tensor = (width >= _LEAST_WIDTH) & (width <= _LARGEST_WIDTH)
+    return fits
 
 
 def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
@@ -129,17 +138,18 @@ def _weights(windows: MouthWindows, lips: Tensor) -> list[float]:
     return NEARNESS.of_windows(shape_distance(windows.shapes, lips.cpu().numpy()))
 
 
-def _inside(place: Tensor, lips: Tensor) -> Tensor:
-    """How far places (N, 2) lie within the outer lips (10, 2), mouth coordinates; negative outside."""
+def inside_lips(place: Tensor, lips: Tensor) -> Tensor:
+    """How far places (..., N, 2) lie within the outer lips (..., 10, 2), mouth coordinates; negative outside."""
     u, v = place.unbind(-1)
-    over = torch.minimum(v - _line(lips[list(_UPPER)], u), _line(lips[list(_LOWER)], u) - v)
+    upper, lower = (lips[..., list(line), :] for line in (_UPPER, _LOWER))
+    over = torch.minimum(v - _line(upper, u), _line(lower, u) - v)
     return torch.minimum(over, 1 - u.abs())
 
 
 def _line(points: Tensor, u: Tensor) -> Tensor:
-    """V at u (N,) of a line through points (n, 2), whose order along u expression may upset."""
-    knots = points[:, 0].cummax(0).values
-    widths = (knots[1:] - knots[:-1]).clamp(min=1e-4)
-    slopes = (points[1:, 1] - points[:-1, 1]) / widths
-    along = (u[:, None] - knots[:-1]).clamp(min=0).minimum(widths)  # (N, n - 1)
-    return points[0, 1] + along @ slopes
+    """V at u (..., N) of a line through points (..., n, 2), whose order along u expression may upset."""
+    knots = points[..., 0].cummax(-1).values
+    widths = (knots[..., 1:] - knots[..., :-1]).clamp(min=1e-4)
+    slopes = (points[..., 1:, 1] - points[..., :-1, 1]) / widths
+    along = (u[..., None] - knots[..., None, :-1]).clamp(min=0).minimum(widths[..., None, :])  # (..., N, n - 1)
+    return points[..., :1, 1] + (along @ slopes[..., None])[..., 0]

@@ -10,29 +10,30 @@ _STIFF = 0.005  # closed lips and lids put two keypoints in one place
 
 
 class Spline:
-    """Thin-plate splines from one set of keypoints (K, 2) to R others (R, K, 2)."""
+    """Thin-plate splines from keypoints (..., K, 2) to others (..., K, 2), as many of each or of one of them one."""
 
     def __init__(self, points: Tensor, onto: Tensor) -> None:
-        count = len(points)
-        system = points.new_zeros(count + 3, count + 3)
-        system[:count, :count] = self._bend(points, points) + _STIFF * torch.eye(count, device=points.device)
-        system[:count, count] = 1
-        system[:count, count + 1 :] = points
-        system[count:, :count] = system[:count, count:].mT
-        values = torch.cat([onto, onto.new_zeros(len(onto), 3, 2)], 1)
+        count = points.shape[-2]
+        system = points.new_zeros(*points.shape[:-2], count + 3, count + 3)
+        system[..., :count, :count] = self._bend(points, points) + _STIFF * torch.eye(count, device=points.device)
+        system[..., :count, count] = 1
+        system[..., :count, count + 1 :] = points
+        system[..., count:, :count] = system[..., :count, count:].mT
+        values = torch.cat([onto, onto.new_zeros(*onto.shape[:-2], 3, 2)], -2)
         # The least squares of points that lie in one line have no answer of their own; a little stiffness gives one.
-        system[count:, count:] -= 1e-6 * torch.eye(3, device=points.device)
+        system[..., count:, count:] -= 1e-6 * torch.eye(3, device=points.device)
         self._points, self._weights = points, torch.linalg.solve(system, values)
 
     def at(self, place: Tensor) -> Tensor:
-        """Where places (N, 2) come from in each window, (R, N, 2)."""
-        known = torch.cat([self._bend(place, self._points), torch.ones_like(place[:, :1]), place], 1)
+        """Where places (..., N, 2) come from, (..., N, 2)."""
+        known = torch.cat([self._bend(place, self._points), torch.ones_like(place[..., :1]), place], -1)
         places: Tensor = known @ self._weights
         return places
 
     @staticmethod
     def _bend(a: Tensor, b: Tensor) -> Tensor:
-        square = (a[:, None, 0] - b[:, 0]).square_() + (a[:, None, 1] - b[:, 1]).square_()
+        far = a[..., :, None, :] - b[..., None, :, :]
+        square = far[..., 0].square() + far[..., 1].square()
         return torch.log(square + 1e-6).mul_(square)
 
 
