@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="guided: steps between which the teacher fades out (default 200 1500)")  # fmt: skip
     parser.add_argument("--fixed-keypoints", action="store_true",
                         help="guided: only the steps of keypoint losses alone train the keypoints")  # fmt: skip
+    parser.add_argument("--photos", type=float, default=0.0, metavar="SHARE",
+                        help="guided: share of the sources of pictures that are photos (default 0)")  # fmt: skip
     parser.add_argument("--pairs", action="store_true",
                         help="guided: driving frames are pairs of neighbours, their difference is learned")  # fmt: skip
     parser.add_argument("--adversary", type=float, metavar="SHARE",

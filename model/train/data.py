@@ -160,7 +160,8 @@ class ClipSet:
     ) -> Iterator[Batch]:
         """Endless random batches, the same for the same seed; `stills` is the share of moved photos in them.
 
-        understood: films alone whose background stands still or moves as is known; only then the motion says how.
+        understood: of films those alone whose background stands still or moves as is known; only then the motion says
+        how.
         paired: driving frames, an even number, are pairs of neighbours in time.
         """
         rng = np.random.default_rng(seed)
@@ -169,10 +170,11 @@ class ClipSet:
 
     def _draw(self, rng: np.random.Generator, stills: float, understood: bool) -> Clip:
         """A clip: moved photos with a fixed share, then people evenly, however many clips each has."""
-        if understood:
+        if understood and not (stills and self.photographed and rng.random() < stills):
             names = sorted(self.understood)
             return self.clips[int(rng.choice(self.understood[names[rng.integers(len(names))]]))]
-        moving = self.names if not self.photographed or rng.random() >= stills else self.photographed
+        photo = bool(self.photographed) and (understood or rng.random() < stills)
+        moving = self.photographed if photo else self.names
         person = moving[rng.integers(len(moving))]
         return self.clips[int(rng.choice(self.people[person]))]
 
@@ -196,7 +198,8 @@ class ClipSet:
             meshes.append(clip.mesh[chosen].astype(np.float32))
             motions.append(clip.pose[chosen])
             filmed.append(clip.kind != "still")
-            places.append(self._places(clip, chosen) if understood else _unknown(len(chosen)))
+            known = understood and clip.kind != "still"
+            places.append(self._places(clip, chosen) if known else _unknown(len(chosen)))
         index = torch.from_numpy(np.stack(rows)).to(self.frames.device)
         frames = self.frames[index].to(self.device).permute(0, 1, 4, 2, 3).float() / 255  # (G, 1 + N, 3, S, S)
         pose = torch.from_numpy(np.stack(motions)).to(self.device)

@@ -54,6 +54,7 @@ class GuidedConfig:
     view: tuple[float, float] = (35.0, 18.0)  # largest yaw and pitch of the random free views, degrees
     warmup: int = 100  # steps
     fixed_keypoints: bool = False  # whether only the first phase trains keypoints: on few people a step they get worse
+    photos: float = 0.0  # share of the groups of pictures that are photos moved by a warp
     paired: bool = False  # whether driving frames of pictures are pairs of neighbours, whose difference counts too
     settled: bool = False  # appearance features keep the normalisation of the weights that training began with
     teacher: tuple[int, int] = (200, 1500)  # steps of pictures between which the teacher fades out
@@ -89,11 +90,13 @@ class GuidedObjective:
         config = self._config
         if step < config.keypoint_steps:
             return BatchShape(config.keypoint_groups, config.keypoint_driving, STILL_SHARE)
-        # A photo is moved by one smooth warp, which would teach that hair, shoulders and background bend with the face.
+        # A photo is moved by one smooth warp, which would teach dense motion that hair, shoulders and background bend
+        # with the face; so it learns nothing from photos, and the others learn to paint more people.
         pictures = step >= config.keypoint_steps + config.flow_steps
         groups = config.groups if pictures else config.flow_groups
         understood = self._flow_labels is not None
-        return BatchShape(groups, config.driving, 0.0, understood, paired=config.paired and pictures)
+        photos = config.photos if pictures else 0.0
+        return BatchShape(groups, config.driving, photos, understood, paired=config.paired and pictures)
 
     def label(self, batch: Batch, step: int) -> Batch:
         if self._flow_labels is None:

@@ -31,7 +31,7 @@ class BatchShape:
     groups: int  # source images
     driving: int  # driving frames of each
     stills: float  # share of groups that are photos moved by their own landmarks
-    understood: bool = False  # no photos, and no films but those whose background is known to stand or how it moves
+    understood: bool = False  # no films but those whose background is known to stand or how it moves
     paired: bool = False  # driving frames are pairs of neighbours in time
 
 

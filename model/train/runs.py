@@ -81,6 +81,7 @@ def objective_of(
             keypoint_rate=options.keypoint_rate,
             flow_steps=options.flow_steps,
             fixed_keypoints=options.fixed_keypoints,
+            photos=options.photos,
             paired=options.pairs,
             settled=options.start is not None and options.groups < SETTLED_BELOW,
             teacher=tuple(options.teacher),

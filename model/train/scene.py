@@ -74,8 +74,20 @@ class Scene:
         moved = found.where(repeat(drawn.to(source_image.device))).applied(moved)
         with precision(source_image.device):
             motion = networks.dense_motion(repeated, pairs, still, moved)
+        motion = _learning(motion, repeat(batch.filmed))
         target = batch.frames[:, 1:].flatten(0, 1)
         return Scene(features, repeated, points, driven, motion, repeat(source_image), target)
+
+
+def _learning(motion: DenseMotion, filmed: Tensor) -> DenseMotion:
+    """Dense motion that learns from filmed frames (B,) alone: photos bend hair and background with the face."""
+    if bool(filmed.all()):
+        return motion
+
+    def held(x: Tensor) -> Tensor:
+        return torch.where(filmed.reshape(-1, *[1] * (x.ndim - 1)), x, x.detach())
+
+    return DenseMotion(*(held(getattr(motion, part.name)) for part in fields(DenseMotion)))
 
 
 def _aligned(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from model.train.guided_losses import error_change, kept_error
 from model.train.objective import Outcome, cosine, ramp
 from model.train.published import PublishedConfig, PublishedObjective
 from model.train.runs import start_from_weights
-from model.train.scene import find_keypoints
+from model.train.scene import Scene, find_keypoints
 from model.train.trainer import Training, TrainingConfig, run
 from tests.model.training_set import write_training_set
 
@@ -79,6 +81,34 @@ def test_batches_are_a_function_of_the_seed(clips: ClipSet) -> None:
     one, two = next(clips.batches(2, 1, seed=5)), next(clips.batches(2, 1, seed=5))
     assert torch.equal(one.frames, two.frames)
     assert not torch.equal(one.frames, next(clips.batches(2, 1, seed=6)).frames)
+
+
+def test_photos_come_among_films(tmp_path: Path) -> None:
+    write_training_set(tmp_path)
+    entries = json.loads((tmp_path / "manifest.json").read_text())
+    entries[0]["kind"] = "still"
+    (tmp_path / "manifest.json").write_text(json.dumps(entries))
+    mixed = ClipSet(tmp_path, CPU)
+    batch = next(mixed.batches(12, 2, seed=0, stills=0.5, understood=True))
+    assert 0 < int(batch.filmed.sum()) < 12
+    assert not batch.motion.background[~batch.filmed].any()
+    assert next(mixed.batches(12, 2, seed=0, stills=0.0, understood=True)).filmed.all()
+
+
+def test_photos_teach_no_dense_motion(clips: ClipSet) -> None:
+    objective = guided(clips, steps=1, keypoint_steps=0, flow_steps=0).objective
+    assert isinstance(objective, GuidedObjective)
+    networks, batch = objective._networks, next(clips.batches(2, 1, seed=0))
+    batch = replace(batch, filmed=torch.tensor([True, False]))
+    with torch.no_grad():
+        canonical, motion = find_keypoints(networks, batch)
+    scene = Scene.of(networks, batch, canonical, motion, 1.0, seed=0)
+    film, photo = scene.motion.flow.square().flatten(1).sum(1)
+    weight = networks.dense_motion.mask2d.weight
+    (taught,) = torch.autograd.grad(film, weight, retain_graph=True)
+    assert float(taught.abs().sum()) > 0
+    (untaught,) = torch.autograd.grad(photo, weight)
+    assert float(untaught.abs().sum()) == 0
 
 
 def test_pairs_are_neighbours_in_time(clips: ClipSet) -> None:
