@@ -50,7 +50,8 @@ def head_of_checkpoint(
 
 
 def _head(networks: SmallNetworks, path: Path, device: torch.device | str, engine: Engine) -> TalkingHead:
-    """A model of a checkpoint's networks, which are its own from then on."""
+    """A model of a checkpoint's networks, which are its own from then on, with the landmarks that it will run with."""
+    networks.landmarks = load_landmark_network()
     profile = small_profile()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return TalkingHead(profile, networks, MotionStatistics.default(profile.keypoints), digest, device, engine)
@@ -67,7 +68,6 @@ def export(checkpoint: Path, sources: Sequence[Source], out: Path, last: bool = 
         for name, value in networks.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    networks.landmarks = load_landmark_network()
     # Last, for a `TalkingHead` folds the normalisation into the networks that it is given.
     statistics = fit_statistics(_head(networks, checkpoint, "cpu", "auto"), sources)
     return _write(out, tensors, statistics, {"profile": "small", "steps": str(about["step"])})
