@@ -20,6 +20,7 @@ from model.motion import CanonicalKeypoints, compose
 from model.networks.discriminator import DiscriminatorConfig
 from model.networks.small import SmallNetworks
 from model.networks.small_config import FREE, GUIDED, SMALL
+from model.train import surroundings
 from model.train.adversary import Adversary
 from model.train.data import STILL_SHARE, ClipSet, attention_map
 from model.train.guided import GuidedConfig, GuidedObjective
@@ -28,8 +29,9 @@ from model.train.objective import Outcome, cosine, ramp
 from model.train.published import PublishedConfig, PublishedObjective
 from model.train.runs import start_from_weights
 from model.train.scene import Scene, find_keypoints
+from model.train.surroundings import Surroundings
 from model.train.trainer import Training, TrainingConfig, run
-from tests.model.training_set import write_training_set
+from tests.model.training_set import FRAMES, write_training_set
 
 CPU = torch.device("cpu")
 
@@ -88,6 +90,8 @@ def test_photos_come_among_films(tmp_path: Path) -> None:
     entries = json.loads((tmp_path / "manifest.json").read_text())
     entries[0]["kind"] = "still"
     (tmp_path / "manifest.json").write_text(json.dumps(entries))
+    moves = np.full((FRAMES, 4), 0.01, np.float32)
+    surroundings.write(tmp_path / "surroundings.npz", {entries[1]["name"]: Surroundings(moves, moves, 0.0)})
     mixed = ClipSet(tmp_path, CPU)
     batch = next(mixed.batches(12, 2, seed=0, stills=0.5, understood=True))
     assert 0 < int(batch.filmed.sum()) < 12
