@@ -1,8 +1,8 @@
 """Lips moved to where the picture that windows make of them is most like the film.
 
 Landmarks of one frame tremble, and what a window shows is not quite where its own landmarks are: both leave a mouth by
-half a pixel where it is not. A file knows the film and all windows, so it draws each mouth as a receiver will, in
-grey, and lets the gradient of the difference say where the lips have to go (analysis by synthesis; Adam, Kingma and Ba
+half a pixel where it is not. A file knows the film and all windows, so it draws each mouth nearly as a receiver will,
+and lets the gradient of the difference say where the lips have to go (analysis by synthesis; Adam, Kingma and Ba
 2015). The frames of windows show themselves and stay.
 """
 
@@ -22,22 +22,22 @@ from model.motion import CanonicalKeypoints, Motion
 from model.networks.small.eyes import from_eye as from_mouth
 from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small.mouth import BESIDE, drawable, inside_lips, mouth_frame
+from model.networks.small.overlay import GAIN
 from model.networks.small.spline import Spline
 from model.networks.small_config import MOUTH
 from model.source.mouth_choice import mouth_points
 from model.window.mouth import NEARNESS, shape_distance
 
 PATCH = 96
-"""Pixels of a mouth's square, of 256: what lies beyond, of a mouth that fills half of the picture, does not count."""
+"""Pixels of a mouth's square, of 256; beyond it, as of a mouth that fills half of the picture, its border goes on."""
 
 _STEPS = 6  # of Adam, for each frame
 _STEP = 0.0015  # crop units that one of them may take
 _BETAS = 0.5, 0.9  # a few steps have to do
 _SIGMA = 0.004  # crop units by which landmarks of lips are wrong: half a pixel of 256
-_PRIOR = 0.001  # of the mean square of what moves, in sigmas, against the mean difference of grey values of [0, 1]
+_PRIOR = 0.001  # of the mean square of what moves, in sigmas, against the mean difference of colours of [0, 1]
 _SHARE = 0.7  # of what is found: a part of it is what windows show otherwise
 _OTHER = 0.12  # of [0, 1]: a pixel that differs by more shows something else, such as teeth that the windows lack
-_GAIN = 0.8, 1.25  # of a window's light
 _COLUMNS, _ROWS = 48, 32  # places at which a mouth is compared
 _MOST = 6  # windows that are mixed, those that count most
 _BLOCK = 32  # frames at a time
@@ -111,7 +111,8 @@ def _moves(
     shapes = to_mouth(lips, *(x[:, None] for x in mouth_frame(lips))).numpy()
     away = np.array([shape_distance(shapes[index], shapes) for index in (source, *windows)])
     weights = NEARNESS.weights(away)[1:]  # (K, T)
-    moved = drawable(lips).numpy() & (weights.sum(0) > 0)
+    share = weights.sum(0).astype(np.float32)  # what is left of 1 is painted, and windows do not say where
+    moved = drawable(mouth_frame(lips)[1].norm(dim=-1)).numpy() & (share > 0)
     moved[[source, *windows]] = False
     frames = np.flatnonzero(moved)
     for _ in range(len(points) - len(frames)):
@@ -122,7 +123,8 @@ def _moves(
         most = np.argsort(-weights[:, block], axis=0)[:_MOST].T  # (B, R)
         counts = np.take_along_axis(weights[:, block].T, most, 1)
         counts /= counts.sum(1, keepdims=True)
-        moves[block] = _found(lips, patches, block, windows[most], torch.from_numpy(counts).float())
+        found = _found(lips, patches, block, windows[most], torch.from_numpy(counts).float())
+        moves[block] = share[block, None, None] * found
         for _ in block:
             step()
     return moves
@@ -151,7 +153,7 @@ def _found(
         drawn = (drawn.reshape(*mixed.shape, *drawn.shape[1:]) * counts[..., None, None]).sum(1)  # (B, 3, N)
         with torch.no_grad():
             gain = ((wanted * share).sum(-1) + 1e-3) / ((drawn * share).sum(-1) + 1e-3)
-        error = (drawn * gain.clamp(*_GAIN)[..., None] - wanted).abs().clamp(max=_OTHER)
+        error = (drawn * gain.clamp(*GAIN)[..., None] - wanted).abs().clamp(max=_OTHER)
         unlikely = (moves / _SIGMA).square().mean((1, 2))
         out: Tensor = (error * share).sum(-1).mean(1) + _PRIOR * unlikely
         return out

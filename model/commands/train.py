@@ -54,12 +54,15 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from model.device import choose_device
+    from model.errors import InputError
     from model.train.data import ClipSet
     from model.train.reports import Reports
     from model.train.runs import networks_of, objective_of, start_from_weights
     from model.train.trainer import Training, TrainingConfig
     from model.train.trainer import run as train
 
+    if not 0 <= options.photos <= 1:
+        raise InputError("--photos must be a share from 0 to 1")
     if options.threads:
         torch.set_num_threads(options.threads)
     distributed = "WORLD_SIZE" in os.environ

@@ -34,7 +34,7 @@ class FileWindows:
 
     frames: list[int]  # that each window shows
     coded: list[bytes]
-    motions: Motion  # (T,) with lips where they belong
+    motions: Motion  # (T,) lips leaning and laid as `model.clip.windows` does
 
 
 def file_windows(

@@ -91,7 +91,7 @@ class GuidedObjective:
         if step < config.keypoint_steps:
             return BatchShape(config.keypoint_groups, config.keypoint_driving, STILL_SHARE)
         # A photo is moved by one smooth warp, which would teach dense motion that hair, shoulders and background bend
-        # with the face; so it learns nothing from photos, and the others learn to paint more people.
+        # with the face: the others learn from it to paint more faces.
         pictures = step >= config.keypoint_steps + config.flow_steps
         groups = config.groups if pictures else config.flow_groups
         understood = self._flow_labels is not None

@@ -129,20 +129,26 @@ def flow_losses(
     view: tuple[float, float],
     seed: int,
 ) -> dict[str, Tensor]:
-    """Dense motion against pixels, landmarks and optical flow of filmed frames, and against turned landmarks."""
+    """Dense motion against pixels, landmarks and optical flow of filmed frames, and against turned landmarks.
+
+    Photos count in the last alone: `Scene` gives dense motion no gradient of the others.
+    """
     n = batch.frames.shape[1] - 1
+    filmed = batch.filmed.repeat_interleave(n, 0)  # (G * N,)
     full = resize_flow(scene.motion.flow, 4)  # (G * N, S, S, 2)
     pose = batch.motion.map(lambda x: x[:, 1:].flatten(0, 1))
     start, end = batch.mesh[:, :1].expand(-1, n, -1, -1).flatten(0, 1), batch.mesh[:, 1:].flatten(0, 1)
     still = batch.motion[:, 0]
     there = seen(batch.mesh[:, 0], still.yaw, still.pitch, still.roll)  # (G, 478)
     both = torch.minimum(there.repeat_interleave(n, 0), seen(end, pose.yaw, pose.pitch, pose.roll))
+    warped = (warp(scene.source, full) - scene.target).abs().mean((1, 2, 3))
     parts = {
-        "warp": weights.warp * (warp(scene.source, full) - scene.target).abs().mean(),
-        "landmark_flow": weights.landmark_flow * landmark_flow_error(full, end, start, both),
+        "warp": weights.warp * _mean_of(warped, filmed),
+        "landmark_flow": weights.landmark_flow * landmark_flow_error(full, end, start, both * filmed[:, None]),
     }
     if batch.flow is not None:
         label, trusted = batch.flow
+        trusted = trusted & filmed[:, None, None]
         gap = (full - label).abs().sum(-1).clamp(max=0.3)
         parts["optical_flow"] = weights.optical_flow * (gap * trusted).sum() / trusted.sum().clamp(min=1)
 
@@ -162,23 +168,30 @@ def flow_losses(
 def picture_losses(
     rendered: Rendered, batch: Batch, perceptual: Distance, weights: Weights, seed: int
 ) -> dict[str, Tensor]:
+    """Pictures against the frames; of photos the face alone, since hair and background were bent with it."""
     frame, target = rendered.frame, batch.frames[:, 1:].flatten(0, 1)
+    filmed = batch.filmed.repeat_interleave(batch.frames.shape[1] - 1, 0)
     difference = frame - target
     error = difference.abs()
     points = batch.points[:, 1:].flatten(0, 1)
     attention = attention_map(points, frame.shape[-1] // 4)
     attention = F.interpolate(attention, size=frame.shape[-2:], mode="bilinear", align_corners=False)
     parts = {
-        "pixel": weights.pixel * error.mean(),
+        "pixel": weights.pixel * _mean_of(error.mean((1, 2, 3)), filmed),
         "attention": weights.attention * (error * attention).sum() / (3 * attention.sum()).clamp(min=1.0),
-        "perceptual": weights.perceptual * perceptual(_window(frame, seed), _window(target, seed)).mean(),
+        "perceptual": weights.perceptual * _mean_of(perceptual(_window(frame, seed), _window(target, seed)), filmed),
     }
     if batch.paired:
-        parts["flicker"] = weights.flicker * error_change(difference).abs().mean()
+        parts["flicker"] = weights.flicker * _mean_of(error_change(difference).abs().mean((1, 2, 3)), filmed[::2])
     if weights.face:
         boxes = face_grid(points, 144)
         parts["face"] = weights.face * perceptual(warp(frame, boxes), warp(target, boxes)).mean()
     return parts
+
+
+def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of those values (B,) that are chosen (B,); 0 of none."""
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
 def error_change(error: Tensor) -> Tensor:

@@ -93,9 +93,10 @@ def draw_mouth(frame: Tensor, windows: MouthWindows, face: Tensor) -> Tensor:
     # Motion comes from a network: what is no number, or far outside the picture, must not stop a frame.
     points = face[list(MOUTH), :2].float().nan_to_num(0.0).clamp(-_OUTSIDE, _OUTSIDE)
     middle, axis = mouth_frame(points)
-    if not drawable(points):
+    half = axis.norm().cpu()
+    if not drawable(half):
         return frame
-    width = float(axis.norm())
+    width = float(half)
     lips = to_mouth(points, middle, axis)  # (10, 2)
     weights = _weights(windows, lips)
     if not any(weights):
@@ -126,9 +127,8 @@ def mouth_frame(points: Tensor) -> tuple[Tensor, Tensor]:
     return (points[..., 0, :] + points[..., 1, :]) / 2, (points[..., 1, :] - points[..., 0, :]) / 2
 
 
-def drawable(points: Tensor) -> Tensor:
-    """Whether mouths (..., 10, 2), crop units, are of a size that windows are drawn in, (...)."""
-    width = mouth_frame(points)[1].norm(dim=-1)
+def drawable(width: Tensor) -> Tensor:
+    """Whether windows are drawn in mouths of half `width`, crop units."""
     fits: Tensor = (width >= _LEAST_WIDTH) & (width <= _LARGEST_WIDTH)
     return fits
 

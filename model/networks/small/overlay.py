@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_GAIN = (0.8, 1.25)  # of a window's colours: the light of two moments differs by so much
+GAIN = (0.8, 1.25)
+"""Of a window's colours, at least and at most: the light of two moments differs by so much."""
 
 
 def pixels_between(low: Tensor, high: Tensor, size: int) -> Tensor | None:
@@ -30,5 +31,5 @@ def lay_over(frame: Tensor, pixels: Tensor, drawn: Tensor, ring: Tensor, alpha: 
     before = frame.flatten(1).index_select(1, number).float() / 255
     drawn, skin = drawn.clamp(0, 1), ring.float()
     gain = (before @ skin + 1e-3) / (drawn @ skin + 1e-3)
-    drawn = (drawn * gain.clamp(*_GAIN)[:, None]).clamp(0, 1)
+    drawn = (drawn * gain.clamp(*GAIN)[:, None]).clamp(0, 1)
     frame.view(3, -1).index_copy_(1, number, (torch.lerp(before, drawn, alpha) * 255 + 0.5).to(torch.uint8))
