@@ -26,6 +26,7 @@ from model.networks.small.overlay import GAIN
 from model.networks.small.spline import Spline
 from model.networks.small_config import MOUTH
 from model.source.mouth_choice import mouth_points
+from model.window.corners import corner_coordinates
 from model.window.mouth import NEARNESS, shape_distance
 
 PATCH = 96
@@ -57,12 +58,24 @@ class MouthPatches:
         squares, corners = zip(*(mouth_patch(*pair) for pair in zip(pictures, points, strict=True)), strict=True)
         return MouthPatches(np.stack(squares), np.array(corners), pictures.shape[1])
 
-    def at(self, frames: NDArray[np.intp], place: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours (B, 3, N) in [0, 1] of B frames at places (B, N, 2), crop units, and which of these are in them."""
-        shown = torch.from_numpy(self.pictures[frames]).permute(0, 3, 1, 2).to(place.dtype) / 255
-        corner = torch.from_numpy(self.corners[frames]).to(place.dtype)[:, None]
-        where = ((place + 1) * self.size / 2 - corner) * (2 / PATCH) - 1
-        found = F.grid_sample(shown, where[:, None], mode="bicubic", padding_mode="border", align_corners=False)
+    def shown(self, frames: NDArray[np.intp]) -> _Shown:
+        """Those of B frames."""
+        pictures = torch.from_numpy(self.pictures[frames]).permute(0, 3, 1, 2).float() / 255
+        return _Shown(pictures, torch.from_numpy(self.corners[frames]).float()[:, None], self.size)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Squares of B frames, to be looked at again and again."""
+
+    pictures: Tensor  # (B, 3, 96, 96) in [0, 1]
+    corners: Tensor  # (B, 1, 2)
+    size: int
+
+    def at(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours (B, 3, N) at places (B, N, 2), crop units, and which of these are in the squares."""
+        where = ((place + 1) * self.size / 2 - self.corners) * (2 / PATCH) - 1
+        found = F.grid_sample(self.pictures, where[:, None], mode="bicubic", padding_mode="border", align_corners=False)
         return found[:, :, 0], (where.abs() < 1).all(-1)
 
 
@@ -108,7 +121,7 @@ def _moves(
 ) -> Floats:
     """By how much lips (T, 10, 2) have to move, crop units."""
     lips = torch.from_numpy(points)
-    shapes = to_mouth(lips, *(x[:, None] for x in mouth_frame(lips))).numpy()
+    shapes = corner_coordinates(points)
     away = np.array([shape_distance(shapes[index], shapes) for index in (source, *windows)])
     weights = NEARNESS.weights(away)[1:]  # (K, T)
     share = weights.sum(0).astype(np.float32)  # what is left of 1 is painted, and windows do not say where
@@ -137,7 +150,8 @@ def _found(
     here, there = lips[frames].clone(), lips[mixed].clone()  # (B, 10, 2), (B, R, 10, 2)
     place = _places(here)  # (B, N, 2)
     middle, axis = (x[:, None] for x in mouth_frame(here))
-    wanted, seen = patches.at(frames, place)
+    wanted, seen = patches.shown(frames).at(place)
+    beside = patches.shown(mixed.ravel())
     seen &= inside_lips(to_mouth(place, middle, axis), to_mouth(here, middle, axis)) > -BESIDE
     share = seen[:, None] / seen.sum(1).clamp(min=1)[:, None, None]  # (B, 1, N)
     middle_there, axis_there = (x[:, :, None] for x in mouth_frame(there))
@@ -149,7 +163,7 @@ def _found(
         onto = Spline(to_mouth(moved, middle, axis)[:, None], shown)
         where = onto.at(to_mouth(place, middle, axis)[:, None])  # (B, R, N, 2)
         where = from_mouth(where[..., 0], where[..., 1], middle_there, axis_there)
-        drawn, _ = patches.at(mixed.ravel(), where.flatten(0, 1))
+        drawn, _ = beside.at(where.flatten(0, 1))
         drawn = (drawn.reshape(*mixed.shape, *drawn.shape[1:]) * counts[..., None, None]).sum(1)  # (B, 3, N)
         with torch.no_grad():
             gain = ((wanted * share).sum(-1) + 1e-3) / ((drawn * share).sum(-1) + 1e-3)

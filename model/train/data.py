@@ -170,13 +170,11 @@ class ClipSet:
 
     def _draw(self, rng: np.random.Generator, stills: float, understood: bool) -> Clip:
         """A clip: moved photos with a fixed share, then people evenly, however many clips each has."""
-        if understood and not (stills and self.photographed and rng.random() < stills):
-            names = sorted(self.understood)
-            return self.clips[int(rng.choice(self.understood[names[rng.integers(len(names))]]))]
-        photo = bool(self.photographed) and (understood or rng.random() < stills)
-        moving = self.photographed if photo else self.names
-        person = moving[rng.integers(len(moving))]
-        return self.clips[int(rng.choice(self.people[person]))]
+        photo = bool(self.photographed) and (stills > 0 or not understood) and rng.random() < stills
+        clips = self.understood if understood and not photo else self.people
+        names = self.photographed if photo else sorted(clips) if understood else self.names
+        person = names[rng.integers(len(names))]
+        return self.clips[int(rng.choice(clips[person]))]
 
     def _batch(
         self,

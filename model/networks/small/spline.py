@@ -32,8 +32,8 @@ class Spline:
 
     @staticmethod
     def _bend(a: Tensor, b: Tensor) -> Tensor:
-        far = a[..., :, None, :] - b[..., None, :, :]
-        square = far[..., 0].square() + far[..., 1].square()
+        across, down = (a[..., :, None, axis] - b[..., None, :, axis] for axis in (0, 1))
+        square = across.square_() + down.square_()
         return torch.log(square + 1e-6).mul_(square)
 
 
