@@ -1,4 +1,4 @@
-"""The enhancer of eyes with the weights that ship."""
+"""Weights of the enhancer of eyes, a file beside those of the networks on whose pictures it was trained."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from safetensors.torch import save_file
 from model.media.atomic_file import complete_file
 from model.network_weights import with_weights
 from model.networks.small.eye_enhancer import EyeEnhancer
-from model.weights.manifest import EYE_ENHANCER
 
 
-def load_eye_enhancer(path: Path = EYE_ENHANCER) -> EyeEnhancer:
+def load_eye_enhancer(path: Path) -> EyeEnhancer:
     """In evaluation mode, its weights fixed.
 
     Raises WeightsError when the file is missing, damaged or of another network.

@@ -47,6 +47,7 @@ from model.registration.similarity import GreyPyramid
 from model.source_state import SourceState, first_of, joined_eyes, joined_sharp, side_by_side
 from model.temporal_filter import FrameTime
 from model.uncertainty import turn, uncertainty
+from model.weights.manifest import eye_enhancer_of
 from model.window import Window
 
 
@@ -104,7 +105,10 @@ class Trained:
 
 
 def load_trained(path: Path | None = None) -> Trained:
-    """Read weights from a safetensors file; the embedded small ones by default. Raises WeightsError."""
+    """Read weights from a safetensors file; the embedded small ones by default.
+
+    Eyes are corrected where an enhancer lies beside the file (`eye_enhancer_of`). Raises WeightsError.
+    """
     description, data = read_description(path)
     profile = description.profile
     networks = _untrained(profile.name)
@@ -116,8 +120,9 @@ def load_trained(path: Path | None = None) -> Trained:
         raise WeightsError(f"{name} does not fit the profile {profile.name}: {str(error).splitlines()[0]}") from None
     if profile.layout.face_count:
         networks.landmarks = load_landmark_network()
-        if path is None and isinstance(networks, SmallNetworks):  # trained on what these weights draw
-            networks.eye_enhancer = load_eye_enhancer()
+        beside = eye_enhancer_of(WEIGHTS if path is None else path)
+        if isinstance(networks, SmallNetworks) and (path is None or beside.exists()):
+            networks.eye_enhancer = load_eye_enhancer(beside)
     return Trained(profile, networks, description.statistics, description.weights_hash)
 
 

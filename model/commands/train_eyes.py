@@ -15,7 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, required=True, nargs="+", metavar="DIR",
                         help="folders of films of one person each; DIR.csv beside each lists people")  # fmt: skip
     parser.add_argument("--windows", type=Path, default=Path("eyes"), metavar="DIR",
-                        help="where windows are kept; what is there is not drawn again (default: eyes)")  # fmt: skip
+                        help="where windows are kept, for each weights file apart; what is there is not drawn "
+                             "again (default: eyes)")  # fmt: skip
+    parser.add_argument("--weights", type=Path, metavar="FILE",
+                        help="weights on whose pictures to train (default: the embedded ones)")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="safetensors file to write")
     parser.add_argument("--from", dest="start", type=Path, metavar="FILE", help="begin with these weights")
     parser.add_argument("--minutes", type=float, required=True, help="training time; the schedule follows it")
@@ -40,16 +43,17 @@ def run(options: argparse.Namespace) -> int:
     if not 0 < options.minutes <= 10000 or options.films < 1:
         raise InputError("--minutes must be more than 0, --films at least 1")
     start = None if options.start is None else load_eye_enhancer(options.start)
-    lpips, head = Lpips(), TalkingHead.load(engine="auto")
+    lpips, head = Lpips(), TalkingHead.load(options.weights, engine="auto")
     films: dict[str, list[Path]] = {}
     for source in list_all_sources(options.clips, options.licence):
         if source.path.stem not in options.exclude:
             films.setdefault(source.person, []).append(source.path)
-    options.windows.mkdir(parents=True, exist_ok=True)
+    windows = options.windows / head.weights_hash[:12]
+    windows.mkdir(parents=True, exist_ok=True)
     people: dict[str, list[Eyes]] = {}
     wanted = [(person, path) for person, paths in films.items() for path in paths[: options.films]]
     for person, path in tqdm(wanted, desc="drawing eyes", unit="film", disable=None):
-        kept = options.windows / f"{path.stem}.npz"
+        kept = windows / f"{path.stem}.npz"
         if kept.exists():
             people.setdefault(person, []).append(Eyes.read(kept))
         elif (eyes := eyes_of_film(head, path)) is not None:

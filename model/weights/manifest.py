@@ -14,7 +14,11 @@ MANIFEST = Path(__file__).with_name("manifest.json")
 
 LANDMARKS = MANIFEST.with_name("landmarks.safetensors")
 FACE_DETECTOR = MANIFEST.with_name("face_detector.safetensors")
-EYE_ENHANCER = MANIFEST.with_name("eye_enhancer.safetensors")
+
+
+def eye_enhancer_of(weights: Path) -> Path:
+    """Where the eye enhancer lies that was trained on what these weights draw."""
+    return weights.with_name(f"{weights.stem}_eye_enhancer.safetensors")
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from model.description import WEIGHTS
 from model.errors import InputError, WeightsError
 from model.landmarks.roi import Region
 from model.motion import Motion, View
-from model.talking_head import TalkingHead
+from model.talking_head import TalkingHead, load_trained
 from model.temporal_filter import FrameTime, TemporalFilter
-from model.weights.manifest import LANDMARKS
+from model.weights.manifest import LANDMARKS, eye_enhancer_of
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,17 @@ def test_the_hash_of_the_weights_covers_the_landmarks(tmp_path: Path, monkeypatc
     save_file(tensors, other, metadata={"other": "file"})
     monkeypatch.setattr(description, "LANDMARKS", other)
     assert TalkingHead.load().weights_hash != usual.weights_hash
+
+
+def test_eyes_are_corrected_where_an_enhancer_lies_beside_the_weights(tmp_path: Path) -> None:
+    own = tmp_path / "mine.safetensors"
+    shutil.copy(WEIGHTS, own)
+    assert load_trained(own).networks.enhance is None
+    shutil.copy(eye_enhancer_of(WEIGHTS), eye_enhancer_of(own))
+    assert load_trained(own).networks.enhance is not None
+    eye_enhancer_of(own).write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match="EyeEnhancer"):
+        load_trained(own)
 
 
 def test_a_profile_without_landmarks_says_so(head: TalkingHead) -> None:
