@@ -28,11 +28,18 @@ $(VENV)/.ready: requirements.txt requirements-dev.lock pyproject.toml
 	touch $@
 
 # What the page needs to send motion: networks and constants out of the weights, and a runtime for them from npm, as
-# locked in client_web/package-lock.json. Without npm the page offers the camera alone, and says why.
+# locked in client_web/package-lock.json. Without npm the page offers the camera alone, and says why. Networks are those of
+# VISAVIS_WEIGHTS, as the receiver's: motion means something under its weights alone.
 web: client_web/built/manifest.json client_web/built/runtime.json  ## make client_web/built: what the page needs to send motion
 
-client_web/built/manifest.json: $(VENV)/.ready $(wildcard model/weights/*.safetensors) model/web_export.py
-	$(BIN)/python -m model export --web client_web/built
+# Times of files do not tell that other weights are set than the last time.
+ifneq ($(strip $(VISAVIS_WEIGHTS)),$(shell cat client_web/built/.weights 2>/dev/null))
+.PHONY: client_web/built/manifest.json
+endif
+
+client_web/built/manifest.json: $(VENV)/.ready $(wildcard model/weights/*.safetensors) $(VISAVIS_WEIGHTS) model/web_export.py
+	$(BIN)/python -m model export --web client_web/built $(if $(VISAVIS_WEIGHTS),--weights "$(VISAVIS_WEIGHTS)")
+	echo "$(VISAVIS_WEIGHTS)" >client_web/built/.weights
 
 client_web/built/runtime.json: client_web/package-lock.json client_web/vendor.mjs
 	@if ! command -v npm >/dev/null; then echo "npm is missing: the page will send the camera's picture, not motion" >&2; \
