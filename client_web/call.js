@@ -33,13 +33,18 @@ import { watchPlan } from "./state.js";
  * @property {(participant: string) => void} onSubscribed a subscription has just been answered
  * @property {(problem: string) => void} onProblem something that a person should know
  * @property {(problem: string) => void} onScreenRefused the server does not take one's screen
- * @property {() => void} onMotionRefused the server has no time to render one more face
+ * @property {(problem: string) => void} onMotionRefused the server does not take motion, but may take the camera's picture
  */
 
 const GATHERING_MS = 3000;
 const CAMERA_BITS_PER_SECOND = 700_000;
 /** Of a screen: letters want bits when they change, and nearly none while they stand. */
 const SCREEN_BITS_PER_SECOND = 1_500_000;
+/** Codes of a server that does not take motion, and what they say. */
+const MOTION_REFUSED = new Map([
+  ["capacity", "The server has no time to render one more face."],
+  ["weights", "The server has another model than this page. Load the page again."],
+]);
 
 /**
  * Waits until all candidates are known, at most `limitMs`: what was found by then is offered.
@@ -152,8 +157,9 @@ export class Call {
       connection.close();
       this.publisher = null;
       const code = error instanceof RequestError ? error.code : "";
+      const refused = sent.motion === null ? undefined : MOTION_REFUSED.get(code);
       if (code === "timeout") this.republish();
-      else if (code === "capacity" && sent.motion !== null) this.events.onMotionRefused();
+      else if (refused !== undefined) this.events.onMotionRefused(refused);
       // Without a connection to the server another call takes this one's place as soon as there is one, and publishes anew.
       else if (code !== "disconnected") this.events.onProblem(`Others cannot see or hear you: ${message(error)}`);
     }
@@ -167,7 +173,7 @@ export class Call {
   async #negotiateVoice(connection, link) {
     await negotiate(
       connection,
-      (sdp) => this.request("publish", { sdp: link.carrier === null ? sdp : offeringTrailers(sdp) }),
+      (sdp) => this.request("publish", { sdp: link.carrier === null ? sdp : offeringTrailers(sdp), weights: link.weights }),
       (sdp) => {
         if (takesTrailers(sdp)) link.ride();
         return askingForVoice(sdp);

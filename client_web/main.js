@@ -145,7 +145,7 @@ function join(name, room) {
     onSubscribed: (participant) => call.grid.tile(participant)?.pad?.repeat(),
     onProblem: toast,
     onMuted,
-    onMotionRefused: () => sending.refused("The server has no time to render one more face."),
+    onMotionRefused: (problem) => sending.refused(problem),
   });
   void session.start();
 }

@@ -44,7 +44,7 @@ export class Preview {
         onStream: (_participant, stream) => this.onStream(stream),
         onSubscribed: () => undefined,
         onProblem: (problem) => (this.problem = problem),
-        onMotionRefused: () => (this.problem = "The server has no time to show you how others see you."),
+        onMotionRefused: (problem) => (this.problem = problem),
       });
       this.call = call;
       await call.publish({ audio: null, video: null, motion: this.camera });

@@ -16,7 +16,7 @@ import { signalLost } from "./state.js";
  * @property {(participant: string) => void} onSubscribed
  * @property {(problem: string) => void} onProblem
  * @property {(muted: boolean) => void} onMuted somebody who may do so muted us, or lets us be heard again
- * @property {() => void} onMotionRefused
+ * @property {(problem: string) => void} onMotionRefused
  */
 
 /** Losing the connection for longer than this ends the call; the server forgets a resume token in about the same time. */

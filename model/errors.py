@@ -35,4 +35,6 @@ class BitstreamError(VisavisError):
 
 
 class WeightsError(VisavisError):
-    """Weights are missing, damaged, or of another profile or version than the data needs."""
+    """Weights are missing, damaged, or others than the data, or the other end of a call, needs."""
+
+    http_status = 409

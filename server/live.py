@@ -31,6 +31,11 @@ class LiveReceiver:
     engine: RenderEngine
     make_publication: Callable[[str], Publication]
 
+    @property
+    def weights(self) -> str:
+        """SHA-256 of those that it renders with, hexadecimal."""
+        return self.engine.known.weights_hash
+
     async def loaded(self) -> None:
         """Return when the model is there. Raises WeightsError, SettingsError."""
         await self.engine.loaded()

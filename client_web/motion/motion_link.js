@@ -21,7 +21,7 @@ import { PACKET_MS } from "./voice_trailer.js";
  * @typedef {import("./control.js").Msgpack} Msgpack
  *
  * @typedef {import("./uploads.js").Place} Place
- * @typedef {{statistics: MotionStatistics, msgpack: Msgpack}} Tools
+ * @typedef {{weights: string, statistics: MotionStatistics, msgpack: Msgpack}} Tools weights: SHA-256 of those whose motion it is
  */
 
 const TICK_MS = 1000;
@@ -46,7 +46,7 @@ async function load() {
   const [msgpack, arrays] = await Promise.all([import(builtAddress(`${runtime.msgpack}/index.mjs`)), loadArrays(manifest)]);
   const { mean, importance, units, widths, basis } = arrays;
   const statistics = new MotionStatistics({ mean, importance, units, widths, basis });
-  return { statistics, msgpack: { encode: (value) => msgpack.encode(value), decode: (data) => msgpack.decode(data) } };
+  return { weights: manifest.weights, statistics, msgpack: { encode: (value) => msgpack.encode(value), decode: (data) => msgpack.decode(data) } };
 }
 
 /** The sender's clock: the worker's frames are timed by the same one. */
@@ -66,8 +66,9 @@ export class MotionLink {
    * @param {Tools} tools
    * @param {(problem: string) => void} onProblem
    */
-  constructor(connection, camera, carrier, place, { statistics, msgpack }, onProblem) {
+  constructor(connection, camera, carrier, place, { weights, statistics, msgpack }, onProblem) {
     this.camera = camera;
+    this.weights = weights;
     this.uploads = new Uploads(place, (refusal) => onProblem(`Others do not see your face yet: ${refusal}`));
     this.onProblem = onProblem;
     this.closed = false;

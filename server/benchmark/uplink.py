@@ -143,6 +143,7 @@ async def _call(
         Access(address, "uplink", None, load_settings()),
         make_feed,
         lambda: MotionEncoder(model.statistics, Rate.for_kbps(_KBPS)),
+        weights=model.weights_hash,
         clock=time.monotonic,
     )
     running = asyncio.create_task(daemon.run(), name="visavis-uplink")

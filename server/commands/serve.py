@@ -28,6 +28,7 @@ from server.logs import set_up_logging
 from server.metrics import Metrics
 from server.receiver.render_capacity import RenderCapacity
 from server.receiver.render_engine import ENGINE_THREAD
+from server.routes.page import warn_of_other_weights
 from server.routes.parts import PARTS
 from server.settings import Settings, load_settings
 from server.signalling.connection import SharePort
@@ -111,7 +112,8 @@ async def _serve(
         async with live.live_receiver(settings, metrics, time.monotonic, capacity) as receiver:
             conference = application[PARTS].conference
             try:
-                conference.open(receiver.make_publication)
+                conference.open(receiver.make_publication, receiver.weights)
+                warn_of_other_weights(application[PARTS])
                 if not await _loaded(receiver.loaded(), stop):
                     return
                 conference.loaded.set()

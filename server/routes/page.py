@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+from pathlib import Path
 
 from aiohttp import web
 
 from server.routes.parts import Parts, parts_of
+
+logger = logging.getLogger(__name__)
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -35,7 +40,7 @@ BUILT = "built/"
 RUNS_MOTION = ("manifest.json", "runtime.json")
 """Files of it that name all others."""
 
-HIDDEN = ("node_modules", ".", "package", "vendor.mjs")
+HIDDEN = ("node_modules", ".", "built/.", "package", "vendor.mjs")
 """What lies in the folder for `make web` alone."""
 
 _NAMED_BY_CONTENT = re.compile(r"built/([a-z]+-[0-9a-f]{16}\.(onnx|bin)|[a-z]+-[0-9]+\.[0-9]+\.[0-9]+/.+)")
@@ -83,9 +88,34 @@ async def security_headers(_request: web.BaseRequest, response: web.StreamRespon
     response.headers.setdefault("Referrer-Policy", "no-referrer")
 
 
+def built_weights(client_folder: Path) -> str | None:
+    """SHA-256 of the weights of which `make web` made the page's networks, hexadecimal; None where there are none."""
+    try:
+        weights = json.loads((client_folder / BUILT / "manifest.json").read_text())["weights"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return weights if isinstance(weights, str) else None
+
+
 def sends_motion(parts: Parts) -> bool:
-    """Whether the page has what it needs to send motion; without npm at set-up it has not."""
-    return all((parts.settings.client_folder / BUILT / name).is_file() for name in RUNS_MOTION)
+    """Whether the page has what it needs to send motion that the receiver understands.
+
+    Without npm at set-up it has not, nor with networks of other weights than the receiver's.
+    """
+    built = all((parts.settings.client_folder / BUILT / name).is_file() for name in RUNS_MOTION)
+    return built and parts.conference.publishers.weights in (None, parts.page_weights)
+
+
+def warn_of_other_weights(parts: Parts) -> None:
+    """Log it where the page's networks are of other weights than the receiver's. Once these are known."""
+    page, receiver = parts.page_weights, parts.conference.publishers.weights
+    if page is not None and receiver is not None and page != receiver:
+        logger.warning(
+            "the page was made with other weights (%s) than the receiver's (%s) and sends no motion: "
+            "set VISAVIS_WEIGHTS, run make web, and start the receiver again",
+            page[:12],
+            receiver[:12],
+        )
 
 
 def add_routes(application: web.Application) -> None:

@@ -223,7 +223,7 @@ class Socket:
             self._pools.admit_offer(self._claims.sub, self._address, self._parts.clock())
         if isinstance(request, protocol.Publish):
             self._claims.may_publish()
-            return {"sdp": await conference.publish(me, request.sdp)}
+            return {"sdp": await conference.publish(me, request.sdp, request.weights)}
         if isinstance(request, protocol.Share):
             self._claims.may_publish()
             screen, sdp = await conference.share(me, request.sdp)

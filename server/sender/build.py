@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.codec.encoder import MotionEncoder
 from model.codec.rate import Rate
-from model.codec.statistics import MotionStatistics
-from model.description import random_description, read_description
+from model.description import Description, random_description, read_description
 from model.errors import InputError
 from model.media.picture import read_picture
 from server.sender.connection.access import Access
@@ -24,6 +24,9 @@ from server.sender.media.recording import RecordingFeed, read_recording
 from server.sender.media.voice_order import VOICE_KBPS
 from server.sender.status_line import LineFilter, Screen, StatusLine
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from model.talking_head import TalkingHead
 
 DEFAULT_FPS = 25.0
 
@@ -87,12 +90,13 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
     picture = read_picture(choices.avatar) if choices.avatar is not None else None
     check_source(choices.source)
     fps = choices.rate.frames_per_second or DEFAULT_FPS
+    model: Description | TalkingHead
     if choices.source.kind == "recording":
-        statistics, make_feed = _recorded_feeds(choices, settings, fps)
+        model, make_feed = _recorded_feeds(choices, settings, fps)
     else:
         from server.sender.live import live_feeds  # not at the top: it loads torch, which a recording does without
 
-        statistics, make_feed = live_feeds(
+        model, make_feed = live_feeds(
             choices.source, settings, picture, fps=fps, sound=choices.sound, loop=choices.loop
         )
     line = StatusLine(screen, "json" if choices.json else "human")
@@ -103,7 +107,8 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
         Destination(choices.server, choices.room, choices.name, avatar=choices.avatar is not None),
         Access(choices.server, choices.room, choices.token, settings),
         make_feed,
-        lambda: MotionEncoder(statistics, choices.rate),
+        lambda: MotionEncoder(model.statistics, choices.rate),
+        weights=model.weights_hash,
         clock=time.monotonic,
         voice_kbps=choices.voice_kbps,
         status_line=line,
@@ -112,10 +117,10 @@ def make_daemon(choices: Choices, settings: Settings, screen: Screen) -> Daemon:
 
 def _recorded_feeds(
     choices: Choices, settings: Settings, fps: float
-) -> tuple[MotionStatistics, Callable[[FeedListener], Feed]]:
+) -> tuple[Description, Callable[[FeedListener], Feed]]:
     """As `live_feeds`, of a recording: it brings its motion and its pictures, so no network is needed."""
     model = random_description() if settings.random_weights else read_description(settings.weights)[0]
     recording = read_recording(Path(choices.source.place), model.statistics, model.weights_hash)
-    return model.statistics, lambda listener: RecordingFeed(
+    return model, lambda listener: RecordingFeed(
         recording, listener, fps=fps, clock=time.monotonic, sound=choices.sound, sleep=asyncio.sleep
     )

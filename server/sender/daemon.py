@@ -52,16 +52,19 @@ class Daemon:
         make_feed: FeedFactory,
         make_encoder: Callable[[], Encoder],
         *,
+        weights: str,
         clock: Clock,
         voice_kbps: float = VOICE_KBPS,
         status_line: StatusLine | None = None,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """`weights`: SHA-256 of those whose motion the feed gives, hexadecimal; a receiver with others refuses it."""
         self._destination = destination
         self._access = access
         self._make_feed = make_feed
         self._make_encoder = make_encoder
+        self._weights = weights
         self._clock = clock
         self._voice_kbps = voice_kbps
         self._status_line = status_line
@@ -175,6 +178,7 @@ class Daemon:
                 token,
                 self.identity,
                 encoder=self._make_encoder(),
+                weights=self._weights,
                 sound=feed.sound,
                 clock=self._clock,
                 on_source=self._on_source_answer,

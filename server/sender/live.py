@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.codec.statistics import MotionStatistics
 from model.face.crop import whole
 from model.face.finder import HeadFinder, still_crop
 from model.face.tracker import HeadTracker
@@ -27,8 +26,8 @@ from server.settings import Settings
 
 def live_feeds(
     source: MediaInput, settings: Settings, picture: NDArray[np.uint8] | None, *, fps: float, sound: bool, loop: bool
-) -> tuple[MotionStatistics, Callable[[FeedListener], Feed]]:
-    """Statistics of the model, for the encoder, and what makes its feed.
+) -> tuple[TalkingHead, Callable[[FeedListener], Feed]]:
+    """The model, and what makes its feed.
 
     picture: uint8 (H, W, 3) RGB, the face that is sent instead of the one before the camera; None: that one
     Raises WeightsError and FaceError.
@@ -44,7 +43,7 @@ def live_feeds(
     if picture is not None:
         crop = still_crop(picture, finder)
         avatar = Avatar(crop.cut(picture, extractor.source_size(crop.side)), extractor)
-    return model.statistics, lambda listener: LiveFeed(
+    return model, lambda listener: LiveFeed(
         source,
         listener,
         extractor=extractor,

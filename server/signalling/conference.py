@@ -106,9 +106,9 @@ class Conference:
         """Begin to let time pass."""
         self._ticker = asyncio.create_task(self._tick_forever(), name="conference ticker")
 
-    def open(self, make_publication: PublicationFactory) -> None:
-        """Take calls from now on; their faces are shown once the model is loaded."""
-        self._make_publication = make_publication
+    def open(self, make_publication: PublicationFactory, weights: str | None = None) -> None:
+        """Take calls; faces are shown once the model is loaded. `weights`: SHA-256 of the receiver's, None for any."""
+        self._make_publication, self.publishers.weights = make_publication, weights
 
     @property
     def readiness(self) -> Literal["ready", "starting", "full", "draining"]:
@@ -230,11 +230,11 @@ class Conference:
 
     # Publishers
 
-    async def publish(self, participant: str, sdp: str) -> str:
-        """Answer the offer of the connection on which the participant sends. Raises SdpError."""
+    async def publish(self, participant: str, sdp: str, weights: str | None = None) -> str:
+        """Answer the offer of the connection on which the participant sends. Raises SdpError, WeightsError."""
         self._check_open()
         self._seats.check(participant)
-        return await self.publishers.publish(participant, sdp)
+        return await self.publishers.publish(participant, sdp, weights)
 
     async def share(self, owner: str, sdp: str) -> tuple[str, str]:
         """Answer the offer of the connection on which a participant shares its screen; returns (its id, answer).

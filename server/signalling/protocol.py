@@ -33,6 +33,7 @@ DisplayName = Annotated[
 ]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Sdp = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SDP_CHARACTERS)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 _ROOM = TypeAdapter(RoomName)
@@ -59,10 +60,11 @@ class Join(_Request):
 
 
 class Publish(_Request):
-    """Offer of the connection on which this participant sends; candidates inside."""
+    """Offer of the connection on which this participant sends; candidates inside. `weights`: whose motion it is."""
 
     type: Literal["publish"]
     sdp: Sdp
+    weights: Sha256 | None = None
 
 
 class Subscribe(_Request):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from aiortc import RTCDataChannel
 
+from model.errors import WeightsError
 from server.errors import ConflictError, NotFoundError, SdpError
 from server.media.aiortc_private import PacketInlet
 from server.signalling.connection import Connection, Outcome
@@ -69,6 +70,8 @@ class Publishers:
         self._ended = ended
         self._spawn = spawn
         self._all: dict[str, Publisher] = {}
+        self.weights: str | None = None
+        """SHA-256 of the weights that render motion, hexadecimal; None while they are not known."""
 
     @property
     def connections(self) -> int:
@@ -87,11 +90,14 @@ class Publishers:
             raise NotFoundError("the participant does not publish")
         return publisher.publication
 
-    async def publish(self, participant: str, sdp: str) -> str:
+    async def publish(self, participant: str, sdp: str, weights: str | None = None) -> str:
         """Answer the offer of the connection on which a present participant sends.
 
-        Raises SdpError, ConflictError, and CapacityError when the machine cannot render one more face.
+        weights   SHA-256 of those whose motion it sends, hexadecimal; None where it does not say
+        Raises WeightsError where they are not the receiver's, SdpError, ConflictError, and CapacityError when the
+        machine cannot render one more face.
         """
+        self._check_weights(weights)
         offer = parse_offer(sdp, self._private_candidates)
         publishing(offer)
         kind = _expected_kind(offer)
@@ -174,6 +180,14 @@ class Publishers:
                 self._act(self._rooms.update(publisher.participant, kind=kind))
 
     # Inside
+
+    def _check_weights(self, weights: str | None) -> None:
+        """Raise WeightsError for others than the receiver's: under these motion would mean another face."""
+        if weights is not None and self.weights is not None and weights != self.weights:
+            raise WeightsError(
+                f"the sender's weights ({weights[:12]}) are not the receiver's ({self.weights[:12]}): "
+                "give both the same VISAVIS_WEIGHTS"
+            )
 
     def _of(self, participant: str) -> Publisher:
         return self._all.setdefault(participant, Publisher(participant))

@@ -260,6 +260,8 @@ class Stage(ThreadedServer):
         self._sockets = 0
         self.offers: list[str] = []
         """Session descriptions by which somebody published."""
+        self.weights: list[str | None] = []
+        """Of the motion in each of them, as its sender said."""
 
     @property
     def url(self) -> str:
@@ -335,6 +337,16 @@ class Stage(ThreadedServer):
         finally:
             publishers._admit = admit
 
+    @contextmanager
+    def rendering_with(self, weights: str) -> Iterator[None]:
+        """A server that knows its weights; else all motion is welcome."""
+        publishers = self._room().publishers
+        publishers.weights = weights
+        try:
+            yield
+        finally:
+            publishers.weights = None
+
     def change(self, participant: str, **changes: Any) -> None:
         """Change what the roster tells of somebody (`media="lost"`, `muted=True`, `name=...`)."""
 
@@ -390,9 +402,10 @@ class Stage(ThreadedServer):
         self._conference = self._parts.conference
         publish = self._conference.publish
 
-        async def publish_and_keep(participant: str, sdp: str) -> str:
+        async def publish_and_keep(participant: str, sdp: str, weights: str | None = None) -> str:
             self.offers.append(sdp)
-            return await publish(participant, sdp)
+            self.weights.append(weights)
+            return await publish(participant, sdp, weights)
 
         self._conference.publish = publish_and_keep  # type: ignore[method-assign]
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)

@@ -69,6 +69,7 @@ def test_the_page_sends_motion_and_no_picture(visit: Visit, stage: Stage) -> Non
     assert publication.kind == "motion"
     assert publication.cameras == 0
     assert len(stage.offers) == 2, "the preview's and the call's"
+    assert stage.weights == [load_trained().weights_hash] * 2
     for offer in stage.offers:
         assert "m=application" in offer
         assert "m=video" not in offer
@@ -117,6 +118,7 @@ def test_a_person_may_send_the_cameras_picture(visit: Visit, stage: Stage) -> No
     visitor.until(lambda: publication.cameras == 1)
     assert publication.messages == []
     assert "m=video" in stage.offers[-1]
+    assert stage.weights[-1] is None
     page.reload()
     assert page.get_by_role("radio", name="Picture").is_checked(), "remembered"
     visitor.check_quiet()
@@ -166,6 +168,22 @@ def test_a_server_without_time_for_a_face_gets_the_cameras_picture(visit: Visit,
         visitor.until(lambda: publication.cameras == 1)
     words = "The server has no time to render one more face. Others get your camera's picture."
     visitor.page.get_by_text(words).first.wait_for(state="attached")
+
+
+def test_a_server_of_other_weights_gets_the_cameras_picture(visit: Visit, stage: Stage) -> None:
+    visitor = visit(stage.url)
+    previewed(visitor)
+    with stage.rendering_with("00" * 32):  # started again with these since the page was loaded
+        visitor.join("Ada")
+        publication = publication_of(stage, visitor, "Ada")
+        visitor.until(lambda: publication.cameras == 1)
+        words = "The server has another model than this page. Load the page again. Others get your camera's picture."
+        visitor.page.get_by_text(words).first.wait_for(state="attached")
+        assert publication.messages == []
+        visitor.page.reload()
+        words = "This server was set up without what a browser needs to send motion. Others get your camera's picture."
+        visitor.page.get_by_text(words).first.wait_for()
+    visitor.check_quiet()
 
 
 def test_one_changes_between_motion_and_picture_in_a_call(visit: Visit, stage: Stage) -> None:

@@ -24,7 +24,7 @@ from server.sender.connection.access import Access
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.samples import MotionSample, SourceImage, StageTimes
 from server.settings import load_settings
-from tests.server.sender.connection.test_session import STATISTICS, FakeFeed
+from tests.server.sender.connection.test_session import STATISTICS, WEIGHTS, FakeFeed
 from tests.server.signalling import Call, Peer
 from tests.server.tcp_proxy import TcpProxy
 from tests.server.test_live_call import jpeg, live_call
@@ -108,6 +108,7 @@ class Talker:
             access,
             FakeFeed,
             lambda: MotionEncoder(STATISTICS, Rate()),
+            weights=WEIGHTS,
             clock=time.monotonic,
             chance=lambda: 0.0,
         )

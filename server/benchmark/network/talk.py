@@ -43,6 +43,7 @@ class Materials:
 
     profile: Profile
     statistics: MotionStatistics
+    weights: str  # SHA-256, hexadecimal
     recording: Recording
     voice: NDArray[np.int16]  # (N,) 48 kHz
 
@@ -54,7 +55,7 @@ class Materials:
         opening = np.abs(np.sin(times * 22.5)) * (times % (TALK + PAUSE) < TALK)
         voice = np.round(speak(opening, 25.0) * 32767).astype(np.int16)
         recording = read_recording(PORTRAIT, model.statistics, model.weights_hash)
-        return Materials(model.profile, model.statistics, recording, voice)
+        return Materials(model.profile, model.statistics, model.weights_hash, recording, voice)
 
 
 @dataclass
@@ -125,6 +126,7 @@ def talking_daemon(
         Access(address, room, None, load_settings()),
         make_feed,
         lambda: MotionEncoder(materials.statistics, Rate.for_kbps(KBPS)),
+        weights=materials.weights,
         clock=clock,
         chance=random.Random(seed).random,
     )

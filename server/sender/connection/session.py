@@ -95,13 +95,17 @@ class Session:
         identity: Identity,
         *,
         encoder: Encoder,
+        weights: str,
         sound: SoundQueue | None,
         clock: Clock,
         on_source: Callable[[int, RefusedError | None], None],
         voice_kbps: float = VOICE_KBPS,
         patience: float = FIRST_PATIENCE,
     ) -> None:
-        """`patience`: seconds that the server may take for each answer, and then ICE, DTLS and SCTP for theirs."""
+        """`patience`: seconds that the server may take for each answer, and then ICE, DTLS and SCTP for theirs.
+
+        `weights`: SHA-256 of those whose motion the encoder gets, hexadecimal
+        """
         self._http, self._server, self._token = http, server, token
         self._identity = identity
         self._sound = sound
@@ -113,6 +117,7 @@ class Session:
         self._control: RTCDataChannel | None = None
         self._track: OpusTrack | None = None
         self._encoder = encoder
+        self._weights = weights
         self.rates = RateControl(encoder.rate, voice_kbps)
         if sound is not None:
             sound.order = self.rates.decision.voice
@@ -214,7 +219,7 @@ class Session:
             )
         await peer.setLocalDescription(await peer.createOffer())
         pace_forward_tsn(peer, self._clock)
-        answer = await self._signalling.request("publish", sdp=peer.localDescription.sdp)
+        answer = await self._signalling.request("publish", sdp=peer.localDescription.sdp, weights=self._weights)
         try:
             await peer.setRemoteDescription(RTCSessionDescription(str(answer["sdp"]), "answer"))
         except (ValueError, KeyError) as error:

@@ -28,7 +28,7 @@ class RefusedError(VisavisError):
 
     PERMANENT = frozenset(
         {
-            *("unauthorized", "forbidden", "protocol", "sdp", "unsupported_media", "too_large"),
+            *("unauthorized", "forbidden", "protocol", "sdp", "unsupported_media", "too_large", "weights"),
             *("removed", "room_closed"),  # what the server says as it closes the connection
         }
     )

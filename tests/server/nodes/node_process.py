@@ -16,6 +16,7 @@ from aiortc import RTCDataChannel
 from server.__main__ import main
 from server.signalling.ports import PublicationFactory
 from server.wire.control import Ping, Pong, parse_control, send_control
+from tests.server.sender.connection.test_session import WEIGHTS
 from tests.server.signalling import FakePublication
 
 
@@ -37,6 +38,7 @@ class Receiver:
     """In place of `LiveReceiver` of `server/live.py`."""
 
     make_publication: PublicationFactory = AnsweringPublication
+    weights = WEIGHTS
 
     async def loaded(self) -> None:
         """At once."""

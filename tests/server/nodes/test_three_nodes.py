@@ -27,7 +27,7 @@ from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import FeedListener
 from server.settings import load_settings
 from tests.server.nodes import KEY, RedisServer, redis_server
-from tests.server.sender.connection.test_session import STATISTICS, FakeFeed, picture
+from tests.server.sender.connection.test_session import STATISTICS, WEIGHTS, FakeFeed, picture
 from tests.server.tcp_proxy import LoadBalancer
 
 ROOMS = [f"room{number}" for number in range(12)]
@@ -93,6 +93,7 @@ class Sender:
             Access(entry, room, token, load_settings()),
             self._make_feed,
             lambda: MotionEncoder(STATISTICS, Rate()),
+            weights=WEIGHTS,
             clock=time.monotonic,
         )
         self._running = asyncio.create_task(self.daemon.run(), name=f"daemon {room}")

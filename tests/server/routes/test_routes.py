@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -10,6 +11,7 @@ import pytest
 
 from model.codec.window import WINDOW_TYPE
 from model.window import MAX_WINDOW_BYTES, MAX_WINDOWS
+from server.routes.page import warn_of_other_weights
 from server.routes.pools import WINDOWS_AT_ONCE
 from tests.server.signalling import DAMAGED, JPEG, NO_FACE, FakePublication, offer, peer_connection, running_call
 
@@ -79,7 +81,7 @@ async def test_files_named_by_their_content_are_kept_for_ever(tmp_path: Path) ->
     (tmp_path / "node_modules").mkdir()
     named = ("built/motion-0123456789abcdef.onnx", "built/onnxruntime-1.30.0/ort.mjs")
     others = ("built/manifest.json", "built/runtime.json", "main.js")
-    hidden = ("node_modules/a.js", "package.json", "package-lock.json", ".npmrc", "vendor.mjs")
+    hidden = ("node_modules/a.js", "built/.weights", "package.json", "package-lock.json", ".npmrc", "vendor.mjs")
     for path in (*named, *others, *hidden):
         (tmp_path / path).write_text("{}")
     async with running_call(client_folder=tmp_path) as call:
@@ -93,6 +95,46 @@ async def test_files_named_by_their_content_are_kept_for_ever(tmp_path: Path) ->
         assert (await (await call.client.get("/api/config")).json())["motion"] is True
         (built / "runtime.json").unlink()
         assert (await (await call.client.get("/api/config")).json())["motion"] is False
+
+
+PAGE_MADE_WITH = json.dumps({"weights": "ab" * 32})
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("manifest", "receiver", "motion", "warned"),
+    [
+        (PAGE_MADE_WITH, "ab" * 32, True, False),
+        (PAGE_MADE_WITH, "cd" * 32, False, True),
+        (PAGE_MADE_WITH, None, True, False),  # the server is starting
+        (None, "ab" * 32, False, False),
+        ("[]", "ab" * 32, False, False),
+        ('{"weights": 7}', "ab" * 32, False, False),
+        ("not json", "ab" * 32, False, False),
+    ],
+)
+async def test_the_page_sends_motion_of_the_receivers_weights_alone(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    manifest: str | None,
+    receiver: str | None,
+    motion: bool,
+    warned: bool,
+) -> None:
+    built = tmp_path / "built"
+    built.mkdir()
+    (built / "runtime.json").write_text("{}")
+    if manifest is not None:
+        (built / "manifest.json").write_text(manifest)
+    async with running_call(client_folder=tmp_path) as call:
+        call.parts.conference.open(FakePublication, receiver)
+        warn_of_other_weights(call.parts)
+        for _ in range(2):
+            assert (await (await call.client.get("/api/config")).json())["motion"] is motion
+    lines = [record.getMessage() for record in caplog.records if record.name == "server.routes.page"]
+    assert len(lines) == warned
+    for words in ("ab" * 6, "cd" * 6, "VISAVIS_WEIGHTS", "make web"):
+        assert all(words in line for line in lines)
 
 
 @pytest.mark.asyncio

@@ -75,6 +75,7 @@ def _same_threads() -> Iterator[None]:
 async def sending(film: Path, *, loop: bool = True) -> AsyncIterator[tuple[Daemon, Callable[[], bool]]]:
     """The daemon that sends a film to a receiver with fake publications, and whether it has ended by itself."""
     async with running_call() as call:
+        call.parts.conference.open(FakePublication, TalkingHead.load().weights_hash)
         choices = parse_choices(
             server=str(call.client.make_url("")),
             room="lobby",

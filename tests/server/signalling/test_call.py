@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from aiortc import RTCPeerConnection
 
-from model.errors import VisavisError
+from model.errors import VisavisError, WeightsError
 from model.motion import View
+from server.errors import code_of
 from server.media.aiortc_private import close_peer
 from tests.server.fakes import FakeClock, until
 from tests.server.signalling import (
@@ -29,13 +30,13 @@ from tests.server.signalling import (
 )
 
 
-async def publish_motion(peer: Peer) -> RTCPeerConnection:
+async def publish_motion(peer: Peer, **fields: str) -> RTCPeerConnection:
     connection = peer_connection()
     motion = connection.createDataChannel("motion", ordered=False, maxRetransmits=0)
     connection.createDataChannel("control")
     motion.on("open", lambda: motion.send(b"motion"))
     connection.addTrack(Silence())
-    answer = await peer.request("publish", sdp=await offer(connection))
+    answer = await peer.request("publish", sdp=await offer(connection), **fields)
     assert answer["type"] == "ok", answer
     await accept(connection, answer["sdp"])
     await connected(connection)
@@ -226,6 +227,46 @@ async def test_publishing_again_goes_on_for_the_viewers() -> None:
         for connection in (second, watching):
             await close_peer(connection)
     CACHED.clear()
+
+
+@pytest.mark.asyncio
+async def test_motion_of_other_weights_is_refused_and_what_is_published_goes_on() -> None:
+    async with running_call() as call:
+        call.parts.conference.open(FakePublication, "ab" * 32)
+        ada, me = await call.join("Ada")
+        bob, _ = await call.join("Bob")
+        sending = await publish_motion(ada, weights="ab" * 32)
+        publication = publication_of(me["participant"])
+        watching, _ = await subscribe(bob, me["participant"])
+        await pictures(watching)
+        other = peer_connection()
+        other.createDataChannel("motion")
+        refused = await ada.request("publish", sdp=await offer(other), weights="cd" * 32)
+        assert (refused["type"], refused["code"]) == ("error", "weights")
+        assert "\n" not in refused["message"]
+        for words in ("cd" * 6, "ab" * 6, "VISAVIS_WEIGHTS"):
+            assert words in refused["message"]
+        await pictures(watching)
+        assert sending.connectionState == "connected"
+        assert publication_of(me["participant"]) is publication
+        roster = call.parts.conference.rooms.roster("lobby")
+        assert (roster[0].entry()["state"], roster[0].publication) == ("live", 1)
+        for connection in (sending, watching, other):
+            await close_peer(connection)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("receiver", "sender"), [("ab" * 32, {}), (None, {"weights": "cd" * 32})])
+async def test_weights_are_compared_where_both_are_known(receiver: str | None, sender: dict[str, str]) -> None:
+    async with running_call() as call:
+        call.parts.conference.open(FakePublication, receiver)
+        ada, _ = await call.join("Ada")
+        await close_peer(await publish_motion(ada, **sender))
+
+
+def test_the_error_of_other_weights_has_a_code_and_a_status() -> None:
+    error = WeightsError("others")
+    assert (code_of(error), error.http_status) == ("weights", 409)
 
 
 @pytest.mark.asyncio

@@ -88,7 +88,7 @@ def test_after_any_other_closing_one_comes_back_as_who_one_was(reason: object) -
     assert why_closed({"type": "closed", "reason": reason}) is None
 
 
-@pytest.mark.parametrize("code", ["removed", "room_closed", "protocol", "sdp", "unauthorized", "forbidden"])
+@pytest.mark.parametrize("code", ["removed", "room_closed", "protocol", "sdp", "weights", "unauthorized", "forbidden"])
 def test_what_another_attempt_cannot_cure_is_raised(code: str) -> None:
     with pytest.raises(RefusedError):
         lost(RefusedError(code, "no", request="join"), member())

@@ -39,6 +39,7 @@ from tests.server.tcp_proxy import TcpProxy
 
 STATISTICS = MotionStatistics.default(4)
 STAGES = StageTimes(0.005, 0.010)
+WEIGHTS = "ab" * 32
 
 
 def picture(number: int, data: bytes = JPEG) -> SourceImage:
@@ -87,6 +88,7 @@ class Studio:
             access,
             self._make_feed,
             lambda: MotionEncoder(STATISTICS, Rate()),
+            weights=WEIGHTS,
             clock=self.clock,
             chance=lambda: 0.0,
             sleep=self._sleep,
@@ -462,6 +464,29 @@ async def test_a_token_that_may_not_publish_ends_the_daemon_too() -> None:
         with pytest.raises(RefusedError, match="publish"):
             await asyncio.wait_for(sender.running, 20)
         assert sender.pauses == []
+
+
+@pytest.mark.asyncio
+async def test_a_receiver_of_other_weights_ends_the_daemon_with_one_line() -> None:
+    async with running_call() as call:
+        call.parts.conference.open(FakePublication, "cd" * 32)
+        async with studio(call) as sender:
+            with pytest.raises(RefusedError, match="VISAVIS_WEIGHTS") as caught:
+                await asyncio.wait_for(sender.running, 20)
+            assert sender.pauses == []
+            assert sender.live_feed.closed
+    assert WEIGHTS[:12] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.asyncio
+async def test_a_receiver_of_the_same_weights_takes_the_daemons_motion() -> None:
+    async with running_call() as call:
+        call.parts.conference.open(FakePublication, WEIGHTS)
+        async with studio(call) as sender:
+            await sender.live()
+            await sender.stop()
 
 
 @pytest.mark.asyncio
