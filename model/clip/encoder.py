@@ -14,12 +14,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model.clip.lip_registration import PATCH, MouthPatches, mouth_patch
 from model.clip.motion import clip_motion, registration_steps
+from model.clip.mouth_patches import PATCH, MouthPatches, mouth_patch
 from model.clip.refinement import REFINE_EVERY
 from model.clip.scenes import Scene, find_scenes
 from model.clip.source_trial import Candidate, best_source, trial_steps
-from model.clip.windows import drawn_by
+from model.clip.windows import drawing_steps, drawn_by, fitted_windows
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
@@ -318,9 +318,11 @@ def _extract_scene(
         if found:
             squares = np.memmap(mouths, np.uint8, "r", shape=(len(faces), PATCH, PATCH, 3))
             patches = MouthPatches(squares, np.array(corners), size)
-            step = _steps(progress, "lay lips", len(faces))
-            told, motions = drawn_by(found, motions, state.keypoints(), thumbnails, patches, source.index, step)
-            windows = [place.cut(shown[faces[place.frame]]) for place in told]
+            step = _steps(progress, "lay lips", drawing_steps(len(faces)))
+            bare = places.bare_mouths()
+            told, motions = drawn_by(found, motions, state.keypoints(), thumbnails, patches, source.index, bare, step)
+            cut = [place.cut(shown[faces[place.frame]]) for place in told]
+            windows = fitted_windows(cut, motions, state.keypoints(), patches, source.index, bare, step)
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
     return motions.map(lambda values: values[held]), source.image, windows
 

@@ -9,28 +9,25 @@ and lets the gradient of the difference say where the lips have to go (analysis 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from model.arrays import Floats
+from model.clip.mouth_patches import MouthPatches, drawn_places, is_drawn
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small.eyes import from_eye as from_mouth
 from model.networks.small.eyes import to_eye as to_mouth
-from model.networks.small.mouth import BESIDE, drawable, inside_lips, mouth_frame
+from model.networks.small.mouth import drawable, mouth_frame
 from model.networks.small.overlay import GAIN
 from model.networks.small.spline import Spline
 from model.networks.small_config import MOUTH
 from model.source.mouth_choice import mouth_points
 from model.window.corners import corner_coordinates
 from model.window.mouth import NEARNESS, shape_distance
-
-PATCH = 96
-"""Pixels of a mouth's square, of 256; beyond it, as of a mouth that fills half of the picture, its border goes on."""
 
 _STEPS = 6  # of Adam, for each frame
 _STEP = 0.0015  # crop units that one of them may take
@@ -39,52 +36,8 @@ _SIGMA = 0.004  # crop units by which landmarks of lips are wrong: half a pixel 
 _PRIOR = 0.001  # of the mean square of what moves, in sigmas, against the mean difference of colours of [0, 1]
 _SHARE = 0.7  # of what is found: a part of it is what windows show otherwise
 _OTHER = 0.12  # of [0, 1]: a pixel that differs by more shows something else, such as teeth that the windows lack
-_COLUMNS, _ROWS = 48, 32  # places at which a mouth is compared
 _MOST = 6  # windows that are mixed, those that count most
 _BLOCK = 32  # frames at a time
-
-
-@dataclass(frozen=True)
-class MouthPatches:
-    """Squares around the mouths of a clip's frames."""
-
-    pictures: NDArray[np.uint8]  # (T, 96, 96, 3)
-    corners: NDArray[np.int64]  # (T, 2) x and y of their first pixels
-    size: int  # side of the pictures that they are cut from
-
-    @staticmethod
-    def of(pictures: NDArray[np.uint8], points: NDArray[np.float32]) -> MouthPatches:
-        """Those of crops (T, S, S, 3) whose mouths' keypoints are (T, 10, 2), crop units."""
-        squares, corners = zip(*(mouth_patch(*pair) for pair in zip(pictures, points, strict=True)), strict=True)
-        return MouthPatches(np.stack(squares), np.array(corners), pictures.shape[1])
-
-    def shown(self, frames: NDArray[np.intp]) -> _Shown:
-        """Those of B frames."""
-        pictures = torch.from_numpy(self.pictures[frames]).permute(0, 3, 1, 2).float() / 255
-        return _Shown(pictures, torch.from_numpy(self.corners[frames]).float()[:, None], self.size)
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """Squares of B frames, to be looked at again and again."""
-
-    pictures: Tensor  # (B, 3, 96, 96) in [0, 1]
-    corners: Tensor  # (B, 1, 2)
-    size: int
-
-    def at(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours (B, 3, N) at places (B, N, 2), crop units, and which of these are in the squares."""
-        where = ((place + 1) * self.size / 2 - self.corners) * (2 / PATCH) - 1
-        found = F.grid_sample(self.pictures, where[:, None], mode="bicubic", padding_mode="border", align_corners=False)
-        return found[:, :, 0], (where.abs() < 1).all(-1)
-
-
-def mouth_patch(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The square (96, 96) around the mouth of a crop (S, S, 3), whose keypoints are (10, 2), and its first pixel."""
-    size = len(picture)
-    middle = (np.nan_to_num(points[:2].mean(0)) + 1) * size / 2
-    x, y = (int(v) for v in np.clip(np.round(middle).astype(int) - PATCH // 2, 0, size - PATCH))
-    return picture[y : y + PATCH, x : x + PATCH], (x, y)
 
 
 def registered(
@@ -93,12 +46,14 @@ def registered(
     patches: MouthPatches,
     source: int,
     windows: list[int],
+    bare: NDArray[np.bool_],
     step: Callable[[], object] = lambda: None,
 ) -> Motion:
     """Motions (T,) of a clip with lips moved.
 
     source   the frame that is the source image; it and the windows' frames stay as they are
     windows  frames that mouth windows show; all are taken to be cut where `motions` have them
+    bare     (T,) which mouths are seen; the others stay, as what lies before them is no mouth
     step     called T times, for each frame
     """
     if not windows:
@@ -107,9 +62,10 @@ def registered(
         return motions
     points = mouth_points(canonical, motions)  # (T, 10, 2)
     with torch.inference_mode(False), torch.enable_grad():  # what was made in that mode has no gradients
-        moves = _SHARE * _moves(points, patches, source, np.array(windows), step)
+        moves = _SHARE * _moves(points, patches, source, np.array(windows), bare, step)
     beside = np.pad(moves, ((1, 1), (0, 0), (0, 0)), mode="edge")
     moves = (beside[:-2] + 2 * moves + beside[2:]) / 4  # what changes at once would be seen, and cost bits
+    moves[~bare] = 0
     moves[[source, *windows]] = 0
     expression = motions.expression.copy()
     expression[:, list(MOUTH), :2] += moves / motions.scale[:, None, None]
@@ -117,7 +73,12 @@ def registered(
 
 
 def _moves(
-    points: Floats, patches: MouthPatches, source: int, windows: NDArray[np.intp], step: Callable[[], object]
+    points: Floats,
+    patches: MouthPatches,
+    source: int,
+    windows: NDArray[np.intp],
+    bare: NDArray[np.bool_],
+    step: Callable[[], object],
 ) -> Floats:
     """By how much lips (T, 10, 2) have to move, crop units."""
     lips = torch.from_numpy(points)
@@ -125,7 +86,7 @@ def _moves(
     away = np.array([shape_distance(shapes[index], shapes) for index in (source, *windows)])
     weights = NEARNESS.weights(away)[1:]  # (K, T)
     share = weights.sum(0).astype(np.float32)  # what is left of 1 is painted, and windows do not say where
-    moved = drawable(mouth_frame(lips)[1].norm(dim=-1)).numpy() & (share > 0)
+    moved = drawable(mouth_frame(lips)[1].norm(dim=-1)).numpy() & (share > 0) & bare
     moved[[source, *windows]] = False
     frames = np.flatnonzero(moved)
     for _ in range(len(points) - len(frames)):
@@ -148,11 +109,10 @@ def _found(
 ) -> Floats:
     """Moves (B, 10, 2) of some frames (B,), of which windows `mixed` (B, R) count `counts` (B, R)."""
     here, there = lips[frames].clone(), lips[mixed].clone()  # (B, 10, 2), (B, R, 10, 2)
-    place = _places(here)  # (B, N, 2)
-    middle, axis = (x[:, None] for x in mouth_frame(here))
+    place = drawn_places(here)  # (B, N, 2)
     wanted, seen = patches.shown(frames).at(place)
     beside = patches.shown(mixed.ravel())
-    seen &= inside_lips(to_mouth(place, middle, axis), to_mouth(here, middle, axis)) > -BESIDE
+    seen &= is_drawn(place, here)
     share = seen[:, None] / seen.sum(1).clamp(min=1)[:, None, None]  # (B, 1, N)
     middle_there, axis_there = (x[:, :, None] for x in mouth_frame(there))
     shown = to_mouth(there, middle_there, axis_there)
@@ -186,14 +146,3 @@ def _found(
             adam.step()
     placed: Floats = found.numpy()
     return placed
-
-
-def _places(lips: Tensor) -> Tensor:
-    """A grid (B, N, 2), crop units, over the lips (B, 10, 2) and the skin that is drawn with them."""
-    middle, axis = (x[:, None] for x in mouth_frame(lips))
-    own = to_mouth(lips, middle, axis)
-    low, high = own.amin(1) - BESIDE, own.amax(1) + BESIDE  # (B, 2)
-    u, v = (torch.linspace(0, 1, n) for n in (_COLUMNS, _ROWS))
-    grid = torch.stack(torch.meshgrid(u, v, indexing="xy"), -1).reshape(1, -1, 2)
-    at = low[:, None] + grid * (high - low)[:, None]
-    return from_mouth(at[..., 0], at[..., 1], middle, axis)

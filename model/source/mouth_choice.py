@@ -26,8 +26,9 @@ training films 1.9 at most, where lips are rounded or a head has turned far; wit
 UNCOVERED = 0.7
 """Share of that unevenness below which a mouth that was covered is bare again: a hand that holds still is smoother."""
 
-_BESIDE_COVERED = 4
-"""Frames before and after one whose mouth is covered that are not trusted either: a hand comes and goes."""
+_BESIDE_COVERED = 15
+"""Frames before and after one whose mouth is covered that are not trusted either: half a second in which a hand comes
+or goes, blurred or as smooth as skin."""
 
 _LEAST_UNEVEN = 0.04  # what is usual for a mouth at least: of real ones .048 to .43
 _SKIN = (0.06, 0.28)  # mouth coordinates beyond the lips
@@ -116,6 +117,13 @@ class MouthSearch:
         self._seen.add(crop, points)
         self._unevenness.append(skin_unevenness(crop, points) if measured and usable(points) else np.nan)
 
+    def bare(self) -> NDArray[np.bool_]:
+        """Which frames' mouths are seen, (T,): nothing lies before them."""
+        skin = np.array(self._unevenness)
+        known = skin[np.isfinite(skin)]
+        covered = _covered(skin, bare_skin(float(np.median(known))) if len(known) else np.inf)
+        return np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] < 0.5
+
     def best(
         self, source: int, picture: NDArray[np.uint8], clear: NDArray[np.bool_], count: int
     ) -> list[tuple[int, NDArray[np.float32]]]:
@@ -125,15 +133,11 @@ class MouthSearch:
         """
         if not len(self._seen):
             return []
-        skin = np.array(self._unevenness)
-        known = skin[np.isfinite(skin)]
-        covered = _covered(skin, bare_skin(float(np.median(known))) if len(known) else np.inf)
-        beside = np.convolve(covered, np.ones(2 * _BESIDE_COVERED + 1))[_BESIDE_COVERED:][: len(covered)] > 0.5
         frames, textures = self._seen.textures(source, picture)
         points = self._seen.points[frames]
         mouths = Sights(corner_coordinates(points), textures, shape_distance, NEARNESS)
         own = int(np.searchsorted(frames, source))
-        chosen = choose_windows([mouths], own, usable(points) & (clear & ~beside)[frames], count)
+        chosen = choose_windows([mouths], own, usable(points) & (clear & self.bare())[frames], count)
         return [(int(frames[i]), points[i]) for i in chosen]
 
 

@@ -71,6 +71,10 @@ class WindowSearch:
         self._sharpness.append(sharpness(crop))
         self._measured.append(measured)
 
+    def bare_mouths(self) -> NDArray[np.bool_]:
+        """Which frames' mouths are seen, (T,): nothing lies before them. All, where no mouths are searched."""
+        return self._mouths.bare() if self._most_mouths else np.ones(len(self._measured), bool)
+
     def best(self, source: int, picture: NDArray[np.uint8]) -> list[WindowPlace]:
         """Mouths and then eyes beside the frame that is the source image, the most useful first.
 

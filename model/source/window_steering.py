@@ -33,13 +33,19 @@ _BLOCK = 512  # frames whose textures are in memory at a time
 
 
 def steered(
-    motions: Motion, canonical: CanonicalKeypoints, thumbnails: NDArray[np.uint8], source: int, windows: list[int]
+    motions: Motion,
+    canonical: CanonicalKeypoints,
+    thumbnails: NDArray[np.uint8],
+    source: int,
+    windows: list[int],
+    bare: NDArray[np.bool_],
 ) -> Motion:
     """Motions (T,) of a clip whose lips lean towards its mouth windows; corners of mouths stay.
 
     thumbnails  (T, 128, 128) of `similarity.thumbnail`
     source      the frame that is the source image; it and the windows' frames stay as they are
     windows     frames that mouth windows show; all are taken to be cut where `motions` have them
+    bare        (T,) which mouths are seen; the others stay, as what lies before them is no mouth
     """
     if not windows:
         return motions
@@ -50,6 +56,7 @@ def steered(
     moved = np.where((towards > 0)[:, None, None], LEAN * (shapes[[source, *windows]][towards] - shapes), 0)
     beside = np.pad(moved, ((1, 1), (0, 0), (0, 0)), mode="edge")
     moved = (beside[:-2] + 2 * moved + beside[2:]) / 4  # what changes at once would be seen
+    moved[~bare] = 0
     moved[[source, *windows]] = 0
     axis = (points[:, 1:2] - points[:, :1]) / 2
     across = np.stack([-axis[..., 1], axis[..., 0]], -1)
