@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.arrays import Floats
-from model.clip.mouth_patches import MouthPatches, drawn_places, is_drawn
+from model.clip.mouth_patches import MouthPatches, drawn_places, in_light_of, is_drawn
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small.eyes import from_eye as from_mouth
 from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small.mouth import drawable, mouth_frame
-from model.networks.small.overlay import GAIN
 from model.networks.small.spline import Spline
 from model.networks.small_config import MOUTH
 from model.source.mouth_choice import mouth_points
@@ -125,9 +124,7 @@ def _found(
         where = from_mouth(where[..., 0], where[..., 1], middle_there, axis_there)
         drawn, _ = beside.at(where.flatten(0, 1))
         drawn = (drawn.reshape(*mixed.shape, *drawn.shape[1:]) * counts[..., None, None]).sum(1)  # (B, 3, N)
-        with torch.no_grad():
-            gain = ((wanted * share).sum(-1) + 1e-3) / ((drawn * share).sum(-1) + 1e-3)
-        error = (drawn * gain.clamp(*GAIN)[..., None] - wanted).abs().clamp(max=_OTHER)
+        error = (in_light_of(wanted, drawn, share) - wanted).abs().clamp(max=_OTHER)
         unlikely = (moves / _SIGMA).square().mean((1, 2))
         out: Tensor = (error * share).sum(-1).mean(1) + _PRIOR * unlikely
         return out

@@ -13,6 +13,7 @@ from torch import Tensor
 from model.networks.small.eyes import from_eye as from_mouth
 from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small.mouth import BESIDE, inside_lips, mouth_frame
+from model.networks.small.overlay import GAIN
 
 PATCH = 96
 """Pixels of a mouth's square, of 256; beyond it, as of a mouth that fills half of the picture, its border goes on."""
@@ -80,3 +81,13 @@ def is_drawn(place: Tensor, lips: Tensor) -> Tensor:
     middle, axis = (x[:, None] for x in mouth_frame(lips))
     found: Tensor = inside_lips(to_mouth(place, middle, axis), to_mouth(lips, middle, axis)) > -BESIDE
     return found
+
+
+def in_light_of(wanted: Tensor, drawn: Tensor, share: Tensor) -> Tensor:
+    """What is drawn (B, 3, N) in the light of what is wanted, as a receiver brings it to that of the painted face.
+
+    share  (B, 1, N) what each place counts, in the sum 1
+    """
+    with torch.no_grad():
+        gain = ((wanted * share).sum(-1) + 1e-3) / ((drawn * share).sum(-1) + 1e-3)
+    return drawn * gain.clamp(*GAIN)[..., None]

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.arrays import Floats
-from model.clip.mouth_patches import COLUMNS, ROWS, MouthPatches, drawn_places, is_drawn
+from model.clip.mouth_patches import COLUMNS, ROWS, MouthPatches, drawn_places, in_light_of, is_drawn
 from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small.mouth import drawable, mouth_frame
-from model.networks.small.overlay import GAIN
 from model.networks.small.spline import Spline, sample
 from model.window.corners import corner_coordinates
 from model.window.mouth import NEARNESS, MouthWindow, shape_distance
@@ -94,9 +93,7 @@ class _Mixture:
         added = F.grid_sample(cells, places, mode="bilinear", padding_mode="border", align_corners=False)
         added = added.reshape(*self.mixed.shape, 3, -1) * self.counts[..., None, None]
         drawn, share = self.drawn + added.sum(1), (self.seen / self.seen.sum(1, keepdim=True).clamp(min=1))[:, None]
-        with torch.no_grad():
-            gain = ((self.wanted * share).sum(-1) + 1e-3) / ((drawn * share).sum(-1) + 1e-3)
-        error = drawn * gain.clamp(*GAIN)[..., None] - self.wanted
+        error = in_light_of(self.wanted, drawn, share) - self.wanted
         error, share = (x.reshape(*x.shape[:2], ROWS, COLUMNS) for x in (error, share))
         off = (_size(error) * share).sum()
         off = off + _EDGES * (_size(error.diff(dim=-1)) * share[..., 1:]).sum()
