@@ -19,7 +19,7 @@ from model.clip.mouth_patches import PATCH, MouthPatches, mouth_patch
 from model.clip.refinement import REFINE_EVERY
 from model.clip.scenes import Scene, find_scenes
 from model.clip.source_trial import Candidate, best_source, trial_steps
-from model.clip.windows import drawing_steps, drawn_by, fitted_windows
+from model.clip.windows import drawing_steps, drawn_windows
 from model.codec.encoder import MotionEncoder
 from model.codec.quantise import MAX_STEP_INDEX
 from model.codec.rate import Rate
@@ -320,9 +320,10 @@ def _extract_scene(
             patches = MouthPatches(squares, np.array(corners), size)
             step = _steps(progress, "lay lips", drawing_steps(len(faces)))
             bare = places.bare_mouths()
-            told, motions = drawn_by(found, motions, state.keypoints(), thumbnails, patches, source.index, bare, step)
-            cut = [place.cut(shown[faces[place.frame]]) for place in told]
-            windows = fitted_windows(cut, motions, state.keypoints(), patches, source.index, bare, step)
+            beside = {place.frame: shown[faces[place.frame]] for place in found}
+            windows, motions = drawn_windows(
+                found, beside, motions, state.keypoints(), thumbnails, patches, source.index, bare, step
+            )
     held = np.clip(np.searchsorted(faces, np.arange(count), side="right") - 1, 0, None)
     return motions.map(lambda values: values[held]), source.image, windows
 

@@ -8,7 +8,7 @@ and lets the gradient of the difference say where the lips have to go (analysis 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,22 +18,18 @@ from torch import Tensor
 
 from model.arrays import Floats
 from model.clip.mouth_patches import MouthPatches, drawn_places, in_light_of, is_drawn
+from model.clip.window_mixing import StackedWindows, counting_most, window_weights
 from model.motion import CanonicalKeypoints, Motion
-from model.networks.small.eyes import from_eye as from_mouth
-from model.networks.small.eyes import to_eye as to_mouth
 from model.networks.small.mouth import drawable, mouth_frame
-from model.networks.small.spline import Spline
 from model.networks.small_config import MOUTH
 from model.source.mouth_choice import mouth_points
-from model.window.corners import corner_coordinates
-from model.window.mouth import NEARNESS, shape_distance
+from model.window.mouth import MouthWindow
 
 _STEPS = 6  # of Adam, for each frame
 _STEP = 0.0015  # crop units that one of them may take
 _BETAS = 0.5, 0.9  # a few steps have to do
 _SIGMA = 0.004  # crop units by which landmarks of lips are wrong: half a pixel of 256
 _PRIOR = 0.001  # of the mean square of what moves, in sigmas, against the mean difference of colours of [0, 1]
-_SHARE = 0.7  # of what is found: a part of it is what windows show otherwise
 _OTHER = 0.12  # of [0, 1]: a pixel that differs by more shows something else, such as teeth that the windows lack
 _MOST = 6  # windows that are mixed, those that count most
 _BLOCK = 32  # frames at a time
@@ -42,30 +38,35 @@ _BLOCK = 32  # frames at a time
 def registered(
     motions: Motion,
     canonical: CanonicalKeypoints,
+    windows: Mapping[int, MouthWindow],
     patches: MouthPatches,
     source: int,
-    windows: list[int],
     bare: NDArray[np.bool_],
+    share: float,
     step: Callable[[], object] = lambda: None,
 ) -> Motion:
     """Motions (T,) of a clip with lips moved.
 
-    source   the frame that is the source image; it and the windows' frames stay as they are
-    windows  frames that mouth windows show; all are taken to be cut where `motions` have them
+    windows  by the frame that each shows; these frames stay as they are
+    source   the frame that is the source image; it stays, too
     bare     (T,) which mouths are seen; the others stay, as what lies before them is no mouth
+    share    of what is found: a part of it is what windows show otherwise
     step     called T times, for each frame
     """
     if not windows:
         for _ in range(len(motions)):
             step()
         return motions
+    still = [source, *windows]
+    moved = bare.copy()
+    moved[still] = False
     points = mouth_points(canonical, motions)  # (T, 10, 2)
     with torch.inference_mode(False), torch.enable_grad():  # what was made in that mode has no gradients
-        moves = _SHARE * _moves(points, patches, source, np.array(windows), bare, step)
+        moves = share * _moves(points, list(windows.values()), patches, source, moved, step)
     beside = np.pad(moves, ((1, 1), (0, 0), (0, 0)), mode="edge")
     moves = (beside[:-2] + 2 * moves + beside[2:]) / 4  # what changes at once would be seen, and cost bits
     moves[~bare] = 0
-    moves[[source, *windows]] = 0
+    moves[still] = 0
     expression = motions.expression.copy()
     expression[:, list(MOUTH), :2] += moves / motions.scale[:, None, None]
     return replace(motions, expression=expression)
@@ -73,57 +74,45 @@ def registered(
 
 def _moves(
     points: Floats,
+    windows: list[MouthWindow],
     patches: MouthPatches,
     source: int,
-    windows: NDArray[np.intp],
-    bare: NDArray[np.bool_],
+    moved: NDArray[np.bool_],
     step: Callable[[], object],
 ) -> Floats:
-    """By how much lips (T, 10, 2) have to move, crop units."""
-    lips = torch.from_numpy(points)
-    shapes = corner_coordinates(points)
-    away = np.array([shape_distance(shapes[index], shapes) for index in (source, *windows)])
-    weights = NEARNESS.weights(away)[1:]  # (K, T)
+    """By how much lips (T, 10, 2) have to move, crop units, where they may."""
+    lips, stacked = torch.from_numpy(points), StackedWindows.of(windows)
+    weights = window_weights(windows, points, source)  # (K, T)
     share = weights.sum(0).astype(np.float32)  # what is left of 1 is painted, and windows do not say where
-    moved = drawable(mouth_frame(lips)[1].norm(dim=-1)).numpy() & (share > 0) & bare
-    moved[[source, *windows]] = False
-    frames = np.flatnonzero(moved)
+    frames = np.flatnonzero(moved & drawable(mouth_frame(lips)[1].norm(dim=-1)).numpy() & (share > 0))
     for _ in range(len(points) - len(frames)):
         step()
     moves = np.zeros_like(points)
     for begin in range(0, len(frames), _BLOCK):
         block = frames[begin : begin + _BLOCK]
-        most = np.argsort(-weights[:, block], axis=0)[:_MOST].T  # (B, R)
-        counts = np.take_along_axis(weights[:, block].T, most, 1)
-        counts /= counts.sum(1, keepdims=True)
-        found = _found(lips, patches, block, windows[most], torch.from_numpy(counts).float())
-        moves[block] = share[block, None, None] * found
+        mixed, counts = counting_most(weights[:, block], _MOST)
+        moves[block] = share[block, None, None] * _found(lips[block], stacked, patches, block, mixed, counts)
         for _ in block:
             step()
     return moves
 
 
 def _found(
-    lips: Tensor, patches: MouthPatches, frames: NDArray[np.intp], mixed: NDArray[np.intp], counts: Tensor
+    here: Tensor,
+    windows: StackedWindows,
+    patches: MouthPatches,
+    frames: NDArray[np.intp],
+    mixed: Tensor,
+    counts: Tensor,
 ) -> Floats:
-    """Moves (B, 10, 2) of some frames (B,), of which windows `mixed` (B, R) count `counts` (B, R)."""
-    here, there = lips[frames].clone(), lips[mixed].clone()  # (B, 10, 2), (B, R, 10, 2)
+    """Moves (B, 10, 2) of lips `here` (B, 10, 2) in some frames (B,), of which windows `mixed` (B, R) count so much."""
     place = drawn_places(here)  # (B, N, 2)
     wanted, seen = patches.shown(frames).at(place)
-    beside = patches.shown(mixed.ravel())
     seen &= is_drawn(place, here)
     share = seen[:, None] / seen.sum(1).clamp(min=1)[:, None, None]  # (B, 1, N)
-    middle_there, axis_there = (x[:, :, None] for x in mouth_frame(there))
-    shown = to_mouth(there, middle_there, axis_there)
 
     def difference(moves: Tensor) -> Tensor:
-        moved = here + moves
-        middle, axis = (x[:, None] for x in mouth_frame(moved))
-        onto = Spline(to_mouth(moved, middle, axis)[:, None], shown)
-        where = onto.at(to_mouth(place, middle, axis)[:, None])  # (B, R, N, 2)
-        where = from_mouth(where[..., 0], where[..., 1], middle_there, axis_there)
-        drawn, _ = beside.at(where.flatten(0, 1))
-        drawn = (drawn.reshape(*mixed.shape, *drawn.shape[1:]) * counts[..., None, None]).sum(1)  # (B, 3, N)
+        drawn = windows.colours(mixed, counts, windows.places(here + moves, place, mixed), "bicubic")
         error = (in_light_of(wanted, drawn, share) - wanted).abs().clamp(max=_OTHER)
         unlikely = (moves / _SIGMA).square().mean((1, 2))
         out: Tensor = (error * share).sum(-1).mean(1) + _PRIOR * unlikely

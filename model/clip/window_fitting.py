@@ -19,11 +19,9 @@ from torch import Tensor
 
 from model.arrays import Floats
 from model.clip.mouth_patches import COLUMNS, ROWS, MouthPatches, drawn_places, in_light_of, is_drawn
-from model.networks.small.eyes import to_eye as to_mouth
+from model.clip.window_mixing import StackedWindows, counting_most, mixed_colours, window_weights
 from model.networks.small.mouth import drawable, mouth_frame
-from model.networks.small.spline import Spline, sample
-from model.window.corners import corner_coordinates
-from model.window.mouth import NEARNESS, MouthWindow, shape_distance
+from model.window.mouth import MouthWindow
 
 FITTING_STEPS = 25
 """Of Adam, over all frames."""
@@ -89,10 +87,8 @@ class _Mixture:
 
     def difference(self, changes: Tensor) -> Tensor:
         """Sum over the mouths of their mean difference from the film, windows changed by (K, 3, C, C)."""
-        cells, places = changes[self.mixed.flatten()], self.where.flatten(0, 1)[:, None]
-        added = F.grid_sample(cells, places, mode="bilinear", padding_mode="border", align_corners=False)
-        added = added.reshape(*self.mixed.shape, 3, -1) * self.counts[..., None, None]
-        drawn, share = self.drawn + added.sum(1), (self.seen / self.seen.sum(1, keepdim=True).clamp(min=1))[:, None]
+        drawn = self.drawn + mixed_colours(changes, self.mixed, self.counts, self.where, "bilinear")
+        share = (self.seen / self.seen.sum(1, keepdim=True).clamp(min=1))[:, None]
         error = in_light_of(self.wanted, drawn, share) - self.wanted
         error, share = (x.reshape(*x.shape[:2], ROWS, COLUMNS) for x in (error, share))
         off = (_size(error) * share).sum()
@@ -113,41 +109,26 @@ def _mixtures(
     """All mouths that windows draw, or in a long clip some of them, evenly."""
     if not windows:
         return []
-    shapes = corner_coordinates(lips)
-    away = np.array([shape_distance(one, shapes) for one in (shapes[source], *(window.points for window in windows))])
-    weights = NEARNESS.weights(away)[1:]  # (K, T)
+    weights = window_weights(windows, lips, source)  # (K, T)
     known = bare & (weights.sum(0) > _LEAST) & drawable(mouth_frame(torch.from_numpy(lips))[1].norm(dim=-1)).numpy()
     known[source] = False
     frames = np.flatnonzero(known)
     frames = frames[:: max(1, -(-len(frames) // _MOST_FRAMES))]
     blocks = [frames[begin : begin + _BLOCK] for begin in range(0, len(frames), _BLOCK)]
-    return [_mixture(windows, weights[:, block], lips[block], patches, block) for block in blocks]
+    stacked = StackedWindows.of(windows)
+    return [_mixture(stacked, weights[:, block], torch.from_numpy(lips[block]), patches, block) for block in blocks]
 
 
 def _mixture(
-    windows: Sequence[MouthWindow],
-    weights: NDArray[np.float64],
-    lips: Floats,
-    patches: MouthPatches,
-    frames: NDArray[np.intp],
+    windows: StackedWindows, weights: NDArray[np.float64], lips: Tensor, patches: MouthPatches, frames: NDArray[np.intp]
 ) -> _Mixture:
     """Of frames (B,), whose mouths are `lips` (B, 10, 2) and mix all windows as `weights` (K, B)."""
-    mixed = torch.from_numpy(np.argsort(-weights, axis=0)[:_MOST].T.copy())  # (B, R)
-    counts = torch.from_numpy(weights.T.astype(np.float32)).gather(1, mixed)
-    counts = counts / counts.sum(1, keepdim=True)
-    here = torch.from_numpy(lips)
-    place = drawn_places(here)  # (B, N, 2)
+    mixed, counts = counting_most(weights, _MOST)
+    place = drawn_places(lips)  # (B, N, 2)
     wanted, seen = patches.shown(frames).at(place)
-    seen &= is_drawn(place, here)
-    middle, axis = (x[:, None] for x in mouth_frame(here))
-    points = torch.from_numpy(np.stack([window.points for window in windows]))[mixed]  # (B, R, 10, 2)
-    onto = Spline(to_mouth(here, middle, axis)[:, None], points).at(to_mouth(place, middle, axis)[:, None])
-    extent = torch.tensor([(window.middle, window.half) for window in windows])[mixed][..., None, :]  # (B, R, 1, 2)
-    where = torch.stack([onto[..., 0], onto[..., 1] - extent[..., 0]], -1) / extent[..., 1:]
-    drawn = torch.zeros_like(wanted)
-    for number, window in enumerate(windows):
-        row, which = (mixed == number).nonzero(as_tuple=True)
-        picture = torch.from_numpy(window.picture.astype(np.float32)).permute(2, 0, 1)[None] / 255
-        shown = sample(picture, where[row, which].flatten(0, 1)).reshape(3, len(row), where.shape[2]).transpose(0, 1)
-        drawn.index_add_(0, row, shown * counts[row, which][:, None, None])
+    seen &= is_drawn(place, lips)
+    where = windows.places(lips, place, mixed)
+    # A receiver draws bicubically. But coding blurs, and mixing does where landmarks tremble: windows that make up for
+    # bilinear drawing are sharper by about as much (docs/experiments/mouth-windows.md).
+    drawn = windows.colours(mixed, counts, where, "bilinear")
     return _Mixture(mixed, counts, where, drawn, wanted, seen.float())

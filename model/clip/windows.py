@@ -1,12 +1,12 @@
 """A clip's windows and the motion that draws them.
 
-Windows are cut where motion is told; lips lean to the right one and are laid where what it draws is like the film; and
-mouths are changed until what is mixed of them is like it, too.
+Windows are cut where motion is told, and lips lean to the right one. Then lips are laid where what is mixed of the
+mouth windows is like the film, and these are changed until it is more like it: twice, each with what the other found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,18 @@ from model.source.window_steering import steered
 from model.window import Window
 from model.window.mouth import MouthWindow
 
+SHARES = (0.7, 0.5)
+"""Of the way that is found for lips, in each round."""
 
-def drawn_by(
+
+def drawing_steps(frames: int) -> int:
+    """How often `drawn_windows` calls its step for so many frames."""
+    return len(SHARES) * (frames + FITTING_STEPS)
+
+
+def drawn_windows(
     places: Sequence[WindowPlace],
+    pictures: Mapping[int, NDArray[np.uint8]],
     motions: Motion,
     canonical: CanonicalKeypoints,
     thumbnails: NDArray[np.uint8],
@@ -31,36 +40,25 @@ def drawn_by(
     source: int,
     bare: NDArray[np.bool_],
     step: Callable[[], object] = lambda: None,
-) -> tuple[list[WindowPlace], Motion]:
-    """A file's windows, cut where `motions` (T,) have them, and the motions that draw them.
+) -> tuple[list[Window], Motion]:
+    """A file's windows, in the order of their places, and the motions (T,) that draw them.
 
+    pictures    crops (S, S, 3) of any size, by frame, those of all places
+    motions     (T,) of all frames, where the windows are cut
     thumbnails  (T, 128, 128) of `similarity.thumbnail`
     patches     around the mouths of the same frames
     source      the frame that is the source image
     bare        (T,) of `WindowSearch.bare_mouths`
-    step        called T times: a frame's lips are where they belong
+    step        called `drawing_steps` times
     """
     told = [place.told(canonical, motions[place.frame]) for place in places]
-    mouths = [place.frame for place in told if place.of_mouth]
-    leaning = steered(motions, canonical, thumbnails, source, mouths, bare)
-    return told, registered(leaning, canonical, patches, source, mouths, bare, step)
-
-
-def drawing_steps(frames: int) -> int:
-    """How often the steps of `drawn_by` and `fitted_windows` are called for so many frames."""
-    return frames + FITTING_STEPS
-
-
-def fitted_windows(
-    windows: Sequence[Window],
-    motions: Motion,
-    canonical: CanonicalKeypoints,
-    patches: MouthPatches,
-    source: int,
-    bare: NDArray[np.bool_],
-    step: Callable[[], object] = lambda: None,
-) -> list[Window]:
-    """The windows, those of the mouth with pictures that draw the clip better; `motions` are those of `drawn_by`."""
-    mouths = [window for window in windows if isinstance(window, MouthWindow)]
-    changed = iter(fitted(mouths, mouth_points(canonical, motions), patches, source, bare, step))
-    return [next(changed) if isinstance(window, MouthWindow) else window for window in windows]
+    windows = [place.cut(pictures[place.frame]) for place in told]
+    cut = {place.frame: one for place, one in zip(told, windows, strict=True) if isinstance(one, MouthWindow)}
+    motions = steered(motions, canonical, thumbnails, source, list(cut), bare)
+    mouths = cut
+    for share in SHARES:
+        motions = registered(motions, canonical, mouths, patches, source, bare, share, step)
+        lips = mouth_points(canonical, motions)
+        mouths = dict(zip(cut, fitted(list(cut.values()), lips, patches, source, bare, step), strict=True))
+    changed = iter(mouths.values())
+    return [next(changed) if isinstance(one, MouthWindow) else one for one in windows], motions

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.clip.mouth_patches import MouthPatches
-from model.clip.windows import drawn_by, fitted_windows
+from model.clip.windows import drawn_windows
 from model.codec.source_image import FILE_SPEED, LIVE_SPEED
 from model.codec.window import decode_window, encode_window
 from model.evaluate.clips import Clip
@@ -54,12 +54,12 @@ def file_windows(
     best = search.best(clip.source, clip.source_frame)
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
     patches = MouthPatches.of(clip.frames, mouth_points(clip.canonical, clip.motions))
-    canonical, bare = state.keypoints(), search.bare_mouths()
-    told, driven = drawn_by(best, motions, canonical, thumbnails, patches, clip.source, bare)
-    cut = [place.cut(clip.frames[place.frame]) for place in told]
-    windows = fitted_windows(cut, driven, canonical, patches, clip.source, bare)
+    pictures = {place.frame: clip.frames[place.frame] for place in best}
+    windows, driven = drawn_windows(
+        best, pictures, motions, state.keypoints(), thumbnails, patches, clip.source, search.bare_mouths()
+    )
     return FileWindows(
-        [place.frame for place in told], [encode_window(window, speed=FILE_SPEED) for window in windows], driven
+        [place.frame for place in best], [encode_window(window, speed=FILE_SPEED) for window in windows], driven
     )
 
 
