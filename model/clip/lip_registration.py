@@ -30,6 +30,7 @@ _STEP = 0.0015  # crop units that one of them may take
 _BETAS = 0.5, 0.9  # a few steps have to do
 _SIGMA = 0.004  # crop units by which landmarks of lips are wrong: half a pixel of 256
 _PRIOR = 0.001  # of the mean square of what moves, in sigmas, against the mean difference of colours of [0, 1]
+_SHARE = 0.7  # of what is found: a part of it is what windows show otherwise
 _OTHER = 0.12  # of [0, 1]: a pixel that differs by more shows something else, such as teeth that the windows lack
 _MOST = 6  # windows that are mixed, those that count most
 _BLOCK = 32  # frames at a time
@@ -42,7 +43,6 @@ def registered(
     patches: MouthPatches,
     source: int,
     bare: NDArray[np.bool_],
-    share: float,
     step: Callable[[], object] = lambda: None,
 ) -> Motion:
     """Motions (T,) of a clip with lips moved.
@@ -50,7 +50,6 @@ def registered(
     windows  by the frame that each shows; these frames stay as they are
     source   the frame that is the source image; it stays, too
     bare     (T,) which mouths are seen; the others stay, as what lies before them is no mouth
-    share    of what is found: a part of it is what windows show otherwise
     step     called T times, for each frame
     """
     if not windows:
@@ -62,7 +61,7 @@ def registered(
     moved[still] = False
     points = mouth_points(canonical, motions)  # (T, 10, 2)
     with torch.inference_mode(False), torch.enable_grad():  # what was made in that mode has no gradients
-        moves = share * _moves(points, list(windows.values()), patches, source, moved, step)
+        moves = _SHARE * _moves(points, list(windows.values()), patches, source, moved, step)
     beside = np.pad(moves, ((1, 1), (0, 0), (0, 0)), mode="edge")
     moves = (beside[:-2] + 2 * moves + beside[2:]) / 4  # what changes at once would be seen, and cost bits
     moves[~bare] = 0

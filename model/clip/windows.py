@@ -1,7 +1,7 @@
 """A clip's windows and the motion that draws them.
 
 Windows are cut where motion is told, and lips lean to the right one. Then lips are laid where what is mixed of the
-mouth windows is like the film, and these are changed until it is more like it: twice, each with what the other found.
+mouth windows is like the film, and these are changed until it is more like it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from model.source.window_steering import steered
 from model.window import Window
 from model.window.mouth import MouthWindow
 
-SHARES = (0.7, 0.5)
-"""Of the way that is found for lips, in each round."""
-
 
 def drawing_steps(frames: int) -> int:
     """How often `drawn_windows` calls its step for so many frames."""
-    return len(SHARES) * (frames + FITTING_STEPS)
+    return frames + FITTING_STEPS
 
 
 def drawn_windows(
@@ -55,10 +52,6 @@ def drawn_windows(
     windows = [place.cut(pictures[place.frame]) for place in told]
     cut = {place.frame: one for place, one in zip(told, windows, strict=True) if isinstance(one, MouthWindow)}
     motions = steered(motions, canonical, thumbnails, source, list(cut), bare)
-    mouths = cut
-    for share in SHARES:
-        motions = registered(motions, canonical, mouths, patches, source, bare, share, step)
-        lips = mouth_points(canonical, motions)
-        mouths = dict(zip(cut, fitted(list(cut.values()), lips, patches, source, bare, step), strict=True))
-    changed = iter(mouths.values())
+    motions = registered(motions, canonical, cut, patches, source, bare, step)
+    changed = iter(fitted(list(cut.values()), mouth_points(canonical, motions), patches, source, bare, step))
     return [next(changed) if isinstance(one, MouthWindow) else one for one in windows], motions

@@ -23,7 +23,7 @@ CANONICAL = CanonicalKeypoints(np.zeros((SMALL.keypoints, 3), np.float32))
 OPENINGS = [0.0, 0.3, 0.6, 0.9, *[0.35, 0.55, 0.7, 0.85] * 10]
 """The source image's; three windows'; frames between."""
 WINDOWS = [1, 2, 3]
-HALF, SHARE = 0.18, 0.7
+HALF = 0.18
 BARE = np.ones(len(OPENINGS), bool)
 
 
@@ -66,7 +66,7 @@ def test_lips_go_where_the_film_has_them() -> None:
     patches = MouthPatches.of(filmed(OPENINGS), points)
     steps: list[None] = []
     with torch.inference_mode():  # as evaluation calls it
-        placed = registered(found, CANONICAL, cut(found), patches, 0, BARE, SHARE, lambda: steps.append(None))
+        placed = registered(found, CANONICAL, cut(found), patches, 0, BARE, lambda: steps.append(None))
     before, after = (np.linalg.norm(mouth_points(CANONICAL, one) - points, axis=-1)[4:] for one in (found, placed))
     assert after.mean() < 0.75 * before.mean()
     assert len(steps) == len(OPENINGS)
@@ -82,7 +82,7 @@ def test_what_covers_a_mouth_draws_it_no_further_than_a_pixel(colour: tuple[int,
     motions, pictures = trembling(clip(OPENINGS)), filmed(OPENINGS)
     pictures[4:] = colour or np.random.default_rng(1).integers(0, 256, pictures[4:].shape)
     patches = MouthPatches.of(pictures, mouth_points(CANONICAL, motions))
-    placed = registered(motions, CANONICAL, cut(motions), patches, 0, BARE, SHARE)
+    placed = registered(motions, CANONICAL, cut(motions), patches, 0, BARE)
     way = mouth_points(CANONICAL, placed) - mouth_points(CANONICAL, motions)
     assert np.abs(way).max() < 1 / 128
 
@@ -91,7 +91,7 @@ def test_lips_that_are_covered_stay() -> None:
     motions, bare = trembling(clip(OPENINGS)), BARE.copy()
     bare[20:30] = False
     patches = MouthPatches.of(filmed(OPENINGS), mouth_points(CANONICAL, motions))
-    placed = registered(motions, CANONICAL, cut(motions), patches, 0, bare, SHARE)
+    placed = registered(motions, CANONICAL, cut(motions), patches, 0, bare)
     moved = (placed.expression != motions.expression).any((1, 2))
     assert not moved[20:30].any()
     assert moved[4:20].all()
@@ -101,7 +101,7 @@ def test_without_windows_nothing_moves() -> None:
     motions = clip(OPENINGS)
     steps: list[None] = []
     patches = MouthPatches.of(filmed(OPENINGS), mouth_points(CANONICAL, motions))
-    assert registered(motions, CANONICAL, {}, patches, 0, BARE, SHARE, lambda: steps.append(None)) is motions
+    assert registered(motions, CANONICAL, {}, patches, 0, BARE, lambda: steps.append(None)) is motions
     assert len(steps) == len(OPENINGS)
 
 
@@ -109,9 +109,9 @@ def test_without_windows_nothing_moves() -> None:
 def test_a_mouth_that_is_none_harms_no_other(wrong: float) -> None:
     motions = trembling(clip(OPENINGS))
     patches = MouthPatches.of(filmed(OPENINGS), mouth_points(CANONICAL, motions))
-    whole = registered(motions, CANONICAL, cut(motions), patches, 0, BARE, SHARE)
+    whole = registered(motions, CANONICAL, cut(motions), patches, 0, BARE)
     motions.expression[7, list(MOUTH), :2] = wrong
-    placed = registered(motions, CANONICAL, cut(motions), patches, 0, BARE, SHARE)
+    placed = registered(motions, CANONICAL, cut(motions), patches, 0, BARE)
     others = np.delete(np.arange(len(OPENINGS)), [6, 7, 8])  # neighbours are averaged
     np.testing.assert_allclose(placed.expression[others], whole.expression[others], atol=1e-5)
     assert np.isfinite(np.delete(placed.expression, 7, 0)).all()
