@@ -19,7 +19,7 @@ from server.sender.connection.access import Access
 from server.sender.connection.signalling import server_address
 from server.sender.daemon import Daemon, Destination
 from server.sender.media.feed import Feed, FeedListener
-from server.sender.media.inputs import MediaInput, check_source, parse_source
+from server.sender.media.inputs import PORTRAIT, MediaInput, check_source, parse_source, portrait_of
 from server.sender.media.recording import RecordingFeed, read_recording
 from server.sender.media.voice_order import VOICE_KBPS
 from server.sender.status_line import LineFilter, Screen, StatusLine
@@ -120,7 +120,9 @@ def _recorded_feeds(
 ) -> tuple[Description, Callable[[FeedListener], Feed]]:
     """As `live_feeds`, of a recording: it brings its motion and its pictures, so no network is needed."""
     model = random_description() if settings.random_weights else read_description(settings.weights)[0]
-    recording = read_recording(Path(choices.source.place), model.statistics, model.weights_hash)
+    place = Path(choices.source.place)
+    place = portrait_of(settings.weights) if place == PORTRAIT else place
+    recording = read_recording(place, model.statistics, model.weights_hash)
     return model, lambda listener: RecordingFeed(
         recording, listener, fps=fps, clock=time.monotonic, sound=choices.sound, sleep=asyncio.sleep
     )

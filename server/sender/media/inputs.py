@@ -27,6 +27,15 @@ PORTRAIT = Path(__file__).with_name("portrait.vav")
 """The built-in talker: a public-domain portrait, its motion and its voice (PORTRAIT.md)."""
 
 
+def portrait_of(weights: Path | None) -> Path:
+    """The built-in talker as it was recorded with these weights, None for the embedded default.
+
+    Where there is none of its own, the default's, which plays with no others.
+    """
+    own = PORTRAIT if weights is None else PORTRAIT.with_name(f"portrait_{weights.stem}.vav")
+    return own if own.exists() else PORTRAIT
+
+
 @dataclass(frozen=True)
 class MediaInput:
     """One parsed `--source`."""

@@ -26,7 +26,7 @@ from model.weights.manifest import LANDMARKS
 from model.window import EYE_SLOTS
 from server.benchmark.portrait import portrait_picture
 from server.benchmark.record_portrait import close_loop
-from server.sender.media.inputs import PORTRAIT
+from server.sender.media.inputs import PORTRAIT, portrait_of
 from server.sender.media.recorded_sources import Placed, RecordedSources
 from server.sender.media.recording import RecordingFeed, read_recording, repacked
 from server.sender.media.samples import MAX_SOURCES, MotionSample, SourceImage, StageTimes, WindowUpload
@@ -332,16 +332,20 @@ def test_a_glide_longer_than_the_recording_is_refused() -> None:
         close_loop(np.zeros((3, STATISTICS.size), np.float32), 3)
 
 
-@pytest.mark.skipif(not WEIGHTS_FILE.exists(), reason="no trained weights yet")
-def test_the_built_in_talker_fits_the_weights_that_ship() -> None:
-    vav = read_vav(PORTRAIT)
-    assert vav.header.weights.hex() == hashlib.sha256(WEIGHTS_FILE.read_bytes() + LANDMARKS.read_bytes()).hexdigest(), (
+@pytest.mark.parametrize("weights", [None, WEIGHTS_FILE.with_name("open.safetensors")], ids=["default", "open"])
+def test_the_built_in_talker_fits_the_weights_that_ship(weights: Path | None) -> None:
+    vav, shipped = read_vav(portrait_of(weights)), weights or WEIGHTS_FILE
+    assert vav.header.weights.hex() == hashlib.sha256(shipped.read_bytes() + LANDMARKS.read_bytes()).hexdigest(), (
         "run make portrait"
     )
     assert vav.complete
     assert vav.seconds >= 8.0
     assert vav.file_bytes < 100_000
     assert sum(packet.duration for packet in vav.audio) / 48_000 >= vav.seconds - 0.1
+
+
+def test_other_weights_have_the_default_s_talker(tmp_path: Path) -> None:
+    assert portrait_of(tmp_path / "mine.safetensors") == portrait_of(None) == PORTRAIT
 
 
 def test_the_portrait_is_there_without_a_download() -> None:
