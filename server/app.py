@@ -20,7 +20,6 @@ from server.nodes.single import SingleNode
 from server.recording.recordings import RecordingLimits, Recordings
 from server.routes import add_routes, api
 from server.routes.errors import errors_middleware
-from server.routes.page import built_weights
 from server.routes.parts import PARTS, Parts
 from server.routes.pools import POOLS, Pools
 from server.settings import Settings
@@ -84,7 +83,6 @@ def build_app(
         nodes=nodes,
         metrics=metrics,
         recordings=recordings,
-        page_weights=built_weights(settings.client_folder),
         clock=clock,
     )
     add_routes(application, api.ROUTES, settings.node_path)

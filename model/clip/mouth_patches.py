@@ -66,7 +66,7 @@ def mouth_patch(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tupl
 
 
 def drawn_places(lips: Tensor) -> Tensor:
-    """A grid (B, ROWS COLUMNS, 2), crop units, over the lips (B, 10, 2) and the skin that is drawn with them."""
+    """A grid (B, ROWS COLUMNS, 2), row after row, over the lips (B, 10, 2) and the skin drawn with them; crop units."""
     middle, axis = (x[:, None] for x in mouth_frame(lips))
     own = to_mouth(lips, middle, axis)
     low, high = own.amin(1) - BESIDE, own.amax(1) + BESIDE  # (B, 2)
@@ -84,7 +84,7 @@ def is_drawn(place: Tensor, lips: Tensor) -> Tensor:
 
 
 def in_light_of(wanted: Tensor, drawn: Tensor, share: Tensor) -> Tensor:
-    """What is drawn (B, 3, N) in the light of what is wanted, as a receiver brings it to that of the painted face.
+    """What is drawn (B, 3, N) in the light of what is wanted; a receiver has it of the skin around the lips alone.
 
     share  (B, 1, N) what each place counts, in the sum 1
     """

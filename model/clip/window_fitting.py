@@ -57,12 +57,13 @@ def fitted(
         mixtures = _mixtures(windows, lips, patches, source, bare)
         changes = torch.zeros(len(windows), 3, _SIDE, _SIDE, requires_grad=True)
         adam = torch.optim.Adam([changes], lr=_STEP, betas=_BETAS)
-        for _ in range(FITTING_STEPS if mixtures else 0):
-            adam.zero_grad()
-            (_PRIOR * changes.square().sum()).backward()  # type: ignore[no-untyped-call]
-            for mixture in mixtures:
-                mixture.difference(changes).backward()  # type: ignore[no-untyped-call]
-            adam.step()
+        for _ in range(FITTING_STEPS):
+            if mixtures:
+                adam.zero_grad()
+                (_PRIOR * changes.square().sum()).backward()  # type: ignore[no-untyped-call]
+                for mixture in mixtures:
+                    mixture.difference(changes).backward()  # type: ignore[no-untyped-call]
+                adam.step()
             step()
     return [_changed(window, change) for window, change in zip(windows, changes.detach(), strict=True)]
 

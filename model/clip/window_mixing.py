@@ -1,7 +1,7 @@
 """What a receiver mixes of a file's mouth windows, so that its sender can take gradients of it.
 
-As `model/networks/small/mouth.py` draws, but for places on a grid, of windows of one size, and without the painted
-face around them.
+As `model/networks/small/mouth.py` draws, but for places on a grid, of windows of one size, of those few that count
+most, and without the painted face around them.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def mixed_colours(
     pictures: Tensor, mixed: Tensor, counts: Tensor, where: Tensor, mode: Literal["bilinear", "bicubic"]
 ) -> Tensor:
     """Colours (B, 3, N) of pictures (K, 3, C, C), of which `mixed` (B, R) count `counts` (B, R), at (B, R, N, 2)."""
-    chosen, places = pictures[mixed.flatten()], where.flatten(0, 1)[:, None]
+    # Not by indexing, whose gradient is summed in any order: the same clip gives the same bytes.
+    chosen, places = pictures.index_select(0, mixed.flatten()), where.flatten(0, 1)[:, None]
     found = F.grid_sample(chosen, places, mode=mode, padding_mode="border", align_corners=False)
     return (found.reshape(*mixed.shape, 3, -1) * counts[..., None, None]).sum(1)

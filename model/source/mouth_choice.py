@@ -27,8 +27,8 @@ UNCOVERED = 0.7
 """Share of that unevenness below which a mouth that was covered is bare again: a hand that holds still is smoother."""
 
 _BESIDE_COVERED = 15
-"""Frames before and after one whose mouth is covered that are not trusted either: half a second in which a hand comes
-or goes, blurred or as smooth as skin."""
+"""Frames before and after one whose mouth is covered that are not trusted either, half a second at 30 a second: a hand
+comes or goes, blurred or as smooth as skin."""
 
 _LEAST_UNEVEN = 0.04  # what is usual for a mouth at least: of real ones .048 to .43
 _SKIN = (0.06, 0.28)  # mouth coordinates beyond the lips

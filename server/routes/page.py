@@ -103,16 +103,16 @@ def sends_motion(parts: Parts) -> bool:
     Without npm at set-up it has not, nor with networks of other weights than the receiver's.
     """
     built = all((parts.settings.client_folder / BUILT / name).is_file() for name in RUNS_MOTION)
-    return built and parts.conference.publishers.weights in (None, parts.page_weights)
+    return built and parts.conference.publishers.weights in (None, built_weights(parts.settings.client_folder))
 
 
 def warn_of_other_weights(parts: Parts) -> None:
     """Log it where the page's networks are of other weights than the receiver's. Once these are known."""
-    page, receiver = parts.page_weights, parts.conference.publishers.weights
+    page, receiver = built_weights(parts.settings.client_folder), parts.conference.publishers.weights
     if page is not None and receiver is not None and page != receiver:
         logger.warning(
             "the page was made with other weights (%s) than the receiver's (%s) and sends no motion: "
-            "set VISAVIS_WEIGHTS, run make web, and start the receiver again",
+            "set VISAVIS_WEIGHTS and run make web",
             page[:12],
             receiver[:12],
         )

@@ -32,7 +32,6 @@ class Parts:
     nodes: Nodes
     metrics: Metrics
     recordings: Recordings
-    page_weights: str | None  # SHA-256 of those of which the page's networks are; None where it has none
     clock: Callable[[], float]  # monotonic seconds
 
     def limits(self) -> dict[str, int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from model.clip.mouth_patches import MouthPatches
+from model.clip.mouth_patches import MouthPatches, drawn_places, is_drawn
 from model.clip.window_fitting import FITTING_STEPS, fitted
+from model.clip.window_mixing import StackedWindows, counting_most, window_weights
 from model.networks.small.mouth import MouthWindows, draw_mouth
 from model.window.mouth import MouthWindow, cut_window
 from tests.model.mouths import face, lips, picture
@@ -78,8 +81,40 @@ def test_nothing_to_draw_changes_nothing() -> None:
     patches = MouthPatches.of(dark, LIPS)
     assert fitted([], LIPS, patches, SOURCE, BARE) == []
     windows = cut(dark)
-    for before, after in zip(windows, fitted(windows, LIPS, patches, SOURCE, ~BARE), strict=True):
+    steps: list[None] = []
+    found = fitted(windows, LIPS, patches, SOURCE, ~BARE, lambda: steps.append(None))
+    for before, after in zip(windows, found, strict=True):
         np.testing.assert_array_equal(after.picture, before.picture)
+    assert len(steps) == FITTING_STEPS
+
+
+def test_of_a_long_clip_some_frames_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = filmed([DARK, DARK, DARK, *[TONGUE] * 12])
+    monkeypatch.setattr("model.clip.window_fitting._MOST_FRAMES", 5)
+    found = fitted(cut(shown), LIPS, MouthPatches.of(shown, LIPS), SOURCE, BARE)
+    assert difference(found, shown) < 0.8 * difference(cut(shown), shown)
+
+
+def test_what_is_mixed_is_what_a_receiver_draws() -> None:
+    painted, frames = filmed([DARK] * len(OPENINGS)), np.arange(3, len(OPENINGS))
+    windows = cut(filmed([(240, 240, 235)] * len(OPENINGS)))
+    weights = window_weights(windows, LIPS, SOURCE)[:, frames]
+    stacked, here = StackedWindows.of(windows), torch.from_numpy(LIPS[frames])
+    place = drawn_places(here)
+    mixed, counts = counting_most(weights, len(windows))
+    colours = stacked.colours(mixed, counts, stacked.places(here, place, mixed), "bicubic")
+    beside, inside = MouthWindows.of(windows, face(LIPS[SOURCE])), is_drawn(place, here)
+    off, plain = [], []
+    for index, frame in enumerate(frames):
+        before = torch.from_numpy(painted[frame]).permute(2, 0, 1)
+        drawn = draw_mouth(before, beside, face(LIPS[frame]))
+        both = torch.stack([before, drawn]).float() / 255
+        at = place[index][None, None].expand(2, -1, -1, -1)
+        below, there = F.grid_sample(both, at, mode="nearest", align_corners=False)[:, :, 0]
+        expected = torch.lerp(below, colours[index], float(weights[:, index].sum()))  # what is left is painted
+        off.append((there - expected).abs().mean(0)[inside[index]])
+        plain.append((there - below).abs().mean(0)[inside[index]])
+    assert torch.cat(off).mean() < 0.2 * torch.cat(plain).mean()  # edges are read at the nearest pixel
 
 
 def test_mouths_that_are_none_harm_no_others() -> None:
