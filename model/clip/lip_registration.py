@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model.arrays import Floats
 from model.clip.mouth_patches import MouthPatches, drawn_places, in_light_of, is_drawn
-from model.clip.window_mixing import StackedWindows, counting_most, window_weights
+from model.clip.window_mixing import StackedWindows, counting_most, mixed_colours, window_weights
 from model.motion import CanonicalKeypoints, Motion
 from model.networks.small.mouth import drawable, mouth_frame
 from model.networks.small_config import MOUTH
@@ -56,16 +56,14 @@ def registered(
         for _ in range(len(motions)):
             step()
         return motions
-    still = [source, *windows]
     moved = bare.copy()
-    moved[still] = False
+    moved[[source, *windows]] = False
     points = mouth_points(canonical, motions)  # (T, 10, 2)
     with torch.inference_mode(False), torch.enable_grad():  # what was made in that mode has no gradients
         moves = _SHARE * _moves(points, list(windows.values()), patches, source, moved, step)
     beside = np.pad(moves, ((1, 1), (0, 0), (0, 0)), mode="edge")
     moves = (beside[:-2] + 2 * moves + beside[2:]) / 4  # what changes at once would be seen, and cost bits
-    moves[~bare] = 0
-    moves[still] = 0
+    moves[~moved] = 0
     expression = motions.expression.copy()
     expression[:, list(MOUTH), :2] += moves / motions.scale[:, None, None]
     return replace(motions, expression=expression)
@@ -111,7 +109,8 @@ def _found(
     share = seen[:, None] / seen.sum(1).clamp(min=1)[:, None, None]  # (B, 1, N)
 
     def difference(moves: Tensor) -> Tensor:
-        drawn = windows.colours(mixed, counts, windows.places(here + moves, place, mixed), "bicubic")
+        where = windows.places(here + moves, place, mixed)
+        drawn = mixed_colours(windows.pictures, mixed, counts, where, "bicubic")
         error = (in_light_of(wanted, drawn, share) - wanted).abs().clamp(max=_OTHER)
         unlikely = (moves / _SIGMA).square().mean((1, 2))
         out: Tensor = (error * share).sum(-1).mean(1) + _PRIOR * unlikely

@@ -131,5 +131,5 @@ def _mixture(
     where = windows.places(lips, place, mixed)
     # A receiver draws bicubically. But coding blurs, and mixing does where landmarks tremble: windows that make up for
     # bilinear drawing are sharper by about as much (docs/experiments/mouth-windows.md).
-    drawn = windows.colours(mixed, counts, where, "bilinear")
+    drawn = mixed_colours(windows.pictures, mixed, counts, where, "bilinear")
     return _Mixture(mixed, counts, where, drawn, wanted, seen.float())

@@ -76,10 +76,6 @@ class StackedWindows:
         extent = self.extent[mixed][..., None, :]  # (B, R, 1, 2)
         return torch.stack([where[..., 0], where[..., 1] - extent[..., 0]], -1) / extent[..., 1:]
 
-    def colours(self, mixed: Tensor, counts: Tensor, where: Tensor, mode: Literal["bilinear", "bicubic"]) -> Tensor:
-        """What is mixed at these places, (B, 3, N)."""
-        return mixed_colours(self.pictures, mixed, counts, where, mode)
-
 
 def mixed_colours(
     pictures: Tensor, mixed: Tensor, counts: Tensor, where: Tensor, mode: Literal["bilinear", "bicubic"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.clip.mouth_patches import MouthPatches, drawn_places, is_drawn
 from model.clip.window_fitting import FITTING_STEPS, fitted
-from model.clip.window_mixing import StackedWindows, counting_most, window_weights
+from model.clip.window_mixing import StackedWindows, counting_most, mixed_colours, window_weights
 from model.networks.small.mouth import MouthWindows, draw_mouth
 from model.window.mouth import MouthWindow, cut_window
 from tests.model.mouths import face, lips, picture
@@ -102,7 +102,7 @@ def test_what_is_mixed_is_what_a_receiver_draws() -> None:
     stacked, here = StackedWindows.of(windows), torch.from_numpy(LIPS[frames])
     place = drawn_places(here)
     mixed, counts = counting_most(weights, len(windows))
-    colours = stacked.colours(mixed, counts, stacked.places(here, place, mixed), "bicubic")
+    colours = mixed_colours(stacked.pictures, mixed, counts, stacked.places(here, place, mixed), "bicubic")
     beside, inside = MouthWindows.of(windows, face(LIPS[SOURCE])), is_drawn(place, here)
     off, plain = [], []
     for index, frame in enumerate(frames):
