@@ -31,7 +31,7 @@ import { MAX_STEP_INDEX, rescale } from "./quantise.js";
  */
 
 /** @type {Rate} One message a frame. */
-export const CALL_RATE = { stepIndex: -5, framesPerMessage: 1, repeat: 0 };
+export const CALL_RATE = { stepIndex: -6, framesPerMessage: 1, repeat: 0 };
 
 /** Estimated; `#assemble` makes sure. */
 const BUNDLE_BITS = 8 * (MAX_MESSAGE_BYTES - MOTION_HEADER_BYTES) * 0.9;

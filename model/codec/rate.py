@@ -11,15 +11,15 @@ from model.codec.quantise import MAX_STEP_INDEX, MIN_STEP_INDEX
 HEADER_BYTES = 93
 """IPv4, UDP, DTLS 1.2 and SCTP around one data channel message (measured with aiortc 1.16)."""
 
-CALL_STEP_INDEX = -5
-"""Step of a call: calm faces lose by a coarser one (docs/experiments/call-alignment.md)."""
+CALL_STEP_INDEX = -6
+"""Step of a call: calm faces lose by a coarser one (docs/experiments/motion-bits.md)."""
 
 # From generous to frugal: frames a second, frames a message, step index. Down the list the headers go first (a bundle
 # of two costs 40 ms, headers of 25 single messages 20 kbit/s), then precision, then frames. Frames are repeated where
 # some are lost, and nowhere else (server/sender/connection/rate_control.py).
 _LADDER = (
     (30.0, 1, -6),
-    (25.0, 1, -5),
+    (25.0, 1, CALL_STEP_INDEX),
     (25.0, 2, CALL_STEP_INDEX),
     (25.0, 2, -3),
     (25.0, 3, -2),

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from model.codec.rate import Rate
+from model.codec.rate import CALL_STEP_INDEX, Rate
 from model.codec.source_image import LIVE_SPEED, decode_source, encode_source, live_quality
 from model.errors import InputError, VisavisError
 from model.evaluate.bjontegaard import bd_rate
@@ -42,8 +42,7 @@ from model.talking_head import TalkingHead
 OWN = "visavis"
 YARDSTICK = "x264-medium"
 
-STEP_INDICES = (-12, -8, -5, 0)
-"""Among them the step of a call, -5."""
+STEP_INDICES = (-12, -8, CALL_STEP_INDEX, 0)
 
 FRAMES_PER_MESSAGE = 2
 """In a call without sound, where a budget below 40 kbit/s makes two frames share a message."""

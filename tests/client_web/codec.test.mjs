@@ -10,6 +10,8 @@ import { rescale } from "../../client_web/codec/quantise.js";
 import { MotionStatistics } from "../../client_web/codec/statistics.js";
 
 const vectors = JSON.parse(await readFile(new URL("../vectors/motion.json", import.meta.url)));
+/** Of the vectors, whatever that of a call is. */
+const RATE = { ...CALL_RATE, stepIndex: -5 };
 const hex = (bytes) => Buffer.from(bytes).toString("hex");
 const bytes = (text) => new Uint8Array(Buffer.from(text, "hex"));
 
@@ -71,11 +73,11 @@ function written(encoder, steps) {
 }
 
 test("the encoder writes the golden bytes", () => {
-  assert.ok(written(new MotionEncoder(statistics(), 0xbeef), vectors.encoder) > 25);
+  assert.ok(written(new MotionEncoder(statistics(), 0xbeef, RATE), vectors.encoder) > 25);
 });
 
 test("and chains what the golden one chains, over losses and silences", () => {
-  const encoder = new MotionEncoder(statistics(), 0x0bed, { stepIndex: CALL_RATE.stepIndex, framesPerMessage: 4, repeat: 0 });
+  const encoder = new MotionEncoder(statistics(), 0x0bed, { ...RATE, framesPerMessage: 4 });
   assert.ok(written(encoder, vectors.chained.steps) > 200);
   assert.ok(encoder.chaining.chained.length > 12);
 });

@@ -24,6 +24,8 @@ from model.codec.statistics import RESIDUAL_FLOW_SCALARS, MotionStatistics
 PATH = Path(__file__).parents[1] / "vectors" / "motion.json"
 KEYPOINTS = 2
 CHAINED_VECTORS = 12
+STEP_INDEX = -5
+"""Of the vectors, whatever that of a call is."""
 
 
 def build() -> dict[str, Any]:
@@ -87,7 +89,7 @@ def _vector(index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def _messages(statistics: MotionStatistics) -> list[dict[str, Any]]:
     """A stream in the order in which the decoder sees it; after each message what it gives out and would answer."""
-    encoder = MotionEncoder(statistics, Rate(), epoch=0xC0DE)
+    encoder = MotionEncoder(statistics, Rate(STEP_INDEX), epoch=0xC0DE)
     decoder = MotionDecoder(statistics)
     vectors: list[dict[str, Any]] = []
     capture_ms = 0xFFFFFF00  # wraps within the stream
@@ -124,12 +126,12 @@ def _messages(statistics: MotionStatistics) -> list[dict[str, Any]]:
     deliver("intra frame, nothing is acknowledged yet", send(1))
     encoder.on_acknowledgement(bytes.fromhex(vectors[-1]["answer"]))
     deliver("predicted from the acknowledged frame 1", send(2))
-    encoder.rate = Rate(repeat=2)
+    encoder.rate = Rate(STEP_INDEX, repeat=2)
     deliver("repeats frame 2, then frame 3", send(3))
     lost = send(4)
     deliver("repeats frames 3 and 4 (whose message was lost), then frame 5", send(5))
     deliver("the lost message, late: nothing in it is new", lost)
-    encoder.rate = Rate(frames_per_message=4)
+    encoder.rate = Rate(STEP_INDEX, frames_per_message=4)
     assert send(6) is None
     assert send(7) is None
     assert send(8) is None
@@ -145,7 +147,7 @@ def _messages(statistics: MotionStatistics) -> list[dict[str, Any]]:
 
 def _encoder_steps(statistics: MotionStatistics) -> list[dict[str, Any]]:
     """What an encoder is given, one thing after the other, and the message that comes out of each frame."""
-    encoder = MotionEncoder(statistics, Rate(), epoch=0xBEEF)
+    encoder = MotionEncoder(statistics, Rate(STEP_INDEX), epoch=0xBEEF)
     decoder = MotionDecoder(statistics)
     steps: list[dict[str, Any]] = []
     capture_ms = 0xFFFFFE00  # wraps within the stream
@@ -185,9 +187,9 @@ def _encoder_steps(statistics: MotionStatistics) -> list[dict[str, Any]]:
     for index in range(4):
         send(index)
     for rate in (
-        Rate(),
-        Rate(repeat=2),
-        Rate(frames_per_message=3),
+        Rate(STEP_INDEX),
+        Rate(STEP_INDEX, repeat=2),
+        Rate(STEP_INDEX, frames_per_message=3),
         Rate(step_index=6),
         Rate(step_index=-12, repeat=1),
     ):
@@ -207,7 +209,7 @@ def _encoder_steps(statistics: MotionStatistics) -> list[dict[str, Any]]:
 
 def _chained_steps(statistics: MotionStatistics) -> list[dict[str, Any]]:
     """What another encoder is given: a line that is trusted, loses a message, is trusted again, and answers no more."""
-    encoder = MotionEncoder(statistics, Rate(frames_per_message=4), epoch=0x0BED)
+    encoder = MotionEncoder(statistics, Rate(STEP_INDEX, frames_per_message=4), epoch=0x0BED)
     decoder = MotionDecoder(statistics)
     steps: list[dict[str, Any]] = []
     frames = 0

@@ -165,7 +165,7 @@ def test_bjontegaard_rates_stand_by_codec_and_metric() -> None:
 
 def result(size: int = 256) -> RateDistortion:
     """Of one clip, made up."""
-    own = [point(OWN, kbps, 0.2 / kbps, step) for kbps, step in ((1.0, 1), (2.0, -3), (4.0, -7))]
+    own = [point(OWN, kbps, 0.2 / kbps, step) for kbps, step in ((1.0, 1), (2.0, -4), (4.0, -9))]
     x264 = [point(YARDSTICK, 10 * kbps, 0.2 / kbps, 20) for kbps in (1.0, 2.0, 4.0)]
     points = mean_points([own, [replace(one, setting=20 + i) for i, one in enumerate(x264)]])
     scores: dict[str, Any] = dict.fromkeys(("lpips", "lpips_vgg", "ms_ssim", "psnr", "ssim", "flicker"), 0.1)
