@@ -25,7 +25,7 @@ MIN_SIDE, MAX_SIDE = 32, 96
 MAX_WINDOWS = 48
 """Beside one source image; together they take some 14 kB (docs/experiments/mouth-windows.md)."""
 
-NEARNESS = Nearness(over=0.0125, as_near=0.045, far=0.08, many=8)
+NEARNESS = Nearness(over=0.0125, as_near=0.045, far=0.08, many=24)
 """By `shape_distance`. The more windows there are, the less the source image counts as nearer: the nearest of many is
 seldom stretched far."""
 
