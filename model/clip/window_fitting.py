@@ -84,17 +84,17 @@ class _Mixture:
     where: Tensor  # (B, R, N, 2) the windows' places, -1 to 1, that are drawn
     drawn: Tensor  # (B, 3, N) what is drawn of windows as they are
     wanted: Tensor  # (B, 3, N) the film
-    seen: Tensor  # (B, N) which places count, 1 or 0
+    seen: Tensor  # (B, 1, N) what each place counts, in the sum 1, or 0 where none is seen
+    share: Tensor  # (B, 1, 1) what windows have of the mouth; the rest is painted
 
     def difference(self, changes: Tensor) -> Tensor:
-        """Sum over the mouths of their mean difference from the film, windows changed by (K, 3, C, C)."""
+        """Sum over the mouths of the mean difference from the film that windows, changed by (K, 3, C, C), make."""
         drawn = self.drawn + mixed_colours(changes, self.mixed, self.counts, self.where, "bilinear")
-        share = (self.seen / self.seen.sum(1, keepdim=True).clamp(min=1))[:, None]
-        error = in_light_of(self.wanted, drawn, share) - self.wanted
-        error, share = (x.reshape(*x.shape[:2], ROWS, COLUMNS) for x in (error, share))
-        off = (_size(error) * share).sum()
-        off = off + _EDGES * (_size(error.diff(dim=-1)) * share[..., 1:]).sum()
-        off = off + _EDGES * (_size(error.diff(dim=-2)) * share[..., 1:, :]).sum()
+        error = in_light_of(self.wanted, drawn, self.seen) - self.wanted
+        error, counts = (x.reshape(*x.shape[:2], ROWS, COLUMNS) for x in (error, self.share * self.seen))
+        off = (_size(error) * counts).sum()
+        off = off + _EDGES * (_size(error.diff(dim=-1)) * counts[..., 1:]).sum()
+        off = off + _EDGES * (_size(error.diff(dim=-2)) * counts[..., 1:, :]).sum()
         mean: Tensor = off / 3
         return mean
 
@@ -128,8 +128,10 @@ def _mixture(
     place = drawn_places(lips)  # (B, N, 2)
     wanted, seen = patches.shown(frames).at(place)
     seen &= is_drawn(place, lips)
+    counted = (seen / seen.sum(1, keepdim=True).clamp(min=1))[:, None]
     where = windows.places(lips, place, mixed)
     # A receiver draws bicubically. But coding blurs, and mixing does where landmarks tremble: windows that make up for
     # bilinear drawing are sharper by about as much (docs/experiments/mouth-windows.md).
     drawn = mixed_colours(windows.pictures, mixed, counts, where, "bilinear")
-    return _Mixture(mixed, counts, where, drawn, wanted, seen.float())
+    share = torch.from_numpy(weights.sum(0).astype(np.float32))[:, None, None]
+    return _Mixture(mixed, counts, where, drawn, wanted, counted, share)
