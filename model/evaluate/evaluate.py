@@ -54,8 +54,9 @@ def evaluate_clip(
     """Scores of each system on one clip; only each `every`-th frame counts, for flicker with the frame before it.
 
     in_call   also as a call sends it: systems `call` and, with 5 % of the messages lost, `call_loss`
-    Expression is read off all frames but those that became windows, which show themselves. Pictures are scored with
-    those among them: windows are what is hard to draw, and without them a clip would be the easier the more it has.
+    Expression is read off all frames but those that became windows, which show themselves; that of the mouth off those
+    in which the film shows one. Pictures are scored with windows among them: they are what is hard to draw, and without
+    them a clip would be the easier the more it has.
     """
     state = enrol(head, clip.source_frame)
     x264 = code(clip.frames, CODECS["x264-medium"], X264_CRF)
@@ -69,7 +70,7 @@ def evaluate_clip(
         sent = call_motion(head, clip, state)
         calls = {name: call(head, clip, state, sent, loss) for name, loss in CALLS.items()}
     whole = {"model": rendered, "x264": x264.frames} | {name: one.frames for name, one in calls.items()}
-    expression_truth = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points)
+    expression_truth = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points, windows.bare[told])
     expression = {name: expression_truth.read(frames[told]) for name, frames in whole.items()}
     driving, systems = _pictures(state, clip, aligned, rendered, x264.frames, scored)
     systems |= {name: one.frames[scored] for name, one in calls.items()}

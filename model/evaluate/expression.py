@@ -33,6 +33,8 @@ FEATURES = ("mouth_opening", "mouth_width", "lids", "gaze", "brows", "corners")
 """Distance of the inner lips, distance of the mouth's corners, distance of the lids, where the irises stand between the
 corners of the eyes, height of the brows above the eyes, height of the mouth's corners above its middle."""
 
+OF_THE_MOUTH = ("mouth_opening", "mouth_width", "corners")
+
 LEAST_SPREAD = {
     "mouth_opening": 0.012,
     "mouth_width": 0.012,
@@ -113,11 +115,19 @@ def _upright(points: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[
     return np.stack([laid.real, laid.imag], -1)
 
 
-def compare(truth: Values, decoded: Values) -> dict[str, dict[str, float] | None]:
-    """Of each feature `r` and `slope` of decoded on true values; None where it does not move in the true frames."""
+def compare(
+    truth: Values, decoded: Values, mouths: NDArray[np.bool_] | None = None
+) -> dict[str, dict[str, float] | None]:
+    """Of each feature `r` and `slope` of decoded on true values; None where it does not move in the true frames.
+
+    mouths  (T,) which frames' mouths are seen: of the others those of the mouth are left out; None: all
+    """
     compared: dict[str, dict[str, float] | None] = {}
     for name, true in truth.items():
-        spread, other = float(true.std()), decoded[name]
+        other = decoded[name]
+        if mouths is not None and name in OF_THE_MOUTH:
+            true, other = true[mouths], other[mouths]
+        spread = float(true.std()) if len(true) else 0.0
         if len(true) < 3 or spread < LEAST_SPREAD[name]:
             compared[name] = None
             continue
@@ -130,8 +140,19 @@ def compare(truth: Values, decoded: Values) -> dict[str, dict[str, float] | None
 class ExpressionTruth:
     """What the true frames of a clip say, and how far others say the same."""
 
-    def __init__(self, frames: NDArray[np.uint8], mesh: LandmarkSource | None, points: Points68 | None) -> None:
-        """`frames`: uint8 (T, S, S, 3), successive. An instrument that is missing is left out."""
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        mesh: LandmarkSource | None,
+        points: Points68 | None,
+        mouths: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """An instrument that is missing is left out.
+
+        frames  uint8 (T, S, S, 3), successive
+        mouths  (T,) whose mouths are seen: what is read of a hand before one is no mouth; None: all
+        """
+        self._mouths = np.ones(len(frames), bool) if mouths is None else mouths
         self._mesh, self._points = mesh, points
         self._landmarks = None if mesh is None else mesh.landmarks(frames)
         self._boxes = None if points is None else points.boxes(frames)
@@ -144,10 +165,10 @@ class ExpressionTruth:
             (true, present), (found, seen) = self._landmarks, self._mesh.landmarks(frames)
             both = present & seen
             if both.any():
-                read["mesh"] = compare(of_mesh(true[both]), of_mesh(found[both]))
+                read["mesh"] = compare(of_mesh(true[both]), of_mesh(found[both]), self._mouths[both])
         if self._points is not None and self._68 is not None and self._boxes is not None:
             found68 = self._points.points(frames, self._boxes)
-            read["dlib"] = compare(of_68(self._68, self._68), of_68(found68, self._68))
+            read["dlib"] = compare(of_68(self._68, self._68), of_68(found68, self._68), self._mouths)
         return read
 
 

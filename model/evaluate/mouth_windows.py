@@ -104,7 +104,7 @@ def clip_gain(
     told = np.setdiff1d(np.arange(len(clip.frames)), found.frames)  # a window's frame shows itself
     scored = np.intersect1d(scored, told)
     truth = Truth(clip.frames[scored], networks)
-    expression = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points)
+    expression = ExpressionTruth(clip.frames[told], networks.landmarks, networks.points, found.bare[told])
     figures: dict[str, Any] = {
         "source": clip.source,
         "windows": len(windows),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.clip.mouth_patches import MouthPatches
 from model.clip.windows import drawn_windows
@@ -35,6 +36,7 @@ class FileWindows:
     frames: list[int]  # that each window shows
     coded: list[bytes]
     motions: Motion  # (T,) lips leaning and laid as `model.clip.windows` does
+    bare: NDArray[np.bool_]  # (T,) which frames' mouths are seen: nothing lies before them
 
 
 def file_windows(
@@ -47,19 +49,17 @@ def file_windows(
 ) -> FileWindows:
     """Those of a clip whose `motions` (T,) are relative to the keypoints of `state`, its source image enrolled."""
     if not head.has_landmarks:
-        return FileWindows([], [], motions)
+        return FileWindows([], [], motions, np.ones(len(clip.frames), bool))
     search = WindowSearch(mouths, eyes)
     for index, (frame, measured) in enumerate(zip(clip.frames, clip.measured, strict=True)):
         search.consider(frame, clip.canonical, clip.motions[index], bool(measured))
-    best = search.best(clip.source, clip.source_frame)
+    best, bare = search.best(clip.source, clip.source_frame), search.bare_mouths()
     thumbnails = np.stack([thumbnail(frame) for frame in clip.frames])
     patches = MouthPatches.of(clip.frames, mouth_points(clip.canonical, clip.motions))
     pictures = {place.frame: clip.frames[place.frame] for place in best}
-    windows, driven = drawn_windows(
-        best, pictures, motions, state.keypoints(), thumbnails, patches, clip.source, search.bare_mouths()
-    )
+    windows, driven = drawn_windows(best, pictures, motions, state.keypoints(), thumbnails, patches, clip.source, bare)
     return FileWindows(
-        [place.frame for place in best], [encode_window(window, speed=FILE_SPEED) for window in windows], driven
+        [place.frame for place in best], [encode_window(window, speed=FILE_SPEED) for window in windows], driven, bare
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.evaluate.expression import (
     FEATURES,
     LEAST_SPREAD,
+    OF_THE_MOUTH,
     ExpressionTruth,
     Values,
     compare,
@@ -69,6 +70,17 @@ def test_what_stands_still_or_is_seen_twice_only_is_not_read() -> None:
     assert set(compare(features(0.4), features(1.0)).values()) == {None}  # 0.8 of what counts
     short = {name: value[:2] for name, value in features(1.0).items()}
     assert set(compare(short, short).values()) == {None}
+
+
+def test_a_mouth_behind_a_hand_is_not_read() -> None:
+    true, decoded, mouths = features(1.0), features(1.0), np.arange(T) >= 6
+    for value in decoded.values():
+        value[:6] += 1.0
+    read = compare(true, decoded, mouths)
+    for name in FEATURES:
+        assert (read[name] == pytest.approx({"r": 1.0, "slope": 1.0})) == (name in OF_THE_MOUTH)
+    covered = compare(true, decoded, np.zeros(T, bool))
+    assert {name for name, one in covered.items() if one is None} == set(OF_THE_MOUTH)
 
 
 @given(st.floats(-40, 40), st.floats(-40, 40), st.floats(0.5, 2), st.floats(-45, 45))
