@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from model.codec.rate import HEADER_BYTES, Rate
 from server.sender.connection.rate_control import OTHER_KBPS, PACKET_HEADER_BYTES, RateControl
 
 STEP = 0.02
-ASKED = Rate.for_kbps(25.0)
+ASKED = replace(Rate.for_kbps(25.0), step_index=-5)
 
 
 class Line:
@@ -69,7 +70,7 @@ def test_behind_a_bottleneck_nothing_waits_for_long_after_three_seconds(kbps: fl
     line.run(10.0)
     assert line.longest(since=6.0) < 0.2
     line.run(30.0)
-    assert line.longest(since=6.0) < 0.28, "also where it tries how much more the line carries"
+    assert line.longest(since=6.0) < 0.26, "also where it tries how much more the line carries"
 
 
 def test_without_a_voice_the_data_channel_keeps_within_a_bottleneck() -> None:
@@ -110,7 +111,7 @@ def test_the_voice_goes_last() -> None:
         kbps.append(control.decision.voice.kbps)
         coarser.append(control.decision.riding.step_index - ASKED.step_index)
     assert kbps == sorted(kbps, reverse=True)
-    assert coarser[kbps.index(next(k for k in kbps if k < 14.0))] >= 8, "motion is coarse before the voice is touched"
+    assert coarser[kbps.index(next(k for k in kbps if k < 14.0))] == 8, "motion is coarse before the voice is touched"
     assert control.decision.voice.pieces == 6, "packets become longer at last"
 
 
